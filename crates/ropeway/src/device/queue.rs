@@ -76,7 +76,11 @@ impl Sender {
         let receiver = {
             let mut state = self.shared.lock();
             state.packets.extend(packets);
-            state.receiver.take_if(|_| !state.packets.is_empty())
+            if state.packets.is_empty() {
+                None
+            } else {
+                state.receiver.take()
+            }
         };
         if let Some(receiver) = receiver {
             receiver.wake();
