@@ -48,6 +48,18 @@ impl Checksum {
         self.sum += u64::from(if self.odd { field.swap_bytes() } else { field });
     }
 
+    /// Adds one 32-bit field, such as an IPv4 address.
+    #[inline]
+    pub fn add_u32(&mut self, field: u32) {
+        // 2^16 is 1 modulo 2^16 - 1, so a word of 32 bits sums like its halves; and swapping the bytes of both
+        // halves is the rotation that follows an odd number of bytes.
+        self.sum += u64::from(if self.odd {
+            field.rotate_left(8)
+        } else {
+            field
+        });
+    }
+
     /// The sum folded to 16 bits, not complemented: what a device that completes the checksum expects to
     /// find in the checksum field.
     #[inline]
@@ -66,22 +78,19 @@ impl Checksum {
 /// (RFC 9293 3.1, RFC 8200 8.1).
 #[inline]
 pub fn pseudo_header(src: IpAddr, dst: IpAddr, protocol: Protocol, len: u32) -> Checksum {
-    let mut sum = u64::from(protocol.0) + u64::from(len);
+    let mut sum = Checksum::new();
+    sum.add_u16(u16::from(protocol.0));
+    sum.add_u32(len);
     for addr in [src, dst] {
-        // Words of 32 bits sum like their halves: 2^16 is 1 modulo 2^16 - 1.
-        sum += match addr {
-            IpAddr::V4(addr) => u64::from(addr.to_bits()),
-            IpAddr::V6(addr) => {
-                let bits = addr.to_bits();
-                [96, 64, 32, 0]
-                    .into_iter()
-                    .map(|shift| (bits >> shift) & u128::from(u32::MAX))
-                    .map(low_u64)
-                    .sum()
-            }
-        };
+        match addr {
+            IpAddr::V4(addr) => sum.add_u32(addr.to_bits()),
+            IpAddr::V6(addr) => addr
+                .segments()
+                .into_iter()
+                .for_each(|word| sum.add_u16(word)),
+        }
     }
-    Checksum { sum, odd: false }
+    sum
 }
 
 /// Whether `bytes`, the whole payload of an IP packet, carries the right checksum for its protocol.
@@ -112,6 +121,7 @@ pub const fn update_u16(checksum: u16, old: u16, new: u16) -> u16 {
 }
 
 /// The one's-complement sum of big-endian 16-bit words, the last one padded with a zero byte.
+#[inline]
 fn sum_bytes(bytes: &[u8]) -> u16 {
     // Summing in the machine's byte order gives the byte-swapped sum (RFC 1071 2, "byte order independence").
     // Independent lanes without carries between them let the compiler use vector registers.
@@ -145,10 +155,4 @@ const fn fold(sum: u64) -> u16 {
     let sum = (sum >> 16) + (sum & 0xffff); // at most 0x10002
     let sum = (sum >> 16) + (sum & 0xffff);
     sum as u16
-}
-
-#[inline]
-#[allow(clippy::cast_possible_truncation)] // the caller masked it to 32 bits
-const fn low_u64(value: u128) -> u64 {
-    value as u64
 }

@@ -21,7 +21,7 @@ pub(super) fn parse(packet: &[u8]) -> Result<IpPacket, IpError> {
     let fields = Ipv6Packet::new(packet).ok_or(IpError::Truncated)?;
     let end = HEADER_LEN + usize::from(fields.get_payload_length());
     let packet = packet.get(..end).ok_or(IpError::Truncated)?;
-    let chain = Chain::walk(packet, Protocol(fields.get_next_header().0))?;
+    let chain = Chain::new(packet, Protocol(fields.get_next_header().0))?;
     Ok(IpPacket {
         src: IpAddr::V6(fields.get_source()),
         dst: IpAddr::V6(fields.get_destination()),
@@ -40,7 +40,7 @@ pub(super) fn parse(packet: &[u8]) -> Result<IpPacket, IpError> {
 pub(super) fn protocol_offset(packet: &[u8]) -> Option<usize> {
     let fields = Ipv6Packet::new(packet)?;
     let end = HEADER_LEN + usize::from(fields.get_payload_length());
-    let chain = Chain::walk(packet.get(..end)?, Protocol(fields.get_next_header().0)).ok()?;
+    let chain = Chain::new(packet.get(..end)?, Protocol(fields.get_next_header().0)).ok()?;
     Some(chain.protocol_offset)
 }
 
@@ -59,23 +59,33 @@ struct Chain {
 impl Chain {
     /// Walks the headers of `packet`, which ends where its payload length says; `first` stands behind the fixed header.
     #[inline]
-    fn walk(packet: &[u8], first: Protocol) -> Result<Self, IpError> {
-        let mut chain = Self {
+    fn new(packet: &[u8], first: Protocol) -> Result<Self, IpError> {
+        let chain = Self {
             protocol: first,
             protocol_offset: NEXT_HEADER_OFFSET,
             payload: HEADER_LEN,
             fragment: None,
             ident: 0,
         };
+        if is_extension(first) {
+            chain.walk(packet)
+        } else {
+            Ok(chain)
+        }
+    }
+
+    /// Extension headers are rare: they are kept out of the way of [`parse`].
+    #[cold]
+    fn walk(mut self, packet: &[u8]) -> Result<Self, IpError> {
         let mut count = 0;
-        while is_extension(chain.protocol) && chain.fragment.is_none() {
+        while is_extension(self.protocol) && self.fragment.is_none() {
             count += 1;
             if count > MAX_EXTENSION_HEADERS {
                 return Err(IpError::TooManyExtensions);
             }
-            chain.step(packet)?;
+            self.step(packet)?;
         }
-        Ok(chain)
+        Ok(self)
     }
 
     /// Takes the extension header at `self.payload`.

@@ -67,9 +67,7 @@ impl TcpHeader {
         // RFC 9293 3.1: the reserved bits "must be ignored in received segments", but for the one AccECN took.
         let flags = u16::from(fields.get_reserved()) << 8 | u16::from(fields.get_flags());
         let flags = TcpFlags::from_bits_truncate(flags);
-        let (options, malformed_options) =
-            TcpOptions::parse(options, flags.contains(TcpFlags::SYN));
-        let header = Self {
+        let mut header = Self {
             src_port: fields.get_source(),
             dst_port: fields.get_destination(),
             seq: SeqNum::new(fields.get_sequence()),
@@ -77,8 +75,9 @@ impl TcpHeader {
             flags,
             window: fields.get_window(),
             urgent: fields.get_urgent_ptr(),
-            options,
+            options: TcpOptions::default(),
         };
+        let malformed_options = header.options.read(options, flags.contains(TcpFlags::SYN));
         Ok(ParsedTcp {
             header,
             header_len,
@@ -118,28 +117,15 @@ impl TcpHeader {
         let [accurate_ecn, flags] = self.flags.bits().to_be_bytes();
         let [window_hi, window_lo] = self.window.to_be_bytes();
         let [urgent_hi, urgent_lo] = self.urgent.to_be_bytes();
-        *fixed = [
-            src_hi,
-            src_lo,
-            dst_hi,
-            dst_lo, //
-            s0,
-            s1,
-            s2,
-            s3, //
-            a0,
-            a1,
-            a2,
-            a3, //
-            offset | accurate_ecn,
-            flags,
-            window_hi,
-            window_lo, //
-            0,
-            0,
-            urgent_hi,
-            urgent_lo,
+        #[rustfmt::skip]
+        let bytes = [
+            src_hi, src_lo, dst_hi, dst_lo,
+            s0, s1, s2, s3,
+            a0, a1, a2, a3,
+            offset | accurate_ecn, flags, window_hi, window_lo,
+            0, 0, urgent_hi, urgent_lo,
         ];
+        *fixed = bytes;
         self.options.emit(&layout, options);
         len
     }

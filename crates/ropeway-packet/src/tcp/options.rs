@@ -177,23 +177,17 @@ pub(super) struct Layout {
 }
 
 impl TcpOptions {
-    /// Walks the option bytes of a header. Also returns whether any of them was malformed.
+    /// Takes the option bytes of a header. Returns whether any of them was malformed.
     #[inline]
-    pub(super) fn parse(bytes: &[u8], syn: bool) -> (Self, bool) {
-        let mut options = Self::default();
+    pub(super) fn read(&mut self, bytes: &[u8], syn: bool) -> bool {
         // RFC 7323 appendix A: the layout that nearly every segment of a connection with timestamps has.
-        if let Some(&[NOP, NOP, TIMESTAMPS, 10, v0, v1, v2, v3, e0, e1, e2, e3]) =
-            bytes.first_chunk::<12>()
-            && bytes.len() == TIMESTAMPS_LEN
-        {
-            options.timestamps = Some(Timestamps {
-                tsval: u32::from_be_bytes([v0, v1, v2, v3]),
-                tsecr: u32::from_be_bytes([e0, e1, e2, e3]),
-            });
-            return (options, false);
+        if let &[NOP, NOP, TIMESTAMPS, 10, v0, v1, v2, v3, e0, e1, e2, e3] = bytes {
+            let tsval = u32::from_be_bytes([v0, v1, v2, v3]);
+            let tsecr = u32::from_be_bytes([e0, e1, e2, e3]);
+            self.timestamps = Some(Timestamps { tsval, tsecr });
+            return false;
         }
-        let malformed = !bytes.is_empty() && options.walk(bytes, syn);
-        (options, malformed)
+        !bytes.is_empty() && self.walk(bytes, syn)
     }
 
     fn walk(&mut self, bytes: &[u8], syn: bool) -> bool {
