@@ -1,6 +1,7 @@
 //! How long the data path's steps take: `cargo bench -p ropeway-packet`.
 //!
-//! Prints the best of many rounds in nanoseconds, which on a busy machine is the figure that repeats.
+//! Prints the best of many rounds in nanoseconds, which on a busy machine is the figure that
+//! repeats.
 
 #![allow(clippy::expect_used)] // a failure here ends the bench, as it should
 

@@ -53,7 +53,8 @@ pub(super) fn parse(packet: &[u8]) -> Result<IpPacket, IpError> {
     if total_len > packet.len() {
         return Err(IpError::Truncated);
     }
-    // RFC 1122 3.2.1.2: a host MUST verify the header checksum and silently discard a packet with a bad one.
+    // RFC 1122 3.2.1.2: a host MUST verify the header checksum and silently discard a packet with a
+    // bad one.
     let mut checksum = Checksum::new();
     checksum.add_bytes(fixed);
     if header_len > HEADER_LEN {

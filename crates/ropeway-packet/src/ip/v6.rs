@@ -12,8 +12,8 @@ pub(super) const HEADER_LEN: usize = 40;
 const PAYLOAD_LENGTH_OFFSET: usize = 4;
 const NEXT_HEADER_OFFSET: usize = 6;
 
-/// How many extension headers one packet may have. RFC 8200 4.1 foresees at most seven; a longer chain is an attempt
-/// to make the receiver work.
+/// How many extension headers one packet may have. RFC 8200 4.1 foresees at most seven; a longer
+/// chain is an attempt to make the receiver work.
 pub const MAX_EXTENSION_HEADERS: usize = 8;
 
 #[inline]
@@ -57,7 +57,8 @@ struct Chain {
 }
 
 impl Chain {
-    /// Walks the headers of `packet`, which ends where its payload length says; `first` stands behind the fixed header.
+    /// Walks the headers of `packet`, which ends where its payload length says; `first` stands
+    /// behind the fixed header.
     #[inline]
     fn new(packet: &[u8], first: Protocol) -> Result<Self, IpError> {
         let chain = Self {
@@ -94,7 +95,8 @@ impl Chain {
         let rest = packet.get(offset..).ok_or(IpError::Truncated)?;
         let (header, next) = extension(self.protocol, rest).ok_or(IpError::Truncated)?;
         match self.protocol {
-            // RFC 8200 4: zero in any header but the fixed one is treated as an unrecognised next header.
+            // RFC 8200 4: zero in any header but the fixed one is treated as an unrecognised next
+            // header.
             Protocol::HOP_BY_HOP if offset != HEADER_LEN => {
                 return Err(IpError::UnrecognizedNextHeader {
                     offset: self.protocol_offset,
@@ -103,8 +105,9 @@ impl Chain {
             Protocol::HOP_BY_HOP | Protocol::IPV6_DESTINATION_OPTIONS => {
                 check_options(header, offset)?
             }
-            // RFC 8200 4.4: no routing type is known here, and type 0 is deprecated (RFC 5095). Without
-            // segments left the header is ignored; with segments left the packet is discarded.
+            // RFC 8200 4.4: no routing type is known here, and type 0 is deprecated (RFC 5095).
+            // Without segments left the header is ignored; with segments left the packet is
+            // discarded.
             Protocol::IPV6_ROUTING if header.get(3) != Some(&0) => {
                 return Err(IpError::BadRoutingHeader { offset: offset + 2 });
             }
@@ -127,7 +130,8 @@ impl Chain {
             more: place & 1 != 0,
         };
         self.ident = u32::from_be_bytes(ident);
-        // RFC 6946: a fragment header around a whole datagram says nothing; the walk goes on behind it.
+        // RFC 6946: a fragment header around a whole datagram says nothing; the walk goes on behind
+        // it.
         if place.more || place.offset != 0 {
             self.fragment = Some(place.check(len, PAYLOAD_LENGTH_OFFSET, self.payload + 2)?);
         }
@@ -148,8 +152,8 @@ fn is_extension(protocol: Protocol) -> bool {
     )
 }
 
-/// Splits the extension header of this kind from the front of `rest`, with the number of what follows it. `None` if it is
-/// cut short.
+/// Splits the extension header of this kind from the front of `rest`, with the number of what
+/// follows it. `None` if it is cut short.
 fn extension(kind: Protocol, rest: &[u8]) -> Option<(&[u8], Protocol)> {
     let &[next, len] = rest.first_chunk::<2>()?;
     let len = match kind {
@@ -160,7 +164,8 @@ fn extension(kind: Protocol, rest: &[u8]) -> Option<(&[u8], Protocol)> {
     Some((rest.get(..len)?, Protocol(next)))
 }
 
-/// Checks the options of a hop-by-hop or destination-options header that starts at `offset` of the packet.
+/// Checks the options of a hop-by-hop or destination-options header that starts at `offset` of the
+/// packet.
 fn check_options(header: &[u8], offset: usize) -> Result<(), IpError> {
     const PAD1: u8 = 0;
     const PADN: u8 = 1;
@@ -171,7 +176,8 @@ fn check_options(header: &[u8], offset: usize) -> Result<(), IpError> {
             continue;
         }
         let end = header.get(at + 1).map(|&len| at + 2 + usize::from(len));
-        // RFC 8200 4.2: what to do with an option that is not recognised stands in the top bits of its type.
+        // RFC 8200 4.2: what to do with an option that is not recognised stands in the top bits of
+        // its type.
         let report = match kind >> 6 {
             _ if kind == PADN => None,
             0b00 => None,
@@ -197,8 +203,9 @@ fn check_options(header: &[u8], offset: usize) -> Result<(), IpError> {
     Ok(())
 }
 
-/// The upper layer of a quoted packet and where it starts, if the quote reaches that far: the same walk without any
-/// judgement, over bytes that may be cut anywhere. `None` for the offset also if only a later fragment was quoted.
+/// The upper layer of a quoted packet and where it starts, if the quote reaches that far: the same
+/// walk without any judgement, over bytes that may be cut anywhere. `None` for the offset also if
+/// only a later fragment was quoted.
 pub(crate) fn quoted_upper_layer(quote: &[u8], first: Protocol) -> (Protocol, Option<usize>) {
     let mut protocol = first;
     let mut at = HEADER_LEN;

@@ -18,8 +18,8 @@ pub use payload::Payload;
 pub enum ChecksumMode {
     /// The checksum is complete.
     Full,
-    /// The checksum field holds the sum of the pseudo-header only, uncomplemented: the device finishes it, as
-    /// virtio-net's `NEEDS_CSUM` asks.
+    /// The checksum field holds the sum of the pseudo-header only, uncomplemented: the device
+    /// finishes it, as virtio-net's `NEEDS_CSUM` asks.
     Partial,
 }
 
@@ -57,8 +57,8 @@ impl fmt::Debug for HeaderBuf {
     }
 }
 
-/// Writes the IP and TCP headers of a packet that carries `payload`, with lengths and checksums filled in. The
-/// packet's bytes are these followed by the payload's parts.
+/// Writes the IP and TCP headers of a packet that carries `payload`, with lengths and checksums
+/// filled in. The packet's bytes are these followed by the payload's parts.
 ///
 /// The protocol is TCP whatever [`IpParams::protocol`] says.
 #[inline]
@@ -129,12 +129,14 @@ pub struct TcpSegment {
     pub payload: Range<usize>,
 }
 
-/// Reads the TCP segment in `packet`, whose IP header is `ip`. With `verify` the checksum is verified; without,
-/// the caller knows from elsewhere that it is right, as from a device that looked at it.
+/// Reads the TCP segment in `packet`, whose IP header is `ip`. With `verify` the checksum is
+/// verified; without, the caller knows from elsewhere that it is right, as from a device that
+/// looked at it.
 ///
 /// # Errors
 ///
-/// Those of [`TcpHeader::parse`], and [`TcpError::NotTcp`], [`TcpError::Fragment`], [`TcpError::BadChecksum`].
+/// Those of [`TcpHeader::parse`], and [`TcpError::NotTcp`], [`TcpError::Fragment`],
+/// [`TcpError::BadChecksum`].
 #[inline]
 pub fn parse_tcp(packet: &[u8], ip: IpPacket, verify: bool) -> Result<TcpSegment, TcpError> {
     if ip.protocol != Protocol::TCP {
