@@ -59,10 +59,7 @@ async fn several_tasks_accept() {
     for acceptor in acceptors {
         accepted.push(acceptor.await.unwrap());
     }
-    let mut connected: Vec<_> = clients
-        .iter()
-        .map(|client| client.local_addr().unwrap())
-        .collect();
+    let mut connected: Vec<_> = clients.iter().map(|client| client.local_addr().unwrap()).collect();
     accepted.sort();
     connected.sort();
     assert_eq!(accepted, connected);
@@ -74,36 +71,24 @@ async fn polled() {
     let addr = listener.local_addr().unwrap();
     let cx = &mut Context::from_waker(Waker::noop());
     assert!(listener.poll_accept(cx).is_pending());
-    let (client, accepted) = tokio::join!(
-        TcpStream::connect(addr),
-        poll_fn(|cx| listener.poll_accept(cx))
-    );
+    let (client, accepted) = tokio::join!(TcpStream::connect(addr), poll_fn(|cx| listener.poll_accept(cx)));
     assert_eq!(client.unwrap().local_addr().unwrap(), accepted.unwrap().1);
 }
 
 #[tokio::test]
 async fn accept_that_is_dropped_takes_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    assert!(
-        timeout(Duration::from_millis(2), listener.accept())
-            .await
-            .is_err()
-    );
+    assert!(timeout(Duration::from_millis(2), listener.accept()).await.is_err());
     pair_through(&listener).await;
 }
 
 #[tokio::test]
 async fn a_dropped_listener_resets_who_waits() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut client = TcpStream::connect(listener.local_addr().unwrap())
-        .await
-        .unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     settle().await;
     drop(listener);
-    assert_eq!(
-        kind(client.read(&mut [0]).await),
-        ErrorKind::ConnectionReset
-    );
+    assert_eq!(kind(client.read(&mut [0]).await), ErrorKind::ConnectionReset);
 }
 
 #[tokio::test]
@@ -114,10 +99,7 @@ async fn an_accepted_stream_outlives_its_listener() {
     drop(listener);
     client.write_all(b"x").await.unwrap();
     server.read_exact(&mut [0]).await.unwrap();
-    assert_eq!(
-        kind(TcpStream::connect(addr).await),
-        ErrorKind::ConnectionRefused
-    );
+    assert_eq!(kind(TcpStream::connect(addr).await), ErrorKind::ConnectionRefused);
 }
 
 #[tokio::test]
@@ -126,46 +108,46 @@ async fn addresses() {
     let addr = unspecified.local_addr().unwrap();
     assert!(addr.ip().is_unspecified() && addr.port() != 0);
     // All of 127.0.0.0/8 is this host, and so is the unspecified address.
-    let client = TcpStream::connect(("127.9.9.9", addr.port()))
-        .await
-        .unwrap();
+    let client = TcpStream::connect(("127.9.9.9", addr.port())).await.unwrap();
     let (server, _) = unspecified.accept().await.unwrap();
     assert_eq!(server.local_addr().unwrap(), client.peer_addr().unwrap());
     let client = TcpStream::connect(addr).await.unwrap();
-    assert_eq!(
-        client.peer_addr().unwrap(),
-        ([127, 0, 0, 1], addr.port()).into()
-    );
+    assert_eq!(client.peer_addr().unwrap(), ([127, 0, 0, 1], addr.port()).into());
+}
+
+#[tokio::test]
+async fn both_families() {
+    let listener = TcpListener::bind("[::]:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let client = TcpStream::connect(("::1", port)).await.unwrap();
+    assert_eq!(listener.accept().await.unwrap().1, client.local_addr().unwrap());
+
+    let client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let (server, peer) = listener.accept().await.unwrap();
+    let mapped = |addr: SocketAddr| match addr {
+        SocketAddr::V4(addr) => (addr.ip().to_ipv6_mapped(), addr.port()).into(),
+        SocketAddr::V6(_) => addr,
+    };
+    // To the listener's side all addresses are of its family.
+    assert_eq!(peer, mapped(client.local_addr().unwrap()));
+    assert_eq!(server.peer_addr().unwrap(), peer);
+    assert_eq!(server.local_addr().unwrap(), mapped(client.peer_addr().unwrap()));
 }
 
 #[tokio::test]
 async fn names_and_several_addresses() {
     let listener = TcpListener::bind("localhost:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let gone = TcpListener::bind((addr.ip(), 0))
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let gone = TcpListener::bind((addr.ip(), 0)).await.unwrap().local_addr().unwrap();
 
-    TcpStream::connect(("localhost", addr.port()))
-        .await
-        .unwrap();
-    TcpStream::connect(format!("localhost:{}", addr.port()))
-        .await
-        .unwrap();
+    TcpStream::connect(("localhost", addr.port())).await.unwrap();
+    TcpStream::connect(format!("localhost:{}", addr.port())).await.unwrap();
     TcpStream::connect(&[gone, addr][..]).await.unwrap();
     // The last error wins.
     let both = [gone, gone];
-    assert_eq!(
-        kind(TcpStream::connect(&both[..]).await),
-        ErrorKind::ConnectionRefused
-    );
+    assert_eq!(kind(TcpStream::connect(&both[..]).await), ErrorKind::ConnectionRefused);
     let none: &[SocketAddr] = &[];
-    assert_eq!(
-        kind(TcpStream::connect(none).await),
-        ErrorKind::InvalidInput
-    );
+    assert_eq!(kind(TcpStream::connect(none).await), ErrorKind::InvalidInput);
     assert_eq!(kind(TcpListener::bind(none).await), ErrorKind::InvalidInput);
     let second = TcpListener::bind(&[addr, gone][..]).await.unwrap();
     assert_eq!(second.local_addr().unwrap(), gone);

@@ -55,9 +55,7 @@ async fn ipv6() {
 #[tokio::test]
 async fn data_waits_for_accept() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut client = TcpStream::connect(listener.local_addr().unwrap())
-        .await
-        .unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     client.write_all(b"early").await.unwrap();
     drop(client);
     settle().await;
@@ -160,10 +158,7 @@ async fn halves_that_borrow() {
     {
         let (mut read, mut write) = client.split();
         assert_eq!(read.peer_addr().unwrap(), write.peer_addr().unwrap());
-        assert_eq!(
-            read.local_addr().unwrap(),
-            read.as_ref().local_addr().unwrap()
-        );
+        assert_eq!(read.local_addr().unwrap(), read.as_ref().local_addr().unwrap());
         let mut said = [0; 4];
         let (written, heard) = tokio::join!(write.write_all(b"ping"), async {
             let mut heard = [0; 4];
@@ -289,11 +284,7 @@ async fn trying() {
 async fn vectored() {
     let (mut client, mut server) = pair().await;
     assert!(client.is_write_vectored());
-    let bufs = [
-        IoSlice::new(b"head"),
-        IoSlice::new(b" and "),
-        IoSlice::new(b"body"),
-    ];
+    let bufs = [IoSlice::new(b"head"), IoSlice::new(b" and "), IoSlice::new(b"body")];
     assert_eq!(client.write_vectored(&bufs).await.unwrap(), 13);
     let mut buf = [0; 13];
     server.read_exact(&mut buf).await.unwrap();
@@ -330,18 +321,11 @@ async fn polling() {
         panic!("a new connection has room");
     };
     assert!(Pin::new(&mut client).poll_flush(cx).is_ready());
-    poll_fn(|cx| Pin::new(&mut server).poll_read(cx, &mut buf))
-        .await
-        .unwrap();
+    poll_fn(|cx| Pin::new(&mut server).poll_read(cx, &mut buf)).await.unwrap();
     assert_eq!(buf.filled(), b"hi");
-    assert!(matches!(
-        Pin::new(&mut client).poll_shutdown(cx),
-        Poll::Ready(Ok(()))
-    ));
+    assert!(matches!(Pin::new(&mut client).poll_shutdown(cx), Poll::Ready(Ok(()))));
     buf.clear();
-    poll_fn(|cx| Pin::new(&mut server).poll_read(cx, &mut buf))
-        .await
-        .unwrap();
+    poll_fn(|cx| Pin::new(&mut server).poll_read(cx, &mut buf)).await.unwrap();
     assert!(buf.filled().is_empty());
 }
 
