@@ -89,7 +89,6 @@ impl Drop for Inner {
 
 impl Stack {
     /// Begins a new stack.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::new()
     }
