@@ -4,7 +4,6 @@
 
 mod common;
 
-use std::error::Error;
 use std::io::ErrorKind;
 use std::sync::mpsc;
 use std::time::Duration;
