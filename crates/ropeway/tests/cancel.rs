@@ -134,7 +134,7 @@ async fn losing_branches_of_a_select_lose_nothing() {
                 written = client.write(&rest[..chunk]) => rest = &rest[written.unwrap()..],
                 () = tokio::task::yield_now() => {}
             }
-            if rest.len() % 3 == 0 {
+            if rest.len().is_multiple_of(3) {
                 tokio::task::yield_now().await;
             }
         }

@@ -117,7 +117,7 @@ async fn two_stacks_through_channels() {
 
 #[tokio::test(start_paused = true)]
 async fn a_tap_sees_what_crosses_and_when() {
-    let seen: Arc<Mutex<Vec<(Direction, SystemTime, Vec<u8>)>>> = Arc::default();
+    let seen = Arc::new(Mutex::new(Vec::<(Direction, SystemTime, Vec<u8>)>::new()));
     let (left, right) = memory::pair(1500);
     let log = Arc::clone(&seen);
     let left = Tap::new(left, move |direction, time, packet: &[u8]| {
