@@ -201,6 +201,8 @@ impl Stack {
         while let Some(noticed) = self.event_queue.pop_front() {
             match noticed {
                 Noticed::Listener(id) => return Some(Event::Acceptable(id)),
+                Noticed::Incoming(id) => return Some(Event::Incoming(id)),
+                Noticed::Gone(tuple) => return Some(Event::IncomingGone(tuple)),
                 Noticed::Connection(key) => {
                     let Some(connection) = self.rooms.connections.get_mut(key) else { continue };
                     connection.scheduled.in_event_queue = false;

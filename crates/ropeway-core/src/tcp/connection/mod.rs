@@ -399,7 +399,7 @@ impl Connection {
             snd_nxt: self.snd.max,
             rcv_nxt: self.rcv.nxt,
             window: self.rcv.wscale.unwrap_or(WindowScale::ZERO).scale(self.rcv.wnd()),
-            timestamps: self.timestamps.as_ref().map(|state| (state.recent, self.timestamp_offset)),
+            ts_recent: self.timestamps.as_ref().map(|state| state.recent),
         }
     }
 
@@ -459,8 +459,8 @@ pub(crate) struct TimeWaitParts {
     pub(crate) snd_nxt: SeqNum,
     pub(crate) rcv_nxt: SeqNum,
     pub(crate) window: u16,
-    /// The peer's last timestamp and what we add to our clock.
-    pub(crate) timestamps: Option<(u32, u32)>,
+    /// The peer's last timestamp, if timestamps are in use.
+    pub(crate) ts_recent: Option<u32>,
 }
 
 /// The timestamps option with its padding (RFC 7323, appendix A).
