@@ -28,9 +28,14 @@ const SACK_BIT: u32 = 1 << 4;
 const ECN_BIT: u32 = 1 << 5;
 const OPTION_BITS: u32 = 0x3f;
 
-/// Makes and checks cookies. It keeps one secret and nothing else.
+/// The bits of a cookie that are a hash.
+const MAC_BITS: u32 = 0x00ff_ffff;
+
+/// Makes and checks cookies. It keeps secrets and nothing else.
 pub(crate) struct SynCookies {
     secret: [u8; 16],
+    /// The secrets of this period and of the one before, derived from the one that never changes.
+    derived: [(u64, [u8; 16]); 2],
 }
 
 impl std::fmt::Debug for SynCookies {
@@ -50,11 +55,12 @@ pub(crate) struct Recovered {
 
 impl SynCookies {
     pub(crate) fn new(secret: [u8; 16]) -> Self {
-        Self { secret }
+        let derived = [0, 1].map(|period| (period, derive(&secret, period)));
+        Self { secret, derived }
     }
 
     /// Our ISN for this SYN.
-    pub(crate) fn make(&self, tuple: &FourTuple, irs: SeqNum, peer_mss: u16, now: Timestamp) -> SeqNum {
+    pub(crate) fn make(&mut self, tuple: &FourTuple, irs: SeqNum, peer_mss: u16, now: Timestamp) -> SeqNum {
         let tick = now.as_micros() / TICK_MICROS;
         let mss_index = MSS_TABLE.iter().rposition(|mss| *mss <= peer_mss).unwrap_or(0);
         let bits = low_u32(tick % 32) << 3 | low_u32(mss_index as u64);
@@ -62,7 +68,12 @@ impl SynCookies {
     }
 
     /// Whether `ack` acknowledges a cookie that we made for this peer, lately.
-    pub(crate) fn check(&self, tuple: &FourTuple, segment: &TcpHeader, now: Timestamp) -> Option<Recovered> {
+    pub(crate) fn check(
+        &mut self,
+        tuple: &FourTuple,
+        segment: &TcpHeader,
+        now: Timestamp,
+    ) -> Option<Recovered> {
         let cookie = (segment.ack - 1).get();
         let irs = segment.seq - 1;
         let bits = cookie >> 24;
@@ -71,7 +82,7 @@ impl SynCookies {
             .into_iter()
             .flatten()
             .find(|tick| low_u32(tick % 32) == bits >> 3)?;
-        if cookie & 0x00ff_ffff != self.mac(tuple, irs, tick, bits) {
+        if cookie & MAC_BITS != self.mac(tuple, irs, tick, bits) {
             return None;
         }
         let timestamps = segment.options.timestamps;
@@ -82,25 +93,34 @@ impl SynCookies {
         })
     }
 
-    fn mac(&self, tuple: &FourTuple, irs: SeqNum, tick: u64, bits: u32) -> u32 {
+    fn mac(&mut self, tuple: &FourTuple, irs: SeqNum, tick: u64, bits: u32) -> u32 {
         let mut hasher = SipHasher24::new_with_key(&self.secret_of(tick / TICKS_PER_SECRET));
         write_tuple(&mut hasher, tuple);
         hasher.write_u64(u64::from(irs.get()) << 32 | u64::from(bits));
         hasher.write_u64(tick);
-        low_u32(hasher.finish()) & 0x00ff_ffff
+        low_u32(hasher.finish()) & MAC_BITS
     }
 
-    /// The secret of a period, derived from the one that never changes.
-    fn secret_of(&self, period: u64) -> [u8; 16] {
-        let mut secret = [0; 16];
-        for (half, index) in secret.chunks_exact_mut(8).zip(0u64..) {
-            let mut hasher = SipHasher24::new_with_key(&self.secret);
-            hasher.write_u64(period);
-            hasher.write_u64(index);
-            half.copy_from_slice(&hasher.finish().to_le_bytes());
+    fn secret_of(&mut self, period: u64) -> [u8; 16] {
+        let [first, second] = &mut self.derived;
+        let place = if period.is_multiple_of(2) { first } else { second };
+        if place.0 != period {
+            *place = (period, derive(&self.secret, period));
         }
-        secret
+        place.1
     }
+}
+
+/// The secret of a period.
+fn derive(secret: &[u8; 16], period: u64) -> [u8; 16] {
+    let mut derived = [0; 16];
+    for (half, index) in derived.chunks_exact_mut(8).zip(0u64..) {
+        let mut hasher = SipHasher24::new_with_key(secret);
+        hasher.write_u64(period);
+        hasher.write_u64(index);
+        half.copy_from_slice(&hasher.finish().to_le_bytes());
+    }
+    derived
 }
 
 /// The timestamp of a SYN-ACK with a cookie: what the SYN said stands in its low bits, and it is not ahead of
@@ -171,10 +191,11 @@ mod tests {
 
     #[test]
     fn a_cookie_is_good_for_its_tick_and_the_next() {
-        let cookies = SynCookies::new([1; 16]);
+        let mut cookies = SynCookies::new([1; 16]);
         let irs = SeqNum::new(77);
         let cookie = cookies.make(&tuple(), irs, 1460, at(640));
-        let check = |seconds| cookies.check(&tuple(), &ack(cookie, irs), at(seconds)).map(|found| found.mss);
+        let mut check =
+            |seconds| cookies.check(&tuple(), &ack(cookie, irs), at(seconds)).map(|found| found.mss);
         assert_eq!(check(640), Some(1460));
         assert_eq!(check(767), Some(1460));
         assert_eq!(check(768), None);
@@ -185,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_cookie_is_good_for_its_peer_only() {
-        let cookies = SynCookies::new([1; 16]);
+        let mut cookies = SynCookies::new([1; 16]);
         let irs = SeqNum::new(77);
         let cookie = cookies.make(&tuple(), irs, 1460, at(640));
         let other = FourTuple { remote_port: 40001, ..tuple() };
@@ -200,7 +221,7 @@ mod tests {
 
     #[test]
     fn the_secret_changes() {
-        let cookies = SynCookies::new([1; 16]);
+        let mut cookies = SynCookies::new([1; 16]);
         assert_ne!(cookies.secret_of(1), cookies.secret_of(2));
     }
 
@@ -220,7 +241,7 @@ mod tests {
 
     #[test]
     fn the_mss_is_rounded_down() {
-        let cookies = SynCookies::new([1; 16]);
+        let mut cookies = SynCookies::new([1; 16]);
         for (offered, kept) in [(536, 536), (1459, 1440), (1460, 1460), (65495, 8960), (10, 48), (600, 536)] {
             let cookie = cookies.make(&tuple(), SeqNum::new(1), offered, at(64));
             let found = cookies.check(&tuple(), &ack(cookie, SeqNum::new(1)), at(64)).unwrap();
