@@ -203,6 +203,7 @@ impl Stack {
                 Noticed::Listener(id) => return Some(Event::Acceptable(id)),
                 Noticed::Incoming(id) => return Some(Event::Incoming(id)),
                 Noticed::Gone(tuple) => return Some(Event::IncomingGone(tuple)),
+                Noticed::Probed(id) => return Some(Event::Probed(id)),
                 Noticed::Connection(key) => {
                     let Some(connection) = self.rooms.connections.get_mut(key) else { continue };
                     connection.scheduled.in_event_queue = false;
@@ -214,7 +215,7 @@ impl Stack {
         None
     }
 
-    fn connection(&self, id: ConnectionId) -> Result<&Connection, UnknownId> {
+    pub(super) fn connection(&self, id: ConnectionId) -> Result<&Connection, UnknownId> {
         self.rooms.connections.get(connection_key(id)).map(Box::as_ref).ok_or(UnknownId)
     }
 

@@ -5,10 +5,13 @@ use std::net::IpAddr;
 use ropeway_packet::{FourTuple, IcmpErrorKind, IcmpMessage, IpPacket, Protocol, UnreachableKind, icmp, udp};
 
 use super::Stack;
+use super::scan::udp_outcome;
 use super::settle::connection_id;
 use crate::demux::Room;
+use crate::error::ConnectionError;
 use crate::icmp::error_of;
 use crate::policy::PortPolicy;
+use crate::probe::ProbeOutcome;
 use crate::slab::Key;
 use crate::time::Timestamp;
 use crate::transmit::{Received, RxChecksum, Transmit};
@@ -20,6 +23,15 @@ impl Stack {
             self.counters.malformed_transport += 1;
             return;
         };
+        let tuple = FourTuple {
+            local_addr: ip.dst,
+            remote_addr: ip.src,
+            local_port: datagram.header.dst_port,
+            remote_port: datagram.header.src_port,
+        };
+        if self.udp_probe_answered(&tuple, ProbeOutcome::Open) {
+            return;
+        }
         let kind = match self.policy.of(Protocol::UDP, datagram.header.dst_port) {
             // RFC 1122 4.1.3.1
             PortPolicy::Open | PortPolicy::Refuse => UnreachableKind::Port,
@@ -73,6 +85,9 @@ impl Stack {
             | IcmpMessage::TimeExceeded { ref quote, .. }
             | IcmpMessage::ParameterProblem { ref quote, .. } => {
                 let Some((error, hard)) = error_of(&message) else { return };
+                if self.udp_probe_refused(received.packet.get(quote.clone()), error) {
+                    return;
+                }
                 self.icmp_for_connection(now, received.packet.get(quote.clone()), |stack, key, _| {
                     stack.with_connection(now, connection_id(key), |connection, env| {
                         connection.icmp_error(error, hard, env);
@@ -81,6 +96,18 @@ impl Stack {
             }
             _ => {}
         }
+    }
+
+    /// An ICMP error that quotes the datagram of a UDP probe. Says whether it does.
+    fn udp_probe_refused(&mut self, quote: Option<&[u8]>, error: ConnectionError) -> bool {
+        let Some(quoted) = quote.and_then(icmp::parse_quote) else { return false };
+        let Some((local_port, remote_port)) = quoted.ports.filter(|_| quoted.ip.protocol == Protocol::UDP)
+        else {
+            return false;
+        };
+        let tuple =
+            FourTuple { local_addr: quoted.ip.src, remote_addr: quoted.ip.dst, local_port, remote_port };
+        self.udp_probe_answered(&tuple, udp_outcome(error))
     }
 
     /// Finds the connection that an ICMP error quotes (RFC 9293 3.9.2.2 MUST-54), and makes sure that the

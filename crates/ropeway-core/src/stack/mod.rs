@@ -5,6 +5,7 @@ mod icmp;
 mod input;
 mod open;
 mod output;
+mod scan;
 mod settle;
 mod syn;
 
@@ -26,6 +27,7 @@ use crate::ip::addresses::LocalAddresses;
 use crate::ip::path_mtu::PathMtuCache;
 use crate::options::SocketOptions;
 use crate::policy::{PacketPolicy, PortPolicy};
+use crate::probe::{UdpProbeId, UdpProbes};
 use crate::slab::{Key, Slab};
 use crate::stats::Counters;
 use crate::tcp::isn::IsnGenerator;
@@ -94,6 +96,7 @@ pub struct Stack {
     rooms: Rooms,
     listeners: Listeners,
     bindings: Slab<Binding>,
+    udp_probes: UdpProbes,
     deadlines: DeadlineQueue,
     /// Connections that may have something to send, round robin.
     ready: VecDeque<Key>,
@@ -117,6 +120,7 @@ enum Noticed {
     Listener(ListenerId),
     Incoming(ListenerId),
     Gone(FourTuple),
+    Probed(UdpProbeId),
 }
 
 impl Stack {
@@ -156,6 +160,7 @@ impl Stack {
             rooms,
             listeners: Listeners::new(),
             bindings: Slab::new(),
+            udp_probes: UdpProbes::new(),
             deadlines: DeadlineQueue::default(),
             ready: VecDeque::new(),
             replies: VecDeque::new(),

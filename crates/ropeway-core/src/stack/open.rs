@@ -96,12 +96,9 @@ impl Stack {
         if local.port() != 0 {
             return if self.is_taken(local, options) { Err(ListenError::AddressInUse) } else { Ok(local) };
         }
-        let mut ports = std::mem::replace(&mut self.ports, crate::tcp::ports::PortSelector::new([0; 16], 0));
         let strict = SocketOptions { reuse_addr: false, reuse_port: false, ..options.clone() };
-        let port = ports.select(&self.config.ephemeral_ports, ip, None, |port| {
-            !self.is_taken(SocketAddr::new(ip, port), &strict)
-        });
-        self.ports = ports;
+        let port =
+            self.select_port(ip, None, |stack, port| !stack.is_taken(SocketAddr::new(ip, port), &strict));
         port.map(|port| SocketAddr::new(ip, port)).ok_or(ListenError::PortsExhausted)
     }
 
@@ -227,7 +224,7 @@ impl Stack {
         Ok(connection_id(key))
     }
 
-    fn effective_remote(&self, remote: SocketAddr) -> Result<SocketAddr, ConnectError> {
+    pub(super) fn effective_remote(&self, remote: SocketAddr) -> Result<SocketAddr, ConnectError> {
         let ip = match remote.ip().to_canonical() {
             IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -271,15 +268,25 @@ impl Stack {
             let taken = self.demux.find(&tuple, &self.rooms).is_some();
             return if taken { Err(ConnectError::AddressInUse) } else { Ok(tuple) };
         }
-        let mut ports = std::mem::replace(&mut self.ports, crate::tcp::ports::PortSelector::new([0; 16], 0));
-        let found =
-            ports.select(&self.config.ephemeral_ports, local, Some((remote.ip(), remote.port())), |port| {
-                !self.listeners.has_port(port)
-                    && !self.bindings.iter().any(|(_, other)| other.local.port() == port)
-                    && self.demux.find(&tuple(port), &self.rooms).is_none()
-            });
-        self.ports = ports;
+        let found = self.select_port(local, Some((remote.ip(), remote.port())), |stack, port| {
+            !stack.listeners.has_port(port)
+                && !stack.bindings.iter().any(|(_, other)| other.local.port() == port)
+                && stack.demux.find(&tuple(port), &stack.rooms).is_none()
+        });
         found.map(tuple).ok_or(ConnectError::PortsExhausted)
+    }
+
+    /// A free ephemeral port.
+    pub(super) fn select_port(
+        &mut self,
+        local: IpAddr,
+        remote: Option<(IpAddr, u16)>,
+        free: impl Fn(&Self, u16) -> bool,
+    ) -> Option<u16> {
+        let candidates = self.ports.candidates(&self.config.ephemeral_ports, local, remote);
+        let (tried, port) = (1u32..).zip(candidates).find(|(_, port)| free(self, *port))?;
+        self.ports.advance(tried);
+        Some(port)
     }
 
     /// What a new connection needs from the stack.

@@ -39,6 +39,7 @@ use crate::congestion::Controller;
 use crate::error::ConnectionError;
 use crate::event::{ListenerId, Readiness};
 use crate::options::SocketOptions;
+use crate::probe::ProbeOutcome;
 use crate::recovery::{Recovery, rto::Rto};
 use crate::stats::Counters;
 use crate::time::Timestamp;
@@ -152,9 +153,21 @@ pub(crate) struct Connection {
     /// The segment that is timed: its end, and when it was sent (RFC 6298 3: never one sent twice).
     timed: Option<(SeqNum, Timestamp)>,
     challenge: ChallengeLimit,
+    /// The handshake is not to be completed: it only asks whether the port is open.
+    probe: Option<Probe>,
     timestamp_offset: u32,
     flow_label: u32,
     path_mtu: u16,
+}
+
+/// How far a probe has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Probe {
+    Asking,
+    /// It was answered with a SYN-ACK.
+    Open,
+    /// It was not answered, or by ICMP; or with a RST.
+    Failed(ProbeOutcome),
 }
 
 /// Challenge ACKs are limited per connection: a limit shared by all would tell an attacker about others
@@ -226,6 +239,7 @@ impl Connection {
             unanswered_since: None,
             timed: None,
             challenge: ChallengeLimit::default(),
+            probe: None,
             timestamp_offset: setup.timestamp_offset,
             flow_label: setup.flow_label,
             path_mtu: setup.path_mtu,
@@ -335,10 +349,27 @@ impl Connection {
     /// An ICMP error (RFC 9293 3.9.2.2). A hard one ends a connection only before it is synchronized: later
     /// the sequence number in the quote is all an attacker had to guess (RFC 5927 5.2).
     pub(crate) fn icmp_error(&mut self, error: ConnectionError, hard: bool, env: &mut Env<'_>) {
-        if hard && matches!(self.state(), State::SynSent | State::SynReceived) {
+        if self.probe.is_some() && self.state() == State::SynSent {
+            self.probe = Some(Probe::Failed(ProbeOutcome::Filtered(error)));
+            self.fail(error, Cause::Timeout, env);
+        } else if hard && matches!(self.state(), State::SynSent | State::SynReceived) {
             self.fail(error, Cause::Timeout, env);
         } else {
             self.soft_error = Some(error);
+        }
+    }
+
+    /// From now on this only asks whether the port is open.
+    pub(crate) fn only_probe(&mut self) {
+        self.probe = Some(Probe::Asking);
+    }
+
+    /// What a probe has found out.
+    pub(crate) fn probe_outcome(&self) -> Option<ProbeOutcome> {
+        match self.probe? {
+            Probe::Asking => None,
+            Probe::Open => Some(ProbeOutcome::Open),
+            Probe::Failed(outcome) => Some(outcome),
         }
     }
 
@@ -348,6 +379,12 @@ impl Connection {
             _ if !self.state().is_synchronized() => env.counters.failed_opens += 1,
             ConnectionError::TimedOut => env.counters.timed_out += 1,
             _ => {}
+        }
+        if self.probe == Some(Probe::Asking) {
+            self.probe = Some(Probe::Failed(match error {
+                ConnectionError::Refused => ProbeOutcome::Closed,
+                error => ProbeOutcome::Filtered(error),
+            }));
         }
         self.error = Some(error);
         self.finish(cause);
