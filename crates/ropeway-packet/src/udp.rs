@@ -129,3 +129,6 @@ pub fn emit(
     packet.extend_from_slice(payload);
     Ok(packet)
 }
+
+#[cfg(test)]
+mod tests;

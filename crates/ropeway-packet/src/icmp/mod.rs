@@ -289,3 +289,6 @@ fn bounded(body: Range<usize>, len: usize) -> Range<usize> {
         body.start..body.start + len
     }
 }
+
+#[cfg(test)]
+mod tests;

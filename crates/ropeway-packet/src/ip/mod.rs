@@ -185,3 +185,6 @@ impl IpParams {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -159,3 +159,6 @@ pub fn parse_tcp(packet: &[u8], ip: IpPacket, verify: bool) -> Result<TcpSegment
         payload,
     })
 }
+
+#[cfg(test)]
+mod tests;

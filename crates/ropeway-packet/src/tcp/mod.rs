@@ -8,3 +8,6 @@ pub use flags::TcpFlags;
 pub(crate) use header::CHECKSUM_OFFSET;
 pub use header::{ParsedTcp, TcpHeader};
 pub use options::{FastOpen, SackBlocks, TcpOptions, Timestamps};
+
+#[cfg(test)]
+mod tests;
