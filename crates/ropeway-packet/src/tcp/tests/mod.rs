@@ -105,7 +105,10 @@ fn data_offset_must_lie_in_the_segment() {
             assert_eq!(parsed.unwrap().header_len, usize::from(words) * 4);
         }
         let exact = usize::from(words.max(5)) * 4;
-        assert!(TcpHeader::parse(&bytes[..exact - 1]).is_err(), "{words} words");
+        assert!(
+            TcpHeader::parse(&bytes[..exact - 1]).is_err(),
+            "{words} words"
+        );
     }
 }
 
