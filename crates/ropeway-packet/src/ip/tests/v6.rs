@@ -292,6 +292,21 @@ fn fragments_end_the_walk() {
 }
 
 #[test]
+fn fragments_are_not_nested() {
+    for inner in [Protocol::IPV6_FRAGMENT, Protocol::HOP_BY_HOP] {
+        let body = header(Protocol::TCP, 0, PAD_4);
+        let with = |place| {
+            let payload = [fragment(inner, place, 1), body.clone()].concat();
+            parse(&chain(Protocol::IPV6_FRAGMENT, &payload))
+        };
+        let error = IpError::UnrecognizedNextHeader { offset: 40 };
+        assert_eq!(with(0x0001), Err(error));
+        // RFC 8200 4.5: only the first fragment's next header counts.
+        assert_eq!(with(0x0009).unwrap().protocol, inner);
+    }
+}
+
+#[test]
 fn atomic_fragments_are_whole() {
     // RFC 6946; here with the reserved bits set.
     for place in [0, 0b110] {
