@@ -6,11 +6,17 @@
 //!
 //! To write a device of your own, implement the trait; for a tunnel that is fed by hand there is no need to.
 
+#[cfg(all(target_os = "linux", feature = "tun"))]
+mod tun;
+
 use std::collections::VecDeque;
 use std::io;
 use std::task::{Context, Poll};
 
 pub use ropeway_core::{Received, RxChecksum, Transmit};
+
+#[cfg(all(target_os = "linux", feature = "tun"))]
+pub use self::tun::{TunBuilder, TunCounters, TunDevice, TunError};
 
 /// Moves batches of whole IP packets, with offload metadata.
 pub trait Device: Send + 'static {
@@ -55,7 +61,10 @@ impl Capabilities {
     /// A device that carries packets of up to `mtu` bytes, and does nothing else to them.
     #[must_use]
     pub const fn new(mtu: u16) -> Self {
-        Self { mtu, tx_checksum_offload: false }
+        Self {
+            mtu,
+            tx_checksum_offload: false,
+        }
     }
 
     /// Sets whether the device finishes transport checksums.
