@@ -6,8 +6,8 @@ use crate::Protocol;
 
 /// A running one's-complement sum.
 ///
-/// Parts may have any length: a part that follows an odd number of bytes is summed shifted by one byte, so that
-/// the result equals that of the concatenation (RFC 1071 2, "byte swapping").
+/// Parts may have any length: a part that follows an odd number of bytes is summed shifted by one
+/// byte, so that the result equals that of the concatenation (RFC 1071 2, "byte swapping").
 ///
 /// ```
 /// use ropeway_packet::Checksum;
@@ -48,46 +48,56 @@ impl Checksum {
         self.sum += u64::from(if self.odd { field.swap_bytes() } else { field });
     }
 
-    /// The sum folded to 16 bits, not complemented: what a device that completes the checksum expects to
-    /// find in the checksum field.
+    /// Adds one 32-bit field, such as an IPv4 address.
+    #[inline]
+    pub fn add_u32(&mut self, field: u32) {
+        // 2^16 is 1 modulo 2^16 - 1, so a word of 32 bits sums like its halves; and swapping the
+        // bytes of both halves is the rotation that follows an odd number of bytes.
+        self.sum += u64::from(if self.odd {
+            field.rotate_left(8)
+        } else {
+            field
+        });
+    }
+
+    /// The sum folded to 16 bits, not complemented: what a device that completes the checksum
+    /// expects to find in the checksum field.
     #[inline]
     pub fn fold(self) -> u16 {
         fold(self.sum)
     }
 
-    /// The checksum: the complement of the folded sum. Over data that contains its own right checksum it is 0.
+    /// The checksum: the complement of the folded sum. Over data that contains its own right
+    /// checksum it is 0.
     #[inline]
     pub fn finish(self) -> u16 {
         !self.fold()
     }
 }
 
-/// The sum of the pseudo-header that covers a TCP segment, a UDP datagram or an ICMPv6 message of `len` bytes
-/// (RFC 9293 3.1, RFC 8200 8.1).
+/// The sum of the pseudo-header that covers a TCP segment, a UDP datagram or an ICMPv6 message of
+/// `len` bytes (RFC 9293 3.1, RFC 8200 8.1).
 #[inline]
 pub fn pseudo_header(src: IpAddr, dst: IpAddr, protocol: Protocol, len: u32) -> Checksum {
-    let mut sum = u64::from(protocol.0) + u64::from(len);
+    let mut sum = Checksum::new();
+    sum.add_u16(u16::from(protocol.0));
+    sum.add_u32(len);
     for addr in [src, dst] {
-        // Words of 32 bits sum like their halves: 2^16 is 1 modulo 2^16 - 1.
-        sum += match addr {
-            IpAddr::V4(addr) => u64::from(addr.to_bits()),
-            IpAddr::V6(addr) => {
-                let bits = addr.to_bits();
-                [96, 64, 32, 0]
-                    .into_iter()
-                    .map(|shift| (bits >> shift) & u128::from(u32::MAX))
-                    .map(low_u64)
-                    .sum()
-            }
-        };
+        match addr {
+            IpAddr::V4(addr) => sum.add_u32(addr.to_bits()),
+            IpAddr::V6(addr) => addr
+                .segments()
+                .into_iter()
+                .for_each(|word| sum.add_u16(word)),
+        }
     }
-    Checksum { sum, odd: false }
+    sum
 }
 
 /// Whether `bytes`, the whole payload of an IP packet, carries the right checksum for its protocol.
 ///
-/// The pseudo-header is included, except for ICMP over IPv4, which has none. A UDP checksum of zero is not special
-/// here; [`udp::parse`](crate::udp::parse) knows its meaning.
+/// The pseudo-header is included, except for ICMP over IPv4, which has none. A UDP checksum of zero
+/// is not special here; [`udp::parse`](crate::udp::parse) knows its meaning.
 #[inline]
 pub fn verify(src: IpAddr, dst: IpAddr, protocol: Protocol, bytes: &[u8]) -> bool {
     let Ok(len) = u32::try_from(bytes.len()) else {
@@ -112,9 +122,11 @@ pub const fn update_u16(checksum: u16, old: u16, new: u16) -> u16 {
 }
 
 /// The one's-complement sum of big-endian 16-bit words, the last one padded with a zero byte.
+#[inline]
 fn sum_bytes(bytes: &[u8]) -> u16 {
-    // Summing in the machine's byte order gives the byte-swapped sum (RFC 1071 2, "byte order independence").
-    // Independent lanes without carries between them let the compiler use vector registers.
+    // Summing in the machine's byte order gives the byte-swapped sum (RFC 1071 2, "byte order
+    // independence"). Independent lanes without carries between them let the compiler use vector
+    // registers.
     let mut lanes = [0_u64; 8];
     let (chunks, rest) = bytes.as_chunks::<32>();
     for chunk in chunks {
@@ -145,10 +157,4 @@ const fn fold(sum: u64) -> u16 {
     let sum = (sum >> 16) + (sum & 0xffff); // at most 0x10002
     let sum = (sum >> 16) + (sum & 0xffff);
     sum as u16
-}
-
-#[inline]
-#[allow(clippy::cast_possible_truncation)] // the caller masked it to 32 bits
-const fn low_u64(value: u128) -> u64 {
-    value as u64
 }

@@ -1,5 +1,5 @@
-//! Why a packet was refused. All of these describe input from the network; none is a fault of the caller,
-//! except where a variant says so.
+//! Why a packet was refused. All of these describe input from the network; none is a fault of the
+//! caller, except where a variant says so.
 
 use std::error::Error;
 use std::fmt;
@@ -20,17 +20,20 @@ pub enum IpError {
     BadTotalLength,
     /// IPv4: the header checksum is wrong.
     BadChecksum,
-    /// A fragment that reaches beyond 65535 bytes, or one that is not the last and not a multiple of 8 bytes.
+    /// A fragment that reaches beyond 65535 bytes, or one that is not the last and not a multiple
+    /// of 8 bytes.
     BadFragment {
         /// Where in the packet the field at fault stands, in bytes.
         offset: usize,
     },
-    /// IPv6: a next-header value that may not stand where it stands (hop-by-hop options not in first place).
+    /// IPv6: a next-header value that may not stand where it stands (hop-by-hop options not in
+    /// first place).
     UnrecognizedNextHeader {
         /// Where in the packet that value stands, in bytes.
         offset: usize,
     },
-    /// IPv6: an option nobody here understands, whose type asks for the packet to be discarded (RFC 8200 4.2).
+    /// IPv6: an option nobody here understands, whose type asks for the packet to be discarded (RFC
+    /// 8200 4.2).
     UnrecognizedOption {
         /// Where in the packet the option's type stands, in bytes.
         offset: usize,
@@ -42,17 +45,19 @@ pub enum IpError {
         /// Where in the packet the option's length stands, in bytes.
         offset: usize,
     },
-    /// IPv6: a routing header with segments left, which only a router may follow (RFC 8200 4.4, RFC 5095).
+    /// IPv6: a routing header with segments left, which only a router may follow (RFC 8200 4.4, RFC
+    /// 5095).
     BadRoutingHeader {
         /// Where in the packet the routing type stands, in bytes.
         offset: usize,
     },
-    /// IPv6: more than [`MAX_EXTENSION_HEADERS`](crate::ip::MAX_EXTENSION_HEADERS) extension headers.
+    /// IPv6: more than [`MAX_EXTENSION_HEADERS`](crate::ip::MAX_EXTENSION_HEADERS) extension
+    /// headers.
     TooManyExtensions,
 }
 
-/// Whom an unrecognised IPv6 option wants told that the packet was discarded: the highest two bits of its
-/// type (RFC 8200 4.2).
+/// Whom an unrecognised IPv6 option wants told that the packet was discarded: the highest two bits
+/// of its type (RFC 8200 4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OptionReport {
     /// `01`: nobody.
@@ -64,16 +69,19 @@ pub enum OptionReport {
 }
 
 impl IpError {
-    /// The code and pointer of the ICMPv6 Parameter Problem that this error calls for, if it calls for one
-    /// (RFC 4443 3.4). `to_multicast` says whether the packet was sent to a multicast address.
+    /// The code and pointer of the ICMPv6 Parameter Problem that this error calls for, if it calls
+    /// for one (RFC 4443 3.4). `to_multicast` says whether the packet was sent to a multicast
+    /// address.
     ///
-    /// Errors in an IPv4 header answer `None`: such packets are discarded silently (RFC 1122 3.2.1).
+    /// Errors in an IPv4 header answer `None`: such packets are discarded silently (RFC 1122
+    /// 3.2.1).
     pub fn parameter_problem(self, to_multicast: bool) -> Option<(u8, u32)> {
         const ERRONEOUS_FIELD: u8 = 0;
         const UNRECOGNIZED_NEXT_HEADER: u8 = 1;
         const UNRECOGNIZED_OPTION: u8 = 2;
         let (code, offset) = match self {
-            // RFC 4443 2.4 (e.3): a packet to a multicast address is answered only for an option of type 10.
+            // RFC 4443 2.4 (e.3): a packet to a multicast address is answered only for an option of
+            // type 10.
             Self::UnrecognizedOption {
                 offset,
                 report: OptionReport::Always,
@@ -132,7 +140,8 @@ impl fmt::Display for IpError {
 
 impl Error for IpError {}
 
-/// Why [`TcpHeader::parse`](crate::TcpHeader::parse) or [`parse_tcp`](crate::parse_tcp) refused a segment.
+/// Why [`TcpHeader::parse`](crate::TcpHeader::parse) or [`parse_tcp`](crate::parse_tcp) refused a
+/// segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TcpError {
@@ -162,7 +171,8 @@ impl fmt::Display for TcpError {
 
 impl Error for TcpError {}
 
-/// Why [`udp::parse`](crate::udp::parse) refused a datagram, or [`udp::emit`](crate::udp::emit) one to send.
+/// Why [`udp::parse`](crate::udp::parse) refused a datagram, or [`udp::emit`](crate::udp::emit) one
+/// to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UdpError {

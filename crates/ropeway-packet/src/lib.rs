@@ -1,13 +1,14 @@
-//! Bytes to typed TCP/IP packets and back: no state, no clock, no allocation on the way in, no panic.
+//! Bytes to typed TCP/IP packets and back: no state, no clock, no allocation on the way in, no
+//! panic.
 //!
-//! Everything here works on one packet at a time. Parsing ([`ip::parse`], [`parse_tcp`], [`udp::parse`],
-//! [`icmp::parse`]) validates lengths before it reads a field, allocates nothing, and answers with
-//! plain values and with [`Range`](std::ops::Range)s: offsets into the packet that was given.
-//! Emitting ([`emit_tcp`], [`udp::emit`], [`icmp::emit_error`] and its neighbours) fills in every length and
-//! checksum.
+//! Everything here works on one packet at a time. Parsing ([`ip::parse`], [`parse_tcp`],
+//! [`udp::parse`], [`icmp::parse`]) validates lengths before it reads a field, allocates nothing,
+//! and answers with plain values and with [`Range`](std::ops::Range)s: offsets into the packet that
+//! was given. Emitting ([`emit_tcp`], [`udp::emit`], [`icmp::emit_error`] and its neighbours) fills
+//! in every length and checksum.
 //!
-//! The [`pnet_packet`](https://docs.rs/pnet_packet) crate reads the fixed header fields and gives the protocol
-//! numbers, but none of its types is part of this interface.
+//! The [`pnet_packet`](https://docs.rs/pnet_packet) crate reads the fixed header fields and gives
+//! the protocol numbers, but none of its types is part of this interface.
 //!
 //! ```
 //! use bytes::Bytes;

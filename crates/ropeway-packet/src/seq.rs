@@ -5,8 +5,9 @@ use std::ops::{Add, AddAssign, Sub};
 
 /// A TCP sequence number.
 ///
-/// It has no `Ord`: order on a circle is not transitive. [`before`](Self::before) and its neighbours
-/// compare two numbers that are less than 2^31 apart, as all live numbers of one connection are.
+/// It has no `Ord`: order on a circle is not transitive. [`before`](Self::before) and its
+/// neighbours compare two numbers that are less than 2^31 apart, as all live numbers of one
+/// connection are.
 ///
 /// ```
 /// use ropeway_packet::SeqNum;
@@ -131,8 +132,8 @@ impl WindowScale {
     /// A shift of `shift` bits, or of 14 when that is more.
     #[inline]
     pub const fn new(shift: u8) -> Self {
-        // RFC 7323 2.3: "If a Window Scale option is received with a shift.cnt value larger than 14, the TCP
-        // SHOULD log the error but MUST use 14 instead of the specified value."
+        // RFC 7323 2.3: "If a Window Scale option is received with a shift.cnt value larger than
+        // 14, the TCP SHOULD log the error but MUST use 14 instead of the specified value."
         if shift > Self::MAX.0 {
             Self::MAX
         } else {
@@ -146,7 +147,8 @@ impl WindowScale {
         self.0
     }
 
-    /// The smallest shift with which a window of `bytes` can be advertised, or 14 when none suffices.
+    /// The smallest shift with which a window of `bytes` can be advertised, or 14 when none
+    /// suffices.
     pub const fn for_buffer(bytes: usize) -> Self {
         let mut scale = Self::ZERO;
         while scale.0 < Self::MAX.0 && (65_535_usize << scale.0) < bytes {

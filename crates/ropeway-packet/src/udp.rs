@@ -33,10 +33,12 @@ pub struct UdpDatagram {
     pub payload: Range<usize>,
 }
 
-/// Reads the UDP datagram in `packet`, whose IP header is `ip`. With `verify` the checksum is verified; without, the caller
-/// knows from elsewhere that it is right. Bytes of the IP payload behind the datagram's length are ignored.
+/// Reads the UDP datagram in `packet`, whose IP header is `ip`. With `verify` the checksum is
+/// verified; without, the caller knows from elsewhere that it is right. Bytes of the IP payload
+/// behind the datagram's length are ignored.
 ///
-/// A checksum of zero, "none", is accepted over IPv4 and refused over IPv6, with `verify` or without.
+/// A checksum of zero, "none", is accepted over IPv4 and refused over IPv6, with `verify` or
+/// without.
 ///
 /// # Errors
 ///
@@ -78,12 +80,13 @@ pub fn parse(packet: &[u8], ip: &IpPacket, verify: bool) -> Result<UdpDatagram, 
     })
 }
 
-/// The whole IP packet that carries `payload` from `src_port` to `dst_port`. The protocol is UDP whatever
-/// [`IpParams::protocol`] says.
+/// The whole IP packet that carries `payload` from `src_port` to `dst_port`. The protocol is UDP
+/// whatever [`IpParams::protocol`] says.
 ///
 /// # Errors
 ///
-/// [`UdpError::TooLong`] if one packet cannot hold the payload: above 65507 bytes over IPv4, 65527 over IPv6.
+/// [`UdpError::TooLong`] if one packet cannot hold the payload: above 65507 bytes over IPv4, 65527
+/// over IPv6.
 pub fn emit(
     ip: &IpParams,
     src_port: u16,

@@ -16,8 +16,8 @@ const V6_ERROR_LEN: usize = 1280;
 /// What an ICMP error to send reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IcmpErrorKind {
-    /// The packet cannot be delivered. Over IPv6, [`UnreachableKind::Protocol`] is sent as a parameter problem
-    /// that points to the number of the protocol (RFC 4443 3.4).
+    /// The packet cannot be delivered. Over IPv6, [`UnreachableKind::Protocol`] is sent as a
+    /// parameter problem that points to the number of the protocol (RFC 4443 3.4).
     Unreachable(UnreachableKind),
     /// The packet is longer than the link's MTU in bytes. Over IPv4 the field ends at 65535.
     PacketTooBig {
@@ -38,7 +38,8 @@ pub enum IcmpErrorKind {
     },
 }
 
-/// The IP packet with the answer from `src` to an echo request from `dst`: `ident`, `seq` and `data` are the request's.
+/// The IP packet with the answer from `src` to an echo request from `dst`: `ident`, `seq` and
+/// `data` are the request's.
 ///
 /// The addresses are of one family (see [`IpParams`]). Data that exceeds an IP packet is cut.
 pub fn emit_echo_reply(
@@ -97,8 +98,9 @@ fn emit_echo(
     )
 }
 
-/// The IP packet with an error from `src` to `dst`, the sender of `offending`, which is the whole packet at
-/// fault from its IP header on. As much of it is quoted as fits into 576 bytes (IPv4) or 1280 (IPv6).
+/// The IP packet with an error from `src` to `dst`, the sender of `offending`, which is the whole
+/// packet at fault from its IP header on. As much of it is quoted as fits into 576 bytes (IPv4) or
+/// 1280 (IPv6).
 ///
 /// Whether an error may be sent at all is for the caller to decide: never about an ICMP error, a
 /// broadcast or multicast, a fragment other than the first (RFC 1122 3.2.2, RFC 4443 2.4 e).
@@ -165,7 +167,8 @@ fn error_v6(kind: IcmpErrorKind, offending: &[u8]) -> [u8; HEADER_LEN] {
     [kind, code, 0, 0, w0, w1, w2, w3]
 }
 
-/// Puts a message together: its header, without the checksum, and of its body what fits into a packet of `limit` bytes.
+/// Puts a message together: its header, without the checksum, and of its body what fits into a
+/// packet of `limit` bytes.
 fn emit(
     src: IpAddr,
     dst: IpAddr,

@@ -16,7 +16,8 @@ pub use quote::{Quoted, QuotedIp, parse_quote};
 /// Bytes of the header of every message that is understood here.
 const HEADER_LEN: usize = 8;
 
-/// What an ICMP message says, whichever the family. Ranges are offsets in the packet given to [`parse`].
+/// What an ICMP message says, whichever the family. Ranges are offsets in the packet given to
+/// [`parse`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IcmpMessage {
     /// Asks for an [`EchoReply`](Self::EchoReply).
@@ -44,15 +45,17 @@ pub enum IcmpMessage {
         /// The packet at fault, or its beginning: see [`parse_quote`].
         quote: Range<usize>,
     },
-    /// The quoted packet was too long for a link: ICMPv6 Packet Too Big (RFC 4443 3.2), or ICMP Fragmentation
-    /// Needed (RFC 1191 4).
+    /// The quoted packet was too long for a link: ICMPv6 Packet Too Big (RFC 4443 3.2), or ICMP
+    /// Fragmentation Needed (RFC 1191 4).
     PacketTooBig {
-        /// The bytes that an IP packet may have on that link; 0 if the router, an old one, did not say.
+        /// The bytes that an IP packet may have on that link; 0 if the router, an old one, did not
+        /// say.
         mtu: u32,
         /// The packet at fault, or its beginning: see [`parse_quote`].
         quote: Range<usize>,
     },
-    /// The quoted packet ran out of hops (code 0), or its fragments did not arrive in time (code 1).
+    /// The quoted packet ran out of hops (code 0), or its fragments did not arrive in time (code
+    /// 1).
     TimeExceeded {
         /// The raw code.
         code: u8,
@@ -68,7 +71,8 @@ pub enum IcmpMessage {
         /// The packet at fault, or its beginning: see [`parse_quote`].
         quote: Range<usize>,
     },
-    /// The quoted packet met congestion. Nobody sends this any more, and it must be ignored for TCP (RFC 6633).
+    /// The quoted packet met congestion. Nobody sends this any more, and it must be ignored for TCP
+    /// (RFC 6633).
     SourceQuench {
         /// The packet at fault, or its beginning: see [`parse_quote`].
         quote: Range<usize>,
@@ -100,7 +104,8 @@ pub enum UnreachableKind {
     Network,
     /// The host does not answer: IPv4 codes 1, 7, 8 and 12, IPv6 codes 2 and 3.
     Host,
-    /// The host does not know the protocol: IPv4 code 2. IPv6 says so with a parameter problem of code 1.
+    /// The host does not know the protocol: IPv4 code 2. IPv6 says so with a parameter problem of
+    /// code 1.
     Protocol,
     /// Nobody listens on the port: IPv4 code 3, IPv6 code 4.
     Port,
@@ -179,8 +184,8 @@ pub fn parse(packet: &[u8], ip: &IpPacket) -> Result<IcmpMessage, IcmpError> {
         return Err(IcmpError::Fragment);
     }
     let bytes = ip.payload_of(packet);
-    // RFC 792 and RFC 4443 2.1: type, code and checksum are common to all messages. The ones that are understood have 8
-    // bytes at least; the others here too.
+    // RFC 792 and RFC 4443 2.1: type, code and checksum are common to all messages. The ones that
+    // are understood have 8 bytes at least; the others here too.
     let &header = bytes
         .first_chunk::<HEADER_LEN>()
         .ok_or(IcmpError::Truncated)?;

@@ -5,13 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::ip::v6::quoted_upper_layer;
 use crate::{Protocol, SeqNum};
 
-/// The beginning of a packet that an ICMP error quotes. Nothing in it is verified: anyone may have written it.
-/// The quoted packet was sent by the receiver of the error, so `src` is the local end.
+/// The beginning of a packet that an ICMP error quotes. Nothing in it is verified: anyone may have
+/// written it. The quoted packet was sent by the receiver of the error, so `src` is the local end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quoted {
     /// From its IP header.
     pub ip: QuotedIp,
-    /// The source and the destination port, if the packet is TCP or UDP and the quote reaches that far.
+    /// The source and the destination port, if the packet is TCP or UDP and the quote reaches that
+    /// far.
     pub ports: Option<(u16, u16)>,
     /// The sequence number, if the packet is TCP and the quote reaches that far.
     pub seq: Option<SeqNum>,
@@ -24,7 +25,8 @@ pub struct QuotedIp {
     pub src: IpAddr,
     /// Whom it was meant for.
     pub dst: IpAddr,
-    /// What it carried. If the quote ends within the IPv6 extension headers: the first one that is cut.
+    /// What it carried. If the quote ends within the IPv6 extension headers: the first one that is
+    /// cut.
     pub protocol: Protocol,
     /// The length of the packet at fault in bytes, as quoted: what to guess a path MTU from if
     /// the router did not say (RFC 1191 5).
@@ -33,8 +35,9 @@ pub struct QuotedIp {
 
 /// Reads the quote of an ICMP error. `None` if it holds no whole IP header.
 ///
-/// A quote may end anywhere; 8 bytes behind an IPv4 header are all that RFC 792 promises. Its lengths and checksums
-/// describe the packet at fault, perhaps changed by routers on the way, and are not checked.
+/// A quote may end anywhere; 8 bytes behind an IPv4 header are all that RFC 792 promises. Its
+/// lengths and checksums describe the packet at fault, perhaps changed by routers on the way, and
+/// are not checked.
 pub fn parse_quote(quote: &[u8]) -> Option<Quoted> {
     let (ip, upper) = match quote.first()? >> 4 {
         4 => v4(quote)?,

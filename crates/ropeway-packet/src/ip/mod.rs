@@ -12,7 +12,8 @@ use crate::IpError;
 
 pub use v6::MAX_EXTENSION_HEADERS;
 
-/// The number of the protocol that an IP packet carries (IANA "Assigned Internet Protocol Numbers").
+/// The number of the protocol that an IP packet carries (IANA "Assigned Internet Protocol
+/// Numbers").
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Protocol(pub u8);
 
@@ -46,22 +47,25 @@ pub struct IpPacket {
     pub src: IpAddr,
     /// The receiver; of the same family as `src`.
     pub dst: IpAddr,
-    /// The upper-layer protocol, after all IPv6 extension headers. In a fragment it is the protocol named by
-    /// the fragment header: what stands first in the reassembled payload, which may be an extension header.
+    /// The upper-layer protocol, after all IPv6 extension headers. In a fragment it is the protocol
+    /// named by the fragment header: what stands first in the reassembled payload, which may be an
+    /// extension header.
     pub protocol: Protocol,
     /// Time to live (IPv4) or hop limit (IPv6).
     pub hop_limit: u8,
     /// DSCP in the upper six bits, ECN in the lower two.
     pub traffic_class: u8,
-    /// Where in the packet the upper-layer bytes stand, as the packet's own length field bounds them: padding
-    /// that a link added is outside. In a fragment, the bytes that belong at [`Fragment::offset`].
+    /// Where in the packet the upper-layer bytes stand, as the packet's own length field bounds
+    /// them: padding that a link added is outside. In a fragment, the bytes that belong at
+    /// [`Fragment::offset`].
     pub payload: Range<usize>,
-    /// Where in its datagram this fragment belongs; `None` for a whole datagram. An IPv6 atomic fragment is a
-    /// whole datagram (RFC 6946).
+    /// Where in its datagram this fragment belongs; `None` for a whole datagram. An IPv6 atomic
+    /// fragment is a whole datagram (RFC 6946).
     pub fragment: Option<Fragment>,
     /// Routers may not fragment the packet: the DF bit of IPv4, always true for IPv6.
     pub dont_fragment: bool,
-    /// The identification that the fragments of one datagram share; 0 for IPv6 without a fragment header.
+    /// The identification that the fragments of one datagram share; 0 for IPv6 without a fragment
+    /// header.
     pub ident: u32,
     /// IPv4 options or IPv6 extension headers are present.
     pub has_options: bool,
@@ -78,17 +82,19 @@ impl IpPacket {
 /// The place of a fragment in its datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment {
-    /// Bytes before this fragment: a multiple of 8. Together with the fragment's length it is at most 65535.
+    /// Bytes before this fragment: a multiple of 8. Together with the fragment's length it is at
+    /// most 65535.
     pub offset: u16,
     /// More fragments follow this one.
     pub more: bool,
 }
 
 impl Fragment {
-    /// Checks what every receiver must check before it stores a fragment of `len` bytes. `length_field` and
-    /// `offset_field` are where the packet's two fields stand, for the error.
+    /// Checks what every receiver must check before it stores a fragment of `len` bytes.
+    /// `length_field` and `offset_field` are where the packet's two fields stand, for the error.
     fn check(self, len: usize, length_field: usize, offset_field: usize) -> Result<Self, IpError> {
-        // RFC 791 3.2 and RFC 8200 4.5: every fragment except the last is a multiple of 8 bytes long.
+        // RFC 791 3.2 and RFC 8200 4.5: every fragment except the last is a multiple of 8 bytes
+        // long.
         if self.more && !len.is_multiple_of(8) {
             return Err(IpError::BadFragment {
                 offset: length_field,
@@ -104,11 +110,12 @@ impl Fragment {
     }
 }
 
-/// Reads the IP header of `packet`, which starts with it. Bytes behind the end that the header gives are ignored.
+/// Reads the IP header of `packet`, which starts with it. Bytes behind the end that the header
+/// gives are ignored.
 ///
-/// The checksum of an IPv4 header is verified. IPv6 extension headers (hop-by-hop and destination options,
-/// routing, authentication, fragment) are walked as a destination does (RFC 8200 4), at most
-/// [`MAX_EXTENSION_HEADERS`] of them; the walk ends at the header of a real fragment.
+/// The checksum of an IPv4 header is verified. IPv6 extension headers (hop-by-hop and destination
+/// options, routing, authentication, fragment) are walked as a destination does (RFC 8200 4), at
+/// most [`MAX_EXTENSION_HEADERS`] of them; the walk ends at the header of a real fragment.
 ///
 /// # Errors
 ///
@@ -123,8 +130,8 @@ pub fn parse(packet: &[u8]) -> Result<IpPacket, IpError> {
     }
 }
 
-/// Where in `packet` the number stands that [`IpPacket::protocol`] is read from: the pointer of an ICMP Parameter
-/// Problem that refuses that protocol. `None` if the packet does not parse.
+/// Where in `packet` the number stands that [`IpPacket::protocol`] is read from: the pointer of an
+/// ICMP Parameter Problem that refuses that protocol. `None` if the packet does not parse.
 pub fn protocol_offset(packet: &[u8]) -> Option<usize> {
     match parse(packet).ok()?.src {
         IpAddr::V4(_) => Some(v4::PROTOCOL_OFFSET),
@@ -134,8 +141,8 @@ pub fn protocol_offset(packet: &[u8]) -> Option<usize> {
 
 /// What the IP header of a packet to send shall say.
 ///
-/// `dst` decides the family. A `src` of the other family is a mistake of the caller; it is written as the
-/// unspecified address, which no receiver answers.
+/// `dst` decides the family. A `src` of the other family is a mistake of the caller; it is written
+/// as the unspecified address, which no receiver answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IpParams {
     /// The sender.
@@ -166,8 +173,8 @@ impl IpParams {
         }
     }
 
-    /// Writes the header, with the length and checksum for a payload of `payload_len` bytes, to the start of
-    /// `out`, and returns its length. If `out` is too short, writes nothing and returns 0.
+    /// Writes the header, with the length and checksum for a payload of `payload_len` bytes, to the
+    /// start of `out`, and returns its length. If `out` is too short, writes nothing and returns 0.
     ///
     /// A payload that one packet cannot hold is announced as the longest that it can.
     #[inline]

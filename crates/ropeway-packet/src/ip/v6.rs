@@ -12,8 +12,8 @@ pub(super) const HEADER_LEN: usize = 40;
 const PAYLOAD_LENGTH_OFFSET: usize = 4;
 const NEXT_HEADER_OFFSET: usize = 6;
 
-/// How many extension headers one packet may have. RFC 8200 4.1 foresees at most seven; a longer chain is an attempt
-/// to make the receiver work.
+/// How many extension headers one packet may have. RFC 8200 4.1 foresees at most seven; a longer
+/// chain is an attempt to make the receiver work.
 pub const MAX_EXTENSION_HEADERS: usize = 8;
 
 #[inline]
@@ -21,7 +21,7 @@ pub(super) fn parse(packet: &[u8]) -> Result<IpPacket, IpError> {
     let fields = Ipv6Packet::new(packet).ok_or(IpError::Truncated)?;
     let end = HEADER_LEN + usize::from(fields.get_payload_length());
     let packet = packet.get(..end).ok_or(IpError::Truncated)?;
-    let chain = Chain::walk(packet, Protocol(fields.get_next_header().0))?;
+    let chain = Chain::new(packet, Protocol(fields.get_next_header().0))?;
     Ok(IpPacket {
         src: IpAddr::V6(fields.get_source()),
         dst: IpAddr::V6(fields.get_destination()),
@@ -40,7 +40,7 @@ pub(super) fn parse(packet: &[u8]) -> Result<IpPacket, IpError> {
 pub(super) fn protocol_offset(packet: &[u8]) -> Option<usize> {
     let fields = Ipv6Packet::new(packet)?;
     let end = HEADER_LEN + usize::from(fields.get_payload_length());
-    let chain = Chain::walk(packet.get(..end)?, Protocol(fields.get_next_header().0)).ok()?;
+    let chain = Chain::new(packet.get(..end)?, Protocol(fields.get_next_header().0)).ok()?;
     Some(chain.protocol_offset)
 }
 
@@ -57,25 +57,36 @@ struct Chain {
 }
 
 impl Chain {
-    /// Walks the headers of `packet`, which ends where its payload length says; `first` stands behind the fixed header.
+    /// Walks the headers of `packet`, which ends where its payload length says; `first` stands
+    /// behind the fixed header.
     #[inline]
-    fn walk(packet: &[u8], first: Protocol) -> Result<Self, IpError> {
-        let mut chain = Self {
+    fn new(packet: &[u8], first: Protocol) -> Result<Self, IpError> {
+        let chain = Self {
             protocol: first,
             protocol_offset: NEXT_HEADER_OFFSET,
             payload: HEADER_LEN,
             fragment: None,
             ident: 0,
         };
+        if is_extension(first) {
+            chain.walk(packet)
+        } else {
+            Ok(chain)
+        }
+    }
+
+    /// Extension headers are rare: they are kept out of the way of [`parse`].
+    #[cold]
+    fn walk(mut self, packet: &[u8]) -> Result<Self, IpError> {
         let mut count = 0;
-        while is_extension(chain.protocol) && chain.fragment.is_none() {
+        while is_extension(self.protocol) && self.fragment.is_none() {
             count += 1;
             if count > MAX_EXTENSION_HEADERS {
                 return Err(IpError::TooManyExtensions);
             }
-            chain.step(packet)?;
+            self.step(packet)?;
         }
-        Ok(chain)
+        Ok(self)
     }
 
     /// Takes the extension header at `self.payload`.
@@ -84,7 +95,8 @@ impl Chain {
         let rest = packet.get(offset..).ok_or(IpError::Truncated)?;
         let (header, next) = extension(self.protocol, rest).ok_or(IpError::Truncated)?;
         match self.protocol {
-            // RFC 8200 4: zero in any header but the fixed one is treated as an unrecognised next header.
+            // RFC 8200 4: zero in any header but the fixed one is treated as an unrecognised next
+            // header.
             Protocol::HOP_BY_HOP if offset != HEADER_LEN => {
                 return Err(IpError::UnrecognizedNextHeader {
                     offset: self.protocol_offset,
@@ -93,8 +105,9 @@ impl Chain {
             Protocol::HOP_BY_HOP | Protocol::IPV6_DESTINATION_OPTIONS => {
                 check_options(header, offset)?
             }
-            // RFC 8200 4.4: no routing type is known here, and type 0 is deprecated (RFC 5095). Without
-            // segments left the header is ignored; with segments left the packet is discarded.
+            // RFC 8200 4.4: no routing type is known here, and type 0 is deprecated (RFC 5095).
+            // Without segments left the header is ignored; with segments left the packet is
+            // discarded.
             Protocol::IPV6_ROUTING if header.get(3) != Some(&0) => {
                 return Err(IpError::BadRoutingHeader { offset: offset + 2 });
             }
@@ -117,7 +130,8 @@ impl Chain {
             more: place & 1 != 0,
         };
         self.ident = u32::from_be_bytes(ident);
-        // RFC 6946: a fragment header around a whole datagram says nothing; the walk goes on behind it.
+        // RFC 6946: a fragment header around a whole datagram says nothing; the walk goes on behind
+        // it.
         if place.more || place.offset != 0 {
             self.fragment = Some(place.check(len, PAYLOAD_LENGTH_OFFSET, self.payload + 2)?);
         }
@@ -138,8 +152,8 @@ fn is_extension(protocol: Protocol) -> bool {
     )
 }
 
-/// Splits the extension header of this kind from the front of `rest`, with the number of what follows it. `None` if it is
-/// cut short.
+/// Splits the extension header of this kind from the front of `rest`, with the number of what
+/// follows it. `None` if it is cut short.
 fn extension(kind: Protocol, rest: &[u8]) -> Option<(&[u8], Protocol)> {
     let &[next, len] = rest.first_chunk::<2>()?;
     let len = match kind {
@@ -150,7 +164,8 @@ fn extension(kind: Protocol, rest: &[u8]) -> Option<(&[u8], Protocol)> {
     Some((rest.get(..len)?, Protocol(next)))
 }
 
-/// Checks the options of a hop-by-hop or destination-options header that starts at `offset` of the packet.
+/// Checks the options of a hop-by-hop or destination-options header that starts at `offset` of the
+/// packet.
 fn check_options(header: &[u8], offset: usize) -> Result<(), IpError> {
     const PAD1: u8 = 0;
     const PADN: u8 = 1;
@@ -161,7 +176,8 @@ fn check_options(header: &[u8], offset: usize) -> Result<(), IpError> {
             continue;
         }
         let end = header.get(at + 1).map(|&len| at + 2 + usize::from(len));
-        // RFC 8200 4.2: what to do with an option that is not recognised stands in the top bits of its type.
+        // RFC 8200 4.2: what to do with an option that is not recognised stands in the top bits of
+        // its type.
         let report = match kind >> 6 {
             _ if kind == PADN => None,
             0b00 => None,
@@ -187,8 +203,9 @@ fn check_options(header: &[u8], offset: usize) -> Result<(), IpError> {
     Ok(())
 }
 
-/// The upper layer of a quoted packet and where it starts, if the quote reaches that far: the same walk without any
-/// judgement, over bytes that may be cut anywhere. `None` for the offset also if only a later fragment was quoted.
+/// The upper layer of a quoted packet and where it starts, if the quote reaches that far: the same
+/// walk without any judgement, over bytes that may be cut anywhere. `None` for the offset also if
+/// only a later fragment was quoted.
 pub(crate) fn quoted_upper_layer(quote: &[u8], first: Protocol) -> (Protocol, Option<usize>) {
     let mut protocol = first;
     let mut at = HEADER_LEN;

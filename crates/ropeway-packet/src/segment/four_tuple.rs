@@ -17,7 +17,8 @@ pub struct FourTuple {
 }
 
 impl FourTuple {
-    /// The connection between these two. The flow label and the scope of IPv6 socket addresses are dropped.
+    /// The connection between these two. The flow label and the scope of IPv6 socket addresses are
+    /// dropped.
     #[inline]
     pub fn new(local: SocketAddr, remote: SocketAddr) -> Self {
         Self {

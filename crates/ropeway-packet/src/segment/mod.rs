@@ -18,8 +18,8 @@ pub use payload::Payload;
 pub enum ChecksumMode {
     /// The checksum is complete.
     Full,
-    /// The checksum field holds the sum of the pseudo-header only, uncomplemented: the device finishes it, as
-    /// virtio-net's `NEEDS_CSUM` asks.
+    /// The checksum field holds the sum of the pseudo-header only, uncomplemented: the device
+    /// finishes it, as virtio-net's `NEEDS_CSUM` asks.
     Partial,
 }
 
@@ -57,8 +57,8 @@ impl fmt::Debug for HeaderBuf {
     }
 }
 
-/// Writes the IP and TCP headers of a packet that carries `payload`, with lengths and checksums filled in. The
-/// packet's bytes are these followed by the payload's parts.
+/// Writes the IP and TCP headers of a packet that carries `payload`, with lengths and checksums
+/// filled in. The packet's bytes are these followed by the payload's parts.
 ///
 /// The protocol is TCP whatever [`IpParams::protocol`] says.
 #[inline]
@@ -72,36 +72,47 @@ pub fn emit_tcp(
         protocol: Protocol::TCP,
         ..*ip
     };
-    let mut bytes = [0; HeaderBuf::CAPACITY];
+    let mut headers = HeaderBuf {
+        bytes: [0; HeaderBuf::CAPACITY],
+        len: 0,
+    };
     let ip_len = ip.header_len();
-    let tcp_len = bytes.get_mut(ip_len..).map_or(0, |out| tcp.emit(out));
-    let segment_len = tcp_len.saturating_add(payload.len());
-    ip.emit(segment_len, &mut bytes);
+    if let Some((ip_header, out)) = headers.bytes.split_at_mut_checked(ip_len) {
+        let tcp_len = tcp.emit(out);
+        let segment_len = tcp_len.saturating_add(payload.len());
+        ip.emit(segment_len, ip_header);
+        let tcp_header = out.get_mut(..tcp_len).unwrap_or_default();
+        fill_in_checksum(&ip, tcp_header, payload, segment_len, checksum);
+        headers.len = u8::try_from(ip_len + tcp_len).unwrap_or(0);
+    }
+    headers
+}
 
-    let mut sum = pseudo_header(
-        ip.src,
-        ip.dst,
-        ip.protocol,
-        u32::try_from(segment_len).unwrap_or(u32::MAX),
-    );
+/// Completes a TCP header whose checksum field is zero. `segment_len` counts header and payload.
+#[inline]
+fn fill_in_checksum(
+    ip: &IpParams,
+    tcp_header: &mut [u8],
+    payload: &Payload,
+    segment_len: usize,
+    mode: ChecksumMode,
+) {
+    let len = u32::try_from(segment_len).unwrap_or(u32::MAX);
+    let mut sum = pseudo_header(ip.src, ip.dst, ip.protocol, len);
     // RFC 9293 3.1 MUST-2: the sender generates the checksum.
-    let field = match checksum {
+    let checksum = match mode {
         ChecksumMode::Partial => sum.fold(),
         ChecksumMode::Full => {
-            sum.add_bytes(bytes.get(ip_len..ip_len + tcp_len).unwrap_or_default());
+            sum.add_bytes(tcp_header);
             payload.parts().for_each(|part| sum.add_bytes(part));
             sum.finish()
         }
     };
-    if let Some(to) = bytes
-        .get_mut(ip_len + CHECKSUM_OFFSET..)
+    if let Some(field) = tcp_header
+        .get_mut(CHECKSUM_OFFSET..)
         .and_then(<[u8]>::first_chunk_mut)
     {
-        *to = field.to_be_bytes();
-    }
-    HeaderBuf {
-        bytes,
-        len: u8::try_from(ip_len + tcp_len).unwrap_or(0),
+        *field = checksum.to_be_bytes();
     }
 }
 
@@ -118,12 +129,14 @@ pub struct TcpSegment {
     pub payload: Range<usize>,
 }
 
-/// Reads the TCP segment in `packet`, whose IP header is `ip`. With `verify` the checksum is verified; without,
-/// the caller knows from elsewhere that it is right, as from a device that looked at it.
+/// Reads the TCP segment in `packet`, whose IP header is `ip`. With `verify` the checksum is
+/// verified; without, the caller knows from elsewhere that it is right, as from a device that
+/// looked at it.
 ///
 /// # Errors
 ///
-/// Those of [`TcpHeader::parse`], and [`TcpError::NotTcp`], [`TcpError::Fragment`], [`TcpError::BadChecksum`].
+/// Those of [`TcpHeader::parse`], and [`TcpError::NotTcp`], [`TcpError::Fragment`],
+/// [`TcpError::BadChecksum`].
 #[inline]
 pub fn parse_tcp(packet: &[u8], ip: IpPacket, verify: bool) -> Result<TcpSegment, TcpError> {
     if ip.protocol != Protocol::TCP {

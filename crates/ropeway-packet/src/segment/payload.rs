@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-/// The data of one segment: a few [`Bytes`], one after the other. A single part costs no allocation.
+/// The data of one segment: a few [`Bytes`], one after the other. A single part costs no
+/// allocation.
 ///
 /// Two payloads are equal if their bytes are, however they are cut.
 ///

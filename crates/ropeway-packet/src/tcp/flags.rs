@@ -33,7 +33,8 @@ impl TcpFlags {
     pub const ECE: Self = Self(1 << 6);
     /// Congestion Window Reduced (RFC 3168 6.1).
     pub const CWR: Self = Self(1 << 7);
-    /// Accurate ECN, the bit that was NS (RFC 9768); the lowest bit of the byte with the data offset.
+    /// Accurate ECN, the bit that was NS (RFC 9768); the lowest bit of the byte with the data
+    /// offset.
     pub const AE: Self = Self(1 << 8);
 
     const ALL: u16 = (1 << 9) - 1;

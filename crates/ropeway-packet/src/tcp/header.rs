@@ -10,7 +10,8 @@ const MIN_LEN: usize = 20;
 /// Where the checksum stands.
 pub(crate) const CHECKSUM_OFFSET: usize = 16;
 
-/// A TCP header (RFC 9293 3.1), without the data offset and the checksum, which follow from the rest.
+/// A TCP header (RFC 9293 3.1), without the data offset and the checksum, which follow from the
+/// rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct TcpHeader {
     /// The sender's port.
@@ -46,14 +47,14 @@ pub struct ParsedTcp {
 impl TcpHeader {
     /// Reads the header at the start of `segment`. The checksum is not looked at.
     ///
-    /// Options that are not understood are skipped; see [`ParsedTcp::malformed_options`] for illegal ones. Of an option that
-    /// occurs twice the last one wins, as in Linux. Options that are defined only for segments with SYN are
-    /// ignored in others.
+    /// Options that are not understood are skipped; see [`ParsedTcp::malformed_options`] for
+    /// illegal ones. Of an option that occurs twice the last one wins, as in Linux. Options that
+    /// are defined only for segments with SYN are ignored in others.
     ///
     /// # Errors
     ///
-    /// [`TcpError::Truncated`] if the segment is shorter than 20 bytes or than its data offset says,
-    /// [`TcpError::BadDataOffset`] if that is below 5.
+    /// [`TcpError::Truncated`] if the segment is shorter than 20 bytes or than its data offset
+    /// says, [`TcpError::BadDataOffset`] if that is below 5.
     #[inline]
     pub fn parse(segment: &[u8]) -> Result<ParsedTcp, TcpError> {
         let fields = TcpPacket::new(segment).ok_or(TcpError::Truncated)?;
@@ -64,12 +65,11 @@ impl TcpHeader {
         let options = segment
             .get(MIN_LEN..header_len)
             .ok_or(TcpError::Truncated)?;
-        // RFC 9293 3.1: the reserved bits "must be ignored in received segments", but for the one AccECN took.
+        // RFC 9293 3.1: the reserved bits "must be ignored in received segments", but for the one
+        // AccECN took.
         let flags = u16::from(fields.get_reserved()) << 8 | u16::from(fields.get_flags());
         let flags = TcpFlags::from_bits_truncate(flags);
-        let (options, malformed_options) =
-            TcpOptions::parse(options, flags.contains(TcpFlags::SYN));
-        let header = Self {
+        let mut header = Self {
             src_port: fields.get_source(),
             dst_port: fields.get_destination(),
             seq: SeqNum::new(fields.get_sequence()),
@@ -77,8 +77,9 @@ impl TcpHeader {
             flags,
             window: fields.get_window(),
             urgent: fields.get_urgent_ptr(),
-            options,
+            options: TcpOptions::default(),
         };
+        let malformed_options = header.options.read(options, flags.contains(TcpFlags::SYN));
         Ok(ParsedTcp {
             header,
             header_len,
@@ -93,12 +94,13 @@ impl TcpHeader {
         MIN_LEN + self.options.layout(self.flags.contains(TcpFlags::SYN)).len
     }
 
-    /// Writes the header to the start of `out` and returns its length, [`len`](Self::len). The checksum is
-    /// written as zero. If `out` is too short, writes nothing and returns 0.
+    /// Writes the header to the start of `out` and returns its length, [`len`](Self::len). The
+    /// checksum is written as zero. If `out` is too short, writes nothing and returns 0.
     ///
-    /// Options stand in the order and with the padding that Linux uses. If they exceed the 40 bytes there are, SACK blocks
-    /// are left out, the last one first, and then the Fast Open option. Options that are defined only for
-    /// segments with SYN are left out of others.
+    /// Options stand in the order and with the padding that Linux uses. If they exceed the 40 bytes
+    /// there are, SACK blocks are left out, the last one first; all others together always fit.
+    /// Options that are defined only for segments with SYN are left out of others (RFC 9293 3.2
+    /// MUST-65).
     #[inline]
     pub fn emit(&self, out: &mut [u8]) -> usize {
         let layout = self.options.layout(self.flags.contains(TcpFlags::SYN));
@@ -118,34 +120,21 @@ impl TcpHeader {
         let [accurate_ecn, flags] = self.flags.bits().to_be_bytes();
         let [window_hi, window_lo] = self.window.to_be_bytes();
         let [urgent_hi, urgent_lo] = self.urgent.to_be_bytes();
-        *fixed = [
-            src_hi,
-            src_lo,
-            dst_hi,
-            dst_lo, //
-            s0,
-            s1,
-            s2,
-            s3, //
-            a0,
-            a1,
-            a2,
-            a3, //
-            offset | accurate_ecn,
-            flags,
-            window_hi,
-            window_lo, //
-            0,
-            0,
-            urgent_hi,
-            urgent_lo,
+        #[rustfmt::skip]
+        let bytes = [
+            src_hi, src_lo, dst_hi, dst_lo,
+            s0, s1, s2, s3,
+            a0, a1, a2, a3,
+            offset | accurate_ecn, flags, window_hi, window_lo,
+            0, 0, urgent_hi, urgent_lo,
         ];
+        *fixed = bytes;
         self.options.emit(&layout, options);
         len
     }
 
-    /// SEG.LEN: the sequence numbers that the segment occupies: `payload_len` bytes of data, and one each for SYN
-    /// and FIN (RFC 9293 3.4).
+    /// SEG.LEN: the sequence numbers that the segment occupies: `payload_len` bytes of data, and
+    /// one each for SYN and FIN (RFC 9293 3.4).
     #[inline]
     pub fn segment_len(&self, payload_len: usize) -> u32 {
         u32::try_from(payload_len)

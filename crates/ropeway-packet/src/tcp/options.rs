@@ -1,4 +1,5 @@
-//! The options: MSS (RFC 9293 3.7.1), window scale and timestamps (RFC 7323), SACK (RFC 2018), Fast Open (RFC 7413).
+//! The options: MSS (RFC 9293 3.7.1), window scale and timestamps (RFC 7323), SACK (RFC 2018), Fast
+//! Open (RFC 7413).
 
 use std::fmt;
 
@@ -25,7 +26,8 @@ const TIMESTAMPS_LEN: usize = 12;
 pub struct TcpOptions {
     /// Maximum segment size in bytes, in a SYN.
     pub mss: Option<u16>,
-    /// The shift count as it stands, in a SYN; it may exceed 14 (see [`WindowScale::new`](crate::WindowScale::new)).
+    /// The shift count as it stands, in a SYN; it may exceed 14 (see
+    /// [`WindowScale::new`](crate::WindowScale::new)).
     pub window_scale: Option<u8>,
     /// SACK-permitted, in a SYN.
     pub sack_permitted: bool,
@@ -46,8 +48,8 @@ pub struct Timestamps {
     pub tsecr: u32,
 }
 
-/// The blocks of a SACK option (RFC 2018 3), in the order they stand in: at most four, each from its first
-/// sequence number to the one behind its last.
+/// The blocks of a SACK option (RFC 2018 3), in the order they stand in: at most four, each from
+/// its first sequence number to the one behind its last.
 ///
 /// ```
 /// use ropeway_packet::{SackBlocks, SeqNum};
@@ -125,8 +127,8 @@ impl FastOpen {
         len: 0,
     };
 
-    /// The option with this cookie; empty is the request. `None` if the length is not allowed: it is 0, or an even number from
-    /// 4 to 16.
+    /// The option with this cookie; empty is the request. `None` if the length is not allowed: it
+    /// is 0, or an even number from 4 to 16.
     #[inline]
     pub fn new(cookie: &[u8]) -> Option<Self> {
         let legal = cookie.is_empty()
@@ -169,37 +171,34 @@ impl fmt::Debug for FastOpen {
 
 /// What of the options is written, and how long that is.
 pub(super) struct Layout {
+    /// The segment has a SYN.
     syn: bool,
+    /// How many SACK blocks fit.
     sack_blocks: usize,
-    fast_open: bool,
     /// Bytes, a multiple of 4, at most 40.
     pub(super) len: usize,
 }
 
 impl TcpOptions {
-    /// Walks the option bytes of a header. Also returns whether any of them was malformed.
+    /// Takes the option bytes of a header. Returns whether any of them was malformed.
     #[inline]
-    pub(super) fn parse(bytes: &[u8], syn: bool) -> (Self, bool) {
-        let mut options = Self::default();
-        // RFC 7323 appendix A: the layout that nearly every segment of a connection with timestamps has.
-        if let Some(&[NOP, NOP, TIMESTAMPS, 10, v0, v1, v2, v3, e0, e1, e2, e3]) =
-            bytes.first_chunk::<12>()
-            && bytes.len() == TIMESTAMPS_LEN
-        {
-            options.timestamps = Some(Timestamps {
-                tsval: u32::from_be_bytes([v0, v1, v2, v3]),
-                tsecr: u32::from_be_bytes([e0, e1, e2, e3]),
-            });
-            return (options, false);
+    pub(super) fn read(&mut self, bytes: &[u8], syn: bool) -> bool {
+        // RFC 7323 appendix A: the layout that nearly every segment of a connection with timestamps
+        // has.
+        if let &[NOP, NOP, TIMESTAMPS, 10, v0, v1, v2, v3, e0, e1, e2, e3] = bytes {
+            let tsval = u32::from_be_bytes([v0, v1, v2, v3]);
+            let tsecr = u32::from_be_bytes([e0, e1, e2, e3]);
+            self.timestamps = Some(Timestamps { tsval, tsecr });
+            return false;
         }
-        let malformed = !bytes.is_empty() && options.walk(bytes, syn);
-        (options, malformed)
+        !bytes.is_empty() && self.walk(bytes, syn)
     }
 
     fn walk(&mut self, bytes: &[u8], syn: bool) -> bool {
         let mut malformed = false;
         let mut rest = bytes;
-        // RFC 9293 3.1 MUST-5: options of every kind are accepted in every segment.
+        // RFC 9293 3.1 MUST-5: any segment may have options; 3.2 MUST-64: they may start at any
+        // byte.
         while let Some((&kind, behind)) = rest.split_first() {
             match kind {
                 EOL => break,
@@ -209,8 +208,9 @@ impl TcpOptions {
                 }
                 _ => {}
             }
-            // RFC 9293 3.1 MUST-7: an illegal option length, above all zero, must not harm. What follows cannot be told
-            // apart, so the walk ends.
+            // RFC 9293 3.1 MUST-68: all other options have a length; MUST-7: an illegal option
+            // length, above all zero, must not harm. What follows cannot be told apart, so the walk
+            // ends.
             let Some((option, behind)) = behind
                 .first()
                 .and_then(|&len| rest.split_at_checked(usize::from(len)))
@@ -229,7 +229,8 @@ impl TcpOptions {
     /// Takes one option. Returns `false` if its length is wrong for its kind.
     fn take(&mut self, kind: u8, value: &[u8], syn: bool) -> bool {
         match (kind, value) {
-            // RFC 9293 3.7.1, RFC 7323 2.2, RFC 2018 2 and RFC 7413 4.1.1: these belong to a SYN and are ignored elsewhere.
+            // RFC 9293 3.7.1, RFC 7323 2.2, RFC 2018 2 and RFC 7413 4.1.1: these belong to a SYN
+            // and are ignored elsewhere.
             (MSS | WINDOW_SCALE | SACK_PERMITTED | FAST_OPEN, _) if !syn => true,
             (MSS, &[hi, lo]) => {
                 self.mss = Some(u16::from_be_bytes([hi, lo]));
@@ -257,7 +258,8 @@ impl TcpOptions {
                 option.is_some()
             }
             (MSS | WINDOW_SCALE | SACK_PERMITTED | TIMESTAMPS, _) => false,
-            // RFC 9293 3.1 MUST-6: an option that is not implemented is ignored; it has a length to skip it by.
+            // RFC 9293 3.1 MUST-6: an option that is not implemented is ignored; it has a length to
+            // skip it by.
             _ => true,
         }
     }
@@ -287,19 +289,12 @@ impl TcpOptions {
             len += if self.mss.is_some() { 4 } else { 0 };
             len += if self.window_scale.is_some() { 4 } else { 0 };
             // With timestamps, SACK-permitted stands in the place of their two NOPs.
-            len += if self.sack_permitted && self.timestamps.is_none() {
-                4
-            } else {
-                0
-            };
+            let sack_permitted_alone = self.sack_permitted && self.timestamps.is_none();
+            len += if sack_permitted_alone { 4 } else { 0 };
+            len += self.fast_open.map_or(0, |option| option.padded_len());
         }
-        // At most 24 bytes so far; a cookie takes at most 20.
-        let cookie = self
-            .fast_open
-            .filter(|_| syn)
-            .map(|option| option.padded_len())
-            .filter(|&cookie| len + cookie <= SPACE);
-        len += cookie.unwrap_or(0);
+        // At most 40 bytes so far: 20, and 20 of Fast Open. SACK blocks get what is left, behind 4
+        // bytes of their own.
         let sack_blocks = self.sack.len().min(SPACE.saturating_sub(len + 4) / 8);
         if sack_blocks > 0 {
             len += 4 + 8 * sack_blocks;
@@ -307,7 +302,6 @@ impl TcpOptions {
         Layout {
             syn,
             sack_blocks,
-            fast_open: cookie.is_some(),
             len,
         }
     }
@@ -354,7 +348,7 @@ impl TcpOptions {
                 out.put(end.get().to_be_bytes());
             }
         }
-        if let Some(option) = self.fast_open.filter(|_| layout.fast_open) {
+        if let Some(option) = self.fast_open.filter(|_| layout.syn) {
             out.put_fast_open(option);
         }
     }
