@@ -4,7 +4,13 @@
 //! checksums and segmentation. The stack's driver is its only user: it owns the device, polls it from one
 //! task, and drops it when the stack ends.
 //!
-//! To write a device of your own, implement the trait; for a tunnel that is fed by hand there is no need to.
+//! To write a device of your own, implement the trait; a tunnel that carries packets by its own means is served
+//! by [`channel`]. [`memory`] connects two stacks in one process, and [`tap`] shows what crosses any device.
+
+pub mod channel;
+pub mod memory;
+mod queue;
+pub mod tap;
 
 #[cfg(all(target_os = "linux", feature = "tun"))]
 mod tun;
@@ -72,6 +78,36 @@ impl Capabilities {
     pub const fn with_tx_checksum_offload(mut self, offload: bool) -> Self {
         self.tx_checksum_offload = offload;
         self
+    }
+}
+
+/// No device at all: nothing ever comes, and what is sent is lost. Packets between a stack's own addresses
+/// never reach a device.
+#[derive(Debug)]
+pub(crate) struct Nowhere;
+
+impl Device for Nowhere {
+    /// The MTU is that of Linux's `lo`, or the most there is.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new(u16::MAX)
+    }
+
+    fn poll_recv(
+        &mut self,
+        _: &mut Context<'_>,
+        _: &mut Vec<Received>,
+        _: usize,
+    ) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_send(
+        &mut self,
+        _: &mut Context<'_>,
+        queue: &mut VecDeque<Transmit>,
+    ) -> Poll<io::Result<()>> {
+        queue.clear();
+        Poll::Ready(Ok(()))
     }
 }
 
