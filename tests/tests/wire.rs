@@ -22,8 +22,8 @@ over_both_families! {
 type Findings = BTreeMap<String, usize>;
 
 async fn tshark_finds_nothing_wrong(family: Family) {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("wire.pcap");
+    let directory = tempfile::tempdir().unwrap().keep(); let directory = &directory;
+    let file = directory.join("wire.pcap");
     let capture = Arc::new(Mutex::new(Capture::create(Some(&file)).unwrap()));
     let device = link::device();
     let lost = device.counters();
