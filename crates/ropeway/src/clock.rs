@@ -18,10 +18,7 @@ pub(crate) struct Clock {
 impl Clock {
     /// A clock that starts now, on the clock of `runtime`, which must be the current one.
     pub(crate) fn new(runtime: Handle) -> Self {
-        Self {
-            epoch: Instant::now(),
-            runtime,
-        }
+        Self { epoch: Instant::now(), runtime }
     }
 
     /// This moment, rounded down to the microsecond.

@@ -26,6 +26,10 @@ use crate::waiters::Afterwards;
 /// it can still be acknowledged, replaced or merged.
 const BATCH: usize = 64;
 
+/// Most packets that wait for a device that takes no more. Packets between our own addresses come out of the
+/// core in one line with the others, so while they wait, the line has to move: but not without end.
+const MAX_QUEUE: usize = 1024;
+
 /// Batches received in one turn, so that a flood cannot keep the driver from answering.
 const INPUT_BATCHES: usize = 4;
 
@@ -65,11 +69,7 @@ impl Driver {
     /// # Panics
     ///
     /// Outside of a runtime, or if the runtime has no timers.
-    pub(crate) fn new(
-        shard: Arc<Shard>,
-        device: Box<dyn Device>,
-        implicit: Option<Implicit>,
-    ) -> Self {
+    pub(crate) fn new(shard: Arc<Shard>, device: Box<dyn Device>, implicit: Option<Implicit>) -> Self {
         Self {
             shard,
             device,
@@ -94,13 +94,10 @@ impl Driver {
     /// Gives the core what time and the device have for it. Whether that was all.
     fn input(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         for round in 0..INPUT_BATCHES {
-            let drained = self
-                .device
-                .poll_recv(cx, &mut self.batch, BATCH)?
-                .is_pending();
+            let drained = self.device.poll_recv(cx, &mut self.batch, BATCH)?.is_pending();
             self.shard.locked(|state, now, _| {
                 // The clock decides what has expired, not whether `sleep` was polled.
-                if round == 0 && state.core.poll_timeout().is_some_and(|due| due <= now) {
+                if round == 0 && state.is_due(now) {
                     state.core.handle_timeout(now);
                 }
                 for packet in self.batch.drain(..) {
@@ -119,25 +116,23 @@ impl Driver {
         for _ in 0..OUTPUT_BATCHES {
             let queue = &mut self.queue;
             let rest = self.shard.locked(|state, now, after| {
-                while queue.len() < BATCH
-                    && let Some(packet) = state.core.poll_transmit(now)
-                {
-                    queue.push_back(packet);
-                }
+                state.fill(queue, BATCH, now);
                 state.deliver_events(after);
                 // The same lock has seen that there is nothing to send, and leaves the waker.
-                queue
-                    .is_empty()
-                    .then(|| state.rest(now, cx.waker(), after, true))
+                queue.is_empty().then(|| state.rest(queue, now, cx.waker(), after))
             });
             if let Some(rest) = rest {
                 return Ok(rest);
             }
             if self.device.poll_send(cx, &mut self.queue)?.is_pending() {
+                let queue = &mut self.queue;
                 // The device wakes us for the packets; time and calls still have to.
                 return Ok(self.shard.locked(|state, now, after| {
+                    if state.is_due(now) {
+                        state.fill(queue, MAX_QUEUE, now);
+                    }
                     state.deliver_events(after);
-                    state.rest(now, cx.waker(), after, false)
+                    state.rest(queue, now, cx.waker(), after)
                 }));
             }
         }
@@ -150,9 +145,7 @@ impl Driver {
         let mut due = self.armed.is_none_or(|armed| deadline < armed);
         loop {
             if due {
-                self.sleep
-                    .as_mut()
-                    .reset(self.shard.clock().instant(deadline));
+                self.sleep.as_mut().reset(self.shard.clock().instant(deadline));
                 self.armed = Some(deadline);
             }
             match self.sleep.as_mut().poll(cx) {
@@ -165,25 +158,38 @@ impl Driver {
 }
 
 impl State {
-    /// What is left when nothing is to be sent now; `flushed` if the device has taken everything. Unless
-    /// there is more to do at once, the next call that makes work wakes the driver.
+    /// Moves what the core has to send into `queue`, up to `limit` packets.
+    fn fill(&mut self, queue: &mut VecDeque<Transmit>, limit: usize, now: Timestamp) {
+        while queue.len() < limit
+            && let Some(packet) = self.core.poll_transmit(now)
+        {
+            queue.push_back(packet);
+        }
+    }
+
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.core.poll_timeout().is_some_and(|due| due <= now)
+    }
+
+    /// What is left when nothing is to be sent now, or the device takes no more of `queue`. Unless there is
+    /// more to do at once, the next call that makes work wakes the driver.
     fn rest(
         &mut self,
+        queue: &VecDeque<Transmit>,
         now: Timestamp,
         waker: &Waker,
         after: &mut Afterwards,
-        flushed: bool,
     ) -> Rest {
         self.deliver_quiescence(after);
-        if self.retired && flushed && is_quiescent(&self.core) {
+        if self.retired && queue.is_empty() && is_quiescent(&self.core) {
             return Rest::Done;
         }
-        let deadline = self.core.poll_timeout();
-        if deadline.is_some_and(|due| due <= now) {
+        let due = self.is_due(now);
+        if due && queue.len() < MAX_QUEUE {
             return Rest::More;
         }
         after.replace(&mut self.driver, waker);
-        Rest::Until(deadline)
+        Rest::Until(self.core.poll_timeout().filter(|_| !due))
     }
 }
 
@@ -217,10 +223,6 @@ impl Future for Driver {
 impl Drop for Driver {
     /// Whatever the reason (done, device failed, runtime shut down, panic): nobody is left waiting.
     fn drop(&mut self) {
-        self.shard.end(if self.inside_turn {
-            Ended::Panicked
-        } else {
-            Ended::Stopped
-        });
+        self.shard.end(if self.inside_turn { Ended::Panicked } else { Ended::Stopped });
     }
 }

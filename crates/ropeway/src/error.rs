@@ -27,6 +27,7 @@ pub(crate) fn connection(error: ConnectionError, ipv6: bool) -> io::Error {
     let kind = match error {
         ConnectionError::Refused => ErrorKind::ConnectionRefused,
         ConnectionError::Reset => ErrorKind::ConnectionReset,
+        ConnectionError::BrokenPipe => ErrorKind::BrokenPipe,
         ConnectionError::Aborted => ErrorKind::ConnectionAborted,
         ConnectionError::TimedOut => ErrorKind::TimedOut,
         ConnectionError::NetworkUnreachable => ErrorKind::NetworkUnreachable,
@@ -78,9 +79,9 @@ pub(crate) fn listen(error: ListenError) -> io::Error {
 pub(crate) fn connect(error: ConnectError, remote: SocketAddr) -> io::Error {
     let kind = match error {
         // Linux answers EADDRNOTAVAIL, not EADDRINUSE, when the 4-tuple or all ports are taken.
-        ConnectError::AddressInUse
-        | ConnectError::AddressNotAvailable
-        | ConnectError::PortsExhausted => ErrorKind::AddrNotAvailable,
+        ConnectError::AddressInUse | ConnectError::AddressNotAvailable | ConnectError::PortsExhausted => {
+            ErrorKind::AddrNotAvailable
+        }
         ConnectError::NetworkUnreachable => ErrorKind::NetworkUnreachable,
         // Linux sends a SYN to port 0, and nobody listens there.
         ConnectError::InvalidRemote if remote.port() == 0 => ErrorKind::ConnectionRefused,

@@ -94,10 +94,7 @@ impl Shard {
             retired: false,
             ended: None,
         };
-        Self {
-            clock,
-            state: Mutex::new(state),
-        }
+        Self { clock, state: Mutex::new(state) }
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -105,10 +102,7 @@ impl Shard {
     }
 
     /// Runs `work` under the lock, at this moment; then, without the lock, what it left to be done after.
-    pub(crate) fn locked<R>(
-        &self,
-        work: impl FnOnce(&mut State, Timestamp, &mut Afterwards) -> R,
-    ) -> R {
+    pub(crate) fn locked<R>(&self, work: impl FnOnce(&mut State, Timestamp, &mut Afterwards) -> R) -> R {
         let now = self.clock.now();
         let mut after = Afterwards::default();
         let result = {
@@ -121,13 +115,8 @@ impl Shard {
     }
 
     /// Changes the stack itself.
-    pub(crate) fn change<R>(
-        &self,
-        change: impl FnOnce(&mut Core, Timestamp) -> R,
-    ) -> io::Result<R> {
-        self.attempt(Effect::Driver, |core, now| {
-            Poll::Ready(Ok(change(core, now)))
-        })
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Core, Timestamp) -> R) -> io::Result<R> {
+        self.attempt(Effect::Driver, |core, now| Poll::Ready(Ok(change(core, now))))
     }
 
     /// Whether the driver is gone.
@@ -149,12 +138,10 @@ impl Shard {
         effect: Effect,
         attempt: impl FnOnce(&mut Core, Timestamp) -> Poll<io::Result<R>>,
     ) -> io::Result<R> {
-        self.locked(
-            |state, now, after| match state.attempt(effect, now, after, attempt) {
-                Poll::Ready(result) => result,
-                Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-            },
-        )
+        self.locked(|state, now, after| match state.attempt(effect, now, after, attempt) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        })
     }
 
     /// Makes one attempt; if there is nothing, leaves the waker of `cx` in `slot`.
@@ -298,10 +285,7 @@ impl State {
         if table.len() <= index {
             table.resize_with(index + 1, Waiters::default);
         }
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "the table has just been made long enough"
-        )]
+        #[expect(clippy::indexing_slicing, reason = "the table has just been made long enough")]
         &mut table[index]
     }
 

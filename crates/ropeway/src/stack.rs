@@ -216,11 +216,7 @@ impl Stack {
     pub async fn closed(&self) -> io::Result<()> {
         for shard in &self.inner.shards {
             let attempt = |core: &mut Core, _| {
-                if is_quiescent(core) {
-                    Poll::Ready(Ok(()))
-                } else {
-                    Poll::Pending
-                }
+                if is_quiescent(core) { Poll::Ready(Ok(())) } else { Poll::Pending }
             };
             Wait::new(shard, Source::Quiescence, attempt).await?;
         }
@@ -248,10 +244,7 @@ impl Stack {
         self.inner.has_device
             || remote.ip().is_loopback()
             || remote.ip().is_unspecified()
-            || self
-                .addresses()
-                .iter()
-                .any(|own| own.address() == remote.ip())
+            || self.addresses().iter().any(|own| own.address() == remote.ip())
     }
 
     /// Whether the driver is gone.
@@ -260,9 +253,7 @@ impl Stack {
     }
 
     fn new(shards: Box<[Arc<Shard>]>, has_device: bool) -> Self {
-        Self {
-            inner: Arc::new(Inner { shards, has_device }),
-        }
+        Self { inner: Arc::new(Inner { shards, has_device }) }
     }
 }
 

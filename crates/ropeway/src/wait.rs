@@ -29,14 +29,7 @@ pub(crate) struct Wait<'a, F> {
 impl<'a, F> Wait<'a, F> {
     /// Waits for `source` to become readable, and only looks.
     pub(crate) fn new(shard: &'a Shard, source: Source, attempt: F) -> Self {
-        Self {
-            shard,
-            source,
-            interest: read_interest(),
-            effect: Effect::None,
-            ticket: None,
-            attempt,
-        }
+        Self { shard, source, interest: read_interest(), effect: Effect::None, ticket: None, attempt }
     }
 
     /// Waits for `interest` instead.
@@ -64,14 +57,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let wait = self.get_mut();
         let slot = Slot::Queue(wait.interest, &mut wait.ticket);
-        poll_once(
-            wait.shard,
-            wait.source,
-            slot,
-            wait.effect,
-            cx,
-            &mut wait.attempt,
-        )
+        poll_once(wait.shard, wait.source, slot, wait.effect, cx, &mut wait.attempt)
     }
 }
 

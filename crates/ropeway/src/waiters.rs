@@ -95,15 +95,9 @@ impl Waiters {
         match self.queue.iter_mut().find(|queued| queued.ticket == ticket) {
             Some(queued) if queued.waker.will_wake(waker) => {}
             Some(queued) => {
-                after
-                    .discarded
-                    .push(std::mem::replace(&mut queued.waker, waker.clone()));
+                after.discarded.push(std::mem::replace(&mut queued.waker, waker.clone()));
             }
-            None => self.queue.push(Queued {
-                ticket,
-                interest,
-                waker: waker.clone(),
-            }),
+            None => self.queue.push(Queued { ticket, interest, waker: waker.clone() }),
         }
     }
 
@@ -123,9 +117,7 @@ impl Waiters {
         if concerns(write_interest()) {
             after.woken.extend(self.writer.take());
         }
-        let woken = self
-            .queue
-            .extract_if(.., |queued| concerns(queued.interest));
+        let woken = self.queue.extract_if(.., |queued| concerns(queued.interest));
         after.woken.extend(woken.map(|queued| queued.waker));
     }
 
@@ -133,17 +125,13 @@ impl Waiters {
     pub(crate) fn wake_all(&mut self, after: &mut Afterwards) {
         after.woken.extend(self.reader.take());
         after.woken.extend(self.writer.take());
-        after
-            .woken
-            .extend(self.queue.drain(..).map(|queued| queued.waker));
+        after.woken.extend(self.queue.drain(..).map(|queued| queued.waker));
     }
 
     /// Forgets everyone: what they wait for has been dropped.
     pub(crate) fn clear(&mut self, after: &mut Afterwards) {
         after.discarded.extend(self.reader.take());
         after.discarded.extend(self.writer.take());
-        after
-            .discarded
-            .extend(self.queue.drain(..).map(|queued| queued.waker));
+        after.discarded.extend(self.queue.drain(..).map(|queued| queued.waker));
     }
 }

@@ -105,14 +105,7 @@ pub fn channel_with_capacity(mtu: u16, packets: usize) -> (ChannelDevice, Packet
     let (outgoing, receiver) = queue::queue(packets);
     let (sender, incoming) = mpsc::channel(packets.max(1));
     let sender = PacketSender { packets: sender };
-    (
-        ChannelDevice {
-            mtu,
-            outgoing,
-            incoming,
-        },
-        PacketChannel { sender, receiver },
-    )
+    (ChannelDevice { mtu, outgoing, incoming }, PacketChannel { sender, receiver })
 }
 
 impl PacketChannel {
@@ -150,10 +143,7 @@ impl PacketChannel {
     /// Polls for a packet that the stack sends. `None` when the stack has ended.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut received = None;
-        let _ended = ready!(
-            self.receiver
-                .poll_recv(cx, 1, |packet| received = Some(packet))
-        );
+        let _ended = ready!(self.receiver.poll_recv(cx, 1, |packet| received = Some(packet)));
         Poll::Ready(received)
     }
 
@@ -198,12 +188,10 @@ impl PacketSender {
     ///
     /// If the stack has to catch up, or has ended.
     pub fn try_send(&self, packet: Bytes) -> Result<(), TrySendError> {
-        self.packets
-            .try_send(Received::new(packet))
-            .map_err(|refused| match refused {
-                mpsc::error::TrySendError::Full(refused) => TrySendError::Full(refused.packet),
-                mpsc::error::TrySendError::Closed(refused) => TrySendError::Closed(refused.packet),
-            })
+        self.packets.try_send(Received::new(packet)).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(refused) => TrySendError::Full(refused.packet),
+            mpsc::error::TrySendError::Closed(refused) => TrySendError::Closed(refused.packet),
+        })
     }
 }
 
@@ -224,11 +212,7 @@ impl Device for ChannelDevice {
         }
     }
 
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        queue: &mut VecDeque<Transmit>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut VecDeque<Transmit>) -> Poll<io::Result<()>> {
         while !queue.is_empty() {
             let room = ready!(self.outgoing.poll_room(cx)).map_err(|_| handle_dropped())?;
             let sent = queue.drain(..room.min(queue.len()));
@@ -242,10 +226,7 @@ impl Device for ChannelDevice {
 }
 
 fn handle_dropped() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::BrokenPipe,
-        "the device's PacketChannel was dropped",
-    )
+    io::Error::new(io::ErrorKind::BrokenPipe, "the device's PacketChannel was dropped")
 }
 
 impl fmt::Display for SendError {

@@ -38,16 +38,8 @@ pub fn pair_with_capacity(mtu: u16, packets: usize) -> (MemoryDevice, MemoryDevi
     let (to_right, from_left) = queue::queue(packets);
     let (to_left, from_right) = queue::queue(packets);
     (
-        MemoryDevice {
-            mtu,
-            outgoing: to_right,
-            incoming: from_right,
-        },
-        MemoryDevice {
-            mtu,
-            outgoing: to_left,
-            incoming: from_left,
-        },
+        MemoryDevice { mtu, outgoing: to_right, incoming: from_right },
+        MemoryDevice { mtu, outgoing: to_left, incoming: from_left },
     )
 }
 
@@ -62,20 +54,13 @@ impl Device for MemoryDevice {
         batch: &mut Vec<Received>,
         max: usize,
     ) -> Poll<io::Result<()>> {
-        match self
-            .incoming
-            .poll_recv(cx, max, |packet| batch.push(Received::new(packet)))
-        {
+        match self.incoming.poll_recv(cx, max, |packet| batch.push(Received::new(packet))) {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
             Poll::Ready(Err(Disconnected)) | Poll::Pending => Poll::Pending,
         }
     }
 
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        queue: &mut VecDeque<Transmit>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut VecDeque<Transmit>) -> Poll<io::Result<()>> {
         while !queue.is_empty() {
             match ready!(self.outgoing.poll_room(cx)) {
                 Ok(room) => {

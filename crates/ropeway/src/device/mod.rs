@@ -42,11 +42,7 @@ pub trait Device: Send + 'static {
     /// `Ready(Ok(()))` when all of it was sent; `Pending`, with the waker of `cx` registered, when the device
     /// takes no more for now: what it refused stays in the queue, in order. A packet that the device can
     /// never take is dropped, which is not an error. An error ends the device, and with it the stack.
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        queue: &mut VecDeque<Transmit>,
-    ) -> Poll<io::Result<()>>;
+    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut VecDeque<Transmit>) -> Poll<io::Result<()>>;
 }
 
 /// What a [`Device`] can do.
@@ -64,10 +60,7 @@ impl Capabilities {
     /// A device that carries packets of up to `mtu` bytes, and does nothing else to them.
     #[must_use]
     pub const fn new(mtu: u16) -> Self {
-        Self {
-            mtu,
-            tx_checksum_offload: false,
-        }
+        Self { mtu, tx_checksum_offload: false }
     }
 
     /// Sets whether the device finishes transport checksums.
@@ -89,20 +82,11 @@ impl Device for Nowhere {
         Capabilities::new(u16::MAX)
     }
 
-    fn poll_recv(
-        &mut self,
-        _: &mut Context<'_>,
-        _: &mut Vec<Received>,
-        _: usize,
-    ) -> Poll<io::Result<()>> {
+    fn poll_recv(&mut self, _: &mut Context<'_>, _: &mut Vec<Received>, _: usize) -> Poll<io::Result<()>> {
         Poll::Pending
     }
 
-    fn poll_send(
-        &mut self,
-        _: &mut Context<'_>,
-        queue: &mut VecDeque<Transmit>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_send(&mut self, _: &mut Context<'_>, queue: &mut VecDeque<Transmit>) -> Poll<io::Result<()>> {
         queue.clear();
         Poll::Ready(Ok(()))
     }
@@ -122,11 +106,7 @@ impl<D: Device + ?Sized> Device for Box<D> {
         (**self).poll_recv(cx, batch, max)
     }
 
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        queue: &mut VecDeque<Transmit>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut VecDeque<Transmit>) -> Poll<io::Result<()>> {
         (**self).poll_send(cx, queue)
     }
 }

@@ -43,16 +43,8 @@ struct State {
 
 /// A queue that holds up to `capacity` packets, and at least one.
 pub(super) fn queue(capacity: usize) -> (Sender, Receiver) {
-    let shared = Arc::new(Shared {
-        capacity: capacity.max(1),
-        state: Mutex::new(State::default()),
-    });
-    (
-        Sender {
-            shared: Arc::clone(&shared),
-        },
-        Receiver { shared },
-    )
+    let shared = Arc::new(Shared { capacity: capacity.max(1), state: Mutex::new(State::default()) });
+    (Sender { shared: Arc::clone(&shared) }, Receiver { shared })
 }
 
 impl Sender {
@@ -76,7 +68,7 @@ impl Sender {
         let receiver = {
             let mut state = self.shared.lock();
             state.packets.extend(packets);
-            state.receiver.take_if(|_| !state.packets.is_empty())
+            if state.packets.is_empty() { None } else { state.receiver.take() }
         };
         if let Some(receiver) = receiver {
             receiver.wake();

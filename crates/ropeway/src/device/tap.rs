@@ -68,12 +68,7 @@ where
     /// What the device offers to do for the stack, such as finishing checksums, is not made use of: so the
     /// packets are seen as they are on the wire.
     pub fn new(device: D, hook: F) -> Self {
-        Self {
-            device,
-            hook,
-            epoch: None,
-            scratch: BytesMut::new(),
-        }
+        Self { device, hook, epoch: None, scratch: BytesMut::new() }
     }
 
     fn now(&mut self) -> SystemTime {
@@ -110,11 +105,7 @@ where
         result
     }
 
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        queue: &mut VecDeque<Transmit>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut VecDeque<Transmit>) -> Poll<io::Result<()>> {
         // What the device takes it consumes, and only then it has crossed. A clone shares the payload.
         let offered: Vec<Transmit> = queue.iter().cloned().collect();
         let result = self.device.poll_send(cx, queue);
@@ -133,8 +124,6 @@ where
 
 impl<D: fmt::Debug, F> fmt::Debug for Tap<D, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tap")
-            .field("device", &self.device)
-            .finish_non_exhaustive()
+        f.debug_struct("Tap").field("device", &self.device).finish_non_exhaustive()
     }
 }

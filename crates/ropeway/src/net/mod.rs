@@ -14,7 +14,6 @@
 //! | buffer sizes | are exact: the kernel doubles what it is told |
 //! | `quickack` | stays as it is set, and is off by default |
 //! | `bind_device` | always fails for a name: a stack has one device. Choose the stack |
-//! | `[::]` | accepts IPv6 only; the kernel's accepts IPv4 too, unless told otherwise |
 //! | `TcpListener::bind` of a TCP port below 1024 | needs no rights |
 //! | connections | live as long as their stack's runtime, not longer |
 

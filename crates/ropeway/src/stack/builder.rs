@@ -35,13 +35,7 @@ pub struct Builder {
 
 impl Builder {
     pub(super) fn new() -> Self {
-        Self {
-            config: StackConfig::default(),
-            addresses: Vec::new(),
-            mtu: None,
-            seed: None,
-            device: None,
-        }
+        Self { config: StackConfig::default(), addresses: Vec::new(), mtu: None, seed: None, device: None }
     }
 
     /// Adds an address on the device; may be called several times. Without any, the stack has only the

@@ -36,10 +36,7 @@ impl EnterGuard {
             entered.push((number, stack));
             number
         });
-        Self {
-            number,
-            _not_send: PhantomData,
-        }
+        Self { number, _not_send: PhantomData }
     }
 }
 
@@ -48,9 +45,7 @@ impl Drop for EnterGuard {
         // The handle is dropped after the borrow: it may be the last one, and wake a task.
         let _left = ENTERED.try_with(|entered| {
             let mut entered = entered.borrow_mut();
-            let at = entered
-                .iter()
-                .rposition(|(number, _)| *number == self.number);
+            let at = entered.iter().rposition(|(number, _)| *number == self.number);
             at.map(|at| entered.remove(at))
         });
     }
@@ -90,16 +85,9 @@ pub(super) fn get_or_loopback() -> io::Result<Stack> {
 
 /// The stack that the program has chosen.
 fn named() -> Option<Stack> {
-    let entered = ENTERED
-        .try_with(|entered| entered.borrow().last().map(|(_, stack)| stack.clone()))
-        .ok()
-        .flatten();
-    entered.or_else(|| {
-        INSTALLED
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    })
+    let entered =
+        ENTERED.try_with(|entered| entered.borrow().last().map(|(_, stack)| stack.clone())).ok().flatten();
+    entered.or_else(|| INSTALLED.lock().unwrap_or_else(PoisonError::into_inner).clone())
 }
 
 fn implicit(runtime: runtime::Id) -> Option<Stack> {
@@ -113,11 +101,7 @@ fn make_implicit(runtime: runtime::Id) -> io::Result<Stack> {
     let made = Stack::builder().build_for(Some(Implicit { runtime }))?;
     let stack = {
         let mut stacks = IMPLICIT.lock().unwrap_or_else(PoisonError::into_inner);
-        stacks
-            .get_or_insert_default()
-            .entry(runtime)
-            .or_insert_with(|| made.clone())
-            .clone()
+        stacks.get_or_insert_default().entry(runtime).or_insert_with(|| made.clone()).clone()
     };
     if stack.has_ended() {
         drop(Implicit { runtime });
@@ -136,9 +120,7 @@ impl Drop for Implicit {
         // The handle is dropped after the lock.
         let _forgotten = {
             let mut stacks = IMPLICIT.lock().unwrap_or_else(PoisonError::into_inner);
-            stacks
-                .as_mut()
-                .and_then(|stacks| stacks.remove(&self.runtime))
+            stacks.as_mut().and_then(|stacks| stacks.remove(&self.runtime))
         };
     }
 }

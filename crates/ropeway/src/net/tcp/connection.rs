@@ -7,10 +7,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use ropeway_core::packet::{FourTuple, Payload};
+use ropeway_core::packet::Payload;
 use ropeway_core::{
-    ConnectionId, Readiness, RecvError, SendError, SendFlags, SocketOptions, Stack as Core,
-    TcpInfo, Timestamp,
+    ConnectionId, Readiness, RecvError, SendError, SendFlags, SocketOptions, Stack as Core, TcpInfo,
+    Timestamp,
 };
 
 use crate::Stack;
@@ -26,6 +26,9 @@ pub(crate) struct Connection {
     id: ConnectionId,
     /// Keeps the driver alive.
     stack: Stack,
+    /// The application sees IPv6 addresses: an IPv4 connection of an IPv6 socket shows mapped ones, as in
+    /// Linux (RFC 3493 3.7).
+    ipv6: bool,
 }
 
 impl Drop for Connection {
@@ -35,9 +38,9 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// Takes hold of a connection that nobody else holds.
-    pub(crate) fn new(stack: Stack, shard: Arc<Shard>, id: ConnectionId) -> Self {
-        Self { shard, id, stack }
+    /// Takes hold of a connection that nobody else holds. `ipv6` is the family of the socket.
+    pub(crate) fn new(stack: Stack, shard: Arc<Shard>, id: ConnectionId, ipv6: bool) -> Self {
+        Self { shard, id, stack, ipv6 }
     }
 
     /// Opens a connection, and waits until it is established or has failed.
@@ -54,7 +57,7 @@ impl Connection {
         }
         let id = shard.attempt(Effect::Driver, |core, now| Poll::Ready(start(core, now)))?;
         // Dropping the future from here on closes the connection.
-        let connection = Self::new(stack, shard, id);
+        let connection = Self::new(stack, shard, id, remote.is_ipv6());
         connection.established().await?;
         Ok(connection)
     }
@@ -87,8 +90,7 @@ impl Connection {
         effect: Effect,
         attempt: impl FnOnce(&mut Core, Timestamp, ConnectionId) -> Poll<io::Result<R>>,
     ) -> io::Result<R> {
-        self.shard
-            .attempt(effect, |core, now| attempt(core, now, self.id))
+        self.shard.attempt(effect, |core, now| attempt(core, now, self.id))
     }
 
     /// Makes one attempt, on behalf of the last caller of a poll function.
@@ -111,37 +113,33 @@ impl Connection {
         mut attempt: impl FnMut(&mut Core, Timestamp, ConnectionId) -> Poll<io::Result<R>>,
     ) -> io::Result<R> {
         let attempt = |core: &mut Core, now: Timestamp| attempt(core, now, self.id);
-        Wait::new(&self.shard, self.source(), attempt)
-            .interest(interest)
-            .effect(effect)
-            .await
+        Wait::new(&self.shard, self.source(), attempt).interest(interest).effect(effect).await
     }
 
     pub(crate) fn look<R>(&self, look: impl FnOnce(&Core, Timestamp, ConnectionId) -> R) -> R {
         self.shard.look(|core, now| look(core, now, self.id))
     }
 
-    pub(crate) fn tuple(&self) -> io::Result<FourTuple> {
-        self.look(|core, _, id| core.tuple(id))
-            .map_err(error::unknown)
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        let tuple = self.look(|core, _, id| core.tuple(id)).map_err(error::unknown)?;
+        Ok(shown(tuple.local(), self.ipv6))
     }
 
     pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
-        // The kernel's getpeername asks for a connection that is established, or was.
+        // The kernel's getpeername asks for a connection that is established.
         if !self.look(|core, _, id| core.is_connected(id)) {
             return Err(io::ErrorKind::NotConnected.into());
         }
-        self.tuple().map(|tuple| tuple.remote())
+        let tuple = self.look(|core, _, id| core.tuple(id)).map_err(error::unknown)?;
+        Ok(shown(tuple.remote(), self.ipv6))
     }
 
     pub(crate) fn info(&self) -> io::Result<TcpInfo> {
-        self.look(|core, now, id| core.info(now, id))
-            .map_err(error::unknown)
+        self.look(|core, now, id| core.info(now, id)).map_err(error::unknown)
     }
 
     pub(crate) fn options<R>(&self, look: impl FnOnce(&SocketOptions) -> R) -> io::Result<R> {
-        self.look(|core, _, id| core.options(id).map(look))
-            .map_err(error::unknown)
+        self.look(|core, _, id| core.options(id).map(look)).map_err(error::unknown)
     }
 
     pub(crate) fn update_options(&self, change: impl FnOnce(&mut SocketOptions)) -> io::Result<()> {
@@ -153,9 +151,7 @@ impl Connection {
     pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.attempt(Effect::None, |core, _, id| {
             let error = core.take_error(id);
-            Poll::Ready(Ok(
-                error.map(|error| error::connection(error, is_ipv6(core, id)))
-            ))
+            Poll::Ready(Ok(error.map(|error| error::connection(error, is_ipv6(core, id)))))
         })
     }
 
@@ -206,11 +202,7 @@ pub(crate) fn send_vectored(
     id: ConnectionId,
     data: &[IoSlice<'_>],
 ) -> Poll<io::Result<usize>> {
-    sent(
-        core.send_vectored(now, id, data, SendFlags::default()),
-        core,
-        id,
-    )
+    sent(core.send_vectored(now, id, data, SendFlags::default()), core, id)
 }
 
 pub(crate) fn send_bytes(
@@ -219,11 +211,7 @@ pub(crate) fn send_bytes(
     id: ConnectionId,
     data: &mut Bytes,
 ) -> Poll<io::Result<usize>> {
-    sent(
-        core.send_bytes(now, id, data, SendFlags::default()),
-        core,
-        id,
-    )
+    sent(core.send_bytes(now, id, data, SendFlags::default()), core, id)
 }
 
 /// The end of `data` is the urgent mark.
@@ -233,33 +221,13 @@ pub(crate) fn send_urgent(
     id: ConnectionId,
     data: &[u8],
 ) -> Poll<io::Result<usize>> {
-    sent(
-        core.send(
-            now,
-            id,
-            data,
-            SendFlags {
-                urgent: true,
-                more: false,
-            },
-        ),
-        core,
-        id,
-    )
+    sent(core.send(now, id, data, SendFlags { urgent: true, more: false }), core, id)
 }
 
 /// What of `interest` is there; `Pending` if nothing is.
-pub(crate) fn readiness(
-    core: &Core,
-    id: ConnectionId,
-    interest: Readiness,
-) -> Poll<io::Result<Readiness>> {
+pub(crate) fn readiness(core: &Core, id: ConnectionId, interest: Readiness) -> Poll<io::Result<Readiness>> {
     let readiness = core.readiness(id);
-    if readiness.intersects(interest) {
-        Poll::Ready(Ok(readiness))
-    } else {
-        Poll::Pending
-    }
+    if readiness.intersects(interest) { Poll::Ready(Ok(readiness)) } else { Poll::Pending }
 }
 
 fn received<R>(result: Result<R, RecvError>, core: &Core, id: ConnectionId) -> Poll<io::Result<R>> {
@@ -273,6 +241,14 @@ fn sent<R>(result: Result<R, SendError>, core: &Core, id: ConnectionId) -> Poll<
     match result {
         Err(SendError::WouldBlock) => Poll::Pending,
         result => Poll::Ready(result.map_err(|error| error::send(error, is_ipv6(core, id)))),
+    }
+}
+
+/// An address as a socket of that family shows it.
+pub(crate) fn shown(addr: SocketAddr, ipv6: bool) -> SocketAddr {
+    match addr {
+        SocketAddr::V4(addr) if ipv6 => (addr.ip().to_ipv6_mapped(), addr.port()).into(),
+        addr => addr,
     }
 }
 

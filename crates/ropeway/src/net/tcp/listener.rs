@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ropeway_core::{ConnectionId, ListenerId, SocketOptions, Stack as Core, Timestamp};
+use ropeway_core::{ConnectionId, ListenError, ListenerId, SocketOptions, Stack as Core, Timestamp};
 
-use super::connection::Connection;
+use super::connection::{Connection, shown};
 use super::options::{ECN_BITS, TcpKeepalive, impl_options, saturate};
 use super::stream::TcpStream;
 use crate::Stack;
@@ -54,6 +54,7 @@ const BACKLOG: usize = 1024;
 pub struct TcpListener {
     shard: Arc<Shard>,
     id: ListenerId,
+    addr: SocketAddr,
     stack: Stack,
 }
 
@@ -89,9 +90,7 @@ impl TcpListener {
             let mut options = stack.default_options();
             options.reuse_addr = true;
             let shard = Arc::clone(stack.shard());
-            Self::listen(stack.clone(), shard, |core, _| {
-                core.listen(addr, BACKLOG, options)
-            })
+            Self::listen(stack.clone(), shard, |core, _| core.listen(addr, BACKLOG, options))
         };
         try_each(addr, |addr| ready(bind(addr))).await
     }
@@ -100,12 +99,13 @@ impl TcpListener {
     pub(crate) fn listen(
         stack: Stack,
         shard: Arc<Shard>,
-        start: impl FnOnce(&mut Core, Timestamp) -> Result<ListenerId, ropeway_core::ListenError>,
+        start: impl FnOnce(&mut Core, Timestamp) -> Result<ListenerId, ListenError>,
     ) -> io::Result<Self> {
-        let id = shard.attempt(Effect::None, |core, now| {
-            Poll::Ready(start(core, now).map_err(error::listen))
+        let (id, addr) = shard.attempt(Effect::None, |core, now| {
+            let id = start(core, now).map_err(error::listen)?;
+            Poll::Ready(core.listener_addr(id).map(|addr| (id, addr)).map_err(error::unknown))
         })?;
-        Ok(Self { shard, id, stack })
+        Ok(Self { shard, id, addr, stack })
     }
 
     /// Waits for a connection, and returns it with the address of its peer.
@@ -121,9 +121,7 @@ impl TcpListener {
     /// Cancel safe: a call that is dropped has accepted nothing.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let attempt = |core: &mut Core, now| accept(core, now, self.id);
-        let accepted = Wait::new(&self.shard, self.source(), attempt)
-            .effect(Effect::Driver)
-            .await?;
+        let accepted = Wait::new(&self.shard, self.source(), attempt).effect(Effect::Driver).await?;
         Ok(self.stream(accepted))
     }
 
@@ -136,15 +134,8 @@ impl TcpListener {
     /// If the stack ends.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         let attempt = |core: &mut Core, now| accept(core, now, self.id);
-        poll_once(
-            &self.shard,
-            self.source(),
-            Slot::Reader,
-            Effect::Driver,
-            cx,
-            attempt,
-        )
-        .map_ok(|accepted| self.stream(accepted))
+        poll_once(&self.shard, self.source(), Slot::Reader, Effect::Driver, cx, attempt)
+            .map_ok(|accepted| self.stream(accepted))
     }
 
     /// The address that the listener is bound to.
@@ -153,9 +144,7 @@ impl TcpListener {
     ///
     /// None as yet.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.shard
-            .look(|core, _| core.listener_addr(self.id))
-            .map_err(error::unknown)
+        Ok(self.addr)
     }
 
     /// The stack that the listener belongs to.
@@ -175,8 +164,9 @@ impl TcpListener {
     }
 
     fn stream(&self, (id, peer): (ConnectionId, SocketAddr)) -> (TcpStream, SocketAddr) {
-        let connection = Connection::new(self.stack.clone(), Arc::clone(&self.shard), id);
-        (TcpStream::new(connection), peer)
+        let ipv6 = self.addr.is_ipv6();
+        let connection = Connection::new(self.stack.clone(), Arc::clone(&self.shard), id, ipv6);
+        (TcpStream::new(connection), shown(peer, ipv6))
     }
 
     fn source(&self) -> Source {
@@ -184,26 +174,17 @@ impl TcpListener {
     }
 
     fn options<R>(&self, look: impl FnOnce(&SocketOptions) -> R) -> io::Result<R> {
-        self.shard
-            .look(|core, _| core.listener_options(self.id).map(look))
-            .map_err(error::unknown)
+        self.shard.look(|core, _| core.listener_options(self.id).map(look)).map_err(error::unknown)
     }
 
     fn update_options(&self, change: impl FnOnce(&mut SocketOptions)) -> io::Result<()> {
         self.shard.attempt(Effect::None, |core, _| {
-            Poll::Ready(
-                core.update_listener_options(self.id, change)
-                    .map_err(error::unknown),
-            )
+            Poll::Ready(core.update_listener_options(self.id, change).map_err(error::unknown))
         })
     }
 }
 
-fn accept(
-    core: &mut Core,
-    now: Timestamp,
-    id: ListenerId,
-) -> Poll<io::Result<(ConnectionId, SocketAddr)>> {
+fn accept(core: &mut Core, now: Timestamp, id: ListenerId) -> Poll<io::Result<(ConnectionId, SocketAddr)>> {
     match core.accept(now, id) {
         Ok(Some(accepted)) => Poll::Ready(Ok(accepted)),
         Ok(None) => Poll::Pending,
@@ -215,8 +196,6 @@ impl_options!(TcpListener);
 
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TcpListener")
-            .field("addr", &self.local_addr().ok())
-            .finish()
+        f.debug_struct("TcpListener").field("addr", &self.addr).finish()
     }
 }

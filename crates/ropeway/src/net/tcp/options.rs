@@ -29,11 +29,7 @@ impl TcpKeepalive {
     /// Changes nothing but that probes are sent.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            time: None,
-            interval: None,
-            retries: None,
-        }
+        Self { time: None, interval: None, retries: None }
     }
 
     /// How long nothing may arrive before the first probe (`TCP_KEEPIDLE`). Two hours by default
@@ -100,9 +96,9 @@ macro_rules! impl_options {
                 self.options(|options| options.linger)
             }
 
-            /// Sets what dropping the connection does with data that is not sent yet (`SO_LINGER`): `None`,
-            /// the default, sends it in the background; a duration does so for that long, and then resets
-            /// the connection; zero resets it at once. Dropping never blocks.
+            /// Sets what dropping the connection does with data that is not sent yet (`SO_LINGER`):
+            /// `None`, the default, sends it in the background, and so does any duration but zero,
+            /// because dropping never blocks; zero discards it and resets the connection.
             pub fn set_linger(&self, dur: Option<Duration>) -> io::Result<()> {
                 self.update_options(|options| options.linger = dur)
             }
@@ -224,9 +220,7 @@ macro_rules! impl_options {
             ///
             /// [`InvalidInput`](io::ErrorKind::InvalidInput) for another value.
             pub fn set_tcp_mss(&self, mss: u32) -> io::Result<()> {
-                let mss = u16::try_from(mss)
-                    .ok()
-                    .filter(|mss| (88..=32767).contains(mss));
+                let mss = u16::try_from(mss).ok().filter(|mss| (88..=32767).contains(mss));
                 let mss = mss.ok_or_else(|| invalid("a maximum segment size is 88 to 32767"))?;
                 self.update_options(|options| options.max_segment = Some(mss))
             }
@@ -276,14 +270,9 @@ macro_rules! impl_options {
             ///
             /// [`NotFound`](io::ErrorKind::NotFound) if there is none of that name.
             pub fn set_tcp_congestion(&self, tcp_ca_name: &[u8]) -> io::Result<()> {
-                let algorithm = std::str::from_utf8(tcp_ca_name)
-                    .ok()
-                    .and_then(|name| name.parse().ok());
+                let algorithm = std::str::from_utf8(tcp_ca_name).ok().and_then(|name| name.parse().ok());
                 let algorithm = algorithm.ok_or_else(|| {
-                    io::Error::new(
-                        io::ErrorKind::NotFound,
-                        "no congestion control of that name",
-                    )
+                    io::Error::new(io::ErrorKind::NotFound, "no congestion control of that name")
                 })?;
                 self.update_options(|options| options.congestion = algorithm)
             }

@@ -158,18 +158,8 @@ impl TcpSocket {
     }
 
     fn new(family: Family, stack: Option<Stack>) -> Self {
-        let options = stack
-            .as_ref()
-            .map(Stack::default_options)
-            .unwrap_or_default();
-        Self {
-            family,
-            state: Mutex::new(SocketState {
-                stack,
-                options,
-                binding: None,
-            }),
-        }
+        let options = stack.as_ref().map(Stack::default_options).unwrap_or_default();
+        Self { family, state: Mutex::new(SocketState { stack, options, binding: None }) }
     }
 
     /// Whether the address may be bound although old connections from it are in TIME-WAIT
@@ -274,10 +264,7 @@ impl TcpSocket {
     /// None as yet.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         let state = self.lock();
-        Ok(state
-            .binding
-            .as_ref()
-            .map_or(self.family.unspecified(), |binding| binding.addr))
+        Ok(state.binding.as_ref().map_or(self.family.unspecified(), |binding| binding.addr))
     }
 
     /// The pending error (`SO_ERROR`). A socket that has done nothing yet has none.
@@ -308,11 +295,7 @@ impl TcpSocket {
         let (id, addr) = shard.attempt(Effect::None, |core, _| {
             Poll::Ready(core.bind(addr, &state.options).map_err(error::listen))
         })?;
-        state.binding = Some(Binding {
-            shard,
-            id: Some(id),
-            addr,
-        });
+        state.binding = Some(Binding { shard, id: Some(id), addr });
         Ok(())
     }
 
@@ -330,12 +313,9 @@ impl TcpSocket {
         let (stack, shard, options, mut binding) = self.into_parts()?;
         let start = |core: &mut Core, now| {
             let local = binding.as_mut().map(|binding| binding.release(core));
-            core.connect(now, local, addr, options)
-                .map_err(|error| error::connect(error, addr))
+            core.connect(now, local, addr, options).map_err(|error| error::connect(error, addr))
         };
-        Ok(TcpStream::new(
-            Connection::open(stack, shard, addr, start).await?,
-        ))
+        Ok(TcpStream::new(Connection::open(stack, shard, addr, start).await?))
     }
 
     /// Listens for connections, of which up to `backlog` wait to be accepted; 0 counts as 1.
@@ -350,41 +330,27 @@ impl TcpSocket {
         let (stack, shard, options, mut binding) = self.into_parts()?;
         let backlog = usize::try_from(backlog).unwrap_or(usize::MAX);
         TcpListener::listen(stack, shard, |core, _| {
-            let local = binding
-                .as_mut()
-                .map_or(unspecified, |binding| binding.release(core));
+            let local = binding.as_mut().map_or(unspecified, |binding| binding.release(core));
             core.listen(local, backlog, options)
         })
     }
 
     fn check_family(&self, addr: SocketAddr) -> io::Result<()> {
         match (self.family, Family::of(addr)) {
-            (Family::V4, Family::V6) => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "an IPv6 address on an IPv4 socket",
-            )),
+            (Family::V4, Family::V6) => {
+                Err(io::Error::new(io::ErrorKind::Unsupported, "an IPv6 address on an IPv4 socket"))
+            }
             (Family::V6, Family::V4) => Err(invalid("an IPv4 address on an IPv6 socket")),
             _ => Ok(()),
         }
     }
 
     fn into_parts(self) -> io::Result<(Stack, Arc<Shard>, SocketOptions, Option<Binding>)> {
-        let mut state = self
-            .state
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let stack = state.stack()?;
         // An address is reserved in the shard that it was bound in.
-        let shard = state
-            .binding
-            .as_ref()
-            .map_or(stack.shard(), |binding| &binding.shard);
-        Ok((
-            stack.clone(),
-            Arc::clone(shard),
-            state.options,
-            state.binding,
-        ))
+        let shard = state.binding.as_ref().map_or(stack.shard(), |binding| &binding.shard);
+        Ok((stack.clone(), Arc::clone(shard), state.options, state.binding))
     }
 
     fn lock(&self) -> MutexGuard<'_, SocketState> {
@@ -405,8 +371,6 @@ impl_options!(TcpSocket);
 
 impl fmt::Debug for TcpSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TcpSocket")
-            .field("addr", &self.local_addr().ok())
-            .finish()
+        f.debug_struct("TcpSocket").field("addr", &self.local_addr().ok()).finish()
     }
 }

@@ -46,16 +46,8 @@ impl Error for ReuniteError {}
 
 pub(crate) fn split_owned(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
     let stream = Arc::new(stream);
-    let read = OwnedReadHalf {
-        stream: Arc::clone(&stream),
-    };
-    (
-        read,
-        OwnedWriteHalf {
-            stream,
-            shutdown_on_drop: true,
-        },
-    )
+    let read = OwnedReadHalf { stream: Arc::clone(&stream) };
+    (read, OwnedWriteHalf { stream, shutdown_on_drop: true })
 }
 
 fn reunite(read: OwnedReadHalf, write: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
@@ -63,10 +55,7 @@ fn reunite(read: OwnedReadHalf, write: OwnedWriteHalf) -> Result<TcpStream, Reun
         return Err(ReuniteError(read, write));
     }
     write.forget();
-    #[expect(
-        clippy::expect_used,
-        reason = "only the two halves hold it, and one is gone"
-    )]
+    #[expect(clippy::expect_used, reason = "only the two halves hold it, and one is gone")]
     Ok(Arc::into_inner(read.stream).expect("the other half was the only other owner"))
 }
 

@@ -105,12 +105,9 @@ impl TcpStream {
         let options = stack.default_options();
         let shard = Arc::clone(stack.shard());
         let start = |core: &mut ropeway_core::Stack, now| {
-            core.connect(now, None, remote, options)
-                .map_err(|error| error::connect(error, remote))
+            core.connect(now, None, remote, options).map_err(|error| error::connect(error, remote))
         };
-        Ok(Self::new(
-            Connection::open(stack, shard, remote, start).await?,
-        ))
+        Ok(Self::new(Connection::open(stack, shard, remote, start).await?))
     }
 
     pub(crate) fn new(connection: Connection) -> Self {
@@ -123,7 +120,7 @@ impl TcpStream {
     ///
     /// None as yet.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.connection.tuple().map(|tuple| tuple.local())
+        self.connection.local_addr()
     }
 
     /// The address of the other end.
@@ -203,26 +200,17 @@ impl TcpStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let max = buf.remaining();
-        let payload = ready!(self.connection.poll(
-            Slot::Reader,
-            Effect::Driver,
-            cx,
-            |core, now, id| { recv(core, now, id, max) }
-        ))?;
+        let payload = ready!(
+            self.connection
+                .poll(Slot::Reader, Effect::Driver, cx, |core, now, id| { recv(core, now, id, max) })
+        )?;
         // Copied without the lock.
         payload.parts().for_each(|part| buf.put_slice(part));
         Poll::Ready(Ok(()))
     }
 
-    pub(super) fn poll_write_shared(
-        &self,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.connection
-            .poll(Slot::Writer, Effect::Driver, cx, |core, now, id| {
-                send(core, now, id, buf)
-            })
+    pub(super) fn poll_write_shared(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.connection.poll(Slot::Writer, Effect::Driver, cx, |core, now, id| send(core, now, id, buf))
     }
 
     pub(super) fn poll_write_vectored_shared(
@@ -231,9 +219,7 @@ impl TcpStream {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.connection
-            .poll(Slot::Writer, Effect::Driver, cx, |core, now, id| {
-                send_vectored(core, now, id, bufs)
-            })
+            .poll(Slot::Writer, Effect::Driver, cx, |core, now, id| send_vectored(core, now, id, bufs))
     }
 
     pub(super) fn shutdown_write(&self) -> io::Result<()> {
@@ -252,21 +238,13 @@ impl TcpStream {
 impl_options!(TcpStream);
 
 impl AsyncRead for TcpStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.poll_read_shared(cx, buf)
     }
 }
 
 impl AsyncWrite for TcpStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_shared(cx, buf)
     }
 
@@ -302,9 +280,11 @@ impl AsRef<Self> for TcpStream {
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut f = f.debug_struct("TcpStream");
-        if let Ok(tuple) = self.connection.tuple() {
-            f.field("addr", &tuple.local())
-                .field("peer", &tuple.remote());
+        if let Ok(addr) = self.local_addr() {
+            f.field("addr", &addr);
+        }
+        if let Ok(peer) = self.peer_addr() {
+            f.field("peer", &peer);
         }
         if let Ok(info) = self.info() {
             f.field("state", &info.state);

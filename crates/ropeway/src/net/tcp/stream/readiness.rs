@@ -45,12 +45,8 @@ impl TcpStream {
     /// ```
     pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         let wanted = wanted(interest);
-        let found = self
-            .connection
-            .wait(wanted, Effect::None, |core, _, id| {
-                readiness(core, id, wanted)
-            })
-            .await?;
+        let found =
+            self.connection.wait(wanted, Effect::None, |core, _, id| readiness(core, id, wanted)).await?;
         Ok(ready(found, wanted))
     }
 
@@ -94,11 +90,7 @@ impl TcpStream {
     /// Cancel safe: it only looks.
     pub async fn priority(&self) -> io::Result<()> {
         let wanted = Readiness::PRIORITY | Readiness::READ_CLOSED;
-        self.connection
-            .wait(wanted, Effect::None, |core, _, id| {
-                readiness(core, id, wanted)
-            })
-            .await?;
+        self.connection.wait(wanted, Effect::None, |core, _, id| readiness(core, id, wanted)).await?;
         Ok(())
     }
 
@@ -112,9 +104,7 @@ impl TcpStream {
     /// If the stack ends.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.connection
-            .poll(Slot::Reader, Effect::None, cx, |core, _, id| {
-                readiness(core, id, read_interest())
-            })
+            .poll(Slot::Reader, Effect::None, cx, |core, _, id| readiness(core, id, read_interest()))
             .map_ok(drop)
     }
 
@@ -127,9 +117,7 @@ impl TcpStream {
     /// If the stack ends.
     pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.connection
-            .poll(Slot::Writer, Effect::None, cx, |core, _, id| {
-                readiness(core, id, write_interest())
-            })
+            .poll(Slot::Writer, Effect::None, cx, |core, _, id| readiness(core, id, write_interest()))
             .map_ok(drop)
     }
 
@@ -142,14 +130,9 @@ impl TcpStream {
     /// # Errors
     ///
     /// Those of `f`; `WouldBlock`; if the stack has ended.
-    pub fn try_io<R>(
-        &self,
-        interest: Interest,
-        f: impl FnOnce() -> io::Result<R>,
-    ) -> io::Result<R> {
+    pub fn try_io<R>(&self, interest: Interest, f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
         let wanted = wanted(interest);
-        self.connection
-            .attempt(Effect::None, |core, _, id| readiness(core, id, wanted))?;
+        self.connection.attempt(Effect::None, |core, _, id| readiness(core, id, wanted))?;
         f()
     }
 

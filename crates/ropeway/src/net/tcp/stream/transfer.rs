@@ -32,10 +32,7 @@ impl TcpStream {
     ///
     /// Those of [`try_read`](Self::try_read).
     pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let room = bufs
-            .iter()
-            .map(|buf| buf.len())
-            .fold(0, usize::saturating_add);
+        let room = bufs.iter().map(|buf| buf.len()).fold(0, usize::saturating_add);
         let payload = self.try_take(room)?;
         Ok(scatter(&payload, bufs))
     }
@@ -58,8 +55,7 @@ impl TcpStream {
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is no room; why the connection failed, once, then
     /// [`BrokenPipe`](io::ErrorKind::BrokenPipe), as after a shutdown; if the stack has ended.
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        self.connection
-            .attempt(Effect::Driver, |core, now, id| send(core, now, id, buf))
+        self.connection.attempt(Effect::Driver, |core, now, id| send(core, now, id, buf))
     }
 
     /// Writes as much of several buffers as there is room for, in order.
@@ -68,9 +64,7 @@ impl TcpStream {
     ///
     /// Those of [`try_write`](Self::try_write).
     pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.connection.attempt(Effect::Driver, |core, now, id| {
-            send_vectored(core, now, id, bufs)
-        })
+        self.connection.attempt(Effect::Driver, |core, now, id| send_vectored(core, now, id, bufs))
     }
 
     /// Writes as much of `data` as there is room for without copying it, and advances `data` by that.
@@ -79,14 +73,11 @@ impl TcpStream {
     ///
     /// Those of [`try_write`](Self::try_write).
     pub fn try_write_bytes(&self, data: &mut Bytes) -> io::Result<usize> {
-        self.connection.attempt(Effect::Driver, |core, now, id| {
-            send_bytes(core, now, id, data)
-        })
+        self.connection.attempt(Effect::Driver, |core, now, id| send_bytes(core, now, id, data))
     }
 
     fn try_take(&self, max: usize) -> io::Result<Payload> {
-        self.connection
-            .attempt(Effect::Driver, |core, now, id| recv(core, now, id, max))
+        self.connection.attempt(Effect::Driver, |core, now, id| recv(core, now, id, max))
     }
 }
 
@@ -103,11 +94,7 @@ impl TcpStream {
     ///
     /// Cancel safe: a call that is dropped has not touched `buf`.
     pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.connection
-            .wait(read_interest(), Effect::None, |core, _, id| {
-                peek(core, id, buf)
-            })
-            .await
+        self.connection.wait(read_interest(), Effect::None, |core, _, id| peek(core, id, buf)).await
     }
 
     /// Polls for bytes and copies them into `buf` without taking them.
@@ -118,17 +105,10 @@ impl TcpStream {
     /// # Errors
     ///
     /// Those of [`peek`](Self::peek).
-    pub fn poll_peek(
-        &self,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<usize>> {
+    pub fn poll_peek(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
         let unfilled = buf.initialize_unfilled();
-        let peeked = self
-            .connection
-            .poll(Slot::Reader, Effect::None, cx, |core, _, id| {
-                peek(core, id, unfilled)
-            });
+        let peeked =
+            self.connection.poll(Slot::Reader, Effect::None, cx, |core, _, id| peek(core, id, unfilled));
         let len = ready!(peeked)?;
         buf.advance(len);
         Poll::Ready(Ok(len))
@@ -151,9 +131,7 @@ impl TcpStream {
     pub async fn read_bytes(&self, max: usize) -> io::Result<Bytes> {
         let payload = self
             .connection
-            .wait(read_interest(), Effect::Driver, |core, now, id| {
-                recv(core, now, id, max)
-            })
+            .wait(read_interest(), Effect::Driver, |core, now, id| recv(core, now, id, max))
             .await?;
         Ok(payload.into_bytes())
     }
@@ -190,9 +168,7 @@ impl TcpStream {
     pub async fn write_bytes(&self, mut data: Bytes) -> io::Result<()> {
         while !data.is_empty() {
             self.connection
-                .wait(write_interest(), Effect::Driver, |core, now, id| {
-                    send_bytes(core, now, id, &mut data)
-                })
+                .wait(write_interest(), Effect::Driver, |core, now, id| send_bytes(core, now, id, &mut data))
                 .await?;
         }
         Ok(())
@@ -211,9 +187,7 @@ impl TcpStream {
     /// Cancel safe: a call that is dropped has written nothing.
     pub async fn write_urgent(&self, data: &[u8]) -> io::Result<usize> {
         self.connection
-            .wait(write_interest(), Effect::Driver, |core, now, id| {
-                send_urgent(core, now, id, data)
-            })
+            .wait(write_interest(), Effect::Driver, |core, now, id| send_urgent(core, now, id, data))
             .await
     }
 
@@ -221,8 +195,7 @@ impl TcpStream {
     /// `None` if there is none (RFC 9293 3.8.5 MUST-33).
     #[must_use]
     pub fn urgent_remaining(&self) -> Option<usize> {
-        self.connection
-            .look(|core, _, id| core.urgent_remaining(id))
+        self.connection.look(|core, _, id| core.urgent_remaining(id))
     }
 }
 

@@ -1,0 +1,18 @@
+//! The bodies over `ropeway::net`.
+
+use ::ropeway::net::{self, tcp};
+
+#[path = "common.rs"]
+mod common;
+#[path = "errors.rs"]
+mod errors;
+#[path = "listeners.rs"]
+mod listeners;
+#[path = "options.rs"]
+mod options;
+#[path = "readiness.rs"]
+mod readiness;
+#[path = "streams.rs"]
+mod streams;
+#[path = "surface.rs"]
+mod surface;
