@@ -65,10 +65,7 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn run(
-    options: Options,
-    place: Option<Result<Namespace, String>>,
-) -> Result<(), Box<dyn Error>> {
+async fn run(options: Options, place: Option<Result<Namespace, String>>) -> Result<(), Box<dyn Error>> {
     let recorder = Recorder::start(Capture::create(options.pcap.as_deref())?);
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(recorder.clone()))?;
     let site = Site::default();
@@ -95,10 +92,7 @@ async fn run(
 
     wait_until_over(&recorder, fetched.local).await;
     let (crossings, changes) = recorder.finish();
-    let us = End {
-        name: "ropeway",
-        reports: true,
-    };
+    let us = End { name: "ropeway", reports: true };
     print!("{}", ladder::draw(&crossings, &changes, us, journey.peer));
     if !journey.peer.reports {
         println!(
@@ -137,47 +131,25 @@ async fn own_journey(
             );
             let stack = link::own_stack(device, recorder.hook())?;
             let address = link::serve_on_kernel(site.clone()).await?;
-            (
-                stack,
-                address,
-                End {
-                    name: "Linux",
-                    reports: false,
-                },
-            )
+            (stack, address, End { name: "Linux", reports: false })
         }
         Err(reason) => {
             println!("No TUN device ({reason}): both ends are ropeway's, with memory between them");
             let (device, address) = link::serve_in_memory(site.clone()).await?;
-            (
-                link::own_stack(device, recorder.hook())?,
-                address,
-                End {
-                    name: "ropeway",
-                    reports: true,
-                },
-            )
+            (link::own_stack(device, recorder.hook())?, address, End { name: "ropeway", reports: true })
         }
     };
-    let path = options
-        .size
-        .map_or_else(|| "/".to_owned(), |size| format!("/bytes/{size}"));
-    Ok(Journey {
-        stack,
-        url: format!("http://{address}{path}").parse()?,
-        address,
-        peer,
-    })
+    let path = options.size.map_or_else(|| "/".to_owned(), |size| format!("/bytes/{size}"));
+    Ok(Journey { stack, url: format!("http://{address}{path}").parse()?, address, peer })
 }
 
 /// To wherever the kernel's routes lead from a device that was set up by hand.
-async fn journey_by_hand(
-    options: &Options,
-    recorder: &Recorder,
-) -> Result<Journey, Box<dyn Error>> {
-    let (Some(url), Some(tun), Some(own)) = (options.url.clone(), &options.tun, options.address)
-    else {
-        return Err("a URL needs --tun NAME and --address ADDRESS/PREFIX: docs/TUN.md shows how to set them up".into());
+async fn journey_by_hand(options: &Options, recorder: &Recorder) -> Result<Journey, Box<dyn Error>> {
+    let (Some(url), Some(tun), Some(own)) = (options.url.clone(), &options.tun, options.address) else {
+        return Err(
+            "a URL needs --tun NAME and --address ADDRESS/PREFIX: docs/TUN.md shows how to set them up"
+                .into(),
+        );
     };
     let (Some("http"), Some(host)) = (url.scheme_str(), url.host()) else {
         return Err(format!("{url} is not a URL like http://10.0.0.1:8080/x").into());
@@ -191,15 +163,7 @@ async fn journey_by_hand(
         .ok_or_else(|| format!("{host} has no address of the same IP version as ours, {own}"))?;
     let device = link::attach_or_make(tun, own, options.via)?;
     let stack = link::stack(device, own, recorder.hook())?;
-    Ok(Journey {
-        stack,
-        url,
-        address,
-        peer: End {
-            name: "server",
-            reports: false,
-        },
-    })
+    Ok(Journey { stack, url, address, peer: End { name: "server", reports: false } })
 }
 
 /// What has arrived.
@@ -220,12 +184,7 @@ impl Fetched {
 
 /// Fetches a page with hyper, as one does over a `TcpStream` of Tokio's.
 async fn fetch(journey: &Journey, patience: Duration) -> Result<Fetched, Box<dyn Error>> {
-    let Journey {
-        stack,
-        url,
-        address,
-        ..
-    } = journey;
+    let Journey { stack, url, address, .. } = journey;
     let started = Instant::now();
     let silent = |_| {
         format!(
@@ -242,12 +201,8 @@ async fn fetch(journey: &Journey, patience: Duration) -> Result<Fetched, Box<dyn
 
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     let host = url.authority().map_or("", |authority| authority.as_str());
-    let request = Request::get(path)
-        .header(HOST, host)
-        .body(Empty::<Bytes>::new())?;
-    let mut response = timeout(patience, sender.send_request(request))
-        .await
-        .map_err(silent)??;
+    let request = Request::get(path).header(HOST, host).body(Empty::<Bytes>::new())?;
+    let mut response = timeout(patience, sender.send_request(request)).await.map_err(silent)??;
     let bar = progress_bar(response.headers());
     let (mut len, mut digest) = (0, Sha256::new());
     while let Some(frame) = timeout(patience, response.frame()).await.map_err(silent)? {
@@ -263,25 +218,16 @@ async fn fetch(journey: &Journey, patience: Duration) -> Result<Fetched, Box<dyn
     // With its last handle gone, hyper closes the connection: we are the end that waits in TIME-WAIT.
     drop(sender);
     timeout(patience, connection).await.map_err(silent)???;
-    Ok(Fetched {
-        local,
-        status: response.status(),
-        len,
-        time,
-        digest: hex(&digest.finalize()),
-    })
+    Ok(Fetched { local, status: response.status(), len, time, digest: hex(&digest.finalize()) })
 }
 
 /// A bar for a body that takes its time, on a terminal.
 fn progress_bar(headers: &hyper::HeaderMap) -> ProgressBar {
-    let len = headers
-        .get("content-length")
-        .and_then(|len| len.to_str().ok()?.parse::<u64>().ok());
+    let len = headers.get("content-length").and_then(|len| len.to_str().ok()?.parse::<u64>().ok());
     match len {
         Some(len) if len > 1_000_000 && std::io::stderr().is_terminal() => {
-            let style = ProgressStyle::with_template(
-                "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
-            );
+            let style =
+                ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
             ProgressBar::new(len).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         }
         _ => ProgressBar::hidden(),

@@ -48,16 +48,10 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn run(
-    options: Options,
-    place: Option<Result<Namespace, String>>,
-) -> Result<(), Box<dyn Error>> {
+async fn run(options: Options, place: Option<Result<Namespace, String>>) -> Result<(), Box<dyn Error>> {
     let mut capture = Capture::create(options.pcap.as_deref())?;
     let record = move |time, packet: &[u8]| capture.write(time, packet);
-    let own = SocketAddr::new(
-        options.address.map_or(link::OURS, |own| own.address()),
-        options.port,
-    );
+    let own = SocketAddr::new(options.address.map_or(link::OURS, |own| own.address()), options.port);
     let curl = format!("curl http://{own}/");
     let (stack, command) = match (place, &options.tun, options.address) {
         (None, Some(tun), Some(address)) => {
@@ -65,22 +59,14 @@ async fn run(
             (link::stack(device, address, record)?, curl)
         }
         (Some(place), ..) => {
-            let device = place.and_then(|place| {
-                Ok((link::tun(&place).map_err(|error| error.to_string())?, place))
-            });
+            let device =
+                place.and_then(|place| Ok((link::tun(&place).map_err(|error| error.to_string())?, place)));
             match device {
-                Ok((device, place)) => {
-                    (link::own_stack(device, record)?, place.command_line(&curl))
-                }
+                Ok((device, place)) => (link::own_stack(device, record)?, place.command_line(&curl)),
                 Err(reason) => {
-                    println!(
-                        "No TUN device ({reason}): a relay on the kernel's 127.0.0.1 stands in for it"
-                    );
+                    println!("No TUN device ({reason}): a relay on the kernel's 127.0.0.1 stands in for it");
                     let (device, relay) = relay(own).await?;
-                    (
-                        link::own_stack(device, record)?,
-                        format!("curl http://{relay}/"),
-                    )
+                    (link::own_stack(device, record)?, format!("curl http://{relay}/"))
                 }
             }
         }
@@ -119,10 +105,7 @@ async fn serve(listener: TcpListener) -> io::Result<()> {
 /// the memory between that and the server's. Gives the server's end of the memory, and the kernel's port.
 async fn relay(server: SocketAddr) -> io::Result<(MemoryDevice, SocketAddr)> {
     let (ours, theirs) = memory::pair(1500);
-    let stack = Stack::builder()
-        .address(link::KERNEL.into())
-        .device(theirs)
-        .build()?;
+    let stack = Stack::builder().address(link::KERNEL.into()).device(theirs).build()?;
     let listener = match KernelListener::bind((Ipv4Addr::LOCALHOST, server.port())).await {
         Ok(listener) => listener,
         Err(_) => KernelListener::bind((Ipv4Addr::LOCALHOST, 0)).await?,

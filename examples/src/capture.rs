@@ -43,9 +43,7 @@ impl Capture {
     /// Writes a packet that crossed at `time`. When the file takes no more, the capture ends.
     pub fn write(&mut self, time: SystemTime, packet: &[u8]) {
         let Some(writer) = &mut self.0 else { return };
-        let timestamp = time
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let timestamp = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let len = u32::try_from(packet.len()).unwrap_or(SNAPLEN);
         if let Err(error) = writer.write_packet(&PcapPacket::new(timestamp, len, packet)) {
             eprintln!("the capture ends here: {error}");

@@ -59,94 +59,47 @@ type Labels = Vec<Vec<String>>;
 /// Draws the first connection among `crossings`, with the end that opened it on the left.
 #[must_use]
 pub fn draw(crossings: &[Crossing], changes: &[Change], left: End<'_>, right: End<'_>) -> String {
-    let Some(first) = crossings
-        .iter()
-        .find(|crossing| crossing.header.flags.contains(TcpFlags::SYN))
-    else {
+    let Some(first) = crossings.iter().find(|crossing| crossing.header.flags.contains(TcpFlags::SYN)) else {
         return "no connection crossed\n".to_owned();
     };
     let (opener, other) = (first.from, first.to);
-    let is_ours = |crossing: &&Crossing| {
-        [(opener, other), (other, opener)].contains(&(crossing.from, crossing.to))
-    };
+    let is_ours =
+        |crossing: &&Crossing| [(opener, other), (other, opener)].contains(&(crossing.from, crossing.to));
     let rungs: Vec<&Crossing> = crossings.iter().filter(is_ours).collect();
     let labels = |end: End<'_>, local: SocketAddr, remote: SocketAddr, start: State| {
         let inferred = infer(&rungs, local, start);
         if !end.reports {
             return inferred;
         }
-        let own = changes
-            .iter()
-            .filter(|change| change.local == local && change.remote == remote);
-        place(
-            &inferred,
-            own.map(|change| {
-                (
-                    change.to.as_str(),
-                    position(crossings, &is_ours, change.after),
-                )
-            }),
-        )
+        let own = changes.iter().filter(|change| change.local == local && change.remote == remote);
+        place(&inferred, own.map(|change| (change.to.as_str(), position(crossings, &is_ours, change.after))))
     };
     let left_labels = labels(left, opener, other, State::Closed);
     let right_labels = labels(right, other, opener, State::Listen);
 
     let mut text = String::new();
     let heading = |end: End<'_>, address| format!("{} {address}", end.name);
-    let _ = writeln!(
-        text,
-        "{:>9}  {:<w$}{}",
-        "ms",
-        heading(left, opener),
-        heading(right, other),
-        w = RIGHT
-    );
-    let _ = writeln!(
-        text,
-        "{:>9}  {:<w$}{}",
-        "",
-        State::Closed,
-        State::Listen,
-        w = RIGHT
-    );
+    let _ = writeln!(text, "{:>9}  {:<w$}{}", "ms", heading(left, opener), heading(right, other), w = RIGHT);
+    let _ = writeln!(text, "{:>9}  {:<w$}{}", "", State::Closed, State::Listen, w = RIGHT);
     let mut notation = Notation::new(opener);
     let mut left_out = LeftOut::default();
     for (index, rung) in rungs.iter().enumerate() {
         let line = notation.describe(rung);
-        let (left, right) = (
-            labels_at(&left_labels, index),
-            labels_at(&right_labels, index),
-        );
-        let is_shown =
-            index < SHOWN || index + SHOWN >= rungs.len() || !left.is_empty() || !right.is_empty();
+        let (left, right) = (labels_at(&left_labels, index), labels_at(&right_labels, index));
+        let is_shown = index < SHOWN || index + SHOWN >= rungs.len() || !left.is_empty() || !right.is_empty();
         if !is_shown {
             left_out.add(rung, opener);
             continue;
         }
         left_out.flush(&mut text);
-        let at = rung
-            .at
-            .duration_since(first.at)
-            .unwrap_or_default()
-            .as_secs_f64()
-            * 1000.0;
+        let at = rung.at.duration_since(first.at).unwrap_or_default().as_secs_f64() * 1000.0;
         let arrow = arrow(&line, rung.from == opener);
         let label = |labels: &[String], n: usize| labels.get(n).cloned().unwrap_or_default();
-        let row = format!(
-            "{at:>9.3}  {:<LABEL$}{arrow}  {}",
-            label(left, 0),
-            label(right, 0)
-        );
+        let row = format!("{at:>9.3}  {:<LABEL$}{arrow}  {}", label(left, 0), label(right, 0));
         let _ = writeln!(text, "{}", row.trim_end());
         // Several changes at once: the others have lines of their own.
         for extra in 1..left.len().max(right.len()) {
-            let row = format!(
-                "{:>9}  {:<w$}{}",
-                "",
-                label(left, extra),
-                label(right, extra),
-                w = RIGHT
-            );
+            let row = format!("{:>9}  {:<w$}{}", "", label(left, extra), label(right, extra), w = RIGHT);
             let _ = writeln!(text, "{}", row.trim_end());
         }
     }
@@ -184,11 +137,8 @@ fn place<'a>(inferred: &Labels, reported: impl Iterator<Item = (&'a str, usize)>
     for (state, after) in reported {
         // A change by a call of the application is reported before its segment has crossed.
         let reach = inferred.len().min(after + 1);
-        let explained = (next..reach).find(|index| {
-            labels_at(inferred, *index)
-                .iter()
-                .any(|label| label == state)
-        });
+        let explained =
+            (next..reach).find(|index| labels_at(inferred, *index).iter().any(|label| label == state));
         let index = explained
             .unwrap_or_else(|| after.saturating_sub(1).max(next))
             .min(inferred.len().saturating_sub(1));
@@ -202,11 +152,7 @@ fn place<'a>(inferred: &Labels, reported: impl Iterator<Item = (&'a str, usize)>
 
 fn arrow(text: &str, to_the_right: bool) -> String {
     let dashes = "-".repeat(WIDTH.saturating_sub(text.chars().count() + 7));
-    if to_the_right {
-        format!("|-- {text} {dashes}>|")
-    } else {
-        format!("|<- {text} {dashes}-|")
-    }
+    if to_the_right { format!("|-- {text} {dashes}>|") } else { format!("|<- {text} {dashes}-|") }
 }
 
 /// What one end has sent, as far as later segments are told relative to it.
@@ -226,11 +172,7 @@ struct Notation {
 
 impl Notation {
     fn new(opener: SocketAddr) -> Self {
-        Self {
-            opener,
-            opening: Origin::default(),
-            answering: Origin::default(),
-        }
+        Self { opener, opening: Origin::default(), answering: Origin::default() }
     }
 
     fn describe(&mut self, rung: &Crossing) -> String {
@@ -248,26 +190,15 @@ impl Notation {
         if is_syn {
             own.scale = header.options.window_scale.map(WindowScale::new);
         }
-        let mut text = format!(
-            "{} seq {}",
-            flags(header.flags),
-            header.seq.since(seq_origin)
-        );
+        let mut text = format!("{} seq {}", flags(header.flags), header.seq.since(seq_origin));
         if header.flags.contains(TcpFlags::ACK) {
-            let _ = write!(
-                text,
-                " ack {}",
-                header.ack.since(peer.seq.unwrap_or_default())
-            );
+            let _ = write!(text, " ack {}", header.ack.since(peer.seq.unwrap_or_default()));
         }
         if rung.len > 0 {
             let _ = write!(text, " len {}", rung.len);
         }
         // RFC 7323 2.2: scaling takes both ends' consent, and never applies to the window of a SYN itself.
-        let scale = own
-            .scale
-            .filter(|_| !is_syn && peer.scale.is_some())
-            .unwrap_or(WindowScale::ZERO);
+        let scale = own.scale.filter(|_| !is_syn && peer.scale.is_some()).unwrap_or(WindowScale::ZERO);
         let _ = write!(text, " win {}", scale.unscale(header.window));
         let options = options(header, *own, peer);
         if !options.is_empty() {
@@ -288,11 +219,8 @@ fn flags(flags: TcpFlags) -> String {
         (TcpFlags::ECE, "ECE"),
         (TcpFlags::CWR, "CWR"),
     ];
-    let set: Vec<&str> = NAMES
-        .iter()
-        .filter(|(flag, _)| flags.contains(*flag))
-        .map(|(_, name)| *name)
-        .collect();
+    let set: Vec<&str> =
+        NAMES.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, name)| *name).collect();
     set.join(",")
 }
 
@@ -320,11 +248,7 @@ fn options(header: &TcpHeader, own: Origin, peer: Origin) -> Vec<String> {
     }
     for (start, end) in options.sack.as_slice() {
         let origin = peer.seq.unwrap_or_default();
-        words.push(format!(
-            "sack {}:{}",
-            start.since(origin),
-            end.since(origin)
-        ));
+        words.push(format!("sack {}:{}", start.since(origin), end.since(origin)));
     }
     words
 }
@@ -339,10 +263,9 @@ struct LeftOut {
 impl LeftOut {
     fn add(&mut self, rung: &Crossing, opener: SocketAddr) {
         let direction = usize::from(rung.from != opener);
-        if let (Some(segments), Some(bytes)) = (
-            self.segments.get_mut(direction),
-            self.bytes.get_mut(direction),
-        ) {
+        if let (Some(segments), Some(bytes)) =
+            (self.segments.get_mut(direction), self.bytes.get_mut(direction))
+        {
             *segments += 1;
             *bytes += rung.len;
         }
@@ -375,45 +298,26 @@ mod tests {
     /// A whole connection: `(from the opener?, flags, seq, ack, len)`, with the opener's numbers from 1000 and the
     /// other's from u32::MAX, and one segment a millisecond.
     fn connection(segments: &[(bool, TcpFlags, u32, u32, usize)]) -> Vec<Crossing> {
-        let cross =
-            |(at, &(right, flags, seq, ack, len)): (u64, &(bool, TcpFlags, u32, u32, usize))| {
-                let (from, to) = if right {
-                    (OPENER, OTHER)
-                } else {
-                    (OTHER, OPENER)
-                };
-                let (own, peer) = if right {
-                    (1000, u32::MAX)
-                } else {
-                    (u32::MAX, 1000)
-                };
-                let is_syn = flags.contains(TcpFlags::SYN);
-                let options = TcpOptions {
-                    mss: is_syn.then_some(1460),
-                    window_scale: is_syn.then_some(7),
-                    timestamps: Some(Timestamps {
-                        tsval: own.wrapping_add(5),
-                        tsecr: peer.wrapping_add(5),
-                    }),
-                    ..TcpOptions::default()
-                };
-                let (seq, ack) = (SeqNum::new(own) + seq, SeqNum::new(peer) + ack);
-                let header = TcpHeader {
-                    flags,
-                    seq,
-                    ack,
-                    window: 500,
-                    options,
-                    ..TcpHeader::default()
-                };
-                Crossing {
-                    at: SystemTime::UNIX_EPOCH + Duration::from_millis(at),
-                    from: from.parse().unwrap(),
-                    to: to.parse().unwrap(),
-                    header,
-                    len,
-                }
+        let cross = |(at, &(right, flags, seq, ack, len)): (u64, &(bool, TcpFlags, u32, u32, usize))| {
+            let (from, to) = if right { (OPENER, OTHER) } else { (OTHER, OPENER) };
+            let (own, peer) = if right { (1000, u32::MAX) } else { (u32::MAX, 1000) };
+            let is_syn = flags.contains(TcpFlags::SYN);
+            let options = TcpOptions {
+                mss: is_syn.then_some(1460),
+                window_scale: is_syn.then_some(7),
+                timestamps: Some(Timestamps { tsval: own.wrapping_add(5), tsecr: peer.wrapping_add(5) }),
+                ..TcpOptions::default()
             };
+            let (seq, ack) = (SeqNum::new(own) + seq, SeqNum::new(peer) + ack);
+            let header = TcpHeader { flags, seq, ack, window: 500, options, ..TcpHeader::default() };
+            Crossing {
+                at: SystemTime::UNIX_EPOCH + Duration::from_millis(at),
+                from: from.parse().unwrap(),
+                to: to.parse().unwrap(),
+                header,
+                len,
+            }
+        };
         (0..).zip(segments).map(cross).collect()
     }
 
@@ -447,19 +351,8 @@ mod tests {
             report("FIN-WAIT-2", 7),
             report("TIME-WAIT", 7),
         ];
-        let us = End {
-            name: "ropeway",
-            reports: true,
-        };
-        let drawn = draw(
-            &short(),
-            &changes,
-            us,
-            End {
-                name: "Linux",
-                reports: false,
-            },
-        );
+        let us = End { name: "ropeway", reports: true };
+        let drawn = draw(&short(), &changes, us, End { name: "Linux", reports: false });
         let expected = "
        ms  ropeway 10.9.0.2:49152                                                                 Linux 10.9.0.1:8080
            CLOSED                                                                                 LISTEN
@@ -478,20 +371,15 @@ mod tests {
     #[test]
     fn what_was_inferred_and_what_was_reported_agree() {
         let end = |reports| End { name: "", reports };
-        let changes: Vec<Change> = [
-            ("SYN-SENT", 0),
-            ("ESTABLISHED", 2),
-            ("FIN-WAIT-1", 4),
-            ("FIN-WAIT-2", 6),
-            ("TIME-WAIT", 7),
-        ]
-        .map(|(to, after)| Change {
-            local: OPENER.parse().unwrap(),
-            remote: OTHER.parse().unwrap(),
-            to: to.to_owned(),
-            after,
-        })
-        .into();
+        let changes: Vec<Change> =
+            [("SYN-SENT", 0), ("ESTABLISHED", 2), ("FIN-WAIT-1", 4), ("FIN-WAIT-2", 6), ("TIME-WAIT", 7)]
+                .map(|(to, after)| Change {
+                    local: OPENER.parse().unwrap(),
+                    remote: OTHER.parse().unwrap(),
+                    to: to.to_owned(),
+                    after,
+                })
+                .into();
         assert_eq!(
             draw(&short(), &changes, end(true), end(false)),
             draw(&short(), &[], end(false), end(false))
@@ -501,20 +389,13 @@ mod tests {
     #[test]
     fn a_long_transfer_is_drawn_without_its_middle() {
         let (syn, ack) = (TcpFlags::SYN, TcpFlags::ACK);
-        let mut segments = vec![
-            (true, syn, 0, 0, 0),
-            (false, syn | ack, 0, 1, 0),
-            (true, ack, 1, 1, 0),
-        ];
+        let mut segments = vec![(true, syn, 0, 0, 0), (false, syn | ack, 0, 1, 0), (true, ack, 1, 1, 0)];
         for n in 0..1000 {
             segments.push((false, ack, 1 + n * 100, 1, 100));
             segments.push((true, ack, 1, 101 + n * 100, 0));
         }
         segments.push((true, TcpFlags::RST, 1, 0, 0));
-        let end = End {
-            name: "x",
-            reports: false,
-        };
+        let end = End { name: "x", reports: false };
         let drawn = draw(&connection(&segments), &[], end, end);
         assert_eq!(drawn.lines().count(), 2 + 2 * SHOWN + 1);
         assert!(
@@ -526,10 +407,7 @@ mod tests {
 
     #[test]
     fn nothing_crossed() {
-        let end = End {
-            name: "x",
-            reports: true,
-        };
+        let end = End { name: "x", reports: true };
         assert_eq!(draw(&[], &[], end, end), "no connection crossed\n");
     }
 }

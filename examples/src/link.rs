@@ -28,11 +28,7 @@ const PREFIX_LEN: u8 = 24;
 ///
 /// Those of [`TunDevice::builder`].
 pub fn tun(_in: &Namespace) -> io::Result<TunDevice> {
-    TunDevice::builder()
-        .name("rope0")
-        .address(IpCidr::new(KERNEL, PREFIX_LEN))
-        .up()
-        .build()
+    TunDevice::builder().name("rope0").address(IpCidr::new(KERNEL, PREFIX_LEN)).up().build()
 }
 
 /// Attaches to the TUN device `name`; or, with rights, makes it, with `via` as the kernel's address on it.
@@ -54,11 +50,7 @@ pub fn attach_or_make(name: &str, address: IpCidr, via: Option<IpAddr>) -> io::R
             ),
         ));
     }
-    TunDevice::builder()
-        .name(name)
-        .address(IpCidr::new(via, address.prefix_len()))
-        .up()
-        .build()
+    TunDevice::builder().name(name).address(IpCidr::new(via, address.prefix_len())).up().build()
 }
 
 fn tun_error(error: &io::Error) -> Option<&TunError> {
@@ -115,10 +107,7 @@ pub async fn serve_on_kernel(site: Site) -> io::Result<SocketAddr> {
 /// When the stack cannot be made, or cannot listen.
 pub async fn serve_in_memory(site: Site) -> io::Result<(MemoryDevice, SocketAddr)> {
     let (ours, theirs) = memory::pair(1500);
-    let stack = Stack::builder()
-        .address(IpCidr::new(KERNEL, PREFIX_LEN))
-        .device(theirs)
-        .build()?;
+    let stack = Stack::builder().address(IpCidr::new(KERNEL, PREFIX_LEN)).device(theirs).build()?;
     let listener = ropeway::net::TcpListener::bind_on(&stack, (KERNEL, PORT)).await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {

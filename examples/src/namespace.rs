@@ -25,17 +25,11 @@ pub struct Namespace {
 ///
 /// One line that says why it cannot be done here.
 pub fn enter() -> Result<Namespace, String> {
-    let node = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/net/tun");
+    let node = OpenOptions::new().read(true).write(true).open("/dev/net/tun");
     node.map_err(|error| format!("/dev/net/tun cannot be opened: {}", plain(&error)))?;
     let (user, group) = (Uid::effective(), Gid::effective());
     if unshare(CloneFlags::CLONE_NEWNET).is_ok() {
-        return Ok(Namespace {
-            in_user_namespace: false,
-            is_root: user.is_root(),
-        });
+        return Ok(Namespace { in_user_namespace: false, is_root: user.is_root() });
     }
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)
         .map_err(|error| format!("this user may not make a user namespace: {}", error.desc()))?;
@@ -44,10 +38,7 @@ pub fn enter() -> Result<Namespace, String> {
         .and_then(|()| fs::write("/proc/self/uid_map", format!("0 {user} 1")))
         .and_then(|()| fs::write("/proc/self/gid_map", format!("0 {group} 1")));
     mapped.map_err(|error| format!("the user namespace gives no rights: {}", plain(&error)))?;
-    Ok(Namespace {
-        in_user_namespace: true,
-        is_root: false,
-    })
+    Ok(Namespace { in_user_namespace: true, is_root: false })
 }
 
 impl Namespace {
@@ -65,8 +56,7 @@ impl Namespace {
 
 /// What the kernel said, without the number.
 fn plain(error: &io::Error) -> String {
-    error.raw_os_error().map_or_else(
-        || error.to_string(),
-        |number| nix::errno::Errno::from_raw(number).desc().to_owned(),
-    )
+    error
+        .raw_os_error()
+        .map_or_else(|| error.to_string(), |number| nix::errno::Errno::from_raw(number).desc().to_owned())
 }

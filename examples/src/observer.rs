@@ -62,10 +62,7 @@ impl Observer {
     /// An end that is in `state`: `Closed` for the one that opens the connection, `Listen` for the other.
     #[must_use]
     pub fn new(state: State) -> Self {
-        Self {
-            state,
-            fin_acknowledged_by: None,
-        }
+        Self { state, fin_acknowledged_by: None }
     }
 
     /// The state it was last seen to be in.
@@ -80,9 +77,7 @@ impl Observer {
         let next = match self.state {
             _ if has(TcpFlags::RST) => State::Closed,
             State::Closed if has(TcpFlags::SYN) => State::SynSent,
-            State::Listen | State::SynSent if has(TcpFlags::SYN | TcpFlags::ACK) => {
-                State::SynReceived
-            }
+            State::Listen | State::SynSent if has(TcpFlags::SYN | TcpFlags::ACK) => State::SynReceived,
             State::SynReceived | State::Established if has(TcpFlags::FIN) => State::FinWait1,
             State::CloseWait if has(TcpFlags::FIN) => State::LastAck,
             same => same,
@@ -100,10 +95,8 @@ impl Observer {
             let stays = self.state == State::Listen;
             return self.enter(if stays { State::Listen } else { State::Closed });
         }
-        let fin_acknowledged = has(TcpFlags::ACK)
-            && self
-                .fin_acknowledged_by
-                .is_some_and(|ack| segment.ack.at_or_after(ack));
+        let fin_acknowledged =
+            has(TcpFlags::ACK) && self.fin_acknowledged_by.is_some_and(|ack| segment.ack.at_or_after(ack));
         let acknowledged = match self.state {
             State::Listen if has(TcpFlags::SYN) => State::SynReceived,
             State::SynSent if has(TcpFlags::SYN | TcpFlags::ACK) => State::Established,
@@ -142,12 +135,7 @@ mod tests {
     const RST: TcpFlags = TcpFlags::RST;
 
     fn segment(flags: TcpFlags, seq: u32, ack: u32) -> TcpHeader {
-        TcpHeader {
-            flags,
-            seq: SeqNum::new(seq),
-            ack: SeqNum::new(ack),
-            ..TcpHeader::default()
-        }
+        TcpHeader { flags, seq: SeqNum::new(seq), ack: SeqNum::new(ack), ..TcpHeader::default() }
     }
 
     /// Lets segments cross, and gives the states of the one who opens and of the other after each.
@@ -156,11 +144,7 @@ mod tests {
         let mut states = Vec::new();
         for (from_first, segment) in segments {
             let [first, second] = &mut ends;
-            let (sender, receiver) = if *from_first {
-                (first, second)
-            } else {
-                (second, first)
-            };
+            let (sender, receiver) = if *from_first { (first, second) } else { (second, first) };
             sender.sends(segment, 0);
             receiver.receives(segment);
             states.push((ends[0].state(), ends[1].state()));
@@ -196,23 +180,14 @@ mod tests {
     fn a_fin_that_acknowledges_ours_goes_straight_to_time_wait() {
         let mut end = Observer::new(State::Established);
         end.sends(&segment(FIN | ACK, 10, 100), 5);
-        assert_eq!(
-            end.receives(&segment(FIN | ACK, 100, 16)),
-            Some(State::TimeWait)
-        );
+        assert_eq!(end.receives(&segment(FIN | ACK, 100, 16)), Some(State::TimeWait));
     }
 
     #[test]
     fn both_close_at_once() {
         let mut end = Observer::new(State::Established);
-        assert_eq!(
-            end.sends(&segment(FIN | ACK, 10, 100), 0),
-            Some(State::FinWait1)
-        );
-        assert_eq!(
-            end.receives(&segment(FIN | ACK, 100, 10)),
-            Some(State::Closing)
-        );
+        assert_eq!(end.sends(&segment(FIN | ACK, 10, 100), 0), Some(State::FinWait1));
+        assert_eq!(end.receives(&segment(FIN | ACK, 100, 10)), Some(State::Closing));
         assert_eq!(end.receives(&segment(ACK, 101, 11)), Some(State::TimeWait));
     }
 

@@ -33,11 +33,7 @@ impl Recorder {
     #[must_use]
     pub fn start(capture: Capture) -> Self {
         let (crossings, changes) = (Vec::new(), Vec::new());
-        Self(Arc::new(Mutex::new(Recording {
-            crossings,
-            changes,
-            capture,
-        })))
+        Self(Arc::new(Mutex::new(Recording { crossings, changes, capture })))
     }
 
     /// What is to see each packet that crosses.
@@ -58,19 +54,13 @@ impl Recorder {
     pub fn finish(&self) -> (Vec<Crossing>, Vec<Change>) {
         let mut recording = self.lock();
         recording.capture = Capture::default();
-        (
-            mem::take(&mut recording.crossings),
-            mem::take(&mut recording.changes),
-        )
+        (mem::take(&mut recording.crossings), mem::take(&mut recording.changes))
     }
 
     /// Whether an end at `local` has reported `state`.
     #[must_use]
     pub fn has_seen(&self, local: SocketAddr, state: &str) -> bool {
-        self.lock()
-            .changes
-            .iter()
-            .any(|change| change.local == local && change.to == state)
+        self.lock().changes.iter().any(|change| change.local == local && change.to == state)
     }
 
     fn lock(&self) -> MutexGuard<'_, Recording> {
@@ -97,11 +87,7 @@ fn parse(at: SystemTime, packet: &[u8]) -> Option<Crossing> {
 
 impl<S: Subscriber> Layer<S> for Recorder {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if metadata.target() == STATE_TARGET {
-            Interest::always()
-        } else {
-            Interest::never()
-        }
+        if metadata.target() == STATE_TARGET { Interest::always() } else { Interest::never() }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
@@ -116,12 +102,7 @@ impl<S: Subscriber> Layer<S> for Recorder {
         };
         let mut recording = self.lock();
         let after = recording.crossings.len();
-        recording.changes.push(Change {
-            local,
-            remote,
-            to,
-            after,
-        });
+        recording.changes.push(Change { local, remote, to, after });
     }
 }
 

@@ -35,11 +35,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         Some("G" | "GiB") => Some(1 << 30),
         _ => None,
     };
-    let size = digits
-        .parse::<u64>()
-        .ok()
-        .zip(unit)
-        .and_then(|(number, unit)| number.checked_mul(unit));
+    let size = digits.parse::<u64>().ok().zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
     size.ok_or_else(|| "expected a number of bytes such as 512, 64k, 200M or 1G".to_owned())
 }
 

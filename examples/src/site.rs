@@ -49,18 +49,13 @@ impl Site {
             let response = self.answer(&request);
             async { Ok::<_, Infallible>(response) }
         });
-        http1::Builder::new()
-            .serve_connection(TokioIo::new(stream), service)
-            .await
+        http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
     }
 
     /// The SHA-256 of the last body that was sent to its end.
     #[must_use]
     pub fn last_digest(&self) -> Option<String> {
-        self.last_digest
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.last_digest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn answer<B>(&self, request: &Request<B>) -> Response<Content> {
@@ -68,45 +63,25 @@ impl Site {
         let size = path.strip_prefix("/bytes/").map(str::parse::<u64>);
         let (status, kind, block, size) = match (request.method(), path, size) {
             (&Method::GET, "/", _) => page(StatusCode::OK, PAGE),
-            (&Method::GET, _, Some(Ok(size))) => (
-                StatusCode::OK,
-                "application/octet-stream",
-                BLOCK.clone(),
-                size,
-            ),
-            (&Method::GET, _, _) => {
-                page(StatusCode::NOT_FOUND, "There is / and there is /bytes/N.\n")
+            (&Method::GET, _, Some(Ok(size))) => {
+                (StatusCode::OK, "application/octet-stream", BLOCK.clone(), size)
             }
+            (&Method::GET, _, _) => page(StatusCode::NOT_FOUND, "There is / and there is /bytes/N.\n"),
             _ => page(StatusCode::METHOD_NOT_ALLOWED, "GET is all there is.\n"),
         };
-        let content = Content {
-            block,
-            left: size,
-            digest: Sha256::new(),
-            site: self.clone(),
-        };
+        let content = Content { block, left: size, digest: Sha256::new(), site: self.clone() };
         let mut response = Response::new(content);
         *response.status_mut() = status;
         let kind = hyper::header::HeaderValue::from_static(kind);
-        response
-            .headers_mut()
-            .insert(hyper::header::CONTENT_TYPE, kind);
+        response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
         response
     }
 }
 
 fn page(status: StatusCode, text: &'static str) -> (StatusCode, &'static str, Bytes, u64) {
-    let kind = if status == StatusCode::OK {
-        "text/html; charset=utf-8"
-    } else {
-        "text/plain; charset=utf-8"
-    };
-    (
-        status,
-        kind,
-        Bytes::from_static(text.as_bytes()),
-        text.len() as u64,
-    )
+    let kind =
+        if status == StatusCode::OK { "text/html; charset=utf-8" } else { "text/plain; charset=utf-8" };
+    (status, kind, Bytes::from_static(text.as_bytes()), text.len() as u64)
 }
 
 /// A body: a block that is repeated, and of which no copy is made.
@@ -129,18 +104,13 @@ impl Body for Content {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        let len =
-            usize::try_from(self.left).map_or(self.block.len(), |left| left.min(self.block.len()));
+        let len = usize::try_from(self.left).map_or(self.block.len(), |left| left.min(self.block.len()));
         let chunk = self.block.slice(..len);
         self.digest.update(&chunk);
         self.left -= len as u64;
         if self.left == 0 {
             let digest = hex(&self.digest.finalize_reset());
-            *self
-                .site
-                .last_digest
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = Some(digest);
+            *self.site.last_digest.lock().unwrap_or_else(PoisonError::into_inner) = Some(digest);
         }
         Poll::Ready(Some(Ok(Frame::data(chunk))))
     }

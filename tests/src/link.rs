@@ -57,12 +57,7 @@ pub const NAME: &std::ffi::CStr = c"rope0";
 pub fn device() -> TunDevice {
     let builder = TunDevice::builder().name("rope0").up();
     let address = |family: Family| IpCidr::new(family.kernel(), family.prefix_len());
-    FAMILIES
-        .into_iter()
-        .map(address)
-        .fold(builder, |builder, cidr| builder.address(cidr))
-        .build()
-        .unwrap()
+    FAMILIES.into_iter().map(address).fold(builder, |builder, cidr| builder.address(cidr)).build().unwrap()
 }
 
 /// The two ends of the device, for a test over one of the families.
@@ -106,15 +101,8 @@ impl Link {
         change(&mut config);
         let builder = Stack::builder().config(config).device(device);
         let address = |family: Family| IpCidr::new(family.ours(), family.prefix_len());
-        let builder = FAMILIES
-            .into_iter()
-            .map(address)
-            .fold(builder, |builder, cidr| builder.address(cidr));
-        Self {
-            stack: builder.build().unwrap(),
-            lost,
-            family,
-        }
+        let builder = FAMILIES.into_iter().map(address).fold(builder, |builder, cidr| builder.address(cidr));
+        Self { stack: builder.build().unwrap(), lost, family }
     }
 
     /// A port of the kernel's.

@@ -44,33 +44,20 @@ pub fn run_with<F>(programs: &[&str], test: F)
 where
     F: AsyncFnOnce() + Send + 'static,
 {
-    if let Some(missing) = programs
-        .iter()
-        .find(|program| !programs::is_installed(program))
-    {
+    if let Some(missing) = programs.iter().find(|program| !programs::is_installed(program)) {
         skip(&format!("the program `{missing}`"), "it is not installed");
         return;
     }
-    let thread = thread::Builder::new()
-        .name(current_test_name())
-        .spawn(move || {
-            if let Err(reason) = enter() {
-                skip(
-                    "root or CAP_NET_ADMIN and /dev/net/tun",
-                    &reason.to_string(),
-                );
-                return;
-            }
-            let runtime = Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime");
-            runtime.block_on(async {
-                tokio::time::timeout(LIMIT, test())
-                    .await
-                    .expect("the test ends within its time limit");
-            });
+    let thread = thread::Builder::new().name(current_test_name()).spawn(move || {
+        if let Err(reason) = enter() {
+            skip("root or CAP_NET_ADMIN and /dev/net/tun", &reason.to_string());
+            return;
+        }
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            tokio::time::timeout(LIMIT, test()).await.expect("the test ends within its time limit");
         });
+    });
     if let Err(panic) = thread.expect("a thread").join() {
         panic::resume_unwind(panic);
     }
@@ -82,10 +69,7 @@ fn current_test_name() -> String {
 
 /// Moves this thread to a new network namespace, and gives it a loopback interface that works.
 fn enter() -> io::Result<()> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/net/tun")?;
+    OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
     unshare(CloneFlags::CLONE_NEWNET)?;
     set_link(c"lo", LinkState::Up)
 }
@@ -130,9 +114,5 @@ pub fn set_link(name: &CStr, state: LinkState) -> io::Result<()> {
     };
     // SAFETY: SIOCSIFFLAGS reads one `ifreq`, which `request` is.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

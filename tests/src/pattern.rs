@@ -65,15 +65,8 @@ pub async fn receive(reader: &mut (impl AsyncRead + Unpin)) -> (String, u64) {
         }
         let (chunk, expected) = (&buf[..len], &mut expected[..len]);
         fill(offset, expected);
-        if let Some(place) = chunk
-            .iter()
-            .zip(&*expected)
-            .position(|(came, due)| came != due)
-        {
-            panic!(
-                "the byte at {} of the stream is wrong",
-                offset + place as u64
-            );
+        if let Some(place) = chunk.iter().zip(&*expected).position(|(came, due)| came != due) {
+            panic!("the byte at {} of the stream is wrong", offset + place as u64);
         }
         digest.update(chunk);
         offset += len as u64;
@@ -81,11 +74,7 @@ pub async fn receive(reader: &mut (impl AsyncRead + Unpin)) -> (String, u64) {
 }
 
 fn hex(digest: Sha256) -> String {
-    digest
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -96,15 +85,7 @@ mod tests {
     fn any_piece_of_the_stream_is_the_same_as_that_of_the_whole() {
         let mut whole = vec![0; 1000];
         fill(0, &mut whole);
-        for (start, end) in [
-            (0, 1),
-            (1, 8),
-            (7, 9),
-            (8, 16),
-            (13, 999),
-            (999, 1000),
-            (500, 500),
-        ] {
+        for (start, end) in [(0, 1), (1, 8), (7, 9), (8, 16), (13, 999), (999, 1000), (500, 500)] {
             let mut piece = vec![0; end - start];
             fill(start as u64, &mut piece);
             assert_eq!(piece, whole[start..end]);

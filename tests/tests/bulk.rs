@@ -18,17 +18,12 @@ over_both_families! {
 
 async fn curl_fetches_100_mib_from_us(family: Family) {
     let link = Link::new(family);
-    let listener = TcpListener::bind_on(&link.stack, link.ours(80))
-        .await
-        .unwrap();
+    let listener = TcpListener::bind_on(&link.stack, link.ours(80)).await.unwrap();
     let serve = async {
         let (stream, _) = listener.accept().await.unwrap();
         http::serve(stream).await
     };
-    let mut curl = programs::spawn(
-        "curl",
-        &["-sS", "--fail", &format!("http://{}/{MUCH}", link.ours(80))],
-    );
+    let mut curl = programs::spawn("curl", &["-sS", "--fail", &format!("http://{}/{MUCH}", link.ours(80))]);
     let mut output = curl.stdout.take().unwrap();
     let (sent, (received, len)) = tokio::join!(serve, pattern::receive(&mut output));
     assert_eq!((sent, len), (received, MUCH));
@@ -44,9 +39,7 @@ async fn we_fetch_100_mib_from_the_kernel(family: Family) {
         http::serve(stream).await
     };
     let fetch = async {
-        let mut stream = TcpStream::connect_on(&link.stack, link.kernel(80))
-            .await
-            .unwrap();
+        let mut stream = TcpStream::connect_on(&link.stack, link.kernel(80)).await.unwrap();
         http::request(&mut stream, MUCH).await;
         pattern::receive(&mut stream).await
     };
@@ -57,9 +50,7 @@ async fn we_fetch_100_mib_from_the_kernel(family: Family) {
 
 async fn both_directions_at_once(family: Family) {
     let link = Link::new(family);
-    let listener = TcpListener::bind_on(&link.stack, link.ours(7))
-        .await
-        .unwrap();
+    let listener = TcpListener::bind_on(&link.stack, link.ours(7)).await.unwrap();
     let (kernel, ours) = tokio::join!(KernelStream::connect(link.ours(7)), listener.accept());
     let (mut kernel_reader, mut kernel_writer) = kernel.unwrap().into_split();
     let (mut our_reader, mut our_writer) = ours.unwrap().0.into_split();
@@ -73,12 +64,8 @@ async fn both_directions_at_once(family: Family) {
         our_writer.shutdown().await.unwrap();
         sent
     };
-    let (at_us, at_kernel) = (
-        pattern::receive(&mut our_reader),
-        pattern::receive(&mut kernel_reader),
-    );
-    let (kernel_sent, we_sent, we_got, kernel_got) =
-        tokio::join!(from_kernel, from_us, at_us, at_kernel);
+    let (at_us, at_kernel) = (pattern::receive(&mut our_reader), pattern::receive(&mut kernel_reader));
+    let (kernel_sent, we_sent, we_got, kernel_got) = tokio::join!(from_kernel, from_us, at_us, at_kernel);
     assert_eq!((kernel_sent, MUCH / 4), we_got);
     assert_eq!((we_sent, MUCH / 4), kernel_got);
 }

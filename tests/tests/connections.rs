@@ -32,9 +32,7 @@ over_both_families! {
 
 /// A connection that the kernel has opened.
 async fn from_kernel(link: &Link) -> (KernelStream, TcpStream) {
-    let listener = TcpListener::bind_on(&link.stack, link.ours(0))
-        .await
-        .unwrap();
+    let listener = TcpListener::bind_on(&link.stack, link.ours(0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (kernel, ours) = tokio::join!(KernelStream::connect(address), listener.accept());
     (kernel.unwrap(), ours.unwrap().0)
@@ -44,18 +42,13 @@ async fn from_kernel(link: &Link) -> (KernelStream, TcpStream) {
 async fn to_kernel(link: &Link) -> (KernelStream, TcpStream) {
     let listener = KernelListener::bind(link.kernel(0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (kernel, ours) = tokio::join!(
-        listener.accept(),
-        TcpStream::connect_on(&link.stack, address)
-    );
+    let (kernel, ours) = tokio::join!(listener.accept(), TcpStream::connect_on(&link.stack, address));
     (kernel.unwrap().0, ours.unwrap())
 }
 
 async fn the_kernel_opens_200_connections_at_once(family: Family) {
     let link = Link::new(family);
-    let listener = TcpListener::bind_on(&link.stack, link.ours(7))
-        .await
-        .unwrap();
+    let listener = TcpListener::bind_on(&link.stack, link.ours(7)).await.unwrap();
     let mut tasks = JoinSet::new();
     for _ in 0..MANY {
         let address = link.ours(7);
@@ -114,10 +107,7 @@ async fn answer(mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + 
 
 /// No connection is left but those in TIME-WAIT.
 async fn leaves_nothing(link: &Link) {
-    timeout(Duration::from_secs(10), link.stack.closed())
-        .await
-        .expect("connections end")
-        .unwrap();
+    timeout(Duration::from_secs(10), link.stack.closed()).await.expect("connections end").unwrap();
     let sizes = link.stack.sizes();
     assert_eq!((sizes.connections, sizes.half_open), (0, 0));
 }
@@ -150,10 +140,7 @@ async fn we_close_our_half_first(family: Family) {
     let mut text = String::new();
     kernel.read_to_string(&mut text).await.unwrap();
     assert_eq!(text, "the last word");
-    assert_eq!(
-        ours.write(b"x").await.unwrap_err().kind(),
-        ErrorKind::BrokenPipe
-    );
+    assert_eq!(ours.write(b"x").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
 
     let send = async {
         let sent = pattern::send(&mut kernel, 1 << 20).await;
@@ -174,9 +161,7 @@ async fn our_closed_port_refuses_the_kernel(family: Family) {
 
 async fn the_kernels_closed_port_refuses_us(family: Family) {
     let link = Link::new(family);
-    let error = TcpStream::connect_on(&link.stack, link.kernel(9))
-        .await
-        .unwrap_err();
+    let error = TcpStream::connect_on(&link.stack, link.kernel(9)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     leaves_nothing(&link).await;
 }
@@ -187,15 +172,9 @@ async fn the_kernel_resets_us(family: Family) {
     kernel.set_zero_linger().unwrap();
     drop(kernel);
     let mut buf = [0; 10];
-    assert_eq!(
-        ours.read(&mut buf).await.unwrap_err().kind(),
-        ErrorKind::ConnectionReset
-    );
+    assert_eq!(ours.read(&mut buf).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert_eq!(ours.read(&mut buf).await.unwrap(), 0);
-    assert_eq!(
-        ours.write(b"x").await.unwrap_err().kind(),
-        ErrorKind::BrokenPipe
-    );
+    assert_eq!(ours.write(b"x").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
 }
 
 async fn we_reset_the_kernel(family: Family) {
@@ -203,10 +182,7 @@ async fn we_reset_the_kernel(family: Family) {
     let (mut kernel, ours) = from_kernel(&link).await;
     ours.set_zero_linger().unwrap();
     drop(ours);
-    assert_eq!(
-        kernel.read(&mut [0; 10]).await.unwrap_err().kind(),
-        ErrorKind::ConnectionReset
-    );
+    assert_eq!(kernel.read(&mut [0; 10]).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
     leaves_nothing(&link).await;
 }
 
@@ -216,10 +192,7 @@ async fn dropping_a_stream_with_unread_data_resets_the_kernel(family: Family) {
     kernel.write_all(b"never read").await.unwrap();
     ours.readable().await.unwrap();
     drop(ours);
-    assert_eq!(
-        kernel.read(&mut [0; 10]).await.unwrap_err().kind(),
-        ErrorKind::ConnectionReset
-    );
+    assert_eq!(kernel.read(&mut [0; 10]).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
 async fn what_the_kernel_sent_before_it_closed_is_read_to_the_end(family: Family) {

@@ -52,17 +52,12 @@ fn a_cable_that_is_pulled_and_plugged_in_again() {
 async fn to_kernel(link: &Link) -> (KernelStream, TcpStream) {
     let listener = KernelListener::bind(link.kernel(0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (kernel, ours) = tokio::join!(
-        listener.accept(),
-        TcpStream::connect_on(&link.stack, address)
-    );
+    let (kernel, ours) = tokio::join!(listener.accept(), TcpStream::connect_on(&link.stack, address));
     (kernel.unwrap().0, ours.unwrap())
 }
 
 async fn a_peer_that_vanishes_while_we_send(family: Family) {
-    let link = Link::with_config(family, |config| {
-        config.socket.user_timeout = Some(Duration::from_secs(2))
-    });
+    let link = Link::with_config(family, |config| config.socket.user_timeout = Some(Duration::from_secs(2)));
     let (_kernel, mut ours) = to_kernel(&link).await;
     ours.write_all(b"hello").await.unwrap();
     set_link(link::NAME, LinkState::Down).unwrap();
@@ -71,24 +66,14 @@ async fn a_peer_that_vanishes_while_we_send(family: Family) {
     let error = ours.read(&mut [0; 10]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     let took = cut.elapsed();
-    assert!(
-        (Duration::from_millis(1900)..Duration::from_secs(6)).contains(&took),
-        "{took:?}"
-    );
-    assert_eq!(
-        ours.write(b"x").await.unwrap_err().kind(),
-        ErrorKind::BrokenPipe
-    );
+    assert!((Duration::from_millis(1900)..Duration::from_secs(6)).contains(&took), "{took:?}");
+    assert_eq!(ours.write(b"x").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
 }
 
 async fn a_peer_that_vanishes_while_nothing_is_sent(family: Family) {
     let second = Duration::from_secs(1);
     let link = Link::with_config(family, |config| {
-        config.socket.keep_alive = Some(KeepAlive {
-            idle: second,
-            interval: second,
-            count: 2,
-        });
+        config.socket.keep_alive = Some(KeepAlive { idle: second, interval: second, count: 2 });
     });
     let (_kernel, mut ours) = to_kernel(&link).await;
     // While the kernel is there, its answers keep the connection alive.
@@ -98,27 +83,18 @@ async fn a_peer_that_vanishes_while_nothing_is_sent(family: Family) {
     let cut = Instant::now();
     let error = ours.read(&mut [0; 10]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
-    assert!(
-        cut.elapsed() < Duration::from_secs(6),
-        "{:?}",
-        cut.elapsed()
-    );
+    assert!(cut.elapsed() < Duration::from_secs(6), "{:?}", cut.elapsed());
 }
 
 async fn a_peer_that_was_never_there(family: Family) {
     let link = Link::with_config(family, |config| config.socket.syn_retries = 1);
     set_link(link::NAME, LinkState::Down).unwrap();
     let start = Instant::now();
-    let error = TcpStream::connect_on(&link.stack, link.kernel(9))
-        .await
-        .unwrap_err();
+    let error = TcpStream::connect_on(&link.stack, link.kernel(9)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     // A first timeout of 1 s, and one of 2 s after the retransmission.
     let took = start.elapsed();
-    assert!(
-        (Duration::from_millis(2900)..Duration::from_secs(6)).contains(&took),
-        "{took:?}"
-    );
+    assert!((Duration::from_millis(2900)..Duration::from_secs(6)).contains(&took), "{took:?}");
     assert_eq!(link.stack.sizes().connections, 0);
 }
 
@@ -146,9 +122,7 @@ async fn we_do_not_read_and_the_kernel_stops_and_nothing_is_lost(family: Family)
     const LEN: u64 = 32 << 20;
     const BUFFER: usize = 100_000;
     let link = Link::with_config(family, |config| config.socket.recv_buffer = BUFFER);
-    let listener = TcpListener::bind_on(&link.stack, link.ours(7))
-        .await
-        .unwrap();
+    let listener = TcpListener::bind_on(&link.stack, link.ours(7)).await.unwrap();
     let (kernel, ours) = tokio::join!(KernelStream::connect(link.ours(7)), listener.accept());
     let (mut kernel, (mut ours, _)) = (kernel.unwrap(), ours.unwrap());
     let send = tokio::spawn(async move {
@@ -159,10 +133,7 @@ async fn we_do_not_read_and_the_kernel_stops_and_nothing_is_lost(family: Family)
     sleep(Duration::from_secs(3)).await;
     assert!(!send.is_finished(), "32 MiB fit the buffers of both ends?");
     let unread = ours.info().unwrap().unread;
-    assert!(
-        (BUFFER / 2..=BUFFER).contains(&unread),
-        "{unread} of {BUFFER} bytes wait"
-    );
+    assert!((BUFFER / 2..=BUFFER).contains(&unread), "{unread} of {BUFFER} bytes wait");
     let received = pattern::receive(&mut ours).await;
     let (sent, _kernel) = send.await.unwrap();
     assert_eq!((sent, LEN), received);

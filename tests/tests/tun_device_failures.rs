@@ -29,10 +29,7 @@ fn give_up_rights() {
 }
 
 fn tun_error(error: &io::Error) -> &TunError {
-    error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref())
-        .expect("a TunError")
+    error.get_ref().and_then(|inner| inner.downcast_ref()).expect("a TunError")
 }
 
 #[test]
@@ -45,49 +42,22 @@ fn a_build_that_fails_says_why_and_leaves_nothing() {
             let error = builder.build().expect_err(hint);
             assert_eq!(error.kind(), kind, "{error}");
             let message = error.to_string();
-            assert!(
-                message.contains(hint) && !message.contains('\n'),
-                "{message}"
-            );
+            assert!(message.contains(hint) && !message.contains('\n'), "{message}");
             assert_eq!((ip("link show"), open_files()), before, "{message}");
         };
         let builder = || TunDevice::builder().name("rope0").up();
         let address = |text: &str| builder().address(text.parse().unwrap());
-        fails(
-            builder().name("a-name-far-too-long"),
-            io::ErrorKind::InvalidInput,
-            "more than 15 bytes",
-        );
-        fails(
-            builder().name("taken0"),
-            io::ErrorKind::AlreadyExists,
-            "exists already",
-        );
-        fails(
-            builder().name("lo"),
-            io::ErrorKind::AlreadyExists,
-            "exists already",
-        );
-        fails(
-            builder().mtu(67),
-            io::ErrorKind::InvalidInput,
-            "68 to 65535",
-        );
-        fails(
-            address("fd09::1/64").mtu(1279),
-            io::ErrorKind::InvalidInput,
-            "1280 to 65535",
-        );
+        fails(builder().name("a-name-far-too-long"), io::ErrorKind::InvalidInput, "more than 15 bytes");
+        fails(builder().name("taken0"), io::ErrorKind::AlreadyExists, "exists already");
+        fails(builder().name("lo"), io::ErrorKind::AlreadyExists, "exists already");
+        fails(builder().mtu(67), io::ErrorKind::InvalidInput, "68 to 65535");
+        fails(address("fd09::1/64").mtu(1279), io::ErrorKind::InvalidInput, "1280 to 65535");
         fails(
             address("10.9.0.1/24").address("10.9.0.1/24".parse().unwrap()),
             io::ErrorKind::AlreadyExists,
             "10.9.0.1",
         );
-        fails(
-            address("ff02::1/64"),
-            io::ErrorKind::AddrNotAvailable,
-            "ff02::1/64",
-        );
+        fails(address("ff02::1/64"), io::ErrorKind::AddrNotAvailable, "ff02::1/64");
     });
 }
 
@@ -100,10 +70,7 @@ fn building_without_rights_says_what_to_do_and_leaves_nothing() {
         let error = TunDevice::builder().name("rope0").build().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
         assert!(matches!(tun_error(&error), TunError::NotPermitted { .. }));
-        assert!(
-            error.to_string().contains("ip tuntap add dev rope0"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("ip tuntap add dev rope0"), "{error}");
         assert_eq!(open_files(), files);
     });
 }
@@ -118,10 +85,7 @@ fn a_device_that_root_made_for_a_user_is_that_users_only() {
         let files = open_files();
         drop(TunDevice::attach("mine0").unwrap());
         let error = TunDevice::attach("theirs0").unwrap_err();
-        assert!(
-            matches!(tun_error(&error), TunError::NotOwner { .. }),
-            "{error}"
-        );
+        assert!(matches!(tun_error(&error), TunError::NotOwner { .. }), "{error}");
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
         assert_eq!(open_files(), files);
     });

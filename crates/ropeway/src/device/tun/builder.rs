@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
+use std::thread;
+use std::time::Duration;
 
 use ropeway_core::IpCidr;
 use tokio::runtime::Handle;
@@ -91,17 +94,10 @@ impl TunBuilder {
     /// If the runtime has no I/O driver, as every socket of Tokio's.
     pub fn build(self) -> io::Result<TunDevice> {
         let name = InterfaceName::new(&self.name)?;
-        let v6 = self
-            .addresses
-            .iter()
-            .any(|address| address.address().is_ipv6());
+        let v6 = self.addresses.iter().any(|address| address.address().is_ipv6());
         let least = if v6 { LEAST_MTU_V6 } else { LEAST_MTU };
         if self.mtu < least {
-            return Err(TunError::InvalidMtu {
-                mtu: self.mtu,
-                least,
-            }
-            .into());
+            return Err(TunError::InvalidMtu { mtu: self.mtu, least }.into());
         }
         check_may_create(&name)?;
 
@@ -110,10 +106,7 @@ impl TunBuilder {
         // Somebody may have made a persistent device of that name since it was looked for.
         let is_new = flags(&tun)? & libc::IFF_PERSIST == 0;
         if !is_new {
-            return Err(TunError::NameTaken {
-                name: name.to_string(),
-            }
-            .into());
+            return Err(TunError::NameTaken { name: name.to_string() }.into());
         }
         clear_offload(&tun)?;
         self.configure(&name, v6)?;
@@ -121,33 +114,24 @@ impl TunBuilder {
     }
 
     fn configure(&self, name: &InterfaceName, v6: bool) -> Result<(), TunError> {
-        let setting = |setting| {
-            move |source| TunError::Setting {
-                name: name.to_string(),
-                setting,
-                source,
-            }
-        };
-        let index = sys::interface_index(name).ok_or_else(|| TunError::Deleted {
-            name: name.to_string(),
-        })?;
+        let setting = |setting| move |source| TunError::Setting { name: name.to_string(), setting, source };
+        let index = sys::interface_index(name).ok_or_else(|| TunError::Deleted { name: name.to_string() })?;
         let mut interface = Interface::open(index).map_err(setting("configuration"))?;
         silence(name, v6);
         interface.set_mtu(self.mtu).map_err(setting("MTU"))?;
-        interface
-            .set_tx_queue_len(self.tx_queue_len)
-            .map_err(setting("queue length"))?;
+        interface.set_tx_queue_len(self.tx_queue_len).map_err(setting("queue length"))?;
         for address in &self.addresses {
-            interface
-                .add_address(*address)
-                .map_err(|source| TunError::Address {
-                    name: name.to_string(),
-                    address: *address,
-                    source,
-                })?;
+            interface.add_address(*address).map_err(|source| TunError::Address {
+                name: name.to_string(),
+                address: *address,
+                source,
+            })?;
         }
         if self.up {
             interface.set_up().map_err(setting("state \"up\""))?;
+            // The kernel makes an IPv6 address work in the background.
+            let v6 = self.addresses.iter().map(IpCidr::address).filter(IpAddr::is_ipv6);
+            v6.for_each(|address| wait_until(|| interface.is_local(address).unwrap_or(true)));
         }
         Ok(())
     }
@@ -156,17 +140,14 @@ impl TunBuilder {
 /// Attaches to a persistent device, and changes nothing about it.
 pub(super) fn attach(name: &str) -> io::Result<TunDevice> {
     let name = InterfaceName::new(name)?;
-    let not_found = || TunError::NotFound {
-        name: name.to_string(),
-    };
+    let not_found = || TunError::NotFound { name: name.to_string() };
     check_runtime()?;
     if sys::interface_index(&name).is_none() {
         return Err(not_found().into());
     }
     // tokio-tun leaks a descriptor when it fails, so the attempt is made on one of our own first.
     let node = sys::open_node().map_err(TunError::from_open)?;
-    sys::set_interface(&node, &name, Probe::Attach)
-        .map_err(|error| TunError::from_attach(&name, error))?;
+    sys::set_interface(&node, &name, Probe::Attach).map_err(|error| TunError::from_attach(&name, error))?;
     if flags(&node)? & libc::IFF_PERSIST == 0 {
         // It was deleted just now, and what we hold is a new one, made by the attempt.
         return Err(not_found().into());
@@ -176,6 +157,8 @@ pub(super) fn attach(name: &str) -> io::Result<TunDevice> {
 
     let tun = open(&name).map_err(|error| TunError::from_attach(&name, error))?;
     clear_offload(&tun)?;
+    // A link that was waiting for us begins to carry packets in the background.
+    wait_until(|| tun.flags().is_ok_and(is_ready));
     let mtu = super::device_mtu(&tun)?;
     TunDevice::new(tun, mtu)
 }
@@ -184,9 +167,7 @@ pub(super) fn attach(name: &str) -> io::Result<TunDevice> {
 fn check_may_create(name: &InterfaceName) -> Result<(), TunError> {
     check_runtime()?;
     if !name.is_pattern() && sys::interface_index(name).is_some() {
-        return Err(TunError::NameTaken {
-            name: name.to_string(),
-        });
+        return Err(TunError::NameTaken { name: name.to_string() });
     }
     let node = sys::open_node().map_err(TunError::from_open)?;
     match sys::set_interface(&node, name, Probe::MayCreate) {
@@ -196,27 +177,17 @@ fn check_may_create(name: &InterfaceName) -> Result<(), TunError> {
     }
     // A runtime without an I/O driver panics here, while there is no device yet that it would leak.
     let watch = sys::watch_for_errors(&node);
-    watch.map(drop).map_err(|source| TunError::Io {
-        attempt: "watching /dev/net/tun",
-        source,
-    })
+    watch.map(drop).map_err(|source| TunError::Io { attempt: "watching /dev/net/tun", source })
 }
 
 fn check_runtime() -> Result<(), TunError> {
-    Handle::try_current()
-        .map(drop)
-        .map_err(|_| TunError::NoRuntime)
+    Handle::try_current().map(drop).map_err(|_| TunError::NoRuntime)
 }
 
 /// Opens the device by name only: settings are ours to make, since tokio-tun leaks the device when one fails.
 fn open(name: &InterfaceName) -> io::Result<Tun> {
-    let tuns = Tun::builder()
-        .name(name.as_str())
-        .build()
-        .map_err(from_tokio_tun)?;
-    tuns.into_iter()
-        .next()
-        .ok_or_else(|| io::ErrorKind::NotFound.into())
+    let tuns = Tun::builder().name(name.as_str()).build().map_err(from_tokio_tun)?;
+    tuns.into_iter().next().ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 pub(super) fn from_tokio_tun(error: tokio_tun::Error) -> io::Error {
@@ -226,18 +197,29 @@ pub(super) fn from_tokio_tun(error: tokio_tun::Error) -> io::Error {
     }
 }
 
+/// Whether packets cross a link with these `IFF_*` flags, or it is down and never will.
+fn is_ready(flags: i16) -> bool {
+    let has = |flag| libc::c_int::from(flags) & flag != 0;
+    !has(libc::IFF_UP) || has(libc::IFF_RUNNING)
+}
+
+/// Waits for something that the kernel is about to do. If it takes longer than a moment, packets are lost as on
+/// any link, and sent again.
+fn wait_until(mut done: impl FnMut() -> bool) {
+    for _ in 0..100 {
+        if done() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 fn flags(tun: &impl std::os::fd::AsRawFd) -> Result<libc::c_int, TunError> {
-    sys::interface_flags(tun).map_err(|source| TunError::Io {
-        attempt: "reading the device's flags",
-        source,
-    })
+    sys::interface_flags(tun).map_err(|source| TunError::Io { attempt: "reading the device's flags", source })
 }
 
 fn clear_offload(tun: &Tun) -> Result<(), TunError> {
-    sys::clear_offload(tun).map_err(|source| TunError::Io {
-        attempt: "turning offload off",
-        source,
-    })
+    sys::clear_offload(tun).map_err(|source| TunError::Io { attempt: "turning offload off", source })
 }
 
 /// Keeps the kernel from talking IPv6 on its own on this link: router solicitations, a link-local address
@@ -250,13 +232,7 @@ fn silence(name: &InterfaceName, v6: bool) {
             tracing::debug!(path, %error, "left as it is");
         }
     };
-    for key in [
-        "accept_ra",
-        "autoconf",
-        "accept_dad",
-        "dad_transmits",
-        "router_solicitations",
-    ] {
+    for key in ["accept_ra", "autoconf", "accept_dad", "dad_transmits", "router_solicitations"] {
         set(key, "0");
     }
     set("addr_gen_mode", "1"); // IN6_ADDR_GEN_MODE_NONE

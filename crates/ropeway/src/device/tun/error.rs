@@ -117,9 +117,9 @@ impl TunError {
             Self::NoTunSupport(_) | Self::NotFound { .. } => ErrorKind::NotFound,
             Self::NameTaken { .. } => ErrorKind::AlreadyExists,
             Self::Busy { .. } => ErrorKind::ResourceBusy,
-            Self::Address { source, .. }
-            | Self::Setting { source, .. }
-            | Self::Io { source, .. } => source.kind(),
+            Self::Address { source, .. } | Self::Setting { source, .. } | Self::Io { source, .. } => {
+                source.kind()
+            }
             Self::NoRuntime => ErrorKind::Other,
             Self::Deleted { .. } => ErrorKind::BrokenPipe,
         }
@@ -130,10 +130,7 @@ impl TunError {
         match error.raw_os_error() {
             Some(libc::ENOENT | libc::ENXIO | libc::ENODEV) => Self::NoTunSupport(error),
             Some(libc::EACCES | libc::EPERM) => Self::NodeNotPermitted(error),
-            _ => Self::Io {
-                attempt: "opening /dev/net/tun",
-                source: error,
-            },
+            _ => Self::Io { attempt: "opening /dev/net/tun", source: error },
         }
     }
 
@@ -143,10 +140,7 @@ impl TunError {
         match error.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => Self::NotPermitted { name },
             Some(libc::EBUSY | libc::EEXIST) => Self::NameTaken { name },
-            _ => Self::Io {
-                attempt: "making a TUN device",
-                source: error,
-            },
+            _ => Self::Io { attempt: "making a TUN device", source: error },
         }
     }
 
@@ -157,10 +151,7 @@ impl TunError {
             Some(libc::EPERM | libc::EACCES) => Self::NotOwner { name },
             Some(libc::EBUSY) => Self::Busy { name },
             Some(libc::EINVAL) => Self::WrongType { name },
-            _ => Self::Io {
-                attempt: "attaching to a TUN device",
-                source: error,
-            },
+            _ => Self::Io { attempt: "attaching to a TUN device", source: error },
         }
     }
 }
@@ -195,7 +186,9 @@ impl std::fmt::Display for TunError {
                 f,
                 "there is no interface named {name}: let root make it with `ip tuntap add dev {name} mode tun user $USER`"
             ),
-            Self::Busy { name } => write!(f, "another program is attached to {name}: end it, or use another device"),
+            Self::Busy { name } => {
+                write!(f, "another program is attached to {name}: end it, or use another device")
+            }
             Self::NotOwner { name } => write!(
                 f,
                 "{name} is not this user's: let root make it with `ip tuntap add dev {name} mode tun user $USER`, \
@@ -208,10 +201,12 @@ impl std::fmt::Display for TunError {
             Self::Address { name, address, source } => {
                 write!(f, "the address {address} cannot be given to {name}: {source}")
             }
-            Self::Setting { name, setting, source } => write!(f, "the {setting} of {name} cannot be set: {source}"),
-            Self::NoRuntime => {
-                f.write_str("a TUN device needs a Tokio runtime: make it in async code, or under Runtime::enter")
+            Self::Setting { name, setting, source } => {
+                write!(f, "the {setting} of {name} cannot be set: {source}")
             }
+            Self::NoRuntime => f.write_str(
+                "a TUN device needs a Tokio runtime: make it in async code, or under Runtime::enter",
+            ),
             Self::Deleted { name } => write!(f, "the TUN device {name} was deleted"),
             Self::Io { attempt, source } => write!(f, "{attempt} failed: {source}"),
         }
@@ -222,9 +217,9 @@ impl std::error::Error for TunError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::NoTunSupport(error) | Self::NodeNotPermitted(error) => Some(error),
-            Self::Address { source, .. }
-            | Self::Setting { source, .. }
-            | Self::Io { source, .. } => Some(source),
+            Self::Address { source, .. } | Self::Setting { source, .. } | Self::Io { source, .. } => {
+                Some(source)
+            }
             _ => None,
         }
     }

@@ -225,20 +225,12 @@ impl TunDevice {
             self.deleted = None;
             return Poll::Ready(error);
         }
-        Poll::Ready(
-            TunError::Deleted {
-                name: self.name().to_owned(),
-            }
-            .into(),
-        )
+        Poll::Ready(TunError::Deleted { name: self.name().to_owned() }.into())
     }
 
     fn fatal(&self, error: io::Error) -> io::Error {
         match error.raw_os_error() {
-            Some(libc::EBADFD) => TunError::Deleted {
-                name: self.name().to_owned(),
-            }
-            .into(),
+            Some(libc::EBADFD) => TunError::Deleted { name: self.name().to_owned() }.into(),
             _ => error,
         }
     }
@@ -256,17 +248,10 @@ impl Device for TunDevice {
         max: usize,
     ) -> Poll<io::Result<()>> {
         // The driver has a budget of its own; Tokio's would end a batch in the middle of nowhere.
-        pin!(coop::unconstrained(poll_fn(
-            |cx| self.read_batch(cx, batch, max)
-        )))
-        .poll(cx)
+        pin!(coop::unconstrained(poll_fn(|cx| self.read_batch(cx, batch, max)))).poll(cx)
     }
 
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        queue: &mut VecDeque<Transmit>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut VecDeque<Transmit>) -> Poll<io::Result<()>> {
         while let Some(packet) = queue.front() {
             if !packet.is_empty() {
                 ready!(self.write_packet(cx, packet))?;

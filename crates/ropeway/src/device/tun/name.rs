@@ -19,12 +19,7 @@ pub(super) struct InterfaceName {
 impl InterfaceName {
     /// Checks a name. `%d` in it stands for the first number that makes it unique.
     pub(super) fn new(name: &str) -> Result<Self, TunError> {
-        let refuse = |reason| {
-            Err(TunError::InvalidName {
-                name: name.to_owned(),
-                reason,
-            })
-        };
+        let refuse = |reason| Err(TunError::InvalidName { name: name.to_owned(), reason });
         let mut bytes = [0; SIZE];
         match bytes.get_mut(..name.len()) {
             Some(room) if name.len() < SIZE => room.copy_from_slice(name.as_bytes()),
@@ -36,10 +31,7 @@ impl InterfaceName {
         if name == "." || name == ".." {
             return refuse("it stands for a directory");
         }
-        if !name
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':')
-        {
+        if !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':') {
             return refuse("only visible ASCII characters other than '/' and ':' may be in it");
         }
         if name.replacen("%d", "", 1).contains('%') {
@@ -55,9 +47,7 @@ impl InterfaceName {
 
     pub(super) fn as_str(&self) -> &str {
         // It was made from a `str`, and NULs are not part of it.
-        std::str::from_utf8(&self.bytes)
-            .unwrap_or_default()
-            .trim_end_matches('\0')
+        std::str::from_utf8(&self.bytes).unwrap_or_default().trim_end_matches('\0')
     }
 
     pub(super) fn as_c_str(&self) -> &CStr {
@@ -87,24 +77,10 @@ mod tests {
 
     #[test]
     fn what_the_kernel_would_cut_or_refuse_is_refused() {
-        for name in [
-            "",
-            "1234567890123456",
-            ".",
-            "..",
-            "a/b",
-            "a b",
-            "a:1",
-            "a%x",
-            "%d%d",
-            "ä",
-            "a\0b",
-            "a\n",
-        ] {
-            assert!(
-                matches!(InterfaceName::new(name), Err(TunError::InvalidName { .. })),
-                "{name:?}"
-            );
+        for name in
+            ["", "1234567890123456", ".", "..", "a/b", "a b", "a:1", "a%x", "%d%d", "ä", "a\0b", "a\n"]
+        {
+            assert!(matches!(InterfaceName::new(name), Err(TunError::InvalidName { .. })), "{name:?}");
         }
     }
 }

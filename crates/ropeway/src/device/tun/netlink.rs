@@ -13,6 +13,8 @@ use super::sys;
 
 /// `NLMSG_HDRLEN`
 const HEADER: usize = 16;
+/// A request that changes something, and is acknowledged.
+const SET: libc::c_int = libc::NLM_F_REQUEST | libc::NLM_F_ACK;
 
 /// A connection to the kernel's configuration of one interface.
 pub(super) struct Interface {
@@ -23,10 +25,7 @@ pub(super) struct Interface {
 impl Interface {
     /// The interface `index` of the network namespace of this thread.
     pub(super) fn open(index: u32) -> io::Result<Self> {
-        Ok(Self {
-            socket: sys::netlink_route_socket()?,
-            index,
-        })
+        Ok(Self { socket: sys::netlink_route_socket()?, index })
     }
 
     pub(super) fn set_mtu(&mut self, mtu: u16) -> io::Result<()> {
@@ -44,15 +43,10 @@ impl Interface {
     }
 
     pub(super) fn add_address(&mut self, address: IpCidr) -> io::Result<()> {
-        let (family, bytes) = match address.address() {
-            IpAddr::V4(address) => (libc::AF_INET, address.octets().to_vec()),
-            IpAddr::V6(address) => (libc::AF_INET6, address.octets().to_vec()),
-        };
-        let create = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
-        let mut message = Message::new(libc::RTM_NEWADDR, create.cast_unsigned());
+        let (family, bytes) = family_and_bytes(address.address());
+        let mut message = Message::new(libc::RTM_NEWADDR, SET | libc::NLM_F_CREATE | libc::NLM_F_EXCL);
         // struct ifaddrmsg: family, prefix length, flags, scope, index. Nobody else is on the link, so an
         // IPv6 address need not wait until duplicate address detection has found that out.
-        let family = u8::try_from(family).unwrap_or_default();
         let flags = u8::try_from(libc::IFA_F_NODAD).unwrap_or_default();
         message.push(&[family, address.prefix_len(), flags, libc::RT_SCOPE_UNIVERSE]);
         message.push(&self.index.to_ne_bytes());
@@ -68,7 +62,7 @@ impl Interface {
     }
 
     fn link_message(&self, flags: u32, change: u32) -> Message {
-        let mut message = Message::new(libc::RTM_NEWLINK, 0);
+        let mut message = Message::new(libc::RTM_NEWLINK, SET);
         // struct ifinfomsg: family, padding, type, index, flags, which of the flags to change.
         message.push(&[0; 4]);
         message.push(&self.index.to_ne_bytes());
@@ -77,16 +71,37 @@ impl Interface {
         message
     }
 
-    /// Sends a request and waits for its acknowledgement, which the kernel has ready at once.
+    /// Whether the kernel takes packets to `address` for its own already.
+    pub(super) fn is_local(&mut self, address: IpAddr) -> io::Result<bool> {
+        let (family, bytes) = family_and_bytes(address);
+        let mut message = Message::new(libc::RTM_GETROUTE, libc::NLM_F_REQUEST);
+        // struct rtmsg: family, destination's prefix length, and ten bytes that a question leaves at zero.
+        let bits = u8::try_from(bytes.len() * 8).unwrap_or_default();
+        message.push(&[family, bits]);
+        message.push(&[0; 10]);
+        message.attribute(libc::RTA_DST, &bytes);
+        let answer = self.exchange(message)?;
+        // The eighth byte of the `rtmsg` is the route's type.
+        let kind = answer.get(HEADER + 7).copied();
+        Ok(message_type(&answer) == Some(libc::RTM_NEWROUTE) && kind == Some(libc::RTN_LOCAL))
+    }
+
+    /// Makes a request that the kernel acknowledges.
     fn request(&mut self, message: Message) -> io::Result<()> {
-        let request = message.finish();
-        let sent = self.socket.write(&request)?;
-        if sent != request.len() {
+        parse_acknowledgement(&self.exchange(message)?)
+    }
+
+    /// Sends a message and reads the answer, which the kernel has ready at once.
+    fn exchange(&mut self, message: Message) -> io::Result<Vec<u8>> {
+        let message = message.finish();
+        let sent = self.socket.write(&message)?;
+        if sent != message.len() {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        let mut answer = [0; 4096];
+        let mut answer = vec![0; 4096];
         let len = self.socket.read(&mut answer)?;
-        parse_acknowledgement(answer.get(..len).unwrap_or_default())
+        answer.truncate(len);
+        Ok(answer)
     }
 }
 
@@ -94,8 +109,7 @@ impl Interface {
 struct Message(Vec<u8>);
 
 impl Message {
-    fn new(kind: u16, flags: u32) -> Self {
-        let flags = flags | (libc::NLM_F_REQUEST | libc::NLM_F_ACK).cast_unsigned();
+    fn new(kind: u16, flags: libc::c_int) -> Self {
         // struct nlmsghdr: length (filled in at the end), type, flags, sequence number, port.
         let mut message = Self(Vec::with_capacity(64));
         message.push(&[0; 4]);
@@ -126,25 +140,27 @@ impl Message {
     }
 }
 
+/// The address family's number, and the address as it is sent.
+fn family_and_bytes(address: IpAddr) -> (u8, Vec<u8>) {
+    let (family, bytes) = match address {
+        IpAddr::V4(address) => (libc::AF_INET, address.octets().to_vec()),
+        IpAddr::V6(address) => (libc::AF_INET6, address.octets().to_vec()),
+    };
+    (u8::try_from(family).unwrap_or_default(), bytes)
+}
+
+fn message_type(answer: &[u8]) -> Option<u16> {
+    answer.get(4..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes))
+}
+
 /// Reads an `NLMSG_ERROR` message, which with error number 0 is an acknowledgement.
 fn parse_acknowledgement(answer: &[u8]) -> io::Result<()> {
-    let kind = answer
-        .get(4..)
-        .and_then(<[u8]>::first_chunk)
-        .map(|bytes| u16::from_ne_bytes(*bytes));
-    let error = answer
-        .get(HEADER..)
-        .and_then(<[u8]>::first_chunk)
-        .map(|bytes| i32::from_ne_bytes(*bytes));
-    match (kind.map(libc::c_int::from), error) {
+    let kind = message_type(answer).map(libc::c_int::from);
+    let error = answer.get(HEADER..).and_then(<[u8]>::first_chunk).map(|bytes| i32::from_ne_bytes(*bytes));
+    match (kind, error) {
         (Some(libc::NLMSG_ERROR), Some(0)) => Ok(()),
-        (Some(libc::NLMSG_ERROR), Some(error)) => {
-            Err(io::Error::from_raw_os_error(error.saturating_neg()))
-        }
-        _ => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the kernel's answer is not an acknowledgement",
-        )),
+        (Some(libc::NLMSG_ERROR), Some(error)) => Err(io::Error::from_raw_os_error(error.saturating_neg())),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer is not an acknowledgement")),
     }
 }
 
@@ -154,10 +170,7 @@ mod tests {
 
     #[test]
     fn a_request_is_laid_out_as_the_kernel_reads_it() {
-        let interface = Interface {
-            socket: File::open("/dev/null").unwrap(),
-            index: 7,
-        };
+        let interface = Interface { socket: File::open("/dev/null").unwrap(), index: 7 };
         let mut message = interface.link_message(1, 1);
         message.attribute(libc::IFLA_MTU, &1400_u32.to_ne_bytes());
         let bytes = message.finish();
@@ -166,11 +179,7 @@ mod tests {
         assert_eq!(word(0), 40, "length");
         assert_eq!(bytes[4..6], libc::RTM_NEWLINK.to_ne_bytes());
         assert_eq!(bytes[6..8], 5_u16.to_ne_bytes(), "REQUEST and ACK");
-        assert_eq!(
-            (word(20), word(24), word(28)),
-            (7, 1, 1),
-            "index, flags, change"
-        );
+        assert_eq!((word(20), word(24), word(28)), (7, 1, 1), "index, flags, change");
         assert_eq!(word(36), 1400);
     }
 
@@ -184,10 +193,7 @@ mod tests {
             parse_acknowledgement(&bytes)
         };
         assert!(answer(2, 0).is_ok());
-        assert_eq!(
-            answer(2, -libc::EEXIST).unwrap_err().raw_os_error(),
-            Some(libc::EEXIST)
-        );
+        assert_eq!(answer(2, -libc::EEXIST).unwrap_err().raw_os_error(), Some(libc::EEXIST));
         assert!(answer(2, i32::MIN).is_err());
         assert!(answer(3, 0).is_err());
         assert!(parse_acknowledgement(&[]).is_err());

@@ -17,10 +17,7 @@ pub(super) struct Slab {
 
 impl Slab {
     pub(super) fn new(mtu: u16) -> Self {
-        Self {
-            free: BytesMut::new(),
-            longest: usize::from(mtu),
-        }
+        Self { free: BytesMut::new(), longest: usize::from(mtu) }
     }
 
     /// Sets the longest packet that is expected, in bytes.
@@ -57,9 +54,7 @@ mod tests {
     #[test]
     fn packets_keep_their_bytes_while_others_arrive() {
         let mut slab = Slab::new(1500);
-        let packets: Vec<Bytes> = (0..200)
-            .map(|n| receive(&mut slab, 1 + usize::from(n) * 7, n))
-            .collect();
+        let packets: Vec<Bytes> = (0..200).map(|n| receive(&mut slab, 1 + usize::from(n) * 7, n)).collect();
         for (n, packet) in (0_u8..).zip(&packets) {
             assert_eq!(packet.len(), 1 + usize::from(n) * 7);
             assert!(packet.iter().all(|byte| *byte == n));
@@ -87,10 +82,6 @@ mod tests {
             }
             drop(receive(&mut slab, 1500, 1));
         }
-        assert_eq!(
-            starts.len(),
-            1,
-            "one slab is enough for packets that are dropped at once"
-        );
+        assert_eq!(starts.len(), 1, "one slab is enough for packets that are dropped at once");
     }
 }

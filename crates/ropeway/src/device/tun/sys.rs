@@ -27,11 +27,7 @@ pub(super) enum Probe {
 
 /// Opens `/dev/net/tun`.
 pub(super) fn open_node() -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open("/dev/net/tun")
+    OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")
 }
 
 /// The index of an interface in the network namespace of this thread, if there is one of that name.
@@ -77,13 +73,8 @@ pub(super) fn clear_offload(tun: &impl AsRawFd) -> io::Result<()> {
 /// A routing socket of the network namespace of this thread.
 pub(super) fn netlink_route_socket() -> io::Result<File> {
     // SAFETY: the call takes no pointers.
-    let fd = unsafe {
-        libc::socket(
-            libc::AF_NETLINK,
-            libc::SOCK_RAW | libc::SOCK_CLOEXEC,
-            libc::NETLINK_ROUTE,
-        )
-    };
+    let fd =
+        unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE) };
     check(fd)?;
     // SAFETY: the descriptor was opened just now, and nothing else knows it.
     Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
@@ -108,9 +99,5 @@ fn interface_request() -> libc::ifreq {
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
