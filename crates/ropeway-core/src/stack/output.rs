@@ -127,8 +127,8 @@ impl Stack {
         }
         let timers = [
             self.deadlines.earliest(),
-            self.rooms.half_open.next_deadline(),
-            self.rooms.time_wait.next_deadline(),
+            self.rooms.half_open.next_deadline(self.now),
+            self.rooms.time_wait.next_deadline(self.now),
         ];
         timers.into_iter().flatten().min()
     }
@@ -147,12 +147,9 @@ impl Stack {
 
     fn expire_connections(&mut self, now: Timestamp) {
         for _ in 0..TIMEOUT_BUDGET {
-            let Some((at, key)) = self.deadlines.pop_due(now) else { break };
+            let Some(slot) = self.deadlines.pop_due(now) else { break };
+            let Some(key) = self.rooms.connections.key_at(slot) else { continue };
             let Some(connection) = self.rooms.connections.get_mut(key) else { continue };
-            if connection.scheduled.deadline != Some(at) {
-                continue;
-            }
-            connection.scheduled.deadline = None;
             let mut env = Env { now, config: &self.config, counters: &mut self.counters };
             connection.handle_timeout(&mut env);
             self.settle(key, now);
@@ -163,13 +160,13 @@ impl Stack {
         for _ in 0..TIMEOUT_BUDGET {
             match self.rooms.half_open.pop_overdue(now) {
                 None => break,
-                Some(Overdue::Retransmit(tuple, listener, header)) => {
+                Some(Overdue::Retransmit(key)) => {
                     self.counters.tcp_retransmitted += 1;
-                    self.reply_for_listener(&tuple, listener, &header);
+                    self.answer_half_open(now, key);
                 }
-                Some(Overdue::Reaped(key, entry)) => {
+                Some(Overdue::Reap(key)) => {
                     self.counters.half_open_reaped += 1;
-                    self.forget_half_open(key, &entry, Cause::Timeout);
+                    self.forget_half_open(key, Cause::Timeout);
                 }
             }
         }

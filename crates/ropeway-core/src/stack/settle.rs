@@ -27,17 +27,15 @@ impl Stack {
         let Some(connection) = self.rooms.connections.get_mut(key) else { return };
         if connection.is_done() {
             self.rooms.connections.remove(key);
+            self.deadlines.remove(key.index);
             return;
         }
         if connection.wants_transmit() && !connection.scheduled.in_ready_list {
             connection.scheduled.in_ready_list = true;
             self.ready.push_back(key);
         }
-        if let Some(deadline) = connection.next_deadline()
-            && connection.scheduled.deadline.is_none_or(|queued| deadline < queued)
-        {
-            connection.scheduled.deadline = Some(deadline);
-            self.deadlines.push(deadline, key);
+        if let Some(deadline) = connection.next_deadline() {
+            self.deadlines.advance(key.index, deadline);
         }
         let has_news = connection.scheduled.gained != Readiness::EMPTY;
         if has_news && connection.holder == Holder::Application && !connection.scheduled.in_event_queue {
@@ -58,9 +56,11 @@ impl Stack {
                 self.report(&tuple, State::TimeWait, Cause::Timeout);
             }
         }
-        let Some(entry) = self.rooms.time_wait.insert(tuple, parts, now) else { return };
+        let Some(entry) = self.rooms.time_wait.insert(&tuple, &parts, now) else { return };
         self.demux.insert(&tuple, Room::TimeWait(entry), &self.rooms);
-        if owes_ack && let Some(ack) = self.rooms.time_wait.ack_for(entry, now) {
+        if owes_ack
+            && let Some(ack) = self.rooms.time_wait.ack_for(entry, self.isn.timestamp_offset(&tuple), now)
+        {
             self.reply(&tuple, &ack);
         }
     }
@@ -70,6 +70,6 @@ impl Stack {
         let Some(connection) = self.rooms.connections.get_mut(key) else { return };
         connection.scheduled.registered = false;
         let tuple = connection.tuple;
-        self.demux.remove(&tuple, Room::Connection(key));
+        self.demux.remove(&tuple, Room::Connection(key.index));
     }
 }

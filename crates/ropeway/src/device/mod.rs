@@ -4,14 +4,16 @@
 //! checksums and segmentation. The stack's driver is its only user: it owns the device, polls it from one
 //! task, and drops it when the stack ends.
 //!
-//! To write a device of your own, implement the trait; a tunnel that carries packets by its own means is
-//! served by [`channel`]. [`memory`] connects two stacks in one process, and [`tap`] shows what crosses any
-//! device.
+//! To write a device of your own, implement the trait; a tunnel that carries packets by its own means is served
+//! by [`channel`]. [`memory`] connects two stacks in one process, `tun` connects one with the kernel, and
+//! [`tap`] shows what crosses any device.
 
 pub mod channel;
 pub mod memory;
 mod queue;
 pub mod tap;
+#[cfg(all(target_os = "linux", feature = "tun"))]
+pub mod tun;
 
 use std::collections::VecDeque;
 use std::io;
