@@ -1,16 +1,19 @@
 //! The other end of a run: an application on the kernel's TCP.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddrV4, TcpStream};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{APPLICATION_BUFFER, Job, PATIENCE, Scenario};
+use super::{APPLICATION_BUFFER, Job, KERNEL_ADDRESS, PATIENCE, Scenario};
 
-/// Connections of one run at most, so that the ports last.
-const MOST_CONNECTIONS: u64 = 50_000;
+/// The kernel's own search for a free port costs more than all the rest of a short connection once there
+/// are thousands in TIME-WAIT, so each connection is given the next one of these, until none is left.
+const PORTS: RangeInclusive<u16> = 2000..=64000;
 
 /// What the kernel's side of a run found.
 #[derive(Debug, Default)]
@@ -28,27 +31,31 @@ pub(crate) struct PeerReport {
 /// Runs the kernel's side of `job` to its end.
 pub(crate) fn run(job: &Job) -> io::Result<PeerReport> {
     match job.scenario {
-        Scenario::Download => send(job),
-        Scenario::Upload => receive(job),
+        Scenario::Download => send(connect(job, None)?, job),
+        Scenario::Upload => receive(connect(job, None)?),
+        Scenario::Ping => ping(connect(job, None)?, job),
         Scenario::Connect => connect_again_and_again(job, 1),
         Scenario::Connect16 => connect_again_and_again(job, 16),
-        Scenario::Ping => ping(job),
     }
 }
 
-fn connect(job: &Job) -> io::Result<TcpStream> {
+fn connect(job: &Job, port: Option<u16>) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     // Before the connection is made: a socket that starts with BBR keeps its pacing.
     socket.set_tcp_congestion(b"cubic")?;
     socket.set_tcp_nodelay(true)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;
+    if let Some(port) = port {
+        // Connections of earlier runs may still be in TIME-WAIT on the same port.
+        socket.set_reuse_address(true)?;
+        socket.bind(&SocketAddrV4::new(KERNEL_ADDRESS, port).into())?;
+    }
     socket.connect_timeout(&job.target().into(), PATIENCE)?;
     Ok(socket.into())
 }
 
-fn send(job: &Job) -> io::Result<PeerReport> {
-    let mut stream = connect(job)?;
+fn send(mut stream: TcpStream, job: &Job) -> io::Result<PeerReport> {
     let buffer = vec![0x5a; APPLICATION_BUFFER];
     let mut bytes = 0;
     while !job.stopped() {
@@ -60,8 +67,8 @@ fn send(job: &Job) -> io::Result<PeerReport> {
     Ok(PeerReport { bytes, ..PeerReport::default() })
 }
 
-fn receive(job: &Job) -> io::Result<PeerReport> {
-    let bytes = drain(&mut connect(job)?)?;
+fn receive(mut stream: TcpStream) -> io::Result<PeerReport> {
+    let bytes = drain(&mut stream)?;
     Ok(PeerReport { bytes, ..PeerReport::default() })
 }
 
@@ -80,12 +87,17 @@ fn drain(stream: &mut TcpStream) -> io::Result<u64> {
 }
 
 fn connect_again_and_again(job: &Job, threads: u64) -> io::Result<PeerReport> {
+    let next_port = AtomicU16::new(*PORTS.start());
     let begin = Instant::now();
     let end = begin + job.window.measure;
     let one_thread = || {
         let mut exchanges = 0;
-        while Instant::now() < end && exchanges < MOST_CONNECTIONS / threads {
-            exchange(&mut connect(job)?)?;
+        while Instant::now() < end {
+            let port = next_port.fetch_add(1, Ordering::Relaxed);
+            if !PORTS.contains(&port) {
+                break;
+            }
+            exchange(&mut connect(job, Some(port))?)?;
             exchanges += 1;
         }
         io::Result::Ok(exchanges)
@@ -101,8 +113,7 @@ fn connect_again_and_again(job: &Job, threads: u64) -> io::Result<PeerReport> {
     Ok(PeerReport { exchanges, wall: begin.elapsed(), ..PeerReport::default() })
 }
 
-fn ping(job: &Job) -> io::Result<PeerReport> {
-    let mut stream = connect(job)?;
+fn ping(mut stream: TcpStream, job: &Job) -> io::Result<PeerReport> {
     let mut times = Vec::with_capacity(1 << 17);
     let begin = Instant::now();
     let mut now = begin;
