@@ -47,7 +47,14 @@ pub(crate) struct Meter {
 impl Meter {
     /// The warm-up begins now.
     pub(crate) fn new(window: Window) -> Self {
-        Self { window, created: Instant::now(), total: 0, next_look: 0, begin: None, end: None }
+        Self {
+            window,
+            created: Instant::now(),
+            total: 0,
+            next_look: 0,
+            begin: None,
+            end: None,
+        }
     }
 
     /// Counts `bytes` more. Answers whether the window has ended.
@@ -68,15 +75,25 @@ impl Meter {
     /// What the window held; `None` if the transfer ended before it did.
     pub(crate) fn measured(&self) -> Option<Measured> {
         let (begin, end) = (self.begin?, self.end?);
-        Some(Measured { bytes: end.bytes - begin.bytes, wall: end.at - begin.at, cpu: end.cpu.since(begin.cpu) })
+        Some(Measured {
+            bytes: end.bytes - begin.bytes,
+            wall: end.at - begin.at,
+            cpu: end.cpu.since(begin.cpu),
+        })
     }
 
     fn look(&mut self) {
         let now = Instant::now();
-        let mark = || Mark { bytes: self.total, at: now, cpu: CpuTime::of_this_thread() };
+        let mark = || Mark {
+            bytes: self.total,
+            at: now,
+            cpu: CpuTime::of_this_thread(),
+        };
         match self.begin {
             None if now - self.created >= self.window.warm_up => self.begin = Some(mark()),
-            Some(begin) if self.end.is_none() && now - begin.at >= self.window.measure => self.end = Some(mark()),
+            Some(begin) if self.end.is_none() && now - begin.at >= self.window.measure => {
+                self.end = Some(mark())
+            }
             _ => {}
         }
     }
