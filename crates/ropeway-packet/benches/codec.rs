@@ -1,0 +1,105 @@
+//! How long the data path's steps take: `cargo bench -p ropeway-packet`.
+//!
+//! Prints the best of many rounds in nanoseconds, which on a busy machine is the figure that
+//! repeats.
+
+#![allow(clippy::expect_used)] // a failure here ends the bench, as it should
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use bytes::Bytes;
+use ropeway_packet::{
+    Checksum, ChecksumMode, IpParams, Payload, Protocol, SackBlocks, SeqNum, TcpFlags, TcpHeader,
+    TcpOptions, Timestamps, emit_tcp, ip, parse_tcp,
+};
+
+const ROUNDS: u32 = 200;
+const CALLS: u32 = 5_000;
+
+fn measure<T>(name: &str, mut call: impl FnMut() -> T) {
+    let mut best = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        for _ in 0..CALLS {
+            black_box(call());
+        }
+        best = best.min(start.elapsed().as_secs_f64() * 1e9 / f64::from(CALLS));
+    }
+    println!("{name:<44}{best:>9.1} ns");
+}
+
+fn main() {
+    for len in [40, 1460, 65_535] {
+        let bytes: Vec<u8> = (0..len).map(|at: usize| at.to_le_bytes()[0]).collect();
+        measure(&format!("checksum of {len} B"), || {
+            let mut sum = Checksum::new();
+            sum.add_bytes(black_box(&bytes));
+            sum.finish()
+        });
+    }
+
+    let payload = Payload::from(Bytes::from(vec![7; 1448]));
+    let mut sack = SackBlocks::EMPTY;
+    sack.push((SeqNum::new(1), SeqNum::new(2)));
+    let headers = [
+        (
+            "timestamps",
+            TcpOptions {
+                timestamps: Some(Timestamps { tsval: 1, tsecr: 2 }),
+                ..TcpOptions::default()
+            },
+        ),
+        (
+            "timestamps and SACK",
+            TcpOptions {
+                timestamps: Some(Timestamps { tsval: 1, tsecr: 2 }),
+                sack,
+                ..TcpOptions::default()
+            },
+        ),
+    ];
+    for (src, dst) in [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2")] {
+        let params = IpParams {
+            src: src.parse().expect("an address"),
+            dst: dst.parse().expect("an address"),
+            protocol: Protocol::TCP,
+            hop_limit: 64,
+            traffic_class: 0,
+            dont_fragment: true,
+            ident: 0,
+            flow_label: 0,
+        };
+        let family = if params.dst.is_ipv4() { "v4" } else { "v6" };
+        for (what, options) in headers {
+            let header = TcpHeader {
+                flags: TcpFlags::ACK,
+                options,
+                ..TcpHeader::default()
+            };
+            let mut packet = emit_tcp(&params, &header, &payload, ChecksumMode::Full).to_vec();
+            packet.extend_from_slice(&payload.to_vec());
+            measure(&format!("parse {family} + TCP, {what}"), || {
+                let packet = black_box(&packet[..]);
+                let ip = ip::parse(packet).expect("a packet");
+                black_box(&parse_tcp(packet, ip, false).expect("a segment"));
+            });
+            measure(&format!("emit {family} + TCP, {what}, partial"), || {
+                emit_tcp(
+                    black_box(&params),
+                    black_box(&header),
+                    black_box(&payload),
+                    ChecksumMode::Partial,
+                )
+            });
+            measure(&format!("emit {family} + TCP, {what}, full"), || {
+                emit_tcp(
+                    black_box(&params),
+                    black_box(&header),
+                    black_box(&payload),
+                    ChecksumMode::Full,
+                )
+            });
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The IPv4 header (RFC 791 3.1).
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::{Fragment, IpPacket, IpParams, Protocol};
+use crate::{Checksum, IpError};
+
+/// Bytes of a header without options.
+pub(super) const HEADER_LEN: usize = 20;
+/// Version 4, and a header of 5 words.
+const VERSION_IHL: u8 = 0x45;
+/// Where the protocol number stands.
+pub(super) const PROTOCOL_OFFSET: usize = 9;
+const TOTAL_LENGTH_OFFSET: usize = 2;
+const FRAGMENT_OFFSET: usize = 6;
+
+/// The flags and the fragment offset share two bytes.
+const DONT_FRAGMENT: u16 = 1 << 14;
+const MORE_FRAGMENTS: u16 = 1 << 13;
+/// In units of 8 bytes.
+const OFFSET_MASK: u16 = MORE_FRAGMENTS - 1;
+
+#[inline]
+pub(super) fn parse(packet: &[u8]) -> Result<IpPacket, IpError> {
+    // Not through pnet's view: its getters of 32-bit fields are calls, and this is the data path.
+    let fixed = packet
+        .first_chunk::<HEADER_LEN>()
+        .ok_or(IpError::Truncated)?;
+    let &[
+        version_ihl,
+        traffic_class,
+        l0,
+        l1,
+        i0,
+        i1,
+        p0,
+        p1,
+        hop_limit,
+        protocol,
+        _,
+        _,
+        addresses @ ..,
+    ] = fixed;
+    let [s0, s1, s2, s3, d0, d1, d2, d3] = addresses;
+    let header_len = usize::from(version_ihl & 0x0f) * 4;
+    let total_len = usize::from(u16::from_be_bytes([l0, l1]));
+    if header_len < HEADER_LEN {
+        return Err(IpError::BadHeaderLength);
+    }
+    if total_len < header_len {
+        return Err(IpError::BadTotalLength);
+    }
+    if total_len > packet.len() {
+        return Err(IpError::Truncated);
+    }
+    // RFC 1122 3.2.1.2: a host MUST verify the header checksum and silently discard a packet with a
+    // bad one.
+    let mut checksum = Checksum::new();
+    checksum.add_bytes(fixed);
+    if header_len > HEADER_LEN {
+        add_options(&mut checksum, packet, header_len);
+    }
+    if checksum.finish() != 0 {
+        return Err(IpError::BadChecksum);
+    }
+    let place = u16::from_be_bytes([p0, p1]);
+    let fragment = if place & (MORE_FRAGMENTS | OFFSET_MASK) != 0 {
+        let fragment = Fragment {
+            offset: (place & OFFSET_MASK) * 8,
+            more: place & MORE_FRAGMENTS != 0,
+        };
+        Some(fragment.check(total_len - header_len, TOTAL_LENGTH_OFFSET, FRAGMENT_OFFSET)?)
+    } else {
+        None
+    };
+    Ok(IpPacket {
+        src: IpAddr::V4(Ipv4Addr::new(s0, s1, s2, s3)),
+        dst: IpAddr::V4(Ipv4Addr::new(d0, d1, d2, d3)),
+        protocol: Protocol(protocol),
+        hop_limit,
+        traffic_class,
+        payload: header_len..total_len,
+        fragment,
+        dont_fragment: place & DONT_FRAGMENT != 0,
+        ident: u32::from(u16::from_be_bytes([i0, i1])),
+        has_options: header_len > HEADER_LEN,
+    })
+}
+
+/// Options are rare: they are kept out of the way of [`parse`].
+#[cold]
+fn add_options(checksum: &mut Checksum, packet: &[u8], header_len: usize) {
+    checksum.add_bytes(packet.get(HEADER_LEN..header_len).unwrap_or_default());
+}
+
+#[inline]
+pub(super) fn emit(params: &IpParams, dst: Ipv4Addr, payload_len: usize, out: &mut [u8]) -> usize {
+    let Some(header) = out.first_chunk_mut::<HEADER_LEN>() else {
+        return 0;
+    };
+    let src = match params.src {
+        IpAddr::V4(src) => src,
+        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+    };
+    let total_len = u16::try_from(payload_len.saturating_add(HEADER_LEN)).unwrap_or(u16::MAX);
+    let place = if params.dont_fragment {
+        DONT_FRAGMENT
+    } else {
+        0
+    };
+    let mut checksum = Checksum::new();
+    checksum.add_u16(u16::from_be_bytes([VERSION_IHL, params.traffic_class]));
+    checksum.add_u16(total_len);
+    checksum.add_u16(params.ident);
+    checksum.add_u16(place);
+    checksum.add_u16(u16::from_be_bytes([params.hop_limit, params.protocol.0]));
+    checksum.add_u32(src.to_bits());
+    checksum.add_u32(dst.to_bits());
+
+    let [len_hi, len_lo] = total_len.to_be_bytes();
+    let [id_hi, id_lo] = params.ident.to_be_bytes();
+    let [place_hi, place_lo] = place.to_be_bytes();
+    let [sum_hi, sum_lo] = checksum.finish().to_be_bytes();
+    let [s0, s1, s2, s3] = src.octets();
+    let [d0, d1, d2, d3] = dst.octets();
+    #[rustfmt::skip]
+    let bytes = [
+        VERSION_IHL, params.traffic_class, len_hi, len_lo,
+        id_hi, id_lo, place_hi, place_lo,
+        params.hop_limit, params.protocol.0, sum_hi, sum_lo,
+        s0, s1, s2, s3,
+        d0, d1, d2, d3,
+    ];
+    *header = bytes;
+    HEADER_LEN
+}

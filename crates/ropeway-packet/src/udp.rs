@@ -1,0 +1,131 @@
+//! UDP (RFC 768).
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use pnet_packet::udp::UdpPacket;
+
+use crate::checksum::{self, pseudo_header};
+use crate::{IpPacket, IpParams, Protocol, UdpError};
+
+/// Bytes of the header.
+const HEADER_LEN: usize = 8;
+/// Bytes of an IPv4 header; it counts towards the 65535 bytes of a packet, an IPv6 header does not.
+const IPV4_HEADER_LEN: usize = 20;
+
+/// A UDP header, without the checksum, which follows from the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpHeader {
+    /// The sender's port; 0 if it wants no answer.
+    pub src_port: u16,
+    /// The receiver's port.
+    pub dst_port: u16,
+    /// Bytes of header and payload: 8 to 65535.
+    pub len: u16,
+}
+
+/// What [`parse`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UdpDatagram {
+    /// The header.
+    pub header: UdpHeader,
+    /// Where in the packet the data stands.
+    pub payload: Range<usize>,
+}
+
+/// Reads the UDP datagram in `packet`, whose IP header is `ip`. With `verify` the checksum is
+/// verified; without, the caller knows from elsewhere that it is right. Bytes of the IP payload
+/// behind the datagram's length are ignored.
+///
+/// A checksum of zero, "none", is accepted over IPv4 and refused over IPv6, with `verify` or
+/// without.
+///
+/// # Errors
+///
+/// All of [`UdpError`] except [`UdpError::TooLong`].
+#[inline]
+pub fn parse(packet: &[u8], ip: &IpPacket, verify: bool) -> Result<UdpDatagram, UdpError> {
+    if ip.protocol != Protocol::UDP {
+        return Err(UdpError::NotUdp);
+    }
+    if ip.fragment.is_some() {
+        return Err(UdpError::Fragment);
+    }
+    let bytes = ip.payload_of(packet);
+    let fields = UdpPacket::new(bytes).ok_or(UdpError::Truncated)?;
+    let header = UdpHeader {
+        src_port: fields.get_source(),
+        dst_port: fields.get_destination(),
+        len: fields.get_length(),
+    };
+    let len = usize::from(header.len);
+    if len < HEADER_LEN {
+        return Err(UdpError::BadLength);
+    }
+    let datagram = bytes.get(..len).ok_or(UdpError::BadLength)?;
+    match fields.get_checksum() {
+        // RFC 1122 4.1.3.4: over IPv4 zero means that the sender computed none.
+        0 if ip.src.is_ipv4() => {}
+        // RFC 8200 8.1: over IPv6 such datagrams are discarded.
+        0 => return Err(UdpError::MissingChecksum),
+        _ if verify && !checksum::verify(ip.src, ip.dst, Protocol::UDP, datagram) => {
+            return Err(UdpError::BadChecksum);
+        }
+        _ => {}
+    }
+    let start = ip.payload.start;
+    Ok(UdpDatagram {
+        header,
+        payload: start + HEADER_LEN..start + len,
+    })
+}
+
+/// The whole IP packet that carries `payload` from `src_port` to `dst_port`. The protocol is UDP
+/// whatever [`IpParams::protocol`] says.
+///
+/// # Errors
+///
+/// [`UdpError::TooLong`] if one packet cannot hold the payload: above 65507 bytes over IPv4, 65527
+/// over IPv6.
+pub fn emit(
+    ip: &IpParams,
+    src_port: u16,
+    dst_port: u16,
+    payload: &[u8],
+) -> Result<Vec<u8>, UdpError> {
+    let ip = IpParams {
+        protocol: Protocol::UDP,
+        ..*ip
+    };
+    let limit = match ip.dst {
+        IpAddr::V4(_) => usize::from(u16::MAX) - IPV4_HEADER_LEN,
+        IpAddr::V6(_) => usize::from(u16::MAX),
+    };
+    let len = payload.len().saturating_add(HEADER_LEN);
+    let len = u16::try_from(len)
+        .ok()
+        .filter(|&len| usize::from(len) <= limit)
+        .ok_or(UdpError::TooLong)?;
+
+    let [src_hi, src_lo] = src_port.to_be_bytes();
+    let [dst_hi, dst_lo] = dst_port.to_be_bytes();
+    let [len_hi, len_lo] = len.to_be_bytes();
+    let mut header = [src_hi, src_lo, dst_hi, dst_lo, len_hi, len_lo, 0, 0];
+    let mut sum = pseudo_header(ip.src, ip.dst, Protocol::UDP, u32::from(len));
+    sum.add_bytes(&header);
+    sum.add_bytes(payload);
+    // RFC 768: a computed checksum of zero is sent as all ones; zero means none.
+    let checksum = if sum.finish() == 0 {
+        u16::MAX
+    } else {
+        sum.finish()
+    };
+    [header[6], header[7]] = checksum.to_be_bytes();
+
+    let mut packet = Vec::with_capacity(ip.header_len() + usize::from(len));
+    packet.resize(ip.header_len(), 0);
+    ip.emit(usize::from(len), &mut packet);
+    packet.extend_from_slice(&header);
+    packet.extend_from_slice(payload);
+    Ok(packet)
+}

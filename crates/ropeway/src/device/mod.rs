@@ -1,0 +1,135 @@
+//! Where packets come from and go to.
+//!
+//! A [`Device`] moves whole IP packets in batches, with the metadata that lets a capable one take over
+//! checksums and segmentation. The stack's driver is its only user: it owns the device, polls it from one
+//! task, and drops it when the stack ends.
+//!
+//! To write a device of your own, implement the trait; a tunnel that carries packets by its own means is served
+//! by [`channel`]. [`memory`] connects two stacks in one process, and [`tap`] shows what crosses any device.
+
+pub mod channel;
+pub mod memory;
+mod queue;
+pub mod tap;
+
+#[cfg(all(target_os = "linux", feature = "tun"))]
+mod tun;
+
+use std::collections::VecDeque;
+use std::io;
+use std::task::{Context, Poll};
+
+pub use ropeway_core::{Received, RxChecksum, Transmit};
+
+#[cfg(all(target_os = "linux", feature = "tun"))]
+pub use self::tun::{TunBuilder, TunCounters, TunDevice, TunError};
+
+/// Moves batches of whole IP packets, with offload metadata.
+pub trait Device: Send + 'static {
+    /// What the device can do. It is asked once, when the stack is built.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Appends up to `max` packets to `batch`.
+    ///
+    /// `Ready(Ok(()))` once at least one packet was appended; `Pending`, with the waker of `cx` registered,
+    /// when there is none. An error ends the device, and with it the stack.
+    fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: &mut Vec<Received>,
+        max: usize,
+    ) -> Poll<io::Result<()>>;
+
+    /// Sends from the front of `queue` until it is empty.
+    ///
+    /// `Ready(Ok(()))` when all of it was sent; `Pending`, with the waker of `cx` registered, when the device
+    /// takes no more for now: what it refused stays in the queue, in order. A packet that the device can
+    /// never take is dropped, which is not an error. An error ends the device, and with it the stack.
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        queue: &mut VecDeque<Transmit>,
+    ) -> Poll<io::Result<()>>;
+}
+
+/// What a [`Device`] can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// The largest packet it carries, in bytes, IP header included.
+    pub mtu: u16,
+    /// It finishes transport checksums, so that the stack writes only their pseudo-header sum
+    /// ([`Transmit::checksum`]).
+    pub tx_checksum_offload: bool,
+}
+
+impl Capabilities {
+    /// A device that carries packets of up to `mtu` bytes, and does nothing else to them.
+    #[must_use]
+    pub const fn new(mtu: u16) -> Self {
+        Self {
+            mtu,
+            tx_checksum_offload: false,
+        }
+    }
+
+    /// Sets whether the device finishes transport checksums.
+    #[must_use]
+    pub const fn with_tx_checksum_offload(mut self, offload: bool) -> Self {
+        self.tx_checksum_offload = offload;
+        self
+    }
+}
+
+/// No device at all: nothing ever comes, and what is sent is lost. Packets between a stack's own addresses
+/// never reach a device.
+#[derive(Debug)]
+pub(crate) struct Nowhere;
+
+impl Device for Nowhere {
+    /// The MTU is that of Linux's `lo`, or the most there is.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new(u16::MAX)
+    }
+
+    fn poll_recv(
+        &mut self,
+        _: &mut Context<'_>,
+        _: &mut Vec<Received>,
+        _: usize,
+    ) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_send(
+        &mut self,
+        _: &mut Context<'_>,
+        queue: &mut VecDeque<Transmit>,
+    ) -> Poll<io::Result<()>> {
+        queue.clear();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<D: Device + ?Sized> Device for Box<D> {
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+
+    fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: &mut Vec<Received>,
+        max: usize,
+    ) -> Poll<io::Result<()>> {
+        (**self).poll_recv(cx, batch, max)
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        queue: &mut VecDeque<Transmit>,
+    ) -> Poll<io::Result<()>> {
+        (**self).poll_send(cx, queue)
+    }
+}

@@ -1,0 +1,266 @@
+//! Makes a TUN device, or attaches to one that is there.
+
+use std::fs;
+use std::io;
+
+use ropeway_core::IpCidr;
+use tokio::runtime::Handle;
+use tokio_tun::Tun;
+
+use super::TunDevice;
+use super::error::TunError;
+use super::name::InterfaceName;
+use super::netlink::Interface;
+use super::sys::{self, Probe};
+
+/// The smallest IPv4 MTU (RFC 791 3.2), in bytes.
+const LEAST_MTU: u16 = 68;
+/// The smallest IPv6 MTU (RFC 8200 5), in bytes.
+const LEAST_MTU_V6: u16 = 1280;
+/// Packets that wait for us before the kernel drops some: a connection at its largest window, which is
+/// 6 MiB in Linux as in ropeway, in packets of 1500 bytes. Linux's own 500 lose packets long before.
+const TX_QUEUE_LEN: u32 = 5000;
+
+/// The settings of a TUN device that is to be made; from [`TunDevice::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing is made before `build`"]
+pub struct TunBuilder {
+    name: String,
+    mtu: u16,
+    tx_queue_len: u32,
+    addresses: Vec<IpCidr>,
+    up: bool,
+}
+
+impl TunBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            name: "rope%d".to_owned(),
+            mtu: 1500,
+            tx_queue_len: TX_QUEUE_LEN,
+            addresses: Vec::new(),
+            up: false,
+        }
+    }
+
+    /// The device's name: at most 15 visible ASCII characters, neither `/` nor `:`. `%d` in it stands for the
+    /// first number that is free. `rope%d` by default.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The longest packet it carries, in bytes, IP header included: 68 to 65535, with an IPv6 address at
+    /// least 1280. 1500 by default.
+    pub fn mtu(mut self, mtu: u16) -> Self {
+        self.mtu = mtu;
+        self
+    }
+
+    /// Adds an address of the *kernel's* side of the link; the network of its prefix is routed to the device.
+    /// The addresses of our side, others of the same network, are the stack's business. None by default.
+    pub fn address(mut self, address: IpCidr) -> Self {
+        self.addresses.push(address);
+        self
+    }
+
+    /// How many packets wait in the kernel for us to read them, before it drops some. 5000 by default: a
+    /// connection at its largest window.
+    pub fn tx_queue_len(mut self, packets: u32) -> Self {
+        self.tx_queue_len = packets;
+        self
+    }
+
+    /// Brings the link up; without this it stays down, and carries nothing until somebody else does.
+    pub fn up(mut self) -> Self {
+        self.up = true;
+        self
+    }
+
+    /// Makes the device, in the network namespace of the calling thread. It is gone when the [`TunDevice`] is
+    /// dropped; when this fails, it is gone at once.
+    ///
+    /// # Errors
+    ///
+    /// A [`TunError`] in an [`io::Error`]: `PermissionDenied` without `CAP_NET_ADMIN`, `AlreadyExists` for a
+    /// name that is taken, `InvalidInput` for a name or an MTU that cannot be, `NotFound` where there is no
+    /// `/dev/net/tun`, `Other` outside of a Tokio runtime, or what the kernel has against an address.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has no I/O driver, as every socket of Tokio's.
+    pub fn build(self) -> io::Result<TunDevice> {
+        let name = InterfaceName::new(&self.name)?;
+        let v6 = self
+            .addresses
+            .iter()
+            .any(|address| address.address().is_ipv6());
+        let least = if v6 { LEAST_MTU_V6 } else { LEAST_MTU };
+        if self.mtu < least {
+            return Err(TunError::InvalidMtu {
+                mtu: self.mtu,
+                least,
+            }
+            .into());
+        }
+        check_may_create(&name)?;
+
+        let tun = open(&name).map_err(|error| TunError::from_create(&name, error))?;
+        let name = InterfaceName::new(tun.name())?;
+        // Somebody may have made a persistent device of that name since it was looked for.
+        let is_new = flags(&tun)? & libc::IFF_PERSIST == 0;
+        if !is_new {
+            return Err(TunError::NameTaken {
+                name: name.to_string(),
+            }
+            .into());
+        }
+        clear_offload(&tun)?;
+        self.configure(&name, v6)?;
+        TunDevice::new(tun, self.mtu)
+    }
+
+    fn configure(&self, name: &InterfaceName, v6: bool) -> Result<(), TunError> {
+        let setting = |setting| {
+            move |source| TunError::Setting {
+                name: name.to_string(),
+                setting,
+                source,
+            }
+        };
+        let index = sys::interface_index(name).ok_or_else(|| TunError::Deleted {
+            name: name.to_string(),
+        })?;
+        let mut interface = Interface::open(index).map_err(setting("configuration"))?;
+        silence(name, v6);
+        interface.set_mtu(self.mtu).map_err(setting("MTU"))?;
+        interface
+            .set_tx_queue_len(self.tx_queue_len)
+            .map_err(setting("queue length"))?;
+        for address in &self.addresses {
+            interface
+                .add_address(*address)
+                .map_err(|source| TunError::Address {
+                    name: name.to_string(),
+                    address: *address,
+                    source,
+                })?;
+        }
+        if self.up {
+            interface.set_up().map_err(setting("state \"up\""))?;
+        }
+        Ok(())
+    }
+}
+
+/// Attaches to a persistent device, and changes nothing about it.
+pub(super) fn attach(name: &str) -> io::Result<TunDevice> {
+    let name = InterfaceName::new(name)?;
+    let not_found = || TunError::NotFound {
+        name: name.to_string(),
+    };
+    check_runtime()?;
+    if sys::interface_index(&name).is_none() {
+        return Err(not_found().into());
+    }
+    // tokio-tun leaks a descriptor when it fails, so the attempt is made on one of our own first.
+    let node = sys::open_node().map_err(TunError::from_open)?;
+    sys::set_interface(&node, &name, Probe::Attach)
+        .map_err(|error| TunError::from_attach(&name, error))?;
+    if flags(&node)? & libc::IFF_PERSIST == 0 {
+        // It was deleted just now, and what we hold is a new one, made by the attempt.
+        return Err(not_found().into());
+    }
+    drop(sys::watch_for_errors(&node)?);
+    drop(node);
+
+    let tun = open(&name).map_err(|error| TunError::from_attach(&name, error))?;
+    clear_offload(&tun)?;
+    let mtu = super::device_mtu(&tun)?;
+    TunDevice::new(tun, mtu)
+}
+
+/// Finds out whether making a device would fail, since tokio-tun leaks a descriptor when it does.
+fn check_may_create(name: &InterfaceName) -> Result<(), TunError> {
+    check_runtime()?;
+    if !name.is_pattern() && sys::interface_index(name).is_some() {
+        return Err(TunError::NameTaken {
+            name: name.to_string(),
+        });
+    }
+    let node = sys::open_node().map_err(TunError::from_open)?;
+    match sys::set_interface(&node, name, Probe::MayCreate) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+        Err(error) => return Err(TunError::from_create(name, error)),
+        Ok(()) => {}
+    }
+    // A runtime without an I/O driver panics here, while there is no device yet that it would leak.
+    let watch = sys::watch_for_errors(&node);
+    watch.map(drop).map_err(|source| TunError::Io {
+        attempt: "watching /dev/net/tun",
+        source,
+    })
+}
+
+fn check_runtime() -> Result<(), TunError> {
+    Handle::try_current()
+        .map(drop)
+        .map_err(|_| TunError::NoRuntime)
+}
+
+/// Opens the device by name only: settings are ours to make, since tokio-tun leaks the device when one fails.
+fn open(name: &InterfaceName) -> io::Result<Tun> {
+    let tuns = Tun::builder()
+        .name(name.as_str())
+        .build()
+        .map_err(from_tokio_tun)?;
+    tuns.into_iter()
+        .next()
+        .ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+pub(super) fn from_tokio_tun(error: tokio_tun::Error) -> io::Error {
+    match error {
+        tokio_tun::Error::NixError(error) => error.into(),
+        tokio_tun::Error::IoError(error) => error,
+    }
+}
+
+fn flags(tun: &impl std::os::fd::AsRawFd) -> Result<libc::c_int, TunError> {
+    sys::interface_flags(tun).map_err(|source| TunError::Io {
+        attempt: "reading the device's flags",
+        source,
+    })
+}
+
+fn clear_offload(tun: &Tun) -> Result<(), TunError> {
+    sys::clear_offload(tun).map_err(|source| TunError::Io {
+        attempt: "turning offload off",
+        source,
+    })
+}
+
+/// Keeps the kernel from talking IPv6 on its own on this link: router solicitations, a link-local address
+/// with its duplicate address detection, multicast reports. Nobody would answer; where it cannot be turned
+/// off, it does no harm.
+fn silence(name: &InterfaceName, v6: bool) {
+    let set = |key: &str, value: &str| {
+        let path = format!("/proc/sys/net/ipv6/conf/{name}/{key}");
+        if let Err(error) = fs::write(&path, value) {
+            tracing::debug!(path, %error, "left as it is");
+        }
+    };
+    for key in [
+        "accept_ra",
+        "autoconf",
+        "accept_dad",
+        "dad_transmits",
+        "router_solicitations",
+    ] {
+        set(key, "0");
+    }
+    set("addr_gen_mode", "1"); // IN6_ADDR_GEN_MODE_NONE
+    if v6 {
+        set("disable_ipv6", "0");
+    }
+}

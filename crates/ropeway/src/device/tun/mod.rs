@@ -1,0 +1,375 @@
+//! A TUN device: the kernel's end of a point-to-point link whose other end is us.
+
+mod builder;
+mod error;
+mod name;
+mod netlink;
+mod slab;
+mod sys;
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::task::coop;
+use tokio_tun::Tun;
+
+pub use self::builder::TunBuilder;
+pub use self::error::TunError;
+use self::slab::Slab;
+use super::{Capabilities, Device, Received, Transmit};
+
+/// Payloads from this size on are written in pieces as they lie. Below it, a copy to one piece is cheaper than
+/// what the kernel spends on several.
+const GATHER_FROM: usize = 16 * 1024;
+/// Most pieces that are written as they lie.
+const GATHER_MOST: usize = 16;
+
+/// A TUN device of Linux, through tokio-tun.
+///
+/// The kernel routes packets to it as to any interface; what it sends there, we receive, and what we send,
+/// it receives from there. So the kernel's side has an address (on the interface) and our side has another
+/// one of the same network (in the [stack](crate::Stack)).
+///
+/// The device belongs to the network namespace of the thread that made it. It needs `CAP_NET_ADMIN` there, or
+/// a persistent device that root made for this user. It ends with an error that says so when somebody deletes
+/// it; a link that is down only loses packets.
+///
+/// # Examples
+///
+/// ```no_run
+/// use ropeway::device::TunDevice;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let device = TunDevice::builder()
+///     .name("rope0")
+///     .address("10.9.0.1/24".parse()?) // the kernel's address
+///     .address("fd09::1/64".parse()?)
+///     .up()
+///     .build()?;
+/// println!("{} carries packets of up to {} bytes", device.name(), device.mtu());
+/// # Ok(())
+/// # }
+/// ```
+pub struct TunDevice {
+    tun: Tun,
+    mtu: u16,
+    slab: Slab,
+    /// The packet that is being sent, in one piece.
+    outgoing: BytesMut,
+    /// Ends when the device has been deleted. The kernel tells it as an error condition, which is neither
+    /// readability nor writability; tokio-tun, which waits for these, would wait for ever.
+    deleted: Option<Pin<Box<dyn Future<Output = io::Error> + Send>>>,
+    counters: Arc<Counts>,
+}
+
+impl TunDevice {
+    /// Starts to describe a device that is to be made.
+    pub fn builder() -> TunBuilder {
+        TunBuilder::new()
+    }
+
+    /// Attaches to the persistent device `name` of the calling thread's network namespace, and leaves its
+    /// settings alone. This needs no rights if root made the device for this user:
+    /// `ip tuntap add dev rope0 mode tun user alice`.
+    ///
+    /// The device stays when the `TunDevice` is dropped.
+    ///
+    /// # Errors
+    ///
+    /// A [`TunError`] in an [`io::Error`]: `NotFound` when there is no interface of that name or no
+    /// `/dev/net/tun`, `PermissionDenied` when it is not this user's, `ResourceBusy` when another program is
+    /// attached, `InvalidInput` when it is no TUN device with a single queue, `Other` outside of a runtime.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has no I/O driver, as every socket of Tokio's.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example() -> std::io::Result<()> {
+    /// let device = ropeway::device::TunDevice::attach("rope0")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn attach(name: &str) -> io::Result<Self> {
+        builder::attach(name)
+    }
+
+    fn new(tun: Tun, mtu: u16) -> io::Result<Self> {
+        let deleted = deletion(&tun)?;
+        Ok(Self {
+            tun,
+            mtu,
+            slab: Slab::new(mtu),
+            outgoing: BytesMut::new(),
+            deleted: Some(Box::pin(deleted)),
+            counters: Arc::default(),
+        })
+    }
+
+    /// The interface's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.tun.name()
+    }
+
+    /// The longest packet that the device carries, in bytes: as it was when the device was opened.
+    #[must_use]
+    pub fn mtu(&self) -> u16 {
+        self.mtu
+    }
+
+    /// A handle to the counts of what was lost, which outlives the device.
+    #[must_use]
+    pub fn counters(&self) -> TunCounters {
+        TunCounters(Arc::clone(&self.counters))
+    }
+
+    /// Reads packets until `batch` has gained `max` or the kernel has no more.
+    fn read_batch(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: &mut Vec<Received>,
+        max: usize,
+    ) -> Poll<io::Result<()>> {
+        let start = batch.len();
+        while batch.len() - start < max {
+            match self.read_packet(cx) {
+                Poll::Ready(Ok(Some(packet))) => batch.push(Received::new(packet)),
+                Poll::Ready(Ok(None)) => {}
+                // After packets an error can wait: it comes again.
+                _ if batch.len() > start => break,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return self.poll_deleted(cx).map(Err),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads one packet; `None` if it had to be thrown away.
+    fn read_packet(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        let window = self.slab.window();
+        let room = window.len();
+        let mut buf = ReadBuf::new(window);
+        match ready!(Pin::new(&mut self.tun).poll_read(cx, &mut buf)) {
+            Ok(()) => {
+                let len = buf.filled().len();
+                let packet = self.slab.take(len);
+                if len < room {
+                    return Poll::Ready(Ok(Some(packet)));
+                }
+                // Somebody has raised the MTU, and the kernel has cut this packet to the room there was.
+                Counts::add(&self.counters.truncated);
+                if let Ok(mtu) = device_mtu(&self.tun) {
+                    self.slab.set_longest(mtu);
+                }
+                Poll::Ready(Ok(None))
+            }
+            Err(error) => Poll::Ready(Err(self.fatal(error))),
+        }
+    }
+
+    /// Sends one packet, or drops it if it can never be sent.
+    fn write_packet(&mut self, cx: &mut Context<'_>, packet: &Transmit) -> Poll<io::Result<()>> {
+        loop {
+            let result = match gather(packet) {
+                Some(pieces) => self.tun.try_sendv(&pieces),
+                None => {
+                    self.outgoing.clear();
+                    packet.write_to(&mut self.outgoing);
+                    self.tun.try_send(&self.outgoing)
+                }
+            };
+            let error = match result {
+                Ok(_) => return Poll::Ready(Ok(())),
+                Err(error) => error,
+            };
+            match (error.kind(), error.raw_os_error()) {
+                (io::ErrorKind::Interrupted, _) => {}
+                (io::ErrorKind::WouldBlock, _) => {
+                    self.outgoing.clear();
+                    packet.write_to(&mut self.outgoing);
+                    // Tries once more, and registers the waker if it is still no use.
+                    return match ready!(Pin::new(&mut self.tun).poll_write(cx, &self.outgoing)) {
+                        Ok(_) => Poll::Ready(Ok(())),
+                        Err(error) => Poll::Ready(self.drop_or_fail(error)),
+                    };
+                }
+                _ => return Poll::Ready(self.drop_or_fail(error)),
+            }
+        }
+    }
+
+    /// After a write that failed for good: whether it is the packet that is lost, or the device.
+    fn drop_or_fail(&self, error: io::Error) -> io::Result<()> {
+        match error.raw_os_error() {
+            Some(libc::EBADFD) => return Err(self.fatal(error)),
+            Some(libc::EIO) => Counts::add(&self.counters.link_down),
+            _ => Counts::add(&self.counters.refused),
+        }
+        tracing::debug!(device = self.name(), %error, "packet dropped");
+        Ok(())
+    }
+
+    fn poll_deleted(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if let Some(deleted) = &mut self.deleted {
+            let error = ready!(deleted.as_mut().poll(cx));
+            self.deleted = None;
+            return Poll::Ready(error);
+        }
+        Poll::Ready(
+            TunError::Deleted {
+                name: self.name().to_owned(),
+            }
+            .into(),
+        )
+    }
+
+    fn fatal(&self, error: io::Error) -> io::Error {
+        match error.raw_os_error() {
+            Some(libc::EBADFD) => TunError::Deleted {
+                name: self.name().to_owned(),
+            }
+            .into(),
+            _ => error,
+        }
+    }
+}
+
+impl Device for TunDevice {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new(self.mtu)
+    }
+
+    fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: &mut Vec<Received>,
+        max: usize,
+    ) -> Poll<io::Result<()>> {
+        // The driver has a budget of its own; Tokio's would end a batch in the middle of nowhere.
+        pin!(coop::unconstrained(poll_fn(
+            |cx| self.read_batch(cx, batch, max)
+        )))
+        .poll(cx)
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        queue: &mut VecDeque<Transmit>,
+    ) -> Poll<io::Result<()>> {
+        while let Some(packet) = queue.front() {
+            if !packet.is_empty() {
+                ready!(self.write_packet(cx, packet))?;
+            }
+            queue.pop_front();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl std::fmt::Debug for TunDevice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TunDevice")
+            .field("name", &self.name())
+            .field("mtu", &self.mtu)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The pieces of a packet whose payload is too large to be copied for nothing.
+fn gather(packet: &Transmit) -> Option<Vec<IoSlice<'_>>> {
+    if packet.payload.len() < GATHER_FROM {
+        return None;
+    }
+    let header = (!packet.header.is_empty()).then_some(&*packet.header);
+    let pieces: Vec<_> = header
+        .into_iter()
+        .chain(packet.payload.parts().map(|part| &**part))
+        .map(IoSlice::new)
+        .take(GATHER_MOST + 1)
+        .collect();
+    (pieces.len() <= GATHER_MOST).then_some(pieces)
+}
+
+/// A future that ends, with the error to tell, when the device is deleted.
+fn deletion(tun: &Tun) -> io::Result<impl Future<Output = io::Error> + Send + use<>> {
+    let watch = sys::watch_for_errors(tun)?;
+    let name = tun.name().to_owned();
+    Ok(async move {
+        loop {
+            match watch.ready(Interest::ERROR).await {
+                Ok(mut guard) => {
+                    if sys::interface_flags(&watch).is_err() {
+                        return TunError::Deleted { name }.into();
+                    }
+                    guard.clear_ready();
+                }
+                // The runtime is being shut down.
+                Err(error) => return error,
+            }
+        }
+    })
+}
+
+/// The device's MTU in bytes; the kernel's limit, 65535, is the most there can be.
+fn device_mtu(tun: &Tun) -> io::Result<u16> {
+    let mtu = tun.mtu().map_err(builder::from_tokio_tun)?;
+    Ok(u16::try_from(mtu).unwrap_or(u16::MAX))
+}
+
+/// What a [`TunDevice`] lost, by reason. Reading it costs the device nothing.
+///
+/// ```no_run
+/// # async fn example() -> std::io::Result<()> {
+/// let device = ropeway::device::TunDevice::attach("rope0")?;
+/// let counters = device.counters();
+/// // ... give the device to a stack; later:
+/// println!("{} packets lost while the link was down", counters.link_down());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct TunCounters(Arc<Counts>);
+
+impl TunCounters {
+    /// Packets that were not sent because the link was down.
+    #[must_use]
+    pub fn link_down(&self) -> u64 {
+        self.0.link_down.load(Ordering::Relaxed)
+    }
+
+    /// Packets that were not sent because the kernel would not have them: malformed ones, or for want of memory.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// Packets that were received in part only, because somebody had raised the device's MTU, and so thrown away.
+    #[must_use]
+    pub fn truncated(&self) -> u64 {
+        self.0.truncated.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    link_down: AtomicU64,
+    refused: AtomicU64,
+    truncated: AtomicU64,
+}
+
+impl Counts {
+    fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,196 @@
+//! Gives an interface its settings, by `rtnetlink(7)`.
+//!
+//! The ioctls of `netdevice(7)` would do for the settings, but know one IPv4 address per interface, and
+//! nothing of IPv6 addresses that can be used at once.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+
+use ropeway_core::IpCidr;
+
+use super::sys;
+
+/// `NLMSG_HDRLEN`
+const HEADER: usize = 16;
+
+/// A connection to the kernel's configuration of one interface.
+pub(super) struct Interface {
+    socket: File,
+    index: u32,
+}
+
+impl Interface {
+    /// The interface `index` of the network namespace of this thread.
+    pub(super) fn open(index: u32) -> io::Result<Self> {
+        Ok(Self {
+            socket: sys::netlink_route_socket()?,
+            index,
+        })
+    }
+
+    pub(super) fn set_mtu(&mut self, mtu: u16) -> io::Result<()> {
+        self.set_link_attribute(libc::IFLA_MTU, u32::from(mtu))
+    }
+
+    pub(super) fn set_tx_queue_len(&mut self, packets: u32) -> io::Result<()> {
+        self.set_link_attribute(libc::IFLA_TXQLEN, packets)
+    }
+
+    pub(super) fn set_up(&mut self) -> io::Result<()> {
+        let up = libc::IFF_UP.cast_unsigned();
+        let message = self.link_message(up, up);
+        self.request(message)
+    }
+
+    pub(super) fn add_address(&mut self, address: IpCidr) -> io::Result<()> {
+        let (family, bytes) = match address.address() {
+            IpAddr::V4(address) => (libc::AF_INET, address.octets().to_vec()),
+            IpAddr::V6(address) => (libc::AF_INET6, address.octets().to_vec()),
+        };
+        let create = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
+        let mut message = Message::new(libc::RTM_NEWADDR, create.cast_unsigned());
+        // struct ifaddrmsg: family, prefix length, flags, scope, index. Nobody else is on the link, so an
+        // IPv6 address need not wait until duplicate address detection has found that out.
+        let family = u8::try_from(family).unwrap_or_default();
+        let flags = u8::try_from(libc::IFA_F_NODAD).unwrap_or_default();
+        message.push(&[family, address.prefix_len(), flags, libc::RT_SCOPE_UNIVERSE]);
+        message.push(&self.index.to_ne_bytes());
+        message.attribute(libc::IFA_LOCAL, &bytes);
+        message.attribute(libc::IFA_ADDRESS, &bytes);
+        self.request(message)
+    }
+
+    fn set_link_attribute(&mut self, kind: u16, value: u32) -> io::Result<()> {
+        let mut message = self.link_message(0, 0);
+        message.attribute(kind, &value.to_ne_bytes());
+        self.request(message)
+    }
+
+    fn link_message(&self, flags: u32, change: u32) -> Message {
+        let mut message = Message::new(libc::RTM_NEWLINK, 0);
+        // struct ifinfomsg: family, padding, type, index, flags, which of the flags to change.
+        message.push(&[0; 4]);
+        message.push(&self.index.to_ne_bytes());
+        message.push(&flags.to_ne_bytes());
+        message.push(&change.to_ne_bytes());
+        message
+    }
+
+    /// Sends a request and waits for its acknowledgement, which the kernel has ready at once.
+    fn request(&mut self, message: Message) -> io::Result<()> {
+        let request = message.finish();
+        let sent = self.socket.write(&request)?;
+        if sent != request.len() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        let mut answer = [0; 4096];
+        let len = self.socket.read(&mut answer)?;
+        parse_acknowledgement(answer.get(..len).unwrap_or_default())
+    }
+}
+
+/// A request that is being written.
+struct Message(Vec<u8>);
+
+impl Message {
+    fn new(kind: u16, flags: u32) -> Self {
+        let flags = flags | (libc::NLM_F_REQUEST | libc::NLM_F_ACK).cast_unsigned();
+        // struct nlmsghdr: length (filled in at the end), type, flags, sequence number, port.
+        let mut message = Self(Vec::with_capacity(64));
+        message.push(&[0; 4]);
+        message.push(&kind.to_ne_bytes());
+        message.push(&u16::try_from(flags).unwrap_or_default().to_ne_bytes());
+        message.push(&[0; 8]);
+        message
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// Appends a `struct rtattr`. What we send has a multiple of four bytes, so that no padding is due.
+    fn attribute(&mut self, kind: u16, value: &[u8]) {
+        let len = u16::try_from(value.len() + 4).unwrap_or_default();
+        self.push(&len.to_ne_bytes());
+        self.push(&kind.to_ne_bytes());
+        self.push(value);
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        let len = u32::try_from(self.0.len()).unwrap_or_default();
+        if let Some(field) = self.0.first_chunk_mut() {
+            *field = len.to_ne_bytes();
+        }
+        self.0
+    }
+}
+
+/// Reads an `NLMSG_ERROR` message, which with error number 0 is an acknowledgement.
+fn parse_acknowledgement(answer: &[u8]) -> io::Result<()> {
+    let kind = answer
+        .get(4..)
+        .and_then(<[u8]>::first_chunk)
+        .map(|bytes| u16::from_ne_bytes(*bytes));
+    let error = answer
+        .get(HEADER..)
+        .and_then(<[u8]>::first_chunk)
+        .map(|bytes| i32::from_ne_bytes(*bytes));
+    match (kind.map(libc::c_int::from), error) {
+        (Some(libc::NLMSG_ERROR), Some(0)) => Ok(()),
+        (Some(libc::NLMSG_ERROR), Some(error)) => {
+            Err(io::Error::from_raw_os_error(error.saturating_neg()))
+        }
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the kernel's answer is not an acknowledgement",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_laid_out_as_the_kernel_reads_it() {
+        let interface = Interface {
+            socket: File::open("/dev/null").unwrap(),
+            index: 7,
+        };
+        let mut message = interface.link_message(1, 1);
+        message.attribute(libc::IFLA_MTU, &1400_u32.to_ne_bytes());
+        let bytes = message.finish();
+        let word = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
+        assert_eq!(bytes.len(), 40);
+        assert_eq!(word(0), 40, "length");
+        assert_eq!(bytes[4..6], libc::RTM_NEWLINK.to_ne_bytes());
+        assert_eq!(bytes[6..8], 5_u16.to_ne_bytes(), "REQUEST and ACK");
+        assert_eq!(
+            (word(20), word(24), word(28)),
+            (7, 1, 1),
+            "index, flags, change"
+        );
+        assert_eq!(word(36), 1400);
+    }
+
+    #[test]
+    fn acknowledgements_errors_and_nonsense_are_told_apart() {
+        let answer = |kind: u16, error: i32| {
+            let mut bytes = vec![0; 4];
+            bytes.extend(kind.to_ne_bytes());
+            bytes.extend([0; 10]);
+            bytes.extend(error.to_ne_bytes());
+            parse_acknowledgement(&bytes)
+        };
+        assert!(answer(2, 0).is_ok());
+        assert_eq!(
+            answer(2, -libc::EEXIST).unwrap_err().raw_os_error(),
+            Some(libc::EEXIST)
+        );
+        assert!(answer(2, i32::MIN).is_err());
+        assert!(answer(3, 0).is_err());
+        assert!(parse_acknowledgement(&[]).is_err());
+        assert!(parse_acknowledgement(&[0; 17]).is_err());
+    }
+}

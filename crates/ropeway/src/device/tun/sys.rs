@@ -1,0 +1,116 @@
+//! The system calls that neither std nor tokio-tun offers. No other file of this crate has `unsafe`.
+#![allow(unsafe_code)]
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::name::InterfaceName;
+
+/// A TUN device without the 4 bytes of packet information in front of each packet.
+pub(super) const PLAIN_TUN: libc::c_int = libc::IFF_TUN | libc::IFF_NO_PI;
+
+/// What `TUNSETIFF` is asked for on a file descriptor of [`open_node`]'s.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Probe {
+    /// Neither TUN nor TAP, which is refused with `EINVAL`, but not before the rights to make a device are
+    /// looked at: so `EPERM` and `EINVAL` tell whether making one would succeed.
+    MayCreate,
+    /// A TUN device: attaches to the persistent one of that name, if that is possible.
+    Attach,
+}
+
+/// Opens `/dev/net/tun`.
+pub(super) fn open_node() -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open("/dev/net/tun")
+}
+
+/// The index of an interface in the network namespace of this thread, if there is one of that name.
+pub(super) fn interface_index(name: &InterfaceName) -> Option<u32> {
+    // SAFETY: the argument is a NUL-terminated string that outlives the call.
+    let index = unsafe { libc::if_nametoindex(name.as_c_str().as_ptr()) };
+    (index != 0).then_some(index)
+}
+
+/// Asks the kernel to connect `node` with the device `name`.
+pub(super) fn set_interface(node: &File, name: &InterfaceName, probe: Probe) -> io::Result<()> {
+    let mut request = interface_request();
+    for (to, from) in request.ifr_name.iter_mut().zip(name.as_c_str().to_bytes()) {
+        *to = libc::c_char::from_ne_bytes([*from]);
+    }
+    let flags = match probe {
+        Probe::MayCreate => libc::IFF_NO_PI,
+        Probe::Attach => PLAIN_TUN,
+    };
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(flags).unwrap_or_default();
+    // SAFETY: TUNSETIFF reads and writes one `ifreq`, which `request` is.
+    check(unsafe { libc::ioctl(node.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })
+}
+
+/// The `IFF_*` flags of the device that `tun` is connected with.
+pub(super) fn interface_flags(tun: &impl AsRawFd) -> io::Result<libc::c_int> {
+    let mut request = interface_request();
+    // SAFETY: TUNGETIFF writes one `ifreq`, which `request` is.
+    check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNGETIFF, &raw mut request) })?;
+    // SAFETY: TUNGETIFF has set the flags; they are plain bits.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    Ok(libc::c_int::from(flags.cast_unsigned()))
+}
+
+/// Turns all offload of the device off: it belongs to the device, and a persistent one may still have what
+/// the program before us asked for.
+pub(super) fn clear_offload(tun: &impl AsRawFd) -> io::Result<()> {
+    let none: libc::c_ulong = 0;
+    // SAFETY: TUNSETOFFLOAD takes its bits by value and touches no memory of ours.
+    check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETOFFLOAD, none) })
+}
+
+/// A routing socket of the network namespace of this thread.
+pub(super) fn netlink_route_socket() -> io::Result<File> {
+    // SAFETY: the call takes no pointers.
+    let fd = unsafe {
+        libc::socket(
+            libc::AF_NETLINK,
+            libc::SOCK_RAW | libc::SOCK_CLOEXEC,
+            libc::NETLINK_ROUTE,
+        )
+    };
+    check(fd)?;
+    // SAFETY: the descriptor was opened just now, and nothing else knows it.
+    Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+/// Registers a duplicate of `tun`'s descriptor with the runtime, to be told of errors and of nothing else.
+///
+/// # Panics
+///
+/// If the runtime of this thread has no I/O driver, as every socket of Tokio's.
+pub(super) fn watch_for_errors(tun: &impl AsRawFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: `tun` keeps its descriptor open, and is borrowed for longer than this lives.
+    let fd = unsafe { BorrowedFd::borrow_raw(tun.as_raw_fd()) }.try_clone_to_owned()?;
+    // Errors are always told. A TUN device never has priority data, so with this interest no packet wakes us.
+    // SAFETY: the `AsyncFd` owns the only handle of this descriptor, which so stays open and the same.
+    unsafe { AsyncFd::register_with_interest(fd, Interest::PRIORITY) }.map_err(io::Error::from)
+}
+
+fn interface_request() -> libc::ifreq {
+    // SAFETY: `ifreq` consists of integers, and of unions of integers and pointers: all zero is a value of it.
+    unsafe { mem::zeroed() }
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}

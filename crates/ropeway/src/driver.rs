@@ -1,0 +1,226 @@
+//! The one task that moves packets between a device and a core, and tells tasks what happened.
+//!
+//! Each turn: time that has run out, then all input that is queued, then output, then events, then the next
+//! deadline. So whatever has arrived is processed before anything is sent, and one acknowledgement stands for
+//! all of it (RFC 9293 3.8.6.3 MUST-58, 3.10 MUST-59). A turn is bounded, and yields when there is more.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use tokio::time::{Instant, Sleep};
+
+use ropeway_core::{Received, Timestamp, Transmit};
+
+use crate::device::Device;
+use crate::error::Ended;
+use crate::shard::{Shard, State, is_quiescent};
+use crate::stack::current::Implicit;
+use crate::waiters::Afterwards;
+
+/// Packets moved under one lock: enough to make its cost vanish, few enough that a socket that waits for it
+/// waits some tens of microseconds. It also bounds the send queue: what is beyond it waits in the core, where
+/// it can still be acknowledged, replaced or merged.
+const BATCH: usize = 64;
+
+/// Batches received in one turn, so that a flood cannot keep the driver from answering.
+const INPUT_BATCHES: usize = 4;
+
+/// Batches sent in one turn, before other tasks get theirs.
+const OUTPUT_BATCHES: usize = 16;
+
+/// What is left after a turn.
+enum Rest {
+    /// Nothing before this moment, unless someone wakes the driver.
+    Until(Option<Timestamp>),
+    /// More can be done at once.
+    More,
+    /// Nothing, ever: the last handle is gone, and all connections are done.
+    Done,
+}
+
+/// See the [module](self).
+pub(crate) struct Driver {
+    shard: Arc<Shard>,
+    device: Box<dyn Device>,
+    /// Received, and on its way into the core. Empty between turns.
+    batch: Vec<Received>,
+    /// Taken from the core, and not taken by the device yet.
+    queue: VecDeque<Transmit>,
+    sleep: Pin<Box<Sleep>>,
+    /// What `sleep` has been set to.
+    armed: Option<Timestamp>,
+    /// A panic may have left a turn half way.
+    inside_turn: bool,
+    /// The runtime's own stack is forgotten when its driver ends.
+    _implicit: Option<Implicit>,
+}
+
+impl Driver {
+    /// A driver that has not been spawned yet.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime, or if the runtime has no timers.
+    pub(crate) fn new(
+        shard: Arc<Shard>,
+        device: Box<dyn Device>,
+        implicit: Option<Implicit>,
+    ) -> Self {
+        Self {
+            shard,
+            device,
+            batch: Vec::with_capacity(BATCH),
+            queue: VecDeque::with_capacity(BATCH),
+            sleep: Box::pin(tokio::time::sleep_until(Instant::now())),
+            armed: None,
+            inside_turn: false,
+            _implicit: implicit,
+        }
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> io::Result<Rest> {
+        let drained = self.input(cx)?;
+        match self.output(cx)? {
+            Rest::Until(_) if !drained => Ok(Rest::More),
+            Rest::Until(Some(deadline)) => Ok(self.arm(cx, deadline)),
+            rest => Ok(rest),
+        }
+    }
+
+    /// Gives the core what time and the device have for it. Whether that was all.
+    fn input(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        for round in 0..INPUT_BATCHES {
+            let drained = self
+                .device
+                .poll_recv(cx, &mut self.batch, BATCH)?
+                .is_pending();
+            self.shard.locked(|state, now, _| {
+                // The clock decides what has expired, not whether `sleep` was polled.
+                if round == 0 && state.core.poll_timeout().is_some_and(|due| due <= now) {
+                    state.core.handle_timeout(now);
+                }
+                for packet in self.batch.drain(..) {
+                    state.core.handle_packet(now, packet);
+                }
+            });
+            if drained {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Gives the device what the core has to send, and everyone their events.
+    fn output(&mut self, cx: &mut Context<'_>) -> io::Result<Rest> {
+        for _ in 0..OUTPUT_BATCHES {
+            let queue = &mut self.queue;
+            let rest = self.shard.locked(|state, now, after| {
+                while queue.len() < BATCH
+                    && let Some(packet) = state.core.poll_transmit(now)
+                {
+                    queue.push_back(packet);
+                }
+                state.deliver_events(after);
+                // The same lock has seen that there is nothing to send, and leaves the waker.
+                queue
+                    .is_empty()
+                    .then(|| state.rest(now, cx.waker(), after, true))
+            });
+            if let Some(rest) = rest {
+                return Ok(rest);
+            }
+            if self.device.poll_send(cx, &mut self.queue)?.is_pending() {
+                // The device wakes us for the packets; time and calls still have to.
+                return Ok(self.shard.locked(|state, now, after| {
+                    state.deliver_events(after);
+                    state.rest(now, cx.waker(), after, false)
+                }));
+            }
+        }
+        Ok(Rest::More)
+    }
+
+    /// Sets the alarm for `deadline`, which is ahead. An earlier alarm stays: most deadlines only move away,
+    /// as with each acknowledgement, and moving an alarm is the dearer part.
+    fn arm(&mut self, cx: &mut Context<'_>, deadline: Timestamp) -> Rest {
+        let mut due = self.armed.is_none_or(|armed| deadline < armed);
+        loop {
+            if due {
+                self.sleep
+                    .as_mut()
+                    .reset(self.shard.clock().instant(deadline));
+                self.armed = Some(deadline);
+            }
+            match self.sleep.as_mut().poll(cx) {
+                Poll::Pending => return Rest::Until(Some(deadline)),
+                Poll::Ready(()) if self.armed == Some(deadline) => return Rest::More,
+                Poll::Ready(()) => due = true,
+            }
+        }
+    }
+}
+
+impl State {
+    /// What is left when nothing is to be sent now; `flushed` if the device has taken everything. Unless
+    /// there is more to do at once, the next call that makes work wakes the driver.
+    fn rest(
+        &mut self,
+        now: Timestamp,
+        waker: &Waker,
+        after: &mut Afterwards,
+        flushed: bool,
+    ) -> Rest {
+        self.deliver_quiescence(after);
+        if self.retired && flushed && is_quiescent(&self.core) {
+            return Rest::Done;
+        }
+        let deadline = self.core.poll_timeout();
+        if deadline.is_some_and(|due| due <= now) {
+            return Rest::More;
+        }
+        after.replace(&mut self.driver, waker);
+        Rest::Until(deadline)
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let driver = self.get_mut();
+        driver.inside_turn = true;
+        let rest = driver.turn(cx);
+        driver.inside_turn = false;
+        match rest {
+            Ok(Rest::Until(_)) => Poll::Pending,
+            Ok(Rest::More) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Ok(Rest::Done) => {
+                tracing::debug!("the stack's last user is gone, and its last connection too");
+                Poll::Ready(())
+            }
+            Err(error) => {
+                tracing::error!(%error, "the stack's device failed");
+                driver.shard.end(Ended::Device(Arc::new(error)));
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl Drop for Driver {
+    /// Whatever the reason (done, device failed, runtime shut down, panic): nobody is left waiting.
+    fn drop(&mut self) {
+        self.shard.end(if self.inside_turn {
+            Ended::Panicked
+        } else {
+            Ended::Stopped
+        });
+    }
+}

@@ -1,0 +1,57 @@
+//! TCP in user space, with the types of `tokio::net`.
+//!
+//! An application changes `use tokio::net::{TcpListener, TcpStream}` to
+//! `use ropeway::net::{TcpListener, TcpStream}`, and its connections run on ropeway's TCP instead of the
+//! kernel's: over a TUN device, over any packet tunnel that it hands to a [`Stack`], or in memory under Tokio's
+//! paused clock.
+//!
+//! ```
+//! use ropeway::net::{TcpListener, TcpStream}; // was: use tokio::net::{TcpListener, TcpStream};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let listener = TcpListener::bind("127.0.0.1:0").await?;
+//! let mut client = TcpStream::connect(listener.local_addr()?).await?;
+//! let (mut server, _) = listener.accept().await?;
+//!
+//! client.write_all(b"on belay?").await?;
+//! let mut buf = [0; 9];
+//! server.read_exact(&mut buf).await?;
+//! assert_eq!(&buf, b"on belay?");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`Stack`] says which addresses there are and which device carries the packets. A program that makes none
+//!   gets the loopback addresses.
+//! - [`net`] has the sockets.
+//! - [`device`] has the devices, and the trait for more of them.
+//!
+//! The state machines live in `ropeway-core`, which does no I/O, and the formats in `ropeway-packet`.
+//!
+//! # Logs
+//!
+//! Through `tracing`: TRACE for each packet, DEBUG for what deviates and for each change of a connection's state
+//! (target `ropeway::state`), ERROR for a device that failed. Why packets were dropped is counted:
+//! [`Stack::counters`].
+
+#![deny(unsafe_code)]
+
+mod clock;
+pub mod device;
+mod driver;
+mod error;
+pub mod net;
+mod shard;
+mod stack;
+mod wait;
+mod waiters;
+
+pub use error::StackEnded;
+pub use ropeway_core::packet;
+pub use ropeway_core::{
+    Algorithm, ConnectError, ConnectionError, Counters, IpCidr, KeepAlive, ListenError, RecvError,
+    SendError, SenderLimit, SocketOptions, StackConfig, State, TableSizes, TcpInfo,
+};
+pub use stack::{Builder, EnterGuard, Stack};

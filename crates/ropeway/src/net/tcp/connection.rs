@@ -1,0 +1,281 @@
+//! A stream's hold on a connection of the core: what every call on it goes through.
+
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use ropeway_core::packet::{FourTuple, Payload};
+use ropeway_core::{
+    ConnectionId, Readiness, RecvError, SendError, SendFlags, SocketOptions, Stack as Core,
+    TcpInfo, Timestamp,
+};
+
+use crate::Stack;
+use crate::error;
+use crate::shard::{Effect, Shard, Slot, Source};
+use crate::wait::{Wait, poll_once};
+use crate::waiters::{read_interest, write_interest};
+
+/// Closes the connection when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    shard: Arc<Shard>,
+    id: ConnectionId,
+    /// Keeps the driver alive.
+    stack: Stack,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.shard.close(self.source());
+    }
+}
+
+impl Connection {
+    /// Takes hold of a connection that nobody else holds.
+    pub(crate) fn new(stack: Stack, shard: Arc<Shard>, id: ConnectionId) -> Self {
+        Self { shard, id, stack }
+    }
+
+    /// Opens a connection, and waits until it is established or has failed.
+    ///
+    /// `start` says how the core is to begin.
+    pub(crate) async fn open(
+        stack: Stack,
+        shard: Arc<Shard>,
+        remote: SocketAddr,
+        start: impl FnOnce(&mut Core, Timestamp) -> io::Result<ConnectionId>,
+    ) -> io::Result<Self> {
+        if !stack.reaches(remote) {
+            return Err(error::loopback_only(remote));
+        }
+        let id = shard.attempt(Effect::Driver, |core, now| Poll::Ready(start(core, now)))?;
+        // Dropping the future from here on closes the connection.
+        let connection = Self::new(stack, shard, id);
+        connection.established().await?;
+        Ok(connection)
+    }
+
+    async fn established(&self) -> io::Result<()> {
+        let outcome = write_interest() | Readiness::ERROR;
+        self.wait(outcome, Effect::None, |core, _, id| {
+            if !core.readiness(id).intersects(outcome) {
+                return Poll::Pending;
+            }
+            Poll::Ready(match core.take_error(id) {
+                Some(error) => Err(error::connection(error, is_ipv6(core, id))),
+                None => Ok(()),
+            })
+        })
+        .await
+    }
+
+    pub(crate) fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    fn source(&self) -> Source {
+        Source::Connection(self.id)
+    }
+
+    /// Makes one attempt; `Pending` becomes [`WouldBlock`](io::ErrorKind::WouldBlock).
+    pub(crate) fn attempt<R>(
+        &self,
+        effect: Effect,
+        attempt: impl FnOnce(&mut Core, Timestamp, ConnectionId) -> Poll<io::Result<R>>,
+    ) -> io::Result<R> {
+        self.shard
+            .attempt(effect, |core, now| attempt(core, now, self.id))
+    }
+
+    /// Makes one attempt, on behalf of the last caller of a poll function.
+    pub(crate) fn poll<R>(
+        &self,
+        slot: Slot<'_>,
+        effect: Effect,
+        cx: &mut Context<'_>,
+        attempt: impl FnOnce(&mut Core, Timestamp, ConnectionId) -> Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        let attempt = |core: &mut Core, now| attempt(core, now, self.id);
+        poll_once(&self.shard, self.source(), slot, effect, cx, attempt)
+    }
+
+    /// Attempts until there is an answer. Any number of tasks may do so.
+    pub(crate) async fn wait<R>(
+        &self,
+        interest: Readiness,
+        effect: Effect,
+        mut attempt: impl FnMut(&mut Core, Timestamp, ConnectionId) -> Poll<io::Result<R>>,
+    ) -> io::Result<R> {
+        let attempt = |core: &mut Core, now: Timestamp| attempt(core, now, self.id);
+        Wait::new(&self.shard, self.source(), attempt)
+            .interest(interest)
+            .effect(effect)
+            .await
+    }
+
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Core, Timestamp, ConnectionId) -> R) -> R {
+        self.shard.look(|core, now| look(core, now, self.id))
+    }
+
+    pub(crate) fn tuple(&self) -> io::Result<FourTuple> {
+        self.look(|core, _, id| core.tuple(id))
+            .map_err(error::unknown)
+    }
+
+    pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
+        // The kernel's getpeername asks for a connection that is established, or was.
+        if !self.look(|core, _, id| core.is_connected(id)) {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        self.tuple().map(|tuple| tuple.remote())
+    }
+
+    pub(crate) fn info(&self) -> io::Result<TcpInfo> {
+        self.look(|core, now, id| core.info(now, id))
+            .map_err(error::unknown)
+    }
+
+    pub(crate) fn options<R>(&self, look: impl FnOnce(&SocketOptions) -> R) -> io::Result<R> {
+        self.look(|core, _, id| core.options(id).map(look))
+            .map_err(error::unknown)
+    }
+
+    pub(crate) fn update_options(&self, change: impl FnOnce(&mut SocketOptions)) -> io::Result<()> {
+        self.attempt(Effect::Driver, |core, now, id| {
+            Poll::Ready(core.update_options(now, id, change).map_err(error::unknown))
+        })
+    }
+
+    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.attempt(Effect::None, |core, _, id| {
+            let error = core.take_error(id);
+            Poll::Ready(Ok(
+                error.map(|error| error::connection(error, is_ipv6(core, id)))
+            ))
+        })
+    }
+
+    /// Sends FIN after what was written. A connection that is over already has nothing to shut down, which
+    /// tokio does not count as an error.
+    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
+        self.attempt(Effect::Driver, |core, now, id| {
+            let _not_connected = core.shutdown(now, id, Shutdown::Write);
+            Poll::Ready(Ok(()))
+        })
+    }
+}
+
+/// Takes up to `max` received bytes; an empty payload is the end of the stream. A buffer without room gets
+/// one as soon as there is something to read, as tokio has it.
+pub(crate) fn recv(
+    core: &mut Core,
+    now: Timestamp,
+    id: ConnectionId,
+    max: usize,
+) -> Poll<io::Result<Payload>> {
+    if max == 0 {
+        return readiness(core, id, read_interest()).map_ok(|_| Payload::new());
+    }
+    received(core.recv(now, id, max), core, id)
+}
+
+/// Copies received bytes, and leaves them where they are.
+pub(crate) fn peek(core: &mut Core, id: ConnectionId, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+    if buf.is_empty() {
+        return readiness(core, id, read_interest()).map_ok(|_| 0);
+    }
+    received(core.peek(id, buf), core, id)
+}
+
+pub(crate) fn send(
+    core: &mut Core,
+    now: Timestamp,
+    id: ConnectionId,
+    data: &[u8],
+) -> Poll<io::Result<usize>> {
+    sent(core.send(now, id, data, SendFlags::default()), core, id)
+}
+
+pub(crate) fn send_vectored(
+    core: &mut Core,
+    now: Timestamp,
+    id: ConnectionId,
+    data: &[IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    sent(
+        core.send_vectored(now, id, data, SendFlags::default()),
+        core,
+        id,
+    )
+}
+
+pub(crate) fn send_bytes(
+    core: &mut Core,
+    now: Timestamp,
+    id: ConnectionId,
+    data: &mut Bytes,
+) -> Poll<io::Result<usize>> {
+    sent(
+        core.send_bytes(now, id, data, SendFlags::default()),
+        core,
+        id,
+    )
+}
+
+/// The end of `data` is the urgent mark.
+pub(crate) fn send_urgent(
+    core: &mut Core,
+    now: Timestamp,
+    id: ConnectionId,
+    data: &[u8],
+) -> Poll<io::Result<usize>> {
+    sent(
+        core.send(
+            now,
+            id,
+            data,
+            SendFlags {
+                urgent: true,
+                more: false,
+            },
+        ),
+        core,
+        id,
+    )
+}
+
+/// What of `interest` is there; `Pending` if nothing is.
+pub(crate) fn readiness(
+    core: &Core,
+    id: ConnectionId,
+    interest: Readiness,
+) -> Poll<io::Result<Readiness>> {
+    let readiness = core.readiness(id);
+    if readiness.intersects(interest) {
+        Poll::Ready(Ok(readiness))
+    } else {
+        Poll::Pending
+    }
+}
+
+fn received<R>(result: Result<R, RecvError>, core: &Core, id: ConnectionId) -> Poll<io::Result<R>> {
+    match result {
+        Err(RecvError::WouldBlock) => Poll::Pending,
+        result => Poll::Ready(result.map_err(|error| error::recv(error, is_ipv6(core, id)))),
+    }
+}
+
+fn sent<R>(result: Result<R, SendError>, core: &Core, id: ConnectionId) -> Poll<io::Result<R>> {
+    match result {
+        Err(SendError::WouldBlock) => Poll::Pending,
+        result => Poll::Ready(result.map_err(|error| error::send(error, is_ipv6(core, id)))),
+    }
+}
+
+fn is_ipv6(core: &Core, id: ConnectionId) -> bool {
+    core.tuple(id).is_ok_and(|tuple| !tuple.is_ipv4())
+}

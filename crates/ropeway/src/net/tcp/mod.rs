@@ -1,0 +1,14 @@
+//! TCP utility types: the halves of a [`TcpStream`](crate::net::TcpStream), and its options' own types.
+
+mod connection;
+pub(crate) mod listener;
+mod options;
+mod ready;
+pub(crate) mod socket;
+mod split;
+mod split_owned;
+pub(crate) mod stream;
+
+pub use options::TcpKeepalive;
+pub use split::{ReadHalf, WriteHalf};
+pub use split_owned::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};

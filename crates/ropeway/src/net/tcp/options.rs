@@ -1,0 +1,341 @@
+//! Socket options: the same methods on streams, listeners and sockets.
+//!
+//! Those that tokio has keep tokio's names; the others have the names of `socket2::Socket`, through which a
+//! program would reach them in the kernel.
+
+use std::time::Duration;
+
+use ropeway_core::KeepAlive;
+
+/// When and how often an idle connection is probed, for `set_tcp_keepalive`. What is not set stays as it is.
+///
+/// # Examples
+///
+/// ```
+/// use ropeway::net::tcp::TcpKeepalive;
+/// use std::time::Duration;
+///
+/// let soon = TcpKeepalive::new().with_time(Duration::from_secs(30)).with_retries(3);
+/// # let _ = soon;
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TcpKeepalive {
+    time: Option<Duration>,
+    interval: Option<Duration>,
+    retries: Option<u32>,
+}
+
+impl TcpKeepalive {
+    /// Changes nothing but that probes are sent.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            time: None,
+            interval: None,
+            retries: None,
+        }
+    }
+
+    /// How long nothing may arrive before the first probe (`TCP_KEEPIDLE`). Two hours by default
+    /// (RFC 9293 3.8.4 MUST-28).
+    #[must_use]
+    pub const fn with_time(mut self, time: Duration) -> Self {
+        self.time = Some(time);
+        self
+    }
+
+    /// Time between probes (`TCP_KEEPINTVL`). 75 s by default.
+    #[must_use]
+    pub const fn with_interval(mut self, interval: Duration) -> Self {
+        self.interval = Some(interval);
+        self
+    }
+
+    /// How many unanswered probes end the connection (`TCP_KEEPCNT`). 9 by default; one alone never does
+    /// (RFC 9293 3.8.4 MUST-29).
+    #[must_use]
+    pub const fn with_retries(mut self, retries: u32) -> Self {
+        self.retries = Some(retries);
+        self
+    }
+
+    /// Changes `old` as asked; `None` for what the kernel does not take either.
+    pub(crate) fn apply(&self, old: Option<KeepAlive>) -> Option<KeepAlive> {
+        let old = old.unwrap_or_default();
+        let new = KeepAlive {
+            idle: self.time.unwrap_or(old.idle),
+            interval: self.interval.unwrap_or(old.interval),
+            count: self.retries.unwrap_or(old.count),
+        };
+        let valid = !new.idle.is_zero() && !new.interval.is_zero() && new.count > 0;
+        valid.then_some(new)
+    }
+}
+
+/// Bits of the traffic class that belong to ECN: TCP sets them itself (RFC 3168), so, as in Linux, an
+/// application's are not taken.
+pub(crate) const ECN_BITS: u8 = 0b11;
+
+/// Implements the options for `$type`, which has `options` to look at its `SocketOptions` and
+/// `update_options` to change them.
+macro_rules! impl_options {
+    ($type:ty) => {
+        /// # Options
+        ///
+        /// Each answers with an error only if the stack has ended, or as it says.
+        impl $type {
+            /// Whether Nagle's algorithm is off (`TCP_NODELAY`, RFC 9293 3.7.4). It is on by default.
+            pub fn nodelay(&self) -> io::Result<bool> {
+                self.options(|options| options.nodelay)
+            }
+
+            /// Sends small segments at once if set, instead of waiting for company while data is
+            /// unacknowledged (`TCP_NODELAY`, RFC 9293 3.7.4 MUST-17). What waits is sent now.
+            pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+                self.update_options(|options| options.nodelay = nodelay)
+            }
+
+            /// What dropping the connection does with data that is not sent yet (`SO_LINGER`).
+            pub fn linger(&self) -> io::Result<Option<Duration>> {
+                self.options(|options| options.linger)
+            }
+
+            /// Sets what dropping the connection does with data that is not sent yet (`SO_LINGER`): `None`,
+            /// the default, sends it in the background; a duration does so for that long, and then resets
+            /// the connection; zero resets it at once. Dropping never blocks.
+            pub fn set_linger(&self, dur: Option<Duration>) -> io::Result<()> {
+                self.update_options(|options| options.linger = dur)
+            }
+
+            /// Resets the connection when it is dropped: unsent data is discarded, the peer sees
+            /// [`ConnectionReset`](io::ErrorKind::ConnectionReset), and there is no TIME-WAIT.
+            pub fn set_zero_linger(&self) -> io::Result<()> {
+                self.set_linger(Some(Duration::ZERO))
+            }
+
+            /// The TTL or hop limit of sent packets (`IP_TTL`). 64 by default.
+            pub fn ttl(&self) -> io::Result<u32> {
+                self.options(|options| options.ttl.into())
+            }
+
+            /// Sets the TTL or hop limit of sent packets, 1 to 255 (`IP_TTL`, RFC 9293 3.9.2 MUST-49).
+            ///
+            /// # Errors
+            ///
+            /// [`InvalidInput`](io::ErrorKind::InvalidInput) for another value.
+            pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+                let ttl = u8::try_from(ttl).ok().filter(|ttl| *ttl > 0);
+                let ttl = ttl.ok_or_else(|| invalid("a TTL is 1 to 255"))?;
+                self.update_options(|options| options.ttl = ttl)
+            }
+
+            /// The type-of-service byte of sent IPv4 packets (`IP_TOS`). 0 by default.
+            pub fn tos_v4(&self) -> io::Result<u32> {
+                self.options(|options| options.tos.into())
+            }
+
+            /// Sets the type-of-service byte of sent IPv4 packets (`IP_TOS`, RFC 9293 3.9.1.9 MUST-48). The
+            /// two bits of ECN stay TCP's own; what is beyond a byte is ignored, as in Linux. The traffic
+            /// class of IPv6 is the same option.
+            pub fn set_tos_v4(&self, tos: u32) -> io::Result<()> {
+                let [.., tos] = tos.to_be_bytes();
+                self.update_options(|options| {
+                    options.tos = tos & !ECN_BITS | options.tos & ECN_BITS;
+                })
+            }
+
+            /// The traffic class of sent IPv6 packets (`IPV6_TCLASS`). 0 by default.
+            pub fn tclass_v6(&self) -> io::Result<u32> {
+                self.tos_v4()
+            }
+
+            /// Sets the traffic class of sent IPv6 packets (`IPV6_TCLASS`). The two bits of ECN stay TCP's
+            /// own. The type of service of IPv4 is the same option.
+            ///
+            /// # Errors
+            ///
+            /// [`InvalidInput`](io::ErrorKind::InvalidInput) for more than 255.
+            pub fn set_tclass_v6(&self, tclass: u32) -> io::Result<()> {
+                if tclass > u8::MAX.into() {
+                    return Err(invalid("a traffic class is 0 to 255"));
+                }
+                self.set_tos_v4(tclass)
+            }
+
+            /// Whether an idle connection is probed (`SO_KEEPALIVE`). It is not by default.
+            pub fn keepalive(&self) -> io::Result<bool> {
+                self.options(|options| options.keep_alive.is_some())
+            }
+
+            /// Sets whether an idle connection is probed (`SO_KEEPALIVE`, RFC 9293 3.8.4 MUST-25). Turned
+            /// off and on again, its times are the default ones.
+            pub fn set_keepalive(&self, keepalive: bool) -> io::Result<()> {
+                self.update_options(|options| {
+                    let old = options.keep_alive.take();
+                    options.keep_alive = keepalive.then(|| old.unwrap_or_default());
+                })
+            }
+
+            /// How long nothing may arrive before the first probe (`TCP_KEEPIDLE`).
+            pub fn tcp_keepalive_time(&self) -> io::Result<Duration> {
+                self.options(|options| options.keep_alive.unwrap_or_default().idle)
+            }
+
+            /// Time between probes (`TCP_KEEPINTVL`).
+            pub fn tcp_keepalive_interval(&self) -> io::Result<Duration> {
+                self.options(|options| options.keep_alive.unwrap_or_default().interval)
+            }
+
+            /// How many unanswered probes end the connection (`TCP_KEEPCNT`).
+            pub fn tcp_keepalive_retries(&self) -> io::Result<u32> {
+                self.options(|options| options.keep_alive.unwrap_or_default().count)
+            }
+
+            /// Turns probes on, and sets when and how often they are sent.
+            ///
+            /// # Errors
+            ///
+            /// [`InvalidInput`](io::ErrorKind::InvalidInput) if a time or the count is zero.
+            pub fn set_tcp_keepalive(&self, params: &TcpKeepalive) -> io::Result<()> {
+                let old = self.options(|options| options.keep_alive)?;
+                let new = params.apply(old);
+                let new = new.ok_or_else(|| invalid("keepalive times and counts are not zero"))?;
+                self.update_options(|options| options.keep_alive = Some(new))
+            }
+
+            /// How long sent data may stay unacknowledged before the connection is given up with
+            /// [`TimedOut`](io::ErrorKind::TimedOut) (`TCP_USER_TIMEOUT`). `None`, the default: until the
+            /// retransmissions run out.
+            pub fn tcp_user_timeout(&self) -> io::Result<Option<Duration>> {
+                self.options(|options| options.user_timeout)
+            }
+
+            /// Sets how long sent data may stay unacknowledged (`TCP_USER_TIMEOUT`, RFC 9293 3.8.3 MUST-21,
+            /// RFC 5482). Zero is the same as `None`.
+            pub fn set_tcp_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                let timeout = timeout.filter(|timeout| !timeout.is_zero());
+                self.update_options(|options| options.user_timeout = timeout)
+            }
+
+            /// Sets the most payload bytes that a segment of either direction may have, 88 to 32767
+            /// (`TCP_MAXSEG`). It has to be set before the handshake to bind the peer.
+            ///
+            /// # Errors
+            ///
+            /// [`InvalidInput`](io::ErrorKind::InvalidInput) for another value.
+            pub fn set_tcp_mss(&self, mss: u32) -> io::Result<()> {
+                let mss = u16::try_from(mss)
+                    .ok()
+                    .filter(|mss| (88..=32767).contains(mss));
+                let mss = mss.ok_or_else(|| invalid("a maximum segment size is 88 to 32767"))?;
+                self.update_options(|options| options.max_segment = Some(mss))
+            }
+
+            /// Whether only full segments are sent (`TCP_CORK`).
+            pub fn tcp_cork(&self) -> io::Result<bool> {
+                self.options(|options| options.cork)
+            }
+
+            /// Holds small segments back until this is cleared, or 200 ms have passed (`TCP_CORK`).
+            pub fn set_tcp_cork(&self, cork: bool) -> io::Result<()> {
+                self.update_options(|options| options.cork = cork)
+            }
+
+            /// Whether acknowledgements are never delayed (`TCP_QUICKACK`). They are by default.
+            pub fn quickack(&self) -> io::Result<bool> {
+                self.options(|options| options.quick_ack)
+            }
+
+            /// Acknowledges at once, never delayed, if set (`TCP_QUICKACK`, RFC 9293 3.8.6.3). Unlike in
+            /// Linux it stays as it is set.
+            pub fn set_quickack(&self, quickack: bool) -> io::Result<()> {
+                self.update_options(|options| options.quick_ack = quickack)
+            }
+
+            /// How many unsent bytes may wait before the connection stops being writable
+            /// (`TCP_NOTSENT_LOWAT`); 0, the default, for no such bound.
+            pub fn tcp_notsent_lowat(&self) -> io::Result<u32> {
+                self.options(|options| saturate(options.notsent_lowat.unwrap_or(0)))
+            }
+
+            /// Sets how many unsent bytes may wait before the connection stops being writable
+            /// (`TCP_NOTSENT_LOWAT`); 0 for no such bound.
+            pub fn set_tcp_notsent_lowat(&self, lowat: u32) -> io::Result<()> {
+                let lowat = usize::try_from(lowat).ok().filter(|lowat| *lowat > 0);
+                self.update_options(|options| options.notsent_lowat = lowat)
+            }
+
+            /// The name of the congestion control (`TCP_CONGESTION`).
+            pub fn tcp_congestion(&self) -> io::Result<Vec<u8>> {
+                self.options(|options| options.congestion.name().as_bytes().to_vec())
+            }
+
+            /// Chooses the congestion control by its name, such as `b"reno"` (`TCP_CONGESTION`).
+            ///
+            /// # Errors
+            ///
+            /// [`NotFound`](io::ErrorKind::NotFound) if there is none of that name.
+            pub fn set_tcp_congestion(&self, tcp_ca_name: &[u8]) -> io::Result<()> {
+                let algorithm = std::str::from_utf8(tcp_ca_name)
+                    .ok()
+                    .and_then(|name| name.parse().ok());
+                let algorithm = algorithm.ok_or_else(|| {
+                    io::Error::new(
+                        io::ErrorKind::NotFound,
+                        "no congestion control of that name",
+                    )
+                })?;
+                self.update_options(|options| options.congestion = algorithm)
+            }
+
+            /// How often a SYN is retransmitted before a connect gives up (`TCP_SYNCNT`). 7 by default.
+            pub fn tcp_syn_retries(&self) -> io::Result<u32> {
+                self.options(|options| options.syn_retries)
+            }
+
+            /// Sets how often a SYN is retransmitted, 1 to 127 (`TCP_SYNCNT`, RFC 9293 3.8.3 MUST-23).
+            ///
+            /// # Errors
+            ///
+            /// [`InvalidInput`](io::ErrorKind::InvalidInput) for another value.
+            pub fn set_tcp_syn_retries(&self, retries: u32) -> io::Result<()> {
+                if !(1..=127).contains(&retries) {
+                    return Err(invalid("a SYN is retransmitted 1 to 127 times"));
+                }
+                self.update_options(|options| options.syn_retries = retries)
+            }
+
+            /// The size of the send buffer in bytes (`SO_SNDBUF`), exactly as it was set.
+            pub fn send_buffer_size(&self) -> io::Result<u32> {
+                self.options(|options| saturate(options.send_buffer))
+            }
+
+            /// Sets the size of the send buffer (`SO_SNDBUF`): the most bytes that may wait to be
+            /// acknowledged, exactly; at least 1. Unlike the kernel, ropeway does not double it.
+            pub fn set_send_buffer_size(&self, size: u32) -> io::Result<()> {
+                let size = usize::try_from(size).unwrap_or(usize::MAX).max(1);
+                self.update_options(|options| options.send_buffer = size)
+            }
+
+            /// The size of the receive buffer in bytes (`SO_RCVBUF`), exactly as it was set.
+            pub fn recv_buffer_size(&self) -> io::Result<u32> {
+                self.options(|options| saturate(options.recv_buffer))
+            }
+
+            /// Sets the size of the receive buffer (`SO_RCVBUF`): the most received bytes that may wait to
+            /// be read, exactly; at least 1. The window never promises more. Unlike the kernel, ropeway does
+            /// not double it.
+            pub fn set_recv_buffer_size(&self, size: u32) -> io::Result<()> {
+                let size = usize::try_from(size).unwrap_or(usize::MAX).max(1);
+                self.update_options(|options| options.recv_buffer = size)
+            }
+        }
+    };
+}
+
+/// A size as the 32 bits that tokio gives it.
+pub(crate) fn saturate(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
+}
+
+pub(crate) use impl_options;

@@ -1,0 +1,412 @@
+//! Sockets that are neither a stream nor a listener yet.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use ropeway_core::{BindingId, SocketOptions, Stack as Core};
+use tokio::runtime::Handle;
+
+use super::connection::Connection;
+use super::listener::TcpListener;
+use super::options::{ECN_BITS, TcpKeepalive, impl_options, saturate};
+use super::stream::TcpStream;
+use crate::Stack;
+use crate::error::{self, invalid};
+use crate::shard::{Effect, Shard};
+
+/// A TCP socket to set options on, and to bind, before it becomes a stream or a listener:
+/// [`tokio::net::TcpSocket`] on ropeway's TCP.
+///
+/// # Examples
+///
+/// ```
+/// use ropeway::net::TcpSocket;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let socket = TcpSocket::new_v4()?;
+/// socket.set_reuseaddr(true)?;
+/// socket.set_recv_buffer_size(64 * 1024)?;
+/// socket.bind("127.0.0.1:8080".parse().unwrap())?;
+/// let listener = socket.listen(16)?;
+///
+/// let socket = TcpSocket::new_v4()?;
+/// socket.set_nodelay(true)?;
+/// let stream = socket.connect(listener.local_addr()?).await?;
+/// assert!(stream.nodelay()?);
+/// # Ok(())
+/// # }
+/// ```
+pub struct TcpSocket {
+    family: Family,
+    state: Mutex<SocketState>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    fn of(addr: SocketAddr) -> Self {
+        if addr.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    fn unspecified(self) -> SocketAddr {
+        match self {
+            Self::V4 => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            Self::V6 => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct SocketState {
+    /// `None` until it is needed, if there was neither a stack nor a runtime when the socket was made.
+    stack: Option<Stack>,
+    options: SocketOptions,
+    binding: Option<Binding>,
+}
+
+impl SocketState {
+    /// The stack, which from now on is the socket's.
+    fn stack(&mut self) -> io::Result<Stack> {
+        match &self.stack {
+            Some(stack) => Ok(stack.clone()),
+            None => Ok(self.stack.insert(Stack::current_or_loopback()?).clone()),
+        }
+    }
+}
+
+/// An address that the socket has reserved, until it is dropped.
+#[derive(Debug)]
+struct Binding {
+    shard: Arc<Shard>,
+    id: Option<BindingId>,
+    addr: SocketAddr,
+}
+
+impl Binding {
+    /// Gives the reservation up for a listener or a connection on its address. Nobody else can take the
+    /// address in between, because `core` is locked.
+    fn release(&mut self, core: &mut Core) -> SocketAddr {
+        if let Some(id) = self.id.take() {
+            core.release_binding(id);
+        }
+        self.addr
+    }
+}
+
+impl Drop for Binding {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            // A stack that has ended has no use for it.
+            let _ended = self.shard.change(|core, _| core.release_binding(id));
+        }
+    }
+}
+
+impl TcpSocket {
+    /// A socket for IPv4 on the current stack.
+    ///
+    /// Where there is neither a stack nor a Tokio runtime yet, the stack is chosen when the socket is bound,
+    /// listens or connects.
+    ///
+    /// # Errors
+    ///
+    /// If a loopback-only stack is needed and cannot be made.
+    pub fn new_v4() -> io::Result<Self> {
+        Self::new_on_current(Family::V4)
+    }
+
+    /// A socket for IPv6 on the current stack. Otherwise like [`new_v4`](Self::new_v4).
+    ///
+    /// # Errors
+    ///
+    /// If a loopback-only stack is needed and cannot be made.
+    pub fn new_v6() -> io::Result<Self> {
+        Self::new_on_current(Family::V6)
+    }
+
+    /// A socket for IPv4 on `stack`.
+    ///
+    /// # Errors
+    ///
+    /// None as yet.
+    pub fn new_v4_on(stack: &Stack) -> io::Result<Self> {
+        Ok(Self::new(Family::V4, Some(stack.clone())))
+    }
+
+    /// A socket for IPv6 on `stack`.
+    ///
+    /// # Errors
+    ///
+    /// None as yet.
+    pub fn new_v6_on(stack: &Stack) -> io::Result<Self> {
+        Ok(Self::new(Family::V6, Some(stack.clone())))
+    }
+
+    fn new_on_current(family: Family) -> io::Result<Self> {
+        let somewhere = Stack::current().is_some() || Handle::try_current().is_ok();
+        let stack = somewhere.then(Stack::current_or_loopback).transpose()?;
+        Ok(Self::new(family, stack))
+    }
+
+    fn new(family: Family, stack: Option<Stack>) -> Self {
+        let options = stack
+            .as_ref()
+            .map(Stack::default_options)
+            .unwrap_or_default();
+        Self {
+            family,
+            state: Mutex::new(SocketState {
+                stack,
+                options,
+                binding: None,
+            }),
+        }
+    }
+
+    /// Whether the address may be bound although old connections from it are in TIME-WAIT
+    /// (`SO_REUSEADDR`).
+    ///
+    /// # Errors
+    ///
+    /// None as yet.
+    pub fn reuseaddr(&self) -> io::Result<bool> {
+        self.options(|options| options.reuse_addr)
+    }
+
+    /// Sets whether the address may be bound although old connections from it are in TIME-WAIT
+    /// (`SO_REUSEADDR`). Off by default here, and on for [`TcpListener::bind`].
+    ///
+    /// # Errors
+    ///
+    /// None as yet.
+    pub fn set_reuseaddr(&self, reuseaddr: bool) -> io::Result<()> {
+        self.update_options(|options| options.reuse_addr = reuseaddr)
+    }
+
+    /// Whether several listeners may share the address (`SO_REUSEPORT`).
+    ///
+    /// # Errors
+    ///
+    /// None as yet.
+    pub fn reuseport(&self) -> io::Result<bool> {
+        self.options(|options| options.reuse_port)
+    }
+
+    /// Sets whether several listeners may share the address, if all of them set this (`SO_REUSEPORT`).
+    ///
+    /// # Errors
+    ///
+    /// None as yet.
+    pub fn set_reuseport(&self, reuseport: bool) -> io::Result<()> {
+        self.update_options(|options| options.reuse_port = reuseport)
+    }
+
+    /// Use [`tos_v4`](Self::tos_v4).
+    ///
+    /// # Errors
+    ///
+    /// None as yet.
+    #[deprecated(note = "renamed to `tos_v4`, as in tokio")]
+    #[doc(hidden)]
+    pub fn tos(&self) -> io::Result<u32> {
+        self.tos_v4()
+    }
+
+    /// Use [`set_tos_v4`](Self::set_tos_v4).
+    ///
+    /// # Errors
+    ///
+    /// None as yet.
+    #[deprecated(note = "renamed to `set_tos_v4`, as in tokio")]
+    #[doc(hidden)]
+    pub fn set_tos(&self, tos: u32) -> io::Result<()> {
+        self.set_tos_v4(tos)
+    }
+
+    /// The device that the socket is bound to (`SO_BINDTODEVICE`): none. A stack has one device.
+    ///
+    /// # Errors
+    ///
+    /// None as yet.
+    pub fn device(&self) -> io::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    /// Undoes a binding to a device (`SO_BINDTODEVICE`), of which there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](io::ErrorKind::Unsupported) for a name: a stack has one device, so choose the stack,
+    /// as with [`new_v4_on`](Self::new_v4_on).
+    pub fn bind_device(&self, interface: Option<&[u8]>) -> io::Result<()> {
+        match interface {
+            None | Some([]) => Ok(()),
+            Some(_) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "a stack has one device: make the socket on the stack whose device it is to use",
+            )),
+        }
+    }
+
+    /// The most payload bytes that a segment may have, if that was set; otherwise 536, as in Linux
+    /// (`TCP_MAXSEG`).
+    ///
+    /// # Errors
+    ///
+    /// None as yet.
+    pub fn tcp_mss(&self) -> io::Result<u32> {
+        self.options(|options| options.max_segment.unwrap_or(536).into())
+    }
+
+    /// The address that the socket is bound to; unspecified, with port 0, before that.
+    ///
+    /// # Errors
+    ///
+    /// None as yet.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        let state = self.lock();
+        Ok(state
+            .binding
+            .as_ref()
+            .map_or(self.family.unspecified(), |binding| binding.addr))
+    }
+
+    /// The pending error (`SO_ERROR`). A socket that has done nothing yet has none.
+    ///
+    /// # Errors
+    ///
+    /// None as yet.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Ok(None)
+    }
+
+    /// Reserves an address. Port 0 chooses a free one.
+    ///
+    /// # Errors
+    ///
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse); [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) for an
+    /// address that is not the stack's; [`InvalidInput`](io::ErrorKind::InvalidInput) if the socket is bound
+    /// already; one of these two kinds, as in Linux, for an address of the other family:
+    /// [`Unsupported`](io::ErrorKind::Unsupported) for IPv6 on an IPv4 socket, and `InvalidInput` for IPv4 on
+    /// an IPv6 socket; if the stack has ended.
+    pub fn bind(&self, addr: SocketAddr) -> io::Result<()> {
+        self.check_family(addr)?;
+        let mut state = self.lock();
+        if state.binding.is_some() {
+            return Err(invalid("the socket is bound already"));
+        }
+        let shard = Arc::clone(state.stack()?.shard());
+        let (id, addr) = shard.attempt(Effect::None, |core, _| {
+            Poll::Ready(core.bind(addr, &state.options).map_err(error::listen))
+        })?;
+        state.binding = Some(Binding {
+            shard,
+            id: Some(id),
+            addr,
+        });
+        Ok(())
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TcpStream::connect`]; for an address of the other family those of [`bind`](Self::bind).
+    ///
+    /// # Cancel safety
+    ///
+    /// A call that is dropped closes the connection it was opening.
+    pub async fn connect(self, addr: SocketAddr) -> io::Result<TcpStream> {
+        self.check_family(addr)?;
+        let (stack, shard, options, mut binding) = self.into_parts()?;
+        let start = |core: &mut Core, now| {
+            let local = binding.as_mut().map(|binding| binding.release(core));
+            core.connect(now, local, addr, options)
+                .map_err(|error| error::connect(error, addr))
+        };
+        Ok(TcpStream::new(
+            Connection::open(stack, shard, addr, start).await?,
+        ))
+    }
+
+    /// Listens for connections, of which up to `backlog` wait to be accepted; 0 counts as 1.
+    ///
+    /// A socket that is not bound listens on all addresses, on a port that is chosen for it.
+    ///
+    /// # Errors
+    ///
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse); if the stack has ended.
+    pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
+        let unspecified = self.family.unspecified();
+        let (stack, shard, options, mut binding) = self.into_parts()?;
+        let backlog = usize::try_from(backlog).unwrap_or(usize::MAX);
+        TcpListener::listen(stack, shard, |core, _| {
+            let local = binding
+                .as_mut()
+                .map_or(unspecified, |binding| binding.release(core));
+            core.listen(local, backlog, options)
+        })
+    }
+
+    fn check_family(&self, addr: SocketAddr) -> io::Result<()> {
+        match (self.family, Family::of(addr)) {
+            (Family::V4, Family::V6) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "an IPv6 address on an IPv4 socket",
+            )),
+            (Family::V6, Family::V4) => Err(invalid("an IPv4 address on an IPv6 socket")),
+            _ => Ok(()),
+        }
+    }
+
+    fn into_parts(self) -> io::Result<(Stack, Arc<Shard>, SocketOptions, Option<Binding>)> {
+        let mut state = self
+            .state
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let stack = state.stack()?;
+        // An address is reserved in the shard that it was bound in.
+        let shard = state
+            .binding
+            .as_ref()
+            .map_or(stack.shard(), |binding| &binding.shard);
+        Ok((
+            stack.clone(),
+            Arc::clone(shard),
+            state.options,
+            state.binding,
+        ))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SocketState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn options<R>(&self, look: impl FnOnce(&SocketOptions) -> R) -> io::Result<R> {
+        Ok(look(&self.lock().options))
+    }
+
+    fn update_options(&self, change: impl FnOnce(&mut SocketOptions)) -> io::Result<()> {
+        change(&mut self.lock().options);
+        Ok(())
+    }
+}
+
+impl_options!(TcpSocket);
+
+impl fmt::Debug for TcpSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpSocket")
+            .field("addr", &self.local_addr().ok())
+            .finish()
+    }
+}

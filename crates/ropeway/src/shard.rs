@@ -1,0 +1,322 @@
+//! One core with the tasks that wait for it, behind one short lock.
+//!
+//! A shard has two sides. Sockets call [`Shard::attempt`] and [`Shard::poll`]; the driver, which moves its
+//! packets, works through [`Shard::locked`]. They meet in two places. A socket that finds nothing leaves its
+//! waker under the same lock under which it looked, and the driver wakes it for the core's event: no wakeup
+//! can fall between. A driver that finds nothing to send leaves its waker likewise, and the first call that
+//! gives it work takes it: a driver that is awake anyway is not woken again.
+
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use ropeway_core::{ConnectionId, Event, ListenerId, Readiness, Stack as Core, Timestamp};
+
+use crate::clock::Clock;
+use crate::error::Ended;
+use crate::waiters::{Afterwards, Ticket, Waiters};
+
+/// What can be waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source {
+    Connection(ConnectionId),
+    Listener(ListenerId),
+    /// The moment at which no connection is left.
+    Quiescence,
+}
+
+/// Where a call that finds nothing leaves its waker.
+#[derive(Debug)]
+pub(crate) enum Slot<'a> {
+    /// The one place for the last caller of a poll function that reads or accepts.
+    Reader,
+    /// The one place for the last caller of a poll function that writes.
+    Writer,
+    /// The queue, which takes any number. The ticket is filled in at the first wait and taken at the answer;
+    /// a future that is dropped in between gives it back with [`Shard::forget`].
+    Queue(Readiness, &'a mut Option<Ticket>),
+}
+
+/// Whether a call that succeeded may have given the driver work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It only looked.
+    None,
+    /// There may be a packet to send, or an earlier deadline.
+    Driver,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Shard {
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+/// What the lock protects.
+pub(crate) struct State {
+    pub(crate) core: Core,
+    /// The latest moment that the core was told. Threads may come in another order than they read the clock.
+    now: Timestamp,
+    connections: Vec<Waiters>,
+    listeners: Vec<Waiters>,
+    quiescence: Waiters,
+    /// Tickets issued so far.
+    tickets: u64,
+    /// The driver's waker, while it is asleep.
+    pub(crate) driver: Option<Waker>,
+    /// The last handle is gone.
+    pub(crate) retired: bool,
+    /// The driver is gone, and why.
+    pub(crate) ended: Option<Ended>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("sizes", &self.core.sizes())
+            .field("retired", &self.retired)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shard {
+    pub(crate) fn new(core: Core, clock: Clock) -> Self {
+        let state = State {
+            core,
+            now: Timestamp::START,
+            connections: Vec::new(),
+            listeners: Vec::new(),
+            quiescence: Waiters::default(),
+            tickets: 0,
+            driver: None,
+            retired: false,
+            ended: None,
+        };
+        Self {
+            clock,
+            state: Mutex::new(state),
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Runs `work` under the lock, at this moment; then, without the lock, what it left to be done after.
+    pub(crate) fn locked<R>(
+        &self,
+        work: impl FnOnce(&mut State, Timestamp, &mut Afterwards) -> R,
+    ) -> R {
+        let now = self.clock.now();
+        let mut after = Afterwards::default();
+        let result = {
+            let mut state = self.lock();
+            let now = state.advance(now);
+            work(&mut state, now, &mut after)
+        };
+        after.run();
+        result
+    }
+
+    /// Changes the stack itself.
+    pub(crate) fn change<R>(
+        &self,
+        change: impl FnOnce(&mut Core, Timestamp) -> R,
+    ) -> io::Result<R> {
+        self.attempt(Effect::Driver, |core, now| {
+            Poll::Ready(Ok(change(core, now)))
+        })
+    }
+
+    /// Whether the driver is gone.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().ended.is_some()
+    }
+
+    /// Looks at the core, whether the driver still runs or not.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Core, Timestamp) -> R) -> R {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let now = state.advance(now);
+        look(&state.core, now)
+    }
+
+    /// Makes one attempt; `Pending` becomes [`WouldBlock`](io::ErrorKind::WouldBlock).
+    pub(crate) fn attempt<R>(
+        &self,
+        effect: Effect,
+        attempt: impl FnOnce(&mut Core, Timestamp) -> Poll<io::Result<R>>,
+    ) -> io::Result<R> {
+        self.locked(
+            |state, now, after| match state.attempt(effect, now, after, attempt) {
+                Poll::Ready(result) => result,
+                Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+            },
+        )
+    }
+
+    /// Makes one attempt; if there is nothing, leaves the waker of `cx` in `slot`.
+    pub(crate) fn poll<R>(
+        &self,
+        source: Source,
+        slot: Slot<'_>,
+        effect: Effect,
+        cx: &mut Context<'_>,
+        attempt: impl FnOnce(&mut Core, Timestamp) -> Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        self.locked(|state, now, after| {
+            let result = state.attempt(effect, now, after, attempt);
+            match (result.is_pending(), slot) {
+                (true, slot) => state.wait(source, slot, cx.waker(), after),
+                (false, Slot::Queue(_, ticket)) => state.leave(source, ticket.take(), after),
+                (false, Slot::Reader | Slot::Writer) => {}
+            }
+            result
+        })
+    }
+
+    /// Takes back a ticket: its future was dropped, or has its answer.
+    pub(crate) fn forget(&self, source: Source, ticket: Ticket) {
+        self.locked(|state, _, after| state.leave(source, Some(ticket), after));
+    }
+
+    /// Closes what a socket held.
+    pub(crate) fn close(&self, source: Source) {
+        self.locked(|state, now, after| {
+            if let Some(waiters) = state.existing(source) {
+                waiters.clear(after);
+            }
+            if state.ended.is_some() {
+                return;
+            }
+            match source {
+                Source::Connection(id) => state.core.close(now, id),
+                Source::Listener(id) => state.core.close_listener(now, id),
+                Source::Quiescence => {}
+            }
+            after.wake_driver(&mut state.driver);
+        });
+    }
+
+    /// The last handle is gone: the driver is to end as soon as nothing is left to do.
+    pub(crate) fn retire(&self) {
+        self.locked(|state, _, after| {
+            state.retired = true;
+            after.wake_driver(&mut state.driver);
+        });
+    }
+
+    /// The driver is gone: whoever waits learns why, and so does every later call.
+    pub(crate) fn end(&self, why: Ended) {
+        self.locked(|state, _, after| {
+            state.ended.get_or_insert(why);
+            state.driver = None;
+            for waiters in state.connections.iter_mut().chain(&mut state.listeners) {
+                waiters.wake_all(after);
+            }
+            state.quiescence.wake_all(after);
+        });
+    }
+
+    /// A panic while the lock was held is told where it happened. It must not become a panic of everyone
+    /// else, least of all in a `Drop`.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Brings every event of the core to those who wait for it.
+    pub(crate) fn deliver_events(&mut self, after: &mut Afterwards) {
+        while let Some(event) = self.core.poll_event() {
+            let (source, readiness) = match event {
+                Event::Ready(id, readiness) => (Source::Connection(id), readiness),
+                Event::Acceptable(id) => (Source::Listener(id), Readiness::READABLE),
+                _ => continue,
+            };
+            if let Some(waiters) = self.existing(source) {
+                waiters.wake(readiness, after);
+            }
+        }
+    }
+
+    /// Wakes who waits for quiescence, if it has come.
+    pub(crate) fn deliver_quiescence(&mut self, after: &mut Afterwards) {
+        if is_quiescent(&self.core) {
+            self.quiescence.wake_all(after);
+        }
+    }
+
+    fn advance(&mut self, now: Timestamp) -> Timestamp {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    fn attempt<R>(
+        &mut self,
+        effect: Effect,
+        now: Timestamp,
+        after: &mut Afterwards,
+        attempt: impl FnOnce(&mut Core, Timestamp) -> Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        if let Some(ended) = &self.ended {
+            return Poll::Ready(Err(ended.to_error()));
+        }
+        let result = attempt(&mut self.core, now);
+        if effect == Effect::Driver && matches!(result, Poll::Ready(Ok(_))) {
+            after.wake_driver(&mut self.driver);
+        }
+        result
+    }
+
+    fn wait(&mut self, source: Source, slot: Slot<'_>, waker: &Waker, after: &mut Afterwards) {
+        match slot {
+            Slot::Reader => after.replace(&mut self.waiters(source).reader, waker),
+            Slot::Writer => after.replace(&mut self.waiters(source).writer, waker),
+            Slot::Queue(interest, ticket) => {
+                let ticket = *ticket.get_or_insert_with(|| Ticket::issue(&mut self.tickets));
+                self.waiters(source).enqueue(ticket, interest, waker, after);
+            }
+        }
+    }
+
+    fn leave(&mut self, source: Source, ticket: Option<Ticket>, after: &mut Afterwards) {
+        if let (Some(waiters), Some(ticket)) = (self.existing(source), ticket) {
+            waiters.dequeue(ticket, after);
+        }
+    }
+
+    /// The waiters of `source`, with a place made for them.
+    fn waiters(&mut self, source: Source) -> &mut Waiters {
+        let (table, index) = match source {
+            Source::Connection(id) => (&mut self.connections, id.index()),
+            Source::Listener(id) => (&mut self.listeners, id.index()),
+            Source::Quiescence => return &mut self.quiescence,
+        };
+        if table.len() <= index {
+            table.resize_with(index + 1, Waiters::default);
+        }
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "the table has just been made long enough"
+        )]
+        &mut table[index]
+    }
+
+    /// The waiters of `source`, unless nobody has ever waited there.
+    fn existing(&mut self, source: Source) -> Option<&mut Waiters> {
+        match source {
+            Source::Connection(id) => self.connections.get_mut(id.index()),
+            Source::Listener(id) => self.listeners.get_mut(id.index()),
+            Source::Quiescence => Some(&mut self.quiescence),
+        }
+    }
+}
+
+/// Whether no connection is left, in whichever state that is not TIME-WAIT.
+pub(crate) fn is_quiescent(core: &Core) -> bool {
+    let sizes = core.sizes();
+    sizes.connections == 0 && sizes.half_open == 0
+}

@@ -1,0 +1,286 @@
+//! The handle of a stack, and how a program says which one its sockets use.
+
+mod builder;
+pub(crate) mod current;
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use ropeway_core::{Counters, IpCidr, SocketOptions, Stack as Core, StackConfig, TableSizes};
+
+pub use builder::Builder;
+pub use current::EnterGuard;
+
+use crate::shard::{Shard, Source, is_quiescent};
+use crate::wait::Wait;
+
+/// A TCP/IP stack: addresses, connections, and the device that carries their packets.
+///
+/// This is a handle; clones of it name the same stack. Make one with [`Stack::builder`], then use it in one of
+/// three ways: [`enter`](Self::enter) or [`scope`](Self::scope) it, [`install`](Self::install) it as the
+/// process's default, or name it in calls such as [`TcpStream::connect_on`](crate::net::TcpStream::connect_on).
+/// A program that does none of these gets a stack with nothing but the loopback addresses, one for each
+/// Tokio runtime, so that its tests on `127.0.0.1:0` run on ropeway as they stand.
+///
+/// # Life
+///
+/// A stack lives in a task, its driver, on the Tokio runtime it was built on.
+///
+/// - **The last handle is dropped** (sockets count as handles): connections that were closed and still have
+///   something to send go on in the background; then the driver ends and drops the device. It does not wait
+///   for TIME-WAIT.
+/// - **The device fails**: every call that waits, and every later one, answers
+///   [`NetworkDown`](io::ErrorKind::NetworkDown) with the device's error as [`StackEnded`]'s source.
+/// - **The runtime shuts down**: likewise, with [`Other`](io::ErrorKind::Other). Sockets may be used and
+///   dropped after it, and outside of any runtime; nothing hangs or panics.
+///
+/// # Examples
+///
+/// Two stacks on one cable:
+///
+/// ```
+/// use ropeway::device::memory;
+/// use ropeway::net::{TcpListener, TcpStream};
+/// use ropeway::Stack;
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (left, right) = memory::pair(1500);
+/// let left = Stack::builder().address("10.0.0.1/24".parse()?).device(left).build()?;
+/// let right = Stack::builder().address("10.0.0.2/24".parse()?).device(right).build()?;
+///
+/// let listener = TcpListener::bind_on(&right, "10.0.0.2:80").await?;
+/// let mut client = TcpStream::connect_on(&left, "10.0.0.2:80").await?;
+/// let (mut server, peer) = listener.accept().await?;
+/// assert_eq!(peer, client.local_addr()?);
+///
+/// client.write_all(b"on belay").await?;
+/// let mut buf = [0; 8];
+/// server.read_exact(&mut buf).await?;
+/// assert_eq!(&buf, b"on belay");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// [`StackEnded`]: crate::StackEnded
+#[derive(Clone)]
+pub struct Stack {
+    inner: Arc<Inner>,
+}
+
+/// What all handles share.
+struct Inner {
+    /// One for each queue of the device. There is one as yet, and nothing but `shard` may assume it.
+    shards: Box<[Arc<Shard>]>,
+    has_device: bool,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shards.iter().for_each(|shard| shard.retire());
+    }
+}
+
+impl Stack {
+    /// Begins a new stack.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// A new stack on the current Tokio runtime that has nothing but the loopback addresses, 127.0.0.0/8 and
+    /// ::1, and needs no device.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Builder::build`].
+    pub fn loopback() -> io::Result<Self> {
+        Self::builder().build()
+    }
+
+    /// Makes this stack the current one of this thread until the guard is dropped.
+    ///
+    /// A guard must not be held across an `.await`: the task may go on in another thread. Use
+    /// [`scope`](Self::scope) there.
+    #[must_use = "the stack is left when the guard is dropped"]
+    pub fn enter(&self) -> EnterGuard {
+        EnterGuard::new(self.clone())
+    }
+
+    /// Runs `future` with this stack as the current one, in whichever thread it is polled.
+    ///
+    /// Tasks that it spawns are not part of the scope.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// use ropeway::{Stack, net::TcpListener};
+    ///
+    /// let stack = Stack::loopback()?;
+    /// let listener = stack.scope(TcpListener::bind("127.0.0.1:80")).await?;
+    /// assert_eq!(listener.local_addr()?.port(), 80);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn scope<F: Future>(&self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            let _entered = self.enter();
+            future.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Makes this stack the default of the whole process, for all threads that have not entered one.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) if another stack is installed and still runs.
+    pub fn install(&self) -> io::Result<()> {
+        current::install(self)
+    }
+
+    /// The stack that sockets use which do not name one: the entered one, or else the installed one, or else
+    /// the loopback-only one of this Tokio runtime, if a socket has needed it before.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        current::get()
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.shard().look(|core, _| core.counters().clone())
+    }
+
+    /// How many entries each table holds at this moment.
+    #[must_use]
+    pub fn sizes(&self) -> TableSizes {
+        self.shard().look(|core, _| core.sizes())
+    }
+
+    /// The addresses on the device. The loopback addresses, which every stack has, are not among them.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<IpCidr> {
+        self.shard().look(|core, _| core.addresses().to_vec())
+    }
+
+    /// Adds an address.
+    ///
+    /// # Errors
+    ///
+    /// If the stack has ended.
+    pub fn add_address(&self, address: IpCidr) -> io::Result<()> {
+        self.shard().change(|core, _| core.add_address(address))
+    }
+
+    /// Removes an address. Nothing happens if it is not there. Connections from it stay, and get no answer.
+    ///
+    /// # Errors
+    ///
+    /// If the stack has ended.
+    pub fn remove_address(&self, address: IpAddr) -> io::Result<()> {
+        self.shard().change(|core, _| core.remove_address(address))
+    }
+
+    /// The MTU of the path to `remote` as far as known, in bytes (RFC 1191, RFC 8201).
+    #[must_use]
+    pub fn path_mtu(&self, remote: IpAddr) -> u16 {
+        self.shard().look(|core, _| core.path_mtu(remote))
+    }
+
+    /// The settings that the stack was built with.
+    #[must_use]
+    pub fn config(&self) -> StackConfig {
+        self.shard().look(|core, _| core.config().clone())
+    }
+
+    /// Waits until no connection is left: neither one that a socket holds, nor one that was closed and is
+    /// still sending in the background, nor a half-open one. TIME-WAIT does not count.
+    ///
+    /// # Errors
+    ///
+    /// If the stack ends before that: its device failed, or its runtime was shut down.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it only looks.
+    pub async fn closed(&self) -> io::Result<()> {
+        for shard in &self.inner.shards {
+            let attempt = |core: &mut Core, _| {
+                if is_quiescent(core) {
+                    Poll::Ready(Ok(()))
+                } else {
+                    Poll::Pending
+                }
+            };
+            Wait::new(shard, Source::Quiescence, attempt).await?;
+        }
+        Ok(())
+    }
+
+    /// The current stack; a loopback-only one of the current runtime if there is none.
+    pub(crate) fn current_or_loopback() -> io::Result<Self> {
+        current::get_or_loopback()
+    }
+
+    /// The shard that a new socket belongs to.
+    pub(crate) fn shard(&self) -> &Arc<Shard> {
+        #[expect(clippy::indexing_slicing, reason = "the builder makes one")]
+        &self.inner.shards[0]
+    }
+
+    /// What a new socket starts with.
+    pub(crate) fn default_options(&self) -> SocketOptions {
+        self.shard().look(|core, _| core.config().socket.clone())
+    }
+
+    /// Whether packets to `remote` could go anywhere.
+    pub(crate) fn reaches(&self, remote: SocketAddr) -> bool {
+        self.inner.has_device
+            || remote.ip().is_loopback()
+            || remote.ip().is_unspecified()
+            || self
+                .addresses()
+                .iter()
+                .any(|own| own.address() == remote.ip())
+    }
+
+    /// Whether the driver is gone.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.inner.shards.iter().any(|shard| shard.has_ended())
+    }
+
+    fn new(shards: Box<[Arc<Shard>]>, has_device: bool) -> Self {
+        Self {
+            inner: Arc::new(Inner { shards, has_device }),
+        }
+    }
+}
+
+impl PartialEq for Stack {
+    /// Whether the two handles name the same stack.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+impl Eq for Stack {}
+
+impl fmt::Debug for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stack")
+            .field("addresses", &self.addresses())
+            .field("sizes", &self.sizes())
+            .field("ended", &self.has_ended())
+            .finish_non_exhaustive()
+    }
+}

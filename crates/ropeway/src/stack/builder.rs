@@ -1,0 +1,150 @@
+//! How a stack is made.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use rand::TryRng;
+use rand::rngs::SysRng;
+use tokio::runtime::Handle;
+
+use ropeway_core::{IpCidr, Stack as Core, StackConfig, Timestamp};
+
+use super::Stack;
+use super::current::Implicit;
+use crate::clock::Clock;
+use crate::device::{Device, Nowhere};
+use crate::driver::Driver;
+use crate::error::invalid;
+use crate::shard::Shard;
+
+/// The smallest MTU of IPv4 (RFC 791 3.2).
+const MIN_MTU_V4: u16 = 68;
+/// The smallest MTU of IPv6 (RFC 8200 5).
+const MIN_MTU_V6: u16 = 1280;
+
+/// What a new [`Stack`] is to be. Made with [`Stack::builder`].
+#[must_use = "nothing happens before `build`"]
+pub struct Builder {
+    config: StackConfig,
+    addresses: Vec<IpCidr>,
+    mtu: Option<u16>,
+    seed: Option<[u8; 32]>,
+    device: Option<Box<dyn Device>>,
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Self {
+            config: StackConfig::default(),
+            addresses: Vec::new(),
+            mtu: None,
+            seed: None,
+            device: None,
+        }
+    }
+
+    /// Adds an address on the device; may be called several times. Without any, the stack has only the
+    /// loopback addresses.
+    pub fn address(mut self, address: IpCidr) -> Self {
+        self.addresses.push(address);
+        self
+    }
+
+    /// Sets the MTU in bytes, IP header included. The device's by default; no more than the device's.
+    pub fn mtu(mut self, mtu: u16) -> Self {
+        self.mtu = Some(mtu);
+        self
+    }
+
+    /// Sets what all that is random in the stack is drawn from: initial sequence numbers, ports, hash keys.
+    /// With the same seed, the same clock and the same packets, a run can be replayed. The operating
+    /// system's entropy by default, which is what anything but a test needs.
+    pub fn seed(mut self, seed: [u8; 32]) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Sets everything else. Its addresses are added to those given by [`address`](Self::address); its MTU
+    /// and checksum offload are the device's.
+    pub fn config(mut self, config: StackConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Sets the device. Without one, only the stack's own addresses can be reached.
+    pub fn device(mut self, device: impl Device) -> Self {
+        self.device = Some(Box::new(device));
+        self
+    }
+
+    /// Makes the stack, and spawns its driver on the current Tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// - [`Other`](io::ErrorKind::Other) outside of a Tokio runtime;
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput) for an MTU that is more than the device's, or less than
+    ///   68 bytes (RFC 791 3.2), or less than 1280 bytes with an IPv6 address (RFC 8200 5);
+    /// - that of the operating system, if it has no entropy.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime was made without timers, as every call of `tokio::time` does.
+    pub fn build(self) -> io::Result<Stack> {
+        self.build_for(None)
+    }
+
+    pub(super) fn build_for(self, implicit: Option<Implicit>) -> io::Result<Stack> {
+        let runtime = Handle::try_current().map_err(|_| {
+            io::Error::other(
+                "a stack runs on a Tokio runtime, and there is none here: build it inside one, or \
+                 call Runtime::enter first",
+            )
+        })?;
+        let has_device = self.device.is_some();
+        let device = self.device.unwrap_or_else(|| Box::new(Nowhere));
+        let capabilities = device.capabilities();
+
+        let mut config = self.config;
+        config.addresses.extend(self.addresses);
+        config.mtu = self.mtu.unwrap_or(capabilities.mtu);
+        config.tx_checksum_offload = capabilities.tx_checksum_offload;
+        check_mtu(&config, capabilities.mtu)?;
+        let seed = self.seed.map_or_else(seed_from_system, Ok)?;
+
+        let core = Core::new(Arc::new(config), seed, Timestamp::START);
+        let shard = Arc::new(Shard::new(core, Clock::new(runtime.clone())));
+        runtime.spawn(Driver::new(Arc::clone(&shard), device, implicit));
+        Ok(Stack::new(Box::new([shard]), has_device))
+    }
+}
+
+fn check_mtu(config: &StackConfig, of_device: u16) -> io::Result<()> {
+    if config.mtu > of_device {
+        return Err(invalid("the MTU is more than the device's"));
+    }
+    if config.mtu < MIN_MTU_V4 {
+        return Err(invalid("the MTU is less than IPv4's minimum of 68 bytes"));
+    }
+    if config.mtu < MIN_MTU_V6 && config.addresses.iter().any(|own| own.address().is_ipv6()) {
+        return Err(invalid("the MTU is less than IPv6's minimum of 1280 bytes"));
+    }
+    Ok(())
+}
+
+fn seed_from_system() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
+    Ok(seed)
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("addresses", &self.addresses)
+            .field("mtu", &self.mtu)
+            .field("seeded", &self.seed.is_some())
+            .field("device", &self.device.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,149 @@
+//! Who waits for one connection or listener, and what wakes them.
+
+use std::task::Waker;
+
+use ropeway_core::Readiness;
+
+/// What `poll_read` and its kin wait for.
+pub(crate) fn read_interest() -> Readiness {
+    Readiness::READABLE | Readiness::READ_CLOSED
+}
+
+/// What `poll_write` and its kin wait for.
+pub(crate) fn write_interest() -> Readiness {
+    Readiness::WRITABLE | Readiness::WRITE_CLOSED
+}
+
+/// What has to be done with wakers once the lock is released.
+///
+/// Waking and dropping a waker run foreign code, which may come back and take the same lock: a task that ends
+/// drops its sockets.
+#[derive(Debug, Default)]
+pub(crate) struct Afterwards {
+    driver: Option<Waker>,
+    woken: Vec<Waker>,
+    discarded: Vec<Waker>,
+}
+
+impl Afterwards {
+    /// Wakes and drops what was collected. The lock must not be held.
+    pub(crate) fn run(&mut self) {
+        self.discarded.clear();
+        self.woken.drain(..).for_each(Waker::wake);
+        if let Some(driver) = self.driver.take() {
+            driver.wake();
+        }
+    }
+
+    /// Wakes the driver, if it is asleep.
+    pub(crate) fn wake_driver(&mut self, asleep: &mut Option<Waker>) {
+        if let Some(driver) = asleep.take() {
+            self.driver = Some(driver);
+        }
+    }
+
+    /// Puts `waker` where `slot` is, unless one that wakes the same task is there.
+    pub(crate) fn replace(&mut self, slot: &mut Option<Waker>, waker: &Waker) {
+        if !slot.as_ref().is_some_and(|old| old.will_wake(waker)) {
+            self.discarded.extend(slot.replace(waker.clone()));
+        }
+    }
+}
+
+/// Names a future in a queue of waiters, from its first wait until it is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket(u64);
+
+impl Ticket {
+    /// A ticket that differs from all that `issued` has counted.
+    pub(crate) fn issue(issued: &mut u64) -> Self {
+        *issued += 1;
+        Self(*issued)
+    }
+}
+
+/// A future in the queue.
+#[derive(Debug)]
+struct Queued {
+    ticket: Ticket,
+    interest: Readiness,
+    waker: Waker,
+}
+
+/// The tasks that wait for one connection or listener.
+///
+/// Tokio's contract knows two kinds: each poll function keeps the waker of its last caller, one for each
+/// direction; the `async` methods may be waited for by any number of tasks at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    /// Of the last caller of a poll function for reading, or for accepting.
+    pub(crate) reader: Option<Waker>,
+    /// Of the last caller of a poll function for writing.
+    pub(crate) writer: Option<Waker>,
+    queue: Vec<Queued>,
+}
+
+impl Waiters {
+    /// Puts a future into the queue, or renews its waker there.
+    pub(crate) fn enqueue(
+        &mut self,
+        ticket: Ticket,
+        interest: Readiness,
+        waker: &Waker,
+        after: &mut Afterwards,
+    ) {
+        match self.queue.iter_mut().find(|queued| queued.ticket == ticket) {
+            Some(queued) if queued.waker.will_wake(waker) => {}
+            Some(queued) => {
+                after
+                    .discarded
+                    .push(std::mem::replace(&mut queued.waker, waker.clone()));
+            }
+            None => self.queue.push(Queued {
+                ticket,
+                interest,
+                waker: waker.clone(),
+            }),
+        }
+    }
+
+    /// Takes a future that has been answered, or dropped, out of the queue.
+    pub(crate) fn dequeue(&mut self, ticket: Ticket, after: &mut Afterwards) {
+        if let Some(at) = self.queue.iter().position(|queued| queued.ticket == ticket) {
+            after.discarded.push(self.queue.swap_remove(at).waker);
+        }
+    }
+
+    /// Wakes everyone whom `readiness` concerns.
+    pub(crate) fn wake(&mut self, readiness: Readiness, after: &mut Afterwards) {
+        let concerns = |interest| readiness.intersects(interest | Readiness::ERROR);
+        if concerns(read_interest()) {
+            after.woken.extend(self.reader.take());
+        }
+        if concerns(write_interest()) {
+            after.woken.extend(self.writer.take());
+        }
+        let woken = self
+            .queue
+            .extract_if(.., |queued| concerns(queued.interest));
+        after.woken.extend(woken.map(|queued| queued.waker));
+    }
+
+    /// Wakes everyone: the stack has ended.
+    pub(crate) fn wake_all(&mut self, after: &mut Afterwards) {
+        after.woken.extend(self.reader.take());
+        after.woken.extend(self.writer.take());
+        after
+            .woken
+            .extend(self.queue.drain(..).map(|queued| queued.waker));
+    }
+
+    /// Forgets everyone: what they wait for has been dropped.
+    pub(crate) fn clear(&mut self, after: &mut Afterwards) {
+        after.discarded.extend(self.reader.take());
+        after.discarded.extend(self.writer.take());
+        after
+            .discarded
+            .extend(self.queue.drain(..).map(|queued| queued.waker));
+    }
+}

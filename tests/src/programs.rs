@@ -1,0 +1,28 @@
+//! Programs that know nothing of ropeway.
+
+use std::process::Command;
+
+/// Whether a program of that name is installed.
+#[must_use]
+pub fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}
+
+/// Runs `ip` in the namespace of this thread, with arguments that blanks separate, and gives what it printed.
+///
+/// # Panics
+///
+/// If it fails.
+pub fn ip(arguments: &str) -> String {
+    let output = Command::new("ip")
+        .args(arguments.split(' '))
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "ip {arguments}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
