@@ -36,6 +36,13 @@ impl HeaderBuf {
     const CAPACITY: usize = 128;
 }
 
+impl Default for HeaderBuf {
+    /// No headers at all.
+    fn default() -> Self {
+        Self { bytes: [0; Self::CAPACITY], len: 0 }
+    }
+}
+
 impl Deref for HeaderBuf {
     type Target = [u8];
     #[inline]

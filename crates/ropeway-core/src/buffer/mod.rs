@@ -1,0 +1,5 @@
+//! What waits to be sent or read.
+
+pub(crate) mod reassembly;
+pub(crate) mod receive;
+pub(crate) mod send;

@@ -1,0 +1,189 @@
+//! The settings of a whole stack: what `ip addr` and `sysctl net.ipv4` are to Linux.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::options::SocketOptions;
+
+/// An address of ours with the length of its network's prefix, as in `10.0.0.2/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IpCidr {
+    address: IpAddr,
+    prefix_len: u8,
+}
+
+/// The text is not an address, optionally followed by `/` and a prefix length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseIpCidrError;
+
+impl std::fmt::Display for ParseIpCidrError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("expected an IP address with a prefix length, such as 10.0.0.2/24 or fd00::2/64")
+    }
+}
+
+impl std::error::Error for ParseIpCidrError {}
+
+impl IpCidr {
+    /// An address in a network of `prefix_len` bits; longer than the address counts as a host's own.
+    #[must_use]
+    pub fn new(address: IpAddr, prefix_len: u8) -> Self {
+        Self { address, prefix_len: prefix_len.min(Self::max_prefix(address)) }
+    }
+
+    /// The address.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The prefix length in bits.
+    #[must_use]
+    pub fn prefix_len(&self) -> u8 {
+        self.prefix_len
+    }
+
+    /// Whether `other` is in the same network.
+    #[must_use]
+    pub fn contains(&self, other: IpAddr) -> bool {
+        match (self.address, other) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let host_bits = 32 - u32::from(self.prefix_len);
+                (own.to_bits() ^ other.to_bits()).checked_shr(host_bits).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let host_bits = 128 - u32::from(self.prefix_len);
+                (own.to_bits() ^ other.to_bits()).checked_shr(host_bits).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether `other` is the broadcast address of this IPv4 network.
+    #[must_use]
+    pub fn is_broadcast(&self, other: IpAddr) -> bool {
+        let (IpAddr::V4(own), IpAddr::V4(other)) = (self.address, other) else { return false };
+        // A /31 has no broadcast address (RFC 3021), and a /32 no network.
+        self.prefix_len < 31 && other.to_bits() == own.to_bits() | (u32::MAX >> self.prefix_len)
+    }
+
+    fn max_prefix(address: IpAddr) -> u8 {
+        if address.is_ipv4() { 32 } else { 128 }
+    }
+}
+
+impl From<IpAddr> for IpCidr {
+    fn from(address: IpAddr) -> Self {
+        Self { address, prefix_len: Self::max_prefix(address) }
+    }
+}
+
+impl std::fmt::Display for IpCidr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_len)
+    }
+}
+
+impl FromStr for IpCidr {
+    type Err = ParseIpCidrError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (address, prefix_len) = match text.split_once('/') {
+            Some((address, prefix_len)) => (address, Some(prefix_len)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| ParseIpCidrError)?;
+        let prefix_len = match prefix_len {
+            Some(text) => text.parse().map_err(|_| ParseIpCidrError)?,
+            None => Self::max_prefix(address),
+        };
+        if prefix_len > Self::max_prefix(address) {
+            return Err(ParseIpCidrError);
+        }
+        Ok(Self { address, prefix_len })
+    }
+}
+
+/// The settings of a [`Stack`](crate::Stack). Each field's default is Linux's, unless it says otherwise.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StackConfig {
+    /// Our addresses on the device. Empty: only the loopback addresses exist.
+    pub addresses: Vec<IpCidr>,
+    /// The device's MTU in bytes, IP header included. 1500 by default.
+    pub mtu: u16,
+    /// The device finishes transport checksums, so the stack writes only their pseudo-header sum.
+    pub tx_checksum_offload: bool,
+    /// What new sockets start with.
+    pub socket: SocketOptions,
+    /// How long TIME-WAIT lasts: 2 MSL. 60 s by default; RFC 9293's own MSL would make it 4 minutes.
+    pub time_wait: Duration,
+    /// The retransmission timeout before there is a round-trip sample (RFC 6298 2.1). 1 s.
+    pub initial_rto: Duration,
+    /// The smallest retransmission timeout. 200 ms, as in Linux; RFC 6298 2.4 suggests 1 s.
+    pub min_rto: Duration,
+    /// The largest retransmission timeout, backoff included (RFC 6298 2.5). 120 s.
+    pub max_rto: Duration,
+    /// How long an acknowledgement may wait for company. 40 ms; always below 500 ms (RFC 9293 MUST-40).
+    pub delayed_ack: Duration,
+    /// R1 (RFC 9293 3.8.3): retransmissions of a segment after which delivery trouble is reported. 3.
+    pub retries1: u32,
+    /// R2 (RFC 9293 3.8.3): retransmissions of a segment after which the connection is given up. 15, which
+    /// is more than a quarter of an hour.
+    pub retries2: u32,
+    /// R2 of a connection that no application holds any more. 8.
+    pub orphan_retries: u32,
+    /// How often a SYN-ACK is retransmitted before its half-open connection is reaped. 5: with a first
+    /// timeout of 1 s, reaped after 63 s.
+    pub synack_retries: u32,
+    /// How long a connection that no application holds any more waits in FIN-WAIT-2. 60 s.
+    pub fin_timeout: Duration,
+    /// The largest window that may ever be asked for, in bytes: it decides the window scale that is
+    /// announced in our SYN (RFC 7323 2.3). 6 MiB.
+    pub max_window: u32,
+    /// Use RFC 7323 timestamps when the peer does. On.
+    pub timestamps: bool,
+    /// Use RFC 7323 window scaling when the peer does. On.
+    pub window_scaling: bool,
+    /// Ports for connections that did not choose one (RFC 6056). 32768 to 60999.
+    pub ephemeral_ports: RangeInclusive<u16>,
+    /// Most connections at a time, all listeners together; SYNs beyond it are dropped. 1,000,000.
+    pub max_connections: usize,
+    /// Most entries in TIME-WAIT; beyond it the oldest makes room. 262,144.
+    pub max_time_wait: usize,
+    /// Answer ICMP echo requests. On.
+    pub echo_replies: bool,
+    /// Most ICMP errors we send a second (RFC 1812 4.3.2.8, RFC 4443 2.4 f). 1000.
+    pub icmp_errors_per_second: u32,
+}
+
+impl Default for StackConfig {
+    fn default() -> Self {
+        Self {
+            addresses: Vec::new(),
+            mtu: 1500,
+            tx_checksum_offload: false,
+            socket: SocketOptions::default(),
+            time_wait: Duration::from_secs(60),
+            initial_rto: Duration::from_secs(1),
+            min_rto: Duration::from_millis(200),
+            max_rto: Duration::from_secs(120),
+            delayed_ack: Duration::from_millis(40),
+            retries1: 3,
+            retries2: 15,
+            orphan_retries: 8,
+            synack_retries: 5,
+            fin_timeout: Duration::from_secs(60),
+            max_window: 6 * 1024 * 1024,
+            timestamps: true,
+            window_scaling: true,
+            ephemeral_ports: 32768..=60999,
+            max_connections: 1_000_000,
+            max_time_wait: 262_144,
+            echo_replies: true,
+            icmp_errors_per_second: 1000,
+        }
+    }
+}

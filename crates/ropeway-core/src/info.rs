@@ -1,0 +1,103 @@
+//! What `TCP_INFO` tells, in Linux's terms.
+
+use std::time::Duration;
+
+use crate::tcp::connection::state::State;
+
+/// What keeps the sender from sending more right now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SenderLimit {
+    /// Nothing is waiting to be sent: the application is the limit.
+    #[default]
+    Application,
+    /// The congestion window is full.
+    CongestionWindow,
+    /// The peer's receive window is full.
+    ReceiveWindow,
+    /// A small segment is held back by Nagle's algorithm or by cork.
+    SmallSegment,
+}
+
+/// A snapshot of one connection (Linux's `struct tcp_info`). Sequence counts are in bytes where the name
+/// says so and in segments elsewhere; times have microsecond resolution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TcpInfo {
+    /// `tcpi_state`: the state of RFC 9293 3.3.2.
+    pub state: State,
+    /// `tcpi_rto`: the retransmission timeout, backoff not included.
+    pub rto: Duration,
+    /// `tcpi_backoff`: how often the timeout has been doubled.
+    pub backoff: u32,
+    /// `tcpi_retransmits`: timeouts in a row without an acknowledgement of new data.
+    pub retransmits: u32,
+    /// `tcpi_probes`: unanswered zero-window or keep-alive probes.
+    pub probes: u32,
+    /// `tcpi_rtt`: the smoothed round-trip time; zero before the first sample.
+    pub srtt: Duration,
+    /// `tcpi_rttvar`: its variation.
+    pub rttvar: Duration,
+    /// `tcpi_min_rtt`: the smallest sample, if there was one.
+    pub min_rtt: Option<Duration>,
+    /// `tcpi_snd_cwnd`, in bytes.
+    pub cwnd: u32,
+    /// `tcpi_snd_ssthresh`, in bytes; `u32::MAX` before the first loss.
+    pub ssthresh: u32,
+    /// `tcpi_unacked`: bytes sent and not acknowledged.
+    pub unacked: u32,
+    /// `tcpi_sacked`: bytes the peer holds beyond a gap, as far as known.
+    pub sacked: u32,
+    /// `tcpi_lost`: bytes taken for lost and not sent again yet.
+    pub lost: u32,
+    /// `tcpi_total_retrans`: segments retransmitted in all.
+    pub retransmitted: u64,
+    /// `tcpi_bytes_retrans`: payload bytes retransmitted in all.
+    pub bytes_retransmitted: u64,
+    /// `tcpi_delivered`: segments known to have been delivered.
+    pub delivered: u64,
+    /// `tcpi_bytes_acked`: payload bytes acknowledged.
+    pub bytes_acked: u64,
+    /// `tcpi_bytes_sent`: payload bytes sent, retransmissions included.
+    pub bytes_sent: u64,
+    /// `tcpi_bytes_received`: payload bytes received in order.
+    pub bytes_received: u64,
+    /// `tcpi_notsent_bytes`: bytes written and not sent yet.
+    pub not_sent: usize,
+    /// Bytes that wait for the application to read them.
+    pub unread: usize,
+    /// `tcpi_segs_in`: segments received.
+    pub segments_in: u64,
+    /// `tcpi_segs_out`: segments sent.
+    pub segments_out: u64,
+    /// `tcpi_snd_wnd`: the peer's receive window in bytes, scaled.
+    pub snd_wnd: u32,
+    /// `tcpi_rcv_wnd`: the receive window that we last announced, in bytes.
+    pub rcv_wnd: u32,
+    /// `tcpi_snd_wscale`: the peer's window scale; `None` when scaling is not in use.
+    pub snd_wscale: Option<u8>,
+    /// `tcpi_rcv_wscale`: our window scale; `None` when scaling is not in use.
+    pub rcv_wscale: Option<u8>,
+    /// `TCPI_OPT_TIMESTAMPS`: RFC 7323 timestamps are in use.
+    pub timestamps: bool,
+    /// `tcpi_snd_mss`: most payload bytes in a segment that we send, options already taken off.
+    pub snd_mss: u16,
+    /// `tcpi_rcv_mss`: the largest payload received in a segment so far.
+    pub rcv_mss: u16,
+    /// `tcpi_advmss`: the MSS that we announced.
+    pub advmss: u16,
+    /// `tcpi_pmtu`: the path's MTU as far as known.
+    pub pmtu: u16,
+    /// What limits the sender now.
+    pub limited_by: SenderLimit,
+    /// `tcpi_busy_time`: time with data outstanding or waiting.
+    pub busy_time: Duration,
+    /// `tcpi_rwnd_limited`: time stalled by the peer's window.
+    pub rwnd_limited: Duration,
+    /// `tcpi_last_data_sent`: time since data was last sent.
+    pub last_data_sent: Option<Duration>,
+    /// `tcpi_last_data_recv`: time since data was last received.
+    pub last_data_recv: Option<Duration>,
+    /// The name of the congestion control in use.
+    pub congestion: &'static str,
+}

@@ -1,0 +1,104 @@
+//! Our addresses, and which addresses nobody can have.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::config::IpCidr;
+
+#[derive(Debug)]
+pub(crate) struct LocalAddresses {
+    list: Vec<IpCidr>,
+}
+
+impl LocalAddresses {
+    pub(crate) fn new(list: Vec<IpCidr>) -> Self {
+        Self { list }
+    }
+
+    pub(crate) fn list(&self) -> &[IpCidr] {
+        &self.list
+    }
+
+    pub(crate) fn add(&mut self, address: IpCidr) {
+        self.remove(address.address());
+        self.list.push(address);
+    }
+
+    pub(crate) fn remove(&mut self, address: IpAddr) {
+        self.list.retain(|own| own.address() != address);
+    }
+
+    /// Whether the address is one of ours on the device.
+    pub(crate) fn is_on_device(&self, address: IpAddr) -> bool {
+        self.list.iter().any(|own| own.address() == address)
+    }
+
+    /// Whether packets to the address never leave the stack: 127.0.0.0/8, `::1`, and our own.
+    pub(crate) fn is_local(&self, address: IpAddr) -> bool {
+        address.is_loopback() || self.is_on_device(address)
+    }
+
+    /// Our address towards `remote` (RFC 9293 3.9.1.1 MUST-44): itself if it is ours, one in its network,
+    /// or the first of its family.
+    pub(crate) fn source_for(&self, remote: IpAddr) -> Option<IpAddr> {
+        if remote.is_loopback() {
+            return Some(if remote.is_ipv4() {
+                Ipv4Addr::LOCALHOST.into()
+            } else {
+                Ipv6Addr::LOCALHOST.into()
+            });
+        }
+        if self.is_on_device(remote) {
+            return Some(remote);
+        }
+        let family = || self.list.iter().filter(|own| own.address().is_ipv4() == remote.is_ipv4());
+        let own = family()
+            .find(|own| own.contains(remote))
+            .or_else(|| family().find(|own| is_link_local(own.address()) == is_link_local(remote)))
+            .or_else(|| family().next())?;
+        Some(own.address())
+    }
+
+    /// Whether TCP can have a peer there (RFC 9293 3.9.2.3 MUST-63, 3.9.1.1 MUST-46).
+    pub(crate) fn is_unicast(&self, address: IpAddr) -> bool {
+        !address.is_multicast() && !address.is_unspecified() && !self.is_broadcast(address)
+    }
+
+    pub(crate) fn is_broadcast(&self, address: IpAddr) -> bool {
+        address == IpAddr::V4(Ipv4Addr::BROADCAST) || self.list.iter().any(|own| own.is_broadcast(address))
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_is_in_the_remotes_network_if_there_is_one() {
+        let list = ["10.0.0.2/24", "192.168.1.2/16", "fe80::2/64", "fd00::2/64"];
+        let addresses = LocalAddresses::new(list.iter().map(|text| text.parse().unwrap()).collect());
+        let source = |remote: &str| addresses.source_for(remote.parse().unwrap()).map(|ip| ip.to_string());
+        assert_eq!(source("192.168.77.1").as_deref(), Some("192.168.1.2"));
+        assert_eq!(source("8.8.8.8").as_deref(), Some("10.0.0.2"));
+        assert_eq!(source("2001:db8::1").as_deref(), Some("fd00::2"));
+        assert_eq!(source("fe80::9").as_deref(), Some("fe80::2"));
+        assert_eq!(source("127.3.3.3").as_deref(), Some("127.0.0.1"));
+        assert_eq!(source("10.0.0.2").as_deref(), Some("10.0.0.2"));
+        assert_eq!(LocalAddresses::new(Vec::new()).source_for("8.8.8.8".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn broadcast_and_multicast_are_nobodys() {
+        let addresses = LocalAddresses::new(vec!["10.0.0.2/24".parse().unwrap()]);
+        for nobody in ["10.0.0.255", "255.255.255.255", "224.0.0.1", "ff02::1", "0.0.0.0", "::"] {
+            assert!(!addresses.is_unicast(nobody.parse().unwrap()), "{nobody}");
+        }
+        assert!(addresses.is_unicast("10.0.1.255".parse().unwrap()));
+    }
+}

@@ -1,0 +1,58 @@
+//! The TCP of [ropeway](https://docs.rs/ropeway), without I/O, without a clock, without an async runtime.
+//!
+//! [`Stack`] is the one door. Time, randomness and packets come in from outside, packets, events and the
+//! next deadline go out: whoever holds a `Stack` can run it over a device, over a simulated network, or
+//! step by step in a test, and the same input gives the same output to the byte.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use ropeway_core::{Event, Stack, StackConfig, SocketOptions, Timestamp};
+//!
+//! // A stack always has its loopback addresses, so it can talk to itself.
+//! let now = Timestamp::from_micros(1_000_000);
+//! let mut stack = Stack::new(Arc::new(StackConfig::default()), [7; 32], now);
+//! let listener = stack.listen("127.0.0.1:80".parse()?, 16, SocketOptions::default())?;
+//! let client = stack.connect(now, None, "127.0.0.1:80".parse()?, SocketOptions::default())?;
+//! while stack.poll_transmit(now).is_some() {}
+//! let (server, _) = stack.accept(now, listener)?.expect("the handshake is complete");
+//! stack.send(now, client, b"hello", Default::default())?;
+//! while stack.poll_transmit(now).is_some() {}
+//! assert_eq!(stack.recv(now, server, 100)?.to_vec(), b"hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod buffer;
+mod config;
+mod congestion;
+mod deadlines;
+mod demux;
+mod error;
+mod event;
+mod icmp;
+mod info;
+mod ip;
+mod options;
+mod recovery;
+mod slab;
+mod stack;
+mod stats;
+mod tcp;
+mod time;
+mod transmit;
+
+pub use ropeway_packet as packet;
+
+pub use config::{IpCidr, ParseIpCidrError, StackConfig};
+pub use congestion::{Algorithm, UnknownAlgorithm};
+pub use error::{ConnectError, ConnectionError, ListenError, RecvError, SendError, ShutdownError, UnknownId};
+pub use event::{ConnectionId, Event, ListenerId, Readiness};
+pub use info::{SenderLimit, TcpInfo};
+pub use options::{KeepAlive, SocketOptions};
+pub use stack::{BindingId, Stack, TableSizes};
+pub use stats::Counters;
+pub use tcp::connection::SendFlags;
+pub use tcp::connection::state::{Cause, IllegalTransition, State, next};
+pub use time::Timestamp;
+pub use transmit::{Received, RxChecksum, Transmit};

@@ -1,0 +1,90 @@
+//! Per-socket options, by the names and meanings of `socket(7)` and `tcp(7)`.
+
+use std::time::Duration;
+
+use crate::congestion::Algorithm;
+
+/// When and how often an idle connection is probed (RFC 9293 3.8.4; `SO_KEEPALIVE`, `TCP_KEEPIDLE`,
+/// `TCP_KEEPINTVL`, `TCP_KEEPCNT`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// How long nothing may arrive before the first probe. Two hours by default (MUST-28).
+    pub idle: Duration,
+    /// Time between probes. 75 s by default.
+    pub interval: Duration,
+    /// Unanswered probes after which the connection is dead. 9 by default; at least 2 is used (MUST-29).
+    pub count: u32,
+}
+
+impl Default for KeepAlive {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(7200), interval: Duration::from_secs(75), count: 9 }
+    }
+}
+
+/// The options of one socket. A listener's options are those of the connections it accepts.
+///
+/// Change them with [`Stack::update_options`](crate::Stack::update_options).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SocketOptions {
+    /// Most received bytes that may wait for the application, exactly (`SO_RCVBUF`). The window never
+    /// promises more. 512 KiB by default; at least 1 byte.
+    pub recv_buffer: usize,
+    /// Most bytes that may wait to be acknowledged, exactly (`SO_SNDBUF`). 512 KiB by default; at least 1.
+    pub send_buffer: usize,
+    /// Send small segments at once: Nagle's algorithm off (`TCP_NODELAY`, RFC 9293 3.7.4 MUST-17).
+    pub nodelay: bool,
+    /// Send only full segments until this is cleared, or 200 ms have passed (`TCP_CORK`).
+    pub cork: bool,
+    /// Acknowledge at once, never delayed (`TCP_QUICKACK`, but it stays as it is set).
+    pub quick_ack: bool,
+    /// Keep-alive probes; off by default (RFC 9293 3.8.4 MUST-25).
+    pub keep_alive: Option<KeepAlive>,
+    /// How long sent data may stay unacknowledged before the connection is given up
+    /// (`TCP_USER_TIMEOUT`, RFC 9293 3.8.3 MUST-21). `None`: by the count of retransmissions.
+    pub user_timeout: Option<Duration>,
+    /// An upper bound for the segment size in both directions, in bytes of payload (`TCP_MAXSEG`).
+    pub max_segment: Option<u16>,
+    /// The socket is writable while fewer unsent bytes than this wait (`TCP_NOTSENT_LOWAT`).
+    pub notsent_lowat: Option<usize>,
+    /// The DSCP and ECN byte of sent packets (`IP_TOS`, `IPV6_TCLASS`; RFC 9293 3.9.1.9 MUST-48).
+    pub tos: u8,
+    /// The TTL or hop limit of sent packets (`IP_TTL`; RFC 9293 3.9.2 MUST-49). 64 by default.
+    pub ttl: u8,
+    /// Which congestion control runs (`TCP_CONGESTION`).
+    pub congestion: Algorithm,
+    /// How often a SYN is retransmitted before a connect gives up (`TCP_SYNCNT`). 7 by default: with a
+    /// first timeout of 1 s that is just over four minutes (RFC 9293 3.8.3 MUST-23 asks for three).
+    pub syn_retries: u32,
+    /// What `close` does with unsent data (`SO_LINGER`): `None` sends it in the background,
+    /// `Some(0)` discards it and resets the connection.
+    pub linger: Option<Duration>,
+    /// Bind to an address although old connections from it are still in TIME-WAIT (`SO_REUSEADDR`).
+    pub reuse_addr: bool,
+    /// Let several listeners that all set this share one address (`SO_REUSEPORT`).
+    pub reuse_port: bool,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self {
+            recv_buffer: 512 * 1024,
+            send_buffer: 512 * 1024,
+            nodelay: false,
+            cork: false,
+            quick_ack: false,
+            keep_alive: None,
+            user_timeout: None,
+            max_segment: None,
+            notsent_lowat: None,
+            tos: 0,
+            ttl: 64,
+            congestion: Algorithm::default(),
+            syn_retries: 7,
+            linger: None,
+            reuse_addr: false,
+            reuse_port: false,
+        }
+    }
+}

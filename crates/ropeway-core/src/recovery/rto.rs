@@ -1,0 +1,146 @@
+//! The retransmission timeout (RFC 6298).
+
+use std::time::Duration;
+
+use crate::config::StackConfig;
+
+/// The clock's granularity, G of RFC 6298: TCP timestamps tick in milliseconds.
+const GRANULARITY: Duration = Duration::from_millis(1);
+
+/// The estimator of RFC 6298 with its backoff. All times have microsecond resolution.
+#[derive(Debug)]
+pub(crate) struct Rto {
+    srtt: Option<Duration>,
+    rttvar: Duration,
+    min_rtt: Option<Duration>,
+    rto: Duration,
+    backoff: u32,
+    min: Duration,
+    max: Duration,
+}
+
+impl Rto {
+    pub(crate) fn new(config: &StackConfig) -> Self {
+        Self {
+            srtt: None,
+            rttvar: Duration::ZERO,
+            min_rtt: None,
+            rto: config.initial_rto,
+            backoff: 0,
+            min: config.min_rto,
+            max: config.max_rto,
+        }
+    }
+
+    /// A round-trip sample. The caller keeps Karn's rule: none from what was sent twice (RFC 6298 3).
+    pub(crate) fn sample(&mut self, rtt: Duration) {
+        self.min_rtt = Some(self.min_rtt.map_or(rtt, |min| min.min(rtt)));
+        let srtt = match self.srtt {
+            // RFC 6298 2.2
+            None => {
+                self.rttvar = rtt / 2;
+                rtt
+            }
+            // RFC 6298 2.3: alpha = 1/8, beta = 1/4
+            Some(srtt) => {
+                self.rttvar = (3 * self.rttvar + srtt.abs_diff(rtt)) / 4;
+                (7 * srtt + rtt) / 8
+            }
+        };
+        self.srtt = Some(srtt);
+        // RFC 6298 2.4, 2.5
+        self.rto = (srtt + GRANULARITY.max(4 * self.rttvar)).clamp(self.min, self.max);
+        self.backoff = 0;
+    }
+
+    /// RFC 6298 5.7: when the handshake's segment was lost, data starts with at least three seconds.
+    pub(crate) fn after_lost_handshake(&mut self) {
+        if self.srtt.is_none() {
+            self.rto = self.rto.max(Duration::from_secs(3)).min(self.max);
+        }
+        self.backoff = 0;
+    }
+
+    /// The timer went off: it is doubled (RFC 6298 5.5).
+    pub(crate) fn back_off(&mut self) {
+        self.backoff = self.backoff.saturating_add(1);
+    }
+
+    /// How long to wait now, backoff included.
+    pub(crate) fn current(&self) -> Duration {
+        backed_off(self.rto, self.backoff, self.max)
+    }
+
+    pub(crate) fn base(&self) -> Duration {
+        self.rto
+    }
+
+    pub(crate) fn max(&self) -> Duration {
+        self.max
+    }
+
+    pub(crate) fn backoff(&self) -> u32 {
+        self.backoff
+    }
+
+    pub(crate) fn srtt(&self) -> Option<Duration> {
+        self.srtt
+    }
+
+    pub(crate) fn rttvar(&self) -> Duration {
+        self.rttvar
+    }
+
+    pub(crate) fn min_rtt(&self) -> Option<Duration> {
+        self.min_rtt
+    }
+}
+
+/// `timeout` doubled `times` times, at most `max`.
+pub(crate) fn backed_off(timeout: Duration, times: u32, max: Duration) -> Duration {
+    timeout.saturating_mul(1u32.checked_shl(times).unwrap_or(u32::MAX)).min(max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rto() -> Rto {
+        Rto::new(&StackConfig::default())
+    }
+
+    #[test]
+    fn starts_at_one_second_and_doubles_up_to_the_maximum() {
+        let mut rto = rto();
+        let seconds: Vec<u64> = (0..9)
+            .map(|_| {
+                let now = rto.current().as_secs();
+                rto.back_off();
+                now
+            })
+            .collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 120, 120]);
+    }
+
+    #[test]
+    fn first_sample_sets_and_later_ones_smooth() {
+        let mut rto = rto();
+        rto.sample(Duration::from_millis(100));
+        assert_eq!(rto.current(), Duration::from_millis(300));
+        rto.sample(Duration::from_millis(200));
+        // rttvar = 3/4 * 50 + 1/4 * 100 = 62.5; srtt = 7/8 * 100 + 1/8 * 200 = 112.5
+        assert_eq!(rto.srtt(), Some(Duration::from_micros(112_500)));
+        assert_eq!(rto.rttvar(), Duration::from_micros(62_500));
+        assert_eq!(rto.current(), Duration::from_micros(362_500));
+        assert_eq!(rto.min_rtt(), Some(Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn never_below_the_minimum() {
+        let mut rto = rto();
+        for _ in 0..100 {
+            rto.sample(Duration::from_micros(50));
+        }
+        assert_eq!(rto.current(), Duration::from_millis(200));
+    }
+}

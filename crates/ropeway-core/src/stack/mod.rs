@@ -1,0 +1,207 @@
+//! The door: [`Stack`], which owns the rooms and delegates to them.
+
+mod calls;
+mod input;
+mod open;
+mod output;
+mod settle;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::config::{IpCidr, StackConfig};
+use crate::deadlines::DeadlineQueue;
+use crate::demux::{Demux, Rooms};
+use crate::event::ListenerId;
+use crate::icmp::RateLimit;
+use crate::ip::addresses::LocalAddresses;
+use crate::ip::path_mtu::PathMtuCache;
+use crate::options::SocketOptions;
+use crate::slab::{Key, Slab};
+use crate::stats::Counters;
+use crate::tcp::isn::IsnGenerator;
+use crate::tcp::listen::Listeners;
+use crate::tcp::listen::half_open::HalfOpenTable;
+use crate::tcp::ports::PortSelector;
+use crate::tcp::time_wait::TimeWaitTable;
+use crate::time::Timestamp;
+use crate::transmit::{Received, Transmit};
+
+/// An address that was bound and is not in use yet.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct BindingId {
+    index: u32,
+    generation: u32,
+}
+
+#[derive(Debug)]
+struct Binding {
+    local: SocketAddr,
+    reuse_addr: bool,
+    reuse_port: bool,
+}
+
+/// How many entries the tables of a stack have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TableSizes {
+    /// Connections that exist in full, those nobody holds any more included.
+    pub connections: usize,
+    /// Passive handshakes that wait for their third segment.
+    pub half_open: usize,
+    /// Tuples in TIME-WAIT.
+    pub time_wait: usize,
+    /// Listeners.
+    pub listeners: usize,
+    /// Addresses that are bound and not in use yet.
+    pub bindings: usize,
+}
+
+/// A TCP/IP stack that neither reads a clock nor moves a packet by itself.
+///
+/// Its owner calls, in this order and as often as there is something to do:
+///
+/// 1. [`handle_timeout`](Self::handle_timeout) if [`poll_timeout`](Self::poll_timeout) has passed;
+/// 2. [`handle_packet`](Self::handle_packet) for every packet that is there. All input that is queued goes in
+///    before anything is sent, so that acknowledgements are aggregated (RFC 9293 3.10.7.4 MUST-58, MUST-59);
+/// 3. [`poll_transmit`](Self::poll_transmit) until it says `None`;
+/// 4. [`poll_event`](Self::poll_event) until it says `None`;
+/// 5. and sleeps until a packet, a call of the application, or `poll_timeout`.
+///
+/// `now` never goes back. The seed decides every random choice: two stacks with equal seeds and inputs give
+/// equal outputs, and a stack whose seed is known to an attacker is open to attacks on its sequence numbers.
+#[derive(Debug)]
+pub struct Stack {
+    config: Arc<StackConfig>,
+    counters: Counters,
+    addresses: LocalAddresses,
+    path_mtu: PathMtuCache,
+    isn: IsnGenerator,
+    ports: PortSelector,
+    demux: Demux,
+    rooms: Rooms,
+    listeners: Listeners,
+    bindings: Slab<Binding>,
+    deadlines: DeadlineQueue,
+    /// Connections that may have something to send, round robin.
+    ready: VecDeque<Key>,
+    /// Answers that belong to no connection: RST, ICMP, SYN-ACK, the ACKs of TIME-WAIT.
+    replies: VecDeque<Transmit>,
+    /// Packets from ourselves to ourselves.
+    loopback: VecDeque<Received>,
+    /// Connections and listeners that have news.
+    event_queue: VecDeque<Noticed>,
+    icmp_errors: RateLimit,
+    /// The last moment seen.
+    now: Timestamp,
+}
+
+/// Who has news.
+#[derive(Clone, Copy, Debug)]
+enum Noticed {
+    Connection(Key),
+    Listener(ListenerId),
+}
+
+impl Stack {
+    /// A stack with the addresses and settings of `config`.
+    #[must_use]
+    pub fn new(config: Arc<StackConfig>, seed: [u8; 32], now: Timestamp) -> Self {
+        let mut rng = StdRng::from_seed(seed);
+        let mut key = || {
+            let mut key = [0; 16];
+            rng.fill_bytes(&mut key);
+            key
+        };
+        let isn = IsnGenerator::new(key(), key());
+        let port_key = key();
+        let demux = Demux::new(key());
+        let rooms = Rooms {
+            connections: Slab::new(),
+            half_open: HalfOpenTable::new(config.synack_retries, config.initial_rto, config.max_rto),
+            time_wait: TimeWaitTable::new(config.time_wait),
+        };
+        Self {
+            counters: Counters::default(),
+            addresses: LocalAddresses::new(config.addresses.clone()),
+            path_mtu: PathMtuCache::default(),
+            isn,
+            ports: PortSelector::new(port_key, rng.next_u32()),
+            demux,
+            rooms,
+            listeners: Listeners::new(),
+            bindings: Slab::new(),
+            deadlines: DeadlineQueue::default(),
+            ready: VecDeque::new(),
+            replies: VecDeque::new(),
+            loopback: VecDeque::new(),
+            event_queue: VecDeque::new(),
+            icmp_errors: RateLimit::new(config.icmp_errors_per_second),
+            now,
+            config,
+        }
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &StackConfig {
+        &self.config
+    }
+
+    /// What has been counted so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How full the tables are. When all is closed and TIME-WAIT is over, only listeners are left.
+    #[must_use]
+    pub fn sizes(&self) -> TableSizes {
+        TableSizes {
+            connections: self.rooms.connections.len(),
+            half_open: self.rooms.half_open.len(),
+            time_wait: self.rooms.time_wait.len(),
+            listeners: self.listeners.len(),
+            bindings: self.bindings.len(),
+        }
+    }
+
+    /// Our addresses on the device; the loopback addresses are not listed.
+    #[must_use]
+    pub fn addresses(&self) -> &[IpCidr] {
+        self.addresses.list()
+    }
+
+    /// Adds an address of ours, or changes its prefix length.
+    pub fn add_address(&mut self, address: IpCidr) {
+        self.addresses.add(address);
+    }
+
+    /// Takes an address of ours away. Connections from it get no packets any more, and time out.
+    pub fn remove_address(&mut self, address: IpAddr) {
+        self.addresses.remove(address);
+    }
+
+    /// The MTU towards `remote`, as far as known: the device's, or what a router said (RFC 1191, RFC 8201).
+    #[must_use]
+    pub fn path_mtu(&self, remote: IpAddr) -> u16 {
+        let device = self.device_mtu(remote);
+        self.path_mtu.get(remote, self.now).map_or(device, |known| known.min(device))
+    }
+
+    /// What a packet to or from `remote` may measure on its first hop.
+    fn device_mtu(&self, remote: IpAddr) -> u16 {
+        if self.addresses.is_local(remote) { LOOPBACK_MTU } else { self.config.mtu }
+    }
+
+    fn default_options(&self) -> &SocketOptions {
+        &self.config.socket
+    }
+}
+
+/// The largest IPv4 packet there is.
+const LOOPBACK_MTU: u16 = u16::MAX;

@@ -1,0 +1,356 @@
+//! Opening: bind, listen, accept, connect (RFC 9293 3.9.1.1).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ropeway_packet::{FourTuple, SeqNum, TcpHeader};
+
+use super::settle::{connection_id, connection_key};
+use super::{Binding, BindingId, Stack};
+use crate::demux::Room;
+use crate::error::{ConnectError, ListenError, UnknownId};
+use crate::event::{ConnectionId, ListenerId};
+use crate::options::SocketOptions;
+use crate::slab::Key;
+use crate::tcp::connection::state::{Cause, State, report};
+use crate::tcp::connection::{Connection, Env, Holder, Setup, announced_scale, header_overhead};
+use crate::tcp::listen::half_open::{HalfOpen, Opening};
+use crate::tcp::listen::overlap;
+use crate::time::Timestamp;
+
+impl Stack {
+    /// Reserves a local address; port 0 chooses a free one. Release it before `listen` or `connect` uses it.
+    ///
+    /// # Errors
+    /// See [`ListenError`].
+    pub fn bind(
+        &mut self,
+        local: SocketAddr,
+        options: &SocketOptions,
+    ) -> Result<(BindingId, SocketAddr), ListenError> {
+        let local = self.choose_local(local, options)?;
+        let binding = Binding { local, reuse_addr: options.reuse_addr, reuse_port: options.reuse_port };
+        let key = self.bindings.insert_with(|_| binding).ok_or(ListenError::PortsExhausted)?;
+        Ok((BindingId { index: key.index, generation: key.generation }, local))
+    }
+
+    /// Gives a reserved address back.
+    pub fn release_binding(&mut self, id: BindingId) {
+        self.bindings.remove(Key { index: id.index, generation: id.generation });
+    }
+
+    /// A passive OPEN: waits for connections to `local`; port 0 chooses a free one. Neither existing
+    /// connections nor half-open ones are disturbed (RFC 9293 3.9.1.1 MUST-41, MUST-42).
+    ///
+    /// So many connections may wait to be accepted as `backlog` says (at least one), and as many handshakes
+    /// may be under way. A listener on `::` takes IPv4 connections too, as on Linux.
+    ///
+    /// # Errors
+    /// See [`ListenError`].
+    pub fn listen(
+        &mut self,
+        local: SocketAddr,
+        backlog: usize,
+        options: SocketOptions,
+    ) -> Result<ListenerId, ListenError> {
+        let local = self.choose_local(local, &options)?;
+        self.listeners.insert(local, backlog, options).ok_or(ListenError::PortsExhausted)
+    }
+
+    fn choose_local(
+        &mut self,
+        local: SocketAddr,
+        options: &SocketOptions,
+    ) -> Result<SocketAddr, ListenError> {
+        let ip = local.ip();
+        if !ip.is_unspecified() && !self.addresses.is_local(ip) {
+            return Err(ListenError::AddressNotAvailable);
+        }
+        if local.port() != 0 {
+            return if self.is_taken(local, options) { Err(ListenError::AddressInUse) } else { Ok(local) };
+        }
+        let mut ports = std::mem::replace(&mut self.ports, crate::tcp::ports::PortSelector::new([0; 16], 0));
+        let strict = SocketOptions { reuse_addr: false, reuse_port: false, ..options.clone() };
+        let port = ports.select(&self.config.ephemeral_ports, ip, None, |port| {
+            !self.is_taken(SocketAddr::new(ip, port), &strict)
+        });
+        self.ports = ports;
+        port.map(|port| SocketAddr::new(ip, port)).ok_or(ListenError::PortsExhausted)
+    }
+
+    /// Whether something that may not be shared has the address.
+    fn is_taken(&self, local: SocketAddr, options: &SocketOptions) -> bool {
+        let by_listener =
+            self.listeners.overlapping(local).any(|other| !(options.reuse_port && other.options.reuse_port));
+        let by_binding = self.bindings.iter().any(|(_, other)| {
+            let shared = (options.reuse_port && other.reuse_port) || (options.reuse_addr && other.reuse_addr);
+            other.local.port() == local.port() && overlap(other.local.ip(), local.ip()) && !shared
+        });
+        by_listener || by_binding || (!options.reuse_addr && self.has_connection_from(local))
+    }
+
+    fn has_connection_from(&self, local: SocketAddr) -> bool {
+        let same =
+            |tuple: &FourTuple| tuple.local_port == local.port() && overlap(local.ip(), tuple.local_addr);
+        self.rooms
+            .connections
+            .iter()
+            .any(|(_, connection)| connection.scheduled.registered && same(&connection.tuple))
+            || self.rooms.time_wait.tuples().any(same)
+    }
+
+    /// The next connection whose handshake is complete, with the peer's address; `None` if there is none yet.
+    ///
+    /// # Errors
+    /// [`UnknownId`]
+    pub fn accept(
+        &mut self,
+        now: Timestamp,
+        id: ListenerId,
+    ) -> Result<Option<(ConnectionId, SocketAddr)>, UnknownId> {
+        self.now = self.now.max(now);
+        let listener = self.listeners.get_mut(id).ok_or(UnknownId)?;
+        while let Some(connection_id) = listener.accept_queue.pop() {
+            if let Some(connection) = self.rooms.connections.get_mut(connection_key(connection_id)) {
+                connection.holder = Holder::Application;
+                let remote = connection.tuple.remote();
+                self.settle(connection_key(connection_id), now);
+                return Ok(Some((connection_id, remote)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether `accept` would give a connection.
+    #[must_use]
+    pub fn is_acceptable(&self, id: ListenerId) -> bool {
+        self.listeners.get(id).is_some_and(|listener| !listener.accept_queue.is_empty())
+    }
+
+    /// The address that is listened on.
+    ///
+    /// # Errors
+    /// [`UnknownId`]
+    pub fn listener_addr(&self, id: ListenerId) -> Result<SocketAddr, UnknownId> {
+        Ok(self.listeners.get(id).ok_or(UnknownId)?.local)
+    }
+
+    /// The options that accepted connections start with.
+    ///
+    /// # Errors
+    /// [`UnknownId`]
+    pub fn listener_options(&self, id: ListenerId) -> Result<&SocketOptions, UnknownId> {
+        Ok(&self.listeners.get(id).ok_or(UnknownId)?.options)
+    }
+
+    /// Changes the options that connections accepted from now on start with.
+    ///
+    /// # Errors
+    /// [`UnknownId`]
+    pub fn update_listener_options(
+        &mut self,
+        id: ListenerId,
+        change: impl FnOnce(&mut SocketOptions),
+    ) -> Result<(), UnknownId> {
+        change(&mut self.listeners.get_mut(id).ok_or(UnknownId)?.options);
+        Ok(())
+    }
+
+    /// Stops listening. Connections that wait to be accepted are reset, as Linux does; handshakes that are
+    /// under way are forgotten.
+    pub fn close_listener(&mut self, now: Timestamp, id: ListenerId) {
+        self.now = self.now.max(now);
+        for (key, _) in self.rooms.half_open.of(id) {
+            if let Some(entry) = self.rooms.half_open.remove(key) {
+                self.forget_half_open(key, &entry, Cause::Abort);
+            }
+        }
+        let Some(listener) = self.listeners.remove(id) else { return };
+        for waiting in listener.accept_queue.drain() {
+            self.abort(now, waiting);
+            self.close(now, waiting);
+        }
+    }
+
+    /// An active OPEN: the SYN goes out with the next `poll_transmit`, and `Event::Ready` tells the outcome.
+    ///
+    /// Without a local address the stack chooses one, and a port (RFC 9293 3.9.1.1 MUST-44, MUST-45). An
+    /// unspecified remote address means ourselves, as on Linux.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub fn connect(
+        &mut self,
+        now: Timestamp,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+        options: SocketOptions,
+    ) -> Result<ConnectionId, ConnectError> {
+        self.now = self.now.max(now);
+        let remote = self.effective_remote(remote)?;
+        let (local_addr, local_port) = self.effective_local(local, remote)?;
+        if self.rooms.connections.len() >= self.config.max_connections {
+            return Err(ConnectError::TooManyConnections);
+        }
+        let tuple = self.choose_tuple(local_addr, local_port, remote)?;
+        let setup = self.setup(&tuple, self.isn.isn(&tuple, now), self.isn.timestamp_offset(&tuple));
+        let env = Env { now, config: &self.config, counters: &mut self.counters };
+        let connection = Connection::open(tuple, options, &setup, &env);
+        self.counters.active_opens += 1;
+        let key = self.register(connection).ok_or(ConnectError::TooManyConnections)?;
+        self.settle(key, now);
+        Ok(connection_id(key))
+    }
+
+    fn effective_remote(&self, remote: SocketAddr) -> Result<SocketAddr, ConnectError> {
+        let ip = match remote.ip().to_canonical() {
+            IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        // MUST-46
+        if remote.port() == 0 || !self.addresses.is_unicast(ip) {
+            return Err(ConnectError::InvalidRemote);
+        }
+        Ok(SocketAddr::new(ip, remote.port()))
+    }
+
+    fn effective_local(
+        &self,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+    ) -> Result<(IpAddr, u16), ConnectError> {
+        let asked = local.map(|local| local.ip().to_canonical()).filter(|ip| !ip.is_unspecified());
+        let ip = match asked {
+            Some(ip) if ip.is_ipv4() != remote.is_ipv4() => return Err(ConnectError::FamilyMismatch),
+            Some(ip) if !self.addresses.is_local(ip) => return Err(ConnectError::AddressNotAvailable),
+            Some(ip) => ip,
+            None => self.addresses.source_for(remote.ip()).ok_or(ConnectError::NetworkUnreachable)?,
+        };
+        // A loopback address cannot be seen from outside.
+        if ip.is_loopback() && !self.addresses.is_local(remote.ip()) {
+            return Err(ConnectError::NetworkUnreachable);
+        }
+        Ok((ip, local.map_or(0, |local| local.port())))
+    }
+
+    fn choose_tuple(
+        &mut self,
+        local: IpAddr,
+        port: u16,
+        remote: SocketAddr,
+    ) -> Result<FourTuple, ConnectError> {
+        let tuple = |port| FourTuple::new(SocketAddr::new(local, port), remote);
+        if port != 0 {
+            let tuple = tuple(port);
+            let taken = self.demux.find(&tuple, &self.rooms).is_some();
+            return if taken { Err(ConnectError::AddressInUse) } else { Ok(tuple) };
+        }
+        let mut ports = std::mem::replace(&mut self.ports, crate::tcp::ports::PortSelector::new([0; 16], 0));
+        let found =
+            ports.select(&self.config.ephemeral_ports, local, Some((remote.ip(), remote.port())), |port| {
+                !self.listeners.has_port(port)
+                    && !self.bindings.iter().any(|(_, other)| other.local.port() == port)
+                    && self.demux.find(&tuple(port), &self.rooms).is_none()
+            });
+        self.ports = ports;
+        found.map(tuple).ok_or(ConnectError::PortsExhausted)
+    }
+
+    /// What a new connection needs from the stack.
+    pub(super) fn setup(&self, tuple: &FourTuple, iss: SeqNum, timestamp_offset: u32) -> Setup {
+        Setup {
+            iss,
+            timestamp_offset,
+            // RFC 6437: it is the same for all packets of a connection, and tells nothing.
+            flow_label: timestamp_offset.rotate_left(7) ^ u32::from(tuple.local_port) ^ iss.get(),
+            path_mtu: self.path_mtu(tuple.remote_addr),
+            device_mtu: self.device_mtu(tuple.remote_addr),
+        }
+    }
+
+    /// Gives a connection its place, so that segments find it.
+    pub(super) fn register(&mut self, mut connection: Connection) -> Option<Key> {
+        let tuple = connection.tuple;
+        connection.scheduled.registered = true;
+        let key = self.rooms.connections.insert_with(|_| Box::new(connection))?;
+        self.demux.insert(&tuple, Room::Connection(key), &self.rooms);
+        Some(key)
+    }
+
+    /// Takes a connection away that never came to be.
+    pub(super) fn discard(&mut self, key: Key) {
+        if let Some(connection) = self.rooms.connections.remove(key)
+            && connection.scheduled.registered
+        {
+            self.demux.remove(&connection.tuple, Room::Connection(key));
+        }
+    }
+
+    /// A SYN for a listener (RFC 9293 3.10.7.2): an entry in the SYN queue, and a SYN-ACK. Data in the SYN is
+    /// not kept, since an entry has no buffers: it is not acknowledged, so the peer sends it again.
+    pub(super) fn syn_for_listener(
+        &mut self,
+        now: Timestamp,
+        tuple: &FourTuple,
+        id: ListenerId,
+        syn: &TcpHeader,
+        above: Option<SeqNum>,
+    ) {
+        self.counters.syns_received += 1;
+        let device_mtu = self.device_mtu(tuple.remote_addr);
+        let Some(listener) = self.listeners.get_mut(id) else { return };
+        if listener.accept_queue.is_full() {
+            self.counters.accept_queue_overflows += 1;
+            return;
+        }
+        if listener.syn_queue_is_full() {
+            self.counters.syn_queue_overflows += 1;
+            return;
+        }
+        let announce = device_mtu.saturating_sub(header_overhead(tuple));
+        let mut iss = self.isn.isn(tuple, now);
+        if let Some(above) = above.filter(|above| iss.at_or_before(*above)) {
+            // RFC 9293 3.6.1 MAY-2: above everything that the old incarnation sent.
+            iss = above + (u32::from(u16::MAX) + 2);
+        }
+        let opening = Opening {
+            iss,
+            timestamp_offset: self.isn.timestamp_offset(tuple),
+            advmss: listener.options.max_segment.map_or(announce, |max| max.min(announce)).max(1),
+            window: u16::try_from(listener.options.recv_buffer).unwrap_or(u16::MAX),
+            wscale: self.config.window_scaling.then(|| announced_scale(&listener.options, &self.config)),
+            timestamps: self.config.timestamps,
+        };
+        let Some(key) = self.rooms.half_open.insert(*tuple, id, syn, &opening, now) else { return };
+        listener.half_open += 1;
+        self.demux.insert(tuple, Room::HalfOpen(key), &self.rooms);
+        self.report(tuple, State::Listen, Cause::Syn);
+        if let Some(header) = self.rooms.half_open.syn_ack(key, now) {
+            self.reply_for_listener(tuple, id, &header);
+        }
+    }
+
+    /// A half-open entry has been taken out of its table: the other books follow.
+    pub(super) fn forget_half_open(&mut self, key: Key, entry: &HalfOpen, cause: Cause) {
+        self.demux.remove(&entry.tuple, Room::HalfOpen(key));
+        self.report(&entry.tuple, State::SynReceived, cause);
+        if let Some(listener) = self.listeners.get_mut(entry.listener) {
+            listener.half_open -= 1;
+        }
+    }
+
+    /// A transition outside of a `Connection`.
+    pub(super) fn report(&self, tuple: &FourTuple, from: State, cause: Cause) {
+        if let Err(illegal) = report(tuple, from, cause) {
+            tracing::error!(connection = %tuple, %illegal, "a table made an illegal transition");
+            debug_assert!(false, "{illegal}");
+        }
+    }
+
+    /// Queues a segment with the IP options of a listener.
+    pub(super) fn reply_for_listener(&mut self, tuple: &FourTuple, id: ListenerId, header: &TcpHeader) {
+        let Some(listener) = self.listeners.get(id) else { return };
+        let (ttl, tos) = (listener.options.ttl, listener.options.tos);
+        self.reply_with(tuple, header, ttl, tos);
+    }
+}

@@ -1,0 +1,75 @@
+//! What follows from a change of a connection, whoever made it: this is called after each.
+
+use super::{Noticed, Stack};
+use crate::demux::Room;
+use crate::event::{ConnectionId, Readiness};
+use crate::slab::Key;
+use crate::tcp::connection::Holder;
+use crate::tcp::connection::state::{Cause, State};
+use crate::time::Timestamp;
+
+pub(super) fn connection_id(key: Key) -> ConnectionId {
+    ConnectionId { index: key.index, generation: key.generation }
+}
+
+pub(super) fn connection_key(id: ConnectionId) -> Key {
+    Key { index: id.index, generation: id.generation }
+}
+
+impl Stack {
+    pub(super) fn settle(&mut self, key: Key, now: Timestamp) {
+        let Some(connection) = self.rooms.connections.get(key) else { return };
+        match connection.state() {
+            State::TimeWait if connection.scheduled.registered => self.move_to_time_wait(key, now),
+            State::Closed if connection.scheduled.registered => self.unregister(key),
+            _ => {}
+        }
+        let Some(connection) = self.rooms.connections.get_mut(key) else { return };
+        if connection.is_done() {
+            self.rooms.connections.remove(key);
+            return;
+        }
+        if connection.wants_transmit() && !connection.scheduled.in_ready_list {
+            connection.scheduled.in_ready_list = true;
+            self.ready.push_back(key);
+        }
+        if let Some(deadline) = connection.next_deadline()
+            && connection.scheduled.deadline.is_none_or(|queued| deadline < queued)
+        {
+            connection.scheduled.deadline = Some(deadline);
+            self.deadlines.push(deadline, key);
+        }
+        let has_news = connection.scheduled.gained != Readiness::EMPTY;
+        if has_news && connection.holder == Holder::Application && !connection.scheduled.in_event_queue {
+            connection.scheduled.in_event_queue = true;
+            self.event_queue.push_back(Noticed::Connection(key));
+        }
+    }
+
+    /// The tuple moves to TIME-WAIT's own table; the connection stays as long as somebody may read from it.
+    fn move_to_time_wait(&mut self, key: Key, now: Timestamp) {
+        let Some(connection) = self.rooms.connections.get(key) else { return };
+        let (tuple, parts, owes_ack) = (connection.tuple, connection.time_wait(), connection.owes_ack());
+        self.unregister(key);
+        if self.rooms.time_wait.len() >= self.config.max_time_wait {
+            self.counters.time_wait_overflows += 1;
+            if let Some((oldest, tuple)) = self.rooms.time_wait.pop_oldest() {
+                self.demux.remove(&tuple, Room::TimeWait(oldest));
+                self.report(&tuple, State::TimeWait, Cause::Timeout);
+            }
+        }
+        let Some(entry) = self.rooms.time_wait.insert(tuple, parts, now) else { return };
+        self.demux.insert(&tuple, Room::TimeWait(entry), &self.rooms);
+        if owes_ack && let Some(ack) = self.rooms.time_wait.ack_for(entry, now) {
+            self.reply(&tuple, &ack);
+        }
+    }
+
+    /// Segments do not find the connection any more.
+    fn unregister(&mut self, key: Key) {
+        let Some(connection) = self.rooms.connections.get_mut(key) else { return };
+        connection.scheduled.registered = false;
+        let tuple = connection.tuple;
+        self.demux.remove(&tuple, Room::Connection(key));
+    }
+}

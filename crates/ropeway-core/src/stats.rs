@@ -1,0 +1,91 @@
+//! Counters: what happened, and why a packet was dropped.
+
+/// Everything the stack counts since it was made. Counts are of packets unless the name says otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Packets handed to the stack, looped ones included.
+    pub received: u64,
+    /// Packets the stack gave out, looped ones included.
+    pub sent: u64,
+    /// TCP segments received with good checksums.
+    pub tcp_received: u64,
+    /// TCP segments sent.
+    pub tcp_sent: u64,
+    /// TCP segments sent again: data, SYN, SYN-ACK and FIN.
+    pub tcp_retransmitted: u64,
+    /// RST segments sent.
+    pub resets_sent: u64,
+    /// Connections ended by the peer's RST.
+    pub resets_received: u64,
+    /// Active opens started.
+    pub active_opens: u64,
+    /// Passive opens completed.
+    pub passive_opens: u64,
+    /// Connections that failed before they were established.
+    pub failed_opens: u64,
+    /// Connections given up because the peer did not answer.
+    pub timed_out: u64,
+    /// Retransmission timeouts.
+    pub retransmission_timeouts: u64,
+    /// Fast retransmits (RFC 5681 3.2).
+    pub fast_retransmits: u64,
+    /// SYNs received for a listener.
+    pub syns_received: u64,
+    /// Half-open connections reaped because their handshake never completed.
+    pub half_open_reaped: u64,
+    /// Half-open connections ended by the peer's RST.
+    pub half_open_reset: u64,
+    /// SYNs dropped because the SYN queue was full.
+    pub syn_queue_overflows: u64,
+    /// SYNs and final ACKs dropped because the accept queue was full.
+    pub accept_queue_overflows: u64,
+    /// TIME-WAIT entries that made room for a newer one.
+    pub time_wait_overflows: u64,
+    /// TIME-WAIT tuples taken over by a newer SYN (RFC 6191, RFC 9293 MAY-2).
+    pub time_wait_reused: u64,
+    /// Challenge ACKs sent (RFC 5961).
+    pub challenge_acks: u64,
+    /// Segments dropped by PAWS (RFC 7323 5).
+    pub paws_dropped: u64,
+    /// Segments outside the receive window.
+    pub out_of_window: u64,
+    /// Segments that arrived beyond a gap and were kept.
+    pub out_of_order: u64,
+    /// Segments beyond a gap that were dropped, for memory's sake.
+    pub reassembly_overflows: u64,
+    /// Segments with an acknowledgement of what was never sent, or too old (RFC 5961 5).
+    pub unacceptable_acks: u64,
+    /// Segments with malformed options.
+    pub malformed_options: u64,
+    /// Packets that could not be parsed: IP.
+    pub malformed_ip: u64,
+    /// Packets that could not be parsed: TCP, UDP or ICMP.
+    pub malformed_transport: u64,
+    /// TCP segments with a wrong checksum.
+    pub bad_checksums: u64,
+    /// Fragments, which are not reassembled yet.
+    pub fragments: u64,
+    /// Packets for an address that is not ours.
+    pub not_ours: u64,
+    /// Packets from an address that nobody can have: broadcast, multicast, unspecified, or our own.
+    pub martian_sources: u64,
+    /// TCP segments to a broadcast or multicast address (RFC 9293 3.9.2.3).
+    pub broadcast_segments: u64,
+    /// Packets of a protocol that we do not speak.
+    pub unknown_protocol: u64,
+    /// UDP datagrams to a closed port.
+    pub udp_no_port: u64,
+    /// ICMP messages received.
+    pub icmp_received: u64,
+    /// ICMP errors that matched no connection or whose sequence number was not outstanding (RFC 5927).
+    pub icmp_ignored: u64,
+    /// ICMP errors sent.
+    pub icmp_errors_sent: u64,
+    /// ICMP errors not sent because of the rate limit.
+    pub icmp_rate_limited: u64,
+    /// ICMP echo requests answered.
+    pub echo_replies: u64,
+    /// Answers dropped because too many waited to be sent.
+    pub replies_dropped: u64,
+}

@@ -1,0 +1,74 @@
+//! When to acknowledge (RFC 9293 3.8.6.3, RFC 5681 4.2).
+
+use std::time::Duration;
+
+use super::timers::Timer;
+use super::{Connection, Env};
+
+/// What is owed to the peer.
+#[derive(Debug, Default)]
+pub(crate) struct AckPolicy {
+    /// One acknowledgement is due now.
+    now: bool,
+    /// So many duplicates are due, one for each segment beyond a gap: a sender counts them (RFC 5681 4.2).
+    duplicates: u32,
+    /// Bytes received since the last acknowledgement.
+    unacknowledged: u32,
+}
+
+/// More duplicates than this at a time tell the sender nothing new.
+const MAX_DUPLICATES: u32 = 64;
+
+/// RFC 9293 3.8.6.3 MUST-40: less than half a second.
+const LONGEST_DELAY: Duration = Duration::from_millis(499);
+
+impl AckPolicy {
+    /// Whether an acknowledgement is due even if nothing else is sent.
+    pub(crate) fn is_due(&self) -> bool {
+        self.now || self.duplicates > 0
+    }
+
+    /// A segment with an acknowledgement is being sent.
+    pub(crate) fn sent(&mut self, carries_data: bool) {
+        self.now = false;
+        self.unacknowledged = 0;
+        // Only a segment without data counts as a duplicate acknowledgement.
+        if !carries_data {
+            self.duplicates = self.duplicates.saturating_sub(1);
+        }
+    }
+}
+
+impl Connection {
+    /// One acknowledgement, however many segments asked for it (RFC 9293 3.10.7.4 MUST-58, MUST-59).
+    pub(super) fn ack_now(&mut self) {
+        self.acks.now = true;
+        self.output_due = true;
+    }
+
+    /// An acknowledgement that the sender will count (RFC 9293 MAY-13).
+    pub(super) fn duplicate_ack(&mut self) {
+        self.acks.duplicates = (self.acks.duplicates + 1).min(MAX_DUPLICATES);
+        self.output_due = true;
+    }
+
+    /// `len` bytes have arrived in order: every second full-sized segment is acknowledged at once
+    /// (RFC 9293 SHLD-19), a lesser one after a while (SHLD-18).
+    pub(super) fn ack_soon(&mut self, len: u32, env: &Env<'_>) {
+        self.acks.unacknowledged = self.acks.unacknowledged.saturating_add(len);
+        let two_segments = 2 * u32::from(self.rcv.mss.max(1));
+        if self.options.quick_ack
+            || self.acks.unacknowledged >= two_segments
+            || env.config.delayed_ack.is_zero()
+        {
+            self.ack_now();
+        } else if !self.timers.is_set(Timer::DelayedAck) {
+            self.timers.set(Timer::DelayedAck, env.now + env.config.delayed_ack.min(LONGEST_DELAY));
+        }
+    }
+
+    /// Whether received bytes still wait to be acknowledged.
+    pub(crate) fn owes_ack(&self) -> bool {
+        self.acks.unacknowledged > 0 || self.acks.is_due()
+    }
+}

@@ -1,0 +1,155 @@
+//! Keep-alive probes (RFC 9293 3.8.4) and zero-window probes (RFC 9293 3.8.6.1).
+
+use ropeway_packet::TcpFlags;
+
+use super::state::{Cause, State};
+use super::timers::Timer;
+use super::{Connection, Env};
+use crate::error::ConnectionError;
+use crate::options::KeepAlive;
+use crate::recovery::rto::backed_off;
+use crate::time::Timestamp;
+use crate::transmit::Transmit;
+
+/// A probe that is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    KeepAlive,
+    Window,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Probing {
+    due: Option<Due>,
+    /// Probes sent since the peer was last heard of.
+    pub(crate) unanswered: u32,
+    /// Zero-window probes sent since the window closed: each doubles the interval (SHLD-30).
+    window_probes: u32,
+    /// When the peer was last heard of.
+    pub(crate) last_heard: Option<Timestamp>,
+}
+
+impl Connection {
+    /// The options say, or the connection is open now: start or stop the keep-alive timer.
+    pub(super) fn restart_keep_alive(&mut self, now: Timestamp) {
+        match self.options.keep_alive {
+            Some(keep_alive) if self.state().is_synchronized() => {
+                let heard = self.probing.last_heard.unwrap_or(now);
+                self.timers.set(Timer::KeepAlive, (heard + keep_alive.idle).max(now));
+            }
+            _ => self.timers.stop(Timer::KeepAlive),
+        }
+    }
+
+    /// The connection is established.
+    pub(super) fn probing_starts(&mut self, now: Timestamp) {
+        self.probing.last_heard = Some(now);
+        self.restart_keep_alive(now);
+    }
+
+    /// The keep-alive timer went off.
+    pub(super) fn keep_alive_timeout(&mut self, keep_alive: KeepAlive, env: &mut Env<'_>) {
+        let heard = self.probing.last_heard.unwrap_or(env.now);
+        // MUST-26: only when nothing is outstanding and nothing was received for the interval.
+        if self.snd.outstanding() > 0 || !self.send_buffer.is_empty() {
+            self.timers.set(Timer::KeepAlive, env.now + keep_alive.idle);
+            return;
+        }
+        if self.probing.unanswered == 0 && env.now.since(heard) < keep_alive.idle {
+            self.timers.set(Timer::KeepAlive, heard + keep_alive.idle);
+            return;
+        }
+        // MUST-29: one lost probe proves nothing.
+        let given_up = match self.options.user_timeout {
+            Some(timeout) => self.probing.unanswered > 0 && env.now.since(heard) >= timeout,
+            None => self.probing.unanswered >= keep_alive.count.max(2),
+        };
+        if given_up {
+            self.fail(ConnectionError::TimedOut, Cause::Timeout, env);
+            return;
+        }
+        self.probing.unanswered += 1;
+        self.probing.due = Some(Due::KeepAlive);
+        self.output_due = true;
+        self.timers.set(Timer::KeepAlive, env.now + keep_alive.interval);
+    }
+
+    /// There is something to send that the window does not let out, and nothing in flight whose
+    /// acknowledgement could open it: probe after one RTO (SHLD-29), then ever more rarely.
+    pub(super) fn arm_persist(&mut self, now: Timestamp) {
+        if !self.timers.is_set(Timer::Persist) {
+            self.timers.set(Timer::Persist, now + self.persist_interval());
+        }
+    }
+
+    fn persist_interval(&self) -> std::time::Duration {
+        backed_off(self.rto.base(), self.probing.window_probes, self.rto.max())
+    }
+
+    /// The persist timer went off. The connection stays open as long as the peer answers (MUST-37).
+    pub(super) fn persist_timeout(&mut self, env: &mut Env<'_>) {
+        let limit = self.retry_limit(env);
+        if self.probing.unanswered >= limit || self.user_timeout_is_over(env.now) {
+            self.fail(self.soft_error.unwrap_or(ConnectionError::TimedOut), Cause::Timeout, env);
+            return;
+        }
+        self.probing.unanswered += 1;
+        self.probing.window_probes += 1;
+        self.unanswered_since.get_or_insert(env.now);
+        self.probing.due = Some(Due::Window);
+        self.output_due = true;
+        self.timers.set(Timer::Persist, env.now + self.persist_interval());
+    }
+
+    /// The window is open again, or there is nothing left to send.
+    pub(super) fn stop_persist(&mut self) {
+        self.timers.stop(Timer::Persist);
+        self.probing.window_probes = 0;
+        if self.probing.due == Some(Due::Window) {
+            self.probing.due = None;
+        }
+    }
+
+    /// The peer was heard of: every probe is answered.
+    pub(super) fn peer_heard(&mut self, now: Timestamp) {
+        self.probing.last_heard = Some(now);
+        if self.probing.unanswered > 0 {
+            self.probing.unanswered = 0;
+            if self.snd.outstanding() == 0 || self.timers.is_set(Timer::Persist) {
+                self.unanswered_since = None;
+            }
+            self.restart_keep_alive(now);
+        }
+    }
+
+    /// The probe that is due, if any.
+    pub(super) fn probe(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
+        match self.probing.due.take()? {
+            // SHLD-12: no data; the sequence number before the window makes the peer answer.
+            Due::KeepAlive => Some(self.emit(self.snd.max - 1, TcpFlags::ACK, 0, env)),
+            Due::Window => self.window_probe(env),
+        }
+    }
+
+    /// At least one byte, or the FIN, goes out whatever the window says (RFC 9293 3.8.6.1).
+    fn window_probe(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
+        if self.state() == State::Closed {
+            return None;
+        }
+        let seq = self.snd.nxt;
+        let waiting = if self.send_buffer.end().after(seq) { self.send_buffer.end().since(seq) } else { 0 };
+        let len = waiting.min(self.snd.wnd.max(1)).min(u32::from(self.snd.mss));
+        let is_fin = len == 0 && self.fin_queued;
+        if len == 0 && !is_fin {
+            return None;
+        }
+        let flags = if is_fin { TcpFlags::ACK | TcpFlags::FIN } else { TcpFlags::ACK | TcpFlags::PSH };
+        let end = seq + len + u32::from(is_fin);
+        if end.at_or_before(self.snd.max) {
+            self.count_retransmission(len, env);
+        } else {
+            self.snd.max = end;
+        }
+        Some(self.emit(seq, flags, len as usize, env))
+    }
+}

@@ -1,0 +1,491 @@
+//! A connection from SYN-SENT, or a completed passive handshake, to LAST-ACK or CLOSING.
+//!
+//! LISTEN, the passive SYN-RECEIVED and TIME-WAIT live in rooms of their own: there is nothing here for them.
+
+mod ack_policy;
+mod keepalive;
+mod paws;
+mod rcv;
+mod report;
+mod segment_arrives;
+mod snd;
+pub(crate) mod state;
+mod timeouts;
+mod timers;
+mod transmit;
+mod user_call;
+mod window;
+
+use std::time::Duration;
+
+use ropeway_packet::{
+    FourTuple, IpParams, Protocol, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, WindowScale,
+};
+
+use self::ack_policy::AckPolicy;
+use self::keepalive::Probing;
+use self::paws::TimestampState;
+pub(crate) use self::paws::timestamp_clock;
+use self::rcv::Rcv;
+use self::report::Statistics;
+pub(crate) use self::segment_arrives::Arrival;
+use self::snd::Snd;
+use self::state::{Cause, State, StateMachine};
+use self::timers::{Timer, TimerTable};
+pub use self::user_call::SendFlags;
+use crate::buffer::{reassembly::Reassembly, receive::ReceiveBuffer, send::SendBuffer};
+use crate::config::StackConfig;
+use crate::congestion::Controller;
+use crate::error::ConnectionError;
+use crate::event::{ListenerId, Readiness};
+use crate::options::SocketOptions;
+use crate::recovery::{Recovery, rto::Rto};
+use crate::stats::Counters;
+use crate::time::Timestamp;
+
+/// What a connection may use of the stack it lives in.
+pub(crate) struct Env<'a> {
+    pub(crate) now: Timestamp,
+    pub(crate) config: &'a StackConfig,
+    pub(crate) counters: &'a mut Counters,
+}
+
+/// Who holds a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// It waits to be accepted.
+    AcceptQueue(ListenerId),
+    /// The application.
+    Application,
+    /// Nobody: it was closed, and finishes by itself.
+    Nobody,
+}
+
+/// How the stack finds a connection again: in the ready list, in the deadline queue, in the event queue.
+#[derive(Debug, Default)]
+pub(crate) struct Scheduled {
+    /// The demultiplexer knows it: segments find it.
+    pub(crate) registered: bool,
+    pub(crate) in_ready_list: bool,
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) in_event_queue: bool,
+    /// Readiness gained since the last event.
+    pub(crate) gained: Readiness,
+}
+
+/// What a handshake has agreed on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Negotiated {
+    /// The MSS the peer announced.
+    pub(crate) peer_mss: Option<u16>,
+    /// The peer's and our own window scale.
+    pub(crate) wscale: Option<(WindowScale, WindowScale)>,
+    /// The peer's last timestamp, if both use timestamps.
+    pub(crate) timestamps: Option<u32>,
+}
+
+/// A passive handshake, as its half-open entry knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Handshake {
+    pub(crate) irs: SeqNum,
+    /// The window of our SYN-ACK.
+    pub(crate) announced_window: u32,
+    pub(crate) negotiated: Negotiated,
+    /// When the SYN-ACK was sent, if it was sent once.
+    pub(crate) answered_at: Option<Timestamp>,
+    /// How often it was sent again.
+    pub(crate) retransmits: u32,
+}
+
+/// What the stack decides when a connection is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup {
+    pub(crate) iss: SeqNum,
+    pub(crate) timestamp_offset: u32,
+    pub(crate) flow_label: u32,
+    pub(crate) path_mtu: u16,
+    /// The MTU of the way in, which decides the MSS that we announce.
+    pub(crate) device_mtu: u16,
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) tuple: FourTuple,
+    machine: StateMachine,
+    pub(crate) holder: Holder,
+    pub(crate) options: SocketOptions,
+    pub(crate) scheduled: Scheduled,
+    snd: Snd,
+    rcv: Rcv,
+    send_buffer: SendBuffer,
+    receive_buffer: ReceiveBuffer,
+    reassembly: Reassembly,
+    rto: Rto,
+    recovery: Recovery,
+    congestion: Box<dyn Controller>,
+    timers: TimerTable,
+    acks: AckPolicy,
+    probing: Probing,
+    /// We offered timestamps in our SYN.
+    offers_timestamps: bool,
+    timestamps: Option<TimestampState>,
+    statistics: Statistics,
+    /// The error that ended the connection, until it is told.
+    error: Option<ConnectionError>,
+    /// Trouble that did not end it (RFC 9293 3.9.2.2).
+    soft_error: Option<ConnectionError>,
+    /// The application has shut down its reading side: what arrives is discarded.
+    read_shut: bool,
+    /// The application has shut down its writing side: a FIN follows the last byte.
+    fin_queued: bool,
+    /// A SYN, or in SYN-RECEIVED a SYN-ACK, is to be sent.
+    syn_due: bool,
+    /// There may be something to send; `poll_transmit` finds out.
+    output_due: bool,
+    /// More data is about to be written (`MSG_MORE`): a small segment may wait for it.
+    more_to_come: bool,
+    /// A held-back small segment has waited long enough.
+    release_small: bool,
+    /// Timeouts in a row without an acknowledgement of anything new.
+    retransmits: u32,
+    /// Since when the peer owes us an answer.
+    unanswered_since: Option<Timestamp>,
+    /// The segment that is timed: its end, and when it was sent (RFC 6298 3: never one sent twice).
+    timed: Option<(SeqNum, Timestamp)>,
+    challenge: ChallengeLimit,
+    timestamp_offset: u32,
+    flow_label: u32,
+    path_mtu: u16,
+}
+
+/// Challenge ACKs are limited per connection: a limit shared by all would tell an attacker about others
+/// (RFC 5961 7, CVE-2016-5696).
+#[derive(Debug, Default)]
+struct ChallengeLimit {
+    second: u64,
+    sent: u32,
+}
+
+impl ChallengeLimit {
+    const PER_SECOND: u32 = 100;
+
+    fn allows(&mut self, now: Timestamp) -> bool {
+        let second = now.as_micros() / 1_000_000;
+        if self.second != second {
+            *self = Self { second, sent: 0 };
+        }
+        self.sent += 1;
+        self.sent <= Self::PER_SECOND
+    }
+}
+
+impl Connection {
+    fn new(
+        tuple: FourTuple,
+        state: State,
+        holder: Holder,
+        options: SocketOptions,
+        setup: &Setup,
+        env: &Env<'_>,
+    ) -> Self {
+        let ip_and_tcp = header_overhead(&tuple);
+        let announce = setup.device_mtu.saturating_sub(ip_and_tcp);
+        let advmss = options.max_segment.map_or(announce, |max| max.min(announce)).max(1);
+        let mut snd = Snd::new(setup.iss);
+        snd.peer_mss = default_mss(&tuple);
+        snd.mss = snd.peer_mss;
+        let congestion = options.congestion.controller(u32::from(snd.mss));
+        let recovery = Recovery::new(setup.iss);
+        Self {
+            tuple,
+            machine: StateMachine::new(state),
+            holder,
+            scheduled: Scheduled::default(),
+            send_buffer: SendBuffer::new(setup.iss + 1),
+            receive_buffer: ReceiveBuffer::default(),
+            reassembly: Reassembly::default(),
+            rcv: Rcv::new(advmss),
+            snd,
+            rto: Rto::new(env.config),
+            recovery,
+            congestion,
+            timers: TimerTable::default(),
+            acks: AckPolicy::default(),
+            probing: Probing::default(),
+            offers_timestamps: env.config.timestamps,
+            timestamps: None,
+            statistics: Statistics::default(),
+            error: None,
+            soft_error: None,
+            read_shut: false,
+            fin_queued: false,
+            syn_due: false,
+            output_due: false,
+            more_to_come: false,
+            release_small: false,
+            retransmits: 0,
+            unanswered_since: None,
+            timed: None,
+            challenge: ChallengeLimit::default(),
+            timestamp_offset: setup.timestamp_offset,
+            flow_label: setup.flow_label,
+            path_mtu: setup.path_mtu,
+            options,
+        }
+    }
+
+    /// An active OPEN (RFC 9293 3.10.1): the SYN goes out with the next `poll_transmit`.
+    pub(crate) fn open(tuple: FourTuple, options: SocketOptions, setup: &Setup, env: &Env<'_>) -> Self {
+        let mut connection = Self::new(tuple, State::Closed, Holder::Application, options, setup, env);
+        connection.transition(Cause::ActiveOpen);
+        if env.config.window_scaling {
+            connection.rcv.wscale = Some(announced_scale(&connection.options, env.config));
+        }
+        connection.syn_due = true;
+        connection.output_due = true;
+        connection
+    }
+
+    /// A passive handshake that its third segment has completed, except for that segment itself, which the
+    /// caller lets arrive next.
+    pub(crate) fn from_half_open(
+        tuple: FourTuple,
+        listener: ListenerId,
+        options: SocketOptions,
+        setup: &Setup,
+        handshake: &Handshake,
+        env: &Env<'_>,
+    ) -> Self {
+        let holder = Holder::AcceptQueue(listener);
+        let mut connection = Self::new(tuple, State::SynReceived, holder, options, setup, env);
+        connection.peer_syn(handshake.irs, &handshake.negotiated, env.now);
+        connection.rcv.edge = connection.rcv.nxt + handshake.announced_window;
+        connection.snd.nxt = setup.iss + 1;
+        connection.snd.max = connection.snd.nxt;
+        connection.timed = handshake.answered_at.map(|at| (connection.snd.nxt, at));
+        connection.retransmits = handshake.retransmits;
+        connection
+    }
+
+    /// What the peer's SYN says, whichever way the connection was opened.
+    fn peer_syn(&mut self, irs: SeqNum, negotiated: &Negotiated, now: Timestamp) {
+        self.rcv.irs = irs;
+        self.rcv.nxt = irs + 1;
+        self.rcv.edge = self.rcv.nxt;
+        // RFC 9293 3.7.1 MUST-15: without the option, the default.
+        self.snd.peer_mss = negotiated.peer_mss.unwrap_or(default_mss(&self.tuple)).max(MIN_MSS);
+        (self.snd.wscale, self.rcv.wscale) = match negotiated.wscale {
+            Some((peer, own)) => (Some(peer), Some(own)),
+            None => (None, None),
+        };
+        self.timestamps = negotiated.timestamps.map(|tsval| TimestampState::new(tsval, self.rcv.nxt, now));
+        self.update_mss();
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.machine.get()
+    }
+
+    /// Moves the state. What the table does not have cannot be asked for here; if it ever were, the state
+    /// stays and the log says so.
+    fn transition(&mut self, cause: Cause) {
+        if let Err(illegal) = self.machine.transition(&self.tuple, cause) {
+            tracing::error!(connection = %self.tuple, %illegal, "refused a transition");
+            debug_assert!(false, "{illegal}");
+        }
+    }
+
+    /// Eff.snd.MSS (RFC 9293 3.7.1 MUST-16) from what the peer, the path and the user allow.
+    fn update_mss(&mut self) {
+        let path = self.path_mtu.saturating_sub(header_overhead(&self.tuple));
+        let mss = self.snd.peer_mss.min(path).min(self.options.max_segment.unwrap_or(u16::MAX));
+        let mss = mss.saturating_sub(if self.timestamps.is_some() { TIMESTAMPS_LEN } else { 0 }).max(1);
+        if mss != self.snd.mss {
+            self.snd.mss = mss;
+            if self.state().is_synchronized() {
+                self.congestion.on_mss_change(u32::from(mss));
+                return;
+            }
+        }
+        if !self.state().is_synchronized() {
+            self.congestion = self.options.congestion.controller(u32::from(mss));
+        }
+    }
+
+    /// A router says that packets of more than `mtu` bytes do not pass (RFC 1191, RFC 8201).
+    pub(crate) fn path_mtu_changed(&mut self, mtu: u16) {
+        if mtu >= self.path_mtu {
+            return;
+        }
+        self.path_mtu = mtu;
+        self.update_mss();
+        if self.snd.nxt.after(self.snd.una) && self.state().is_synchronized() {
+            // What was in flight in large packets is lost, but not by congestion (RFC 1191 6.5).
+            self.timed = None;
+            self.snd.nxt = self.snd.una;
+            self.output_due = true;
+        }
+    }
+
+    /// RFC 9293 3.4, Table 6 and RFC 5927 4: an ICMP error that quotes a sequence number which is not in
+    /// flight was not caused by us.
+    pub(crate) fn quotes_outstanding(&self, seq: SeqNum) -> bool {
+        seq.at_or_after(self.snd.una) && seq.before(self.snd.max)
+    }
+
+    /// An ICMP error (RFC 9293 3.9.2.2). A hard one ends a connection only before it is synchronized: later
+    /// the sequence number in the quote is all an attacker had to guess (RFC 5927 5.2).
+    pub(crate) fn icmp_error(&mut self, error: ConnectionError, hard: bool, env: &mut Env<'_>) {
+        if hard && matches!(self.state(), State::SynSent | State::SynReceived) {
+            self.fail(error, Cause::Timeout, env);
+        } else {
+            self.soft_error = Some(error);
+        }
+    }
+
+    /// Ends the connection with an error for the user to see.
+    fn fail(&mut self, error: ConnectionError, cause: Cause, env: &mut Env<'_>) {
+        match error {
+            _ if !self.state().is_synchronized() => env.counters.failed_opens += 1,
+            ConnectionError::TimedOut => env.counters.timed_out += 1,
+            _ => {}
+        }
+        self.error = Some(error);
+        self.finish(cause);
+    }
+
+    /// CLOSED: nothing is sent any more, but what has arrived can still be read unless there was an error.
+    fn finish(&mut self, cause: Cause) {
+        self.transition(cause);
+        self.timers.stop_all();
+        self.reassembly.clear();
+        self.send_buffer = SendBuffer::new(self.snd.max);
+        self.syn_due = false;
+        self.output_due = false;
+        self.acks = AckPolicy::default();
+        self.gain(
+            Readiness::READABLE | Readiness::WRITABLE | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED,
+        );
+    }
+
+    /// The RST that ends a synchronized connection from this side (RFC 9293 3.10.5).
+    pub(crate) fn reset_header(&self) -> TcpHeader {
+        TcpHeader {
+            src_port: self.tuple.local_port,
+            dst_port: self.tuple.remote_port,
+            seq: self.snd.max,
+            ack: self.rcv.nxt,
+            flags: TcpFlags::RST | TcpFlags::ACK,
+            ..TcpHeader::default()
+        }
+    }
+
+    /// Something to tell the application.
+    fn gain(&mut self, readiness: Readiness) {
+        self.scheduled.gained |= readiness;
+    }
+
+    /// Whether `poll_transmit` should look at this connection.
+    pub(crate) fn wants_transmit(&self) -> bool {
+        self.output_due
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        self.timers.earliest()
+    }
+
+    /// Where TIME-WAIT takes over: everything its table needs to know.
+    pub(crate) fn time_wait(&self) -> TimeWaitParts {
+        TimeWaitParts {
+            snd_nxt: self.snd.max,
+            rcv_nxt: self.rcv.nxt,
+            window: self.rcv.wscale.unwrap_or(WindowScale::ZERO).scale(self.rcv.wnd()),
+            timestamps: self.timestamps.as_ref().map(|state| (state.recent, self.timestamp_offset)),
+        }
+    }
+
+    fn ip_params(&self) -> IpParams {
+        IpParams {
+            src: self.tuple.local_addr,
+            dst: self.tuple.remote_addr,
+            protocol: Protocol::TCP,
+            hop_limit: self.options.ttl,
+            traffic_class: self.options.tos,
+            dont_fragment: true,
+            ident: 0,
+            flow_label: self.flow_label,
+        }
+    }
+
+    /// The options of a SYN or SYN-ACK.
+    fn syn_options(&self, env: &Env<'_>) -> TcpOptions {
+        let answering = self.state() == State::SynReceived;
+        TcpOptions {
+            mss: Some(self.rcv.advmss),
+            window_scale: self.rcv.wscale.map(WindowScale::get),
+            timestamps: match &self.timestamps {
+                Some(state) if answering => {
+                    Some(Timestamps { tsval: self.tsval(env.now), tsecr: state.recent })
+                }
+                None if !answering && self.offers_timestamps => {
+                    Some(Timestamps { tsval: self.tsval(env.now), tsecr: 0 })
+                }
+                _ => None,
+            },
+            ..TcpOptions::default()
+        }
+    }
+
+    /// The retransmission timer's next deadline, cut short by the user timeout.
+    fn arm_retransmit(&mut self, now: Timestamp) {
+        let mut at = now + self.rto.current();
+        let since = *self.unanswered_since.get_or_insert(now);
+        if let Some(user_timeout) = self.options.user_timeout {
+            at = at.min((since + user_timeout).max(now));
+        }
+        self.timers.set(Timer::Retransmit, at);
+    }
+
+    fn user_timeout_is_over(&self, now: Timestamp) -> bool {
+        let (Some(timeout), Some(since)) = (self.options.user_timeout, self.unanswered_since) else {
+            return false;
+        };
+        now.since(since) >= timeout
+    }
+}
+
+/// The parts of a connection that live on in TIME-WAIT.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimeWaitParts {
+    pub(crate) snd_nxt: SeqNum,
+    pub(crate) rcv_nxt: SeqNum,
+    pub(crate) window: u16,
+    /// The peer's last timestamp and what we add to our clock.
+    pub(crate) timestamps: Option<(u32, u32)>,
+}
+
+/// The timestamps option with its padding (RFC 7323, appendix A).
+const TIMESTAMPS_LEN: u16 = 12;
+
+/// A smaller MSS is not believed: it would turn our data into a flood of headers. Linux has the same floor.
+pub(crate) const MIN_MSS: u16 = 48;
+
+/// How long a corked or deferred small segment may wait. As in Linux.
+const CORK_LIMIT: Duration = Duration::from_millis(200);
+
+/// RFC 9293 3.7.1 MUST-15
+fn default_mss(tuple: &FourTuple) -> u16 {
+    if tuple.is_ipv4() { 536 } else { 1220 }
+}
+
+/// The headers that an MTU holds besides the payload and TCP options.
+pub(crate) fn header_overhead(tuple: &FourTuple) -> u16 {
+    if tuple.is_ipv4() { 40 } else { 60 }
+}
+
+/// The scale that our SYN announces (RFC 7323 2.3): large enough for the largest window that may be set
+/// later, unless the user wants a buffer so small that the scale's steps would matter.
+pub(crate) fn announced_scale(options: &SocketOptions, config: &StackConfig) -> WindowScale {
+    let roomy = WindowScale::for_buffer(options.recv_buffer.max(config.max_window as usize));
+    if options.recv_buffer >> roomy.get() < 64 { WindowScale::for_buffer(options.recv_buffer) } else { roomy }
+}

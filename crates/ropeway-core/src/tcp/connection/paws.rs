@@ -1,0 +1,96 @@
+//! Timestamps (RFC 7323 3) and the protection against wrapped sequence numbers (RFC 7323 5).
+
+use std::time::Duration;
+
+use ropeway_packet::{SeqNum, TcpFlags, TcpHeader};
+
+use super::Connection;
+use crate::tcp::isn::low_u32;
+use crate::time::Timestamp;
+
+/// RFC 7323 5.5: a TS.Recent this old proves nothing any more.
+const OUTDATED: Duration = Duration::from_secs(24 * 24 * 3600);
+
+/// What is remembered of the peer's timestamps.
+#[derive(Debug)]
+pub(crate) struct TimestampState {
+    /// TS.Recent
+    pub(crate) recent: u32,
+    recent_at: Timestamp,
+    /// Last.ACK.sent
+    pub(crate) last_ack_sent: SeqNum,
+}
+
+impl TimestampState {
+    pub(crate) fn new(recent: u32, last_ack_sent: SeqNum, now: Timestamp) -> Self {
+        Self { recent, recent_at: now, last_ack_sent }
+    }
+
+    /// R1 of RFC 7323 5.3: is this segment older than one that we have seen?
+    fn is_old(&self, tsval: u32, now: Timestamp) -> bool {
+        SeqNum::new(tsval).before(SeqNum::new(self.recent)) && now.since(self.recent_at) < OUTDATED
+    }
+
+    /// R3 of RFC 7323 4.3: only the segment that holds the oldest unacknowledged byte is echoed.
+    fn update(&mut self, seq: SeqNum, tsval: u32, now: Timestamp) {
+        let newer = SeqNum::new(tsval).at_or_after(SeqNum::new(self.recent)) || self.is_outdated(now);
+        if newer && seq.at_or_before(self.last_ack_sent) {
+            self.recent = tsval;
+            self.recent_at = now;
+        }
+    }
+
+    fn is_outdated(&self, now: Timestamp) -> bool {
+        now.since(self.recent_at) >= OUTDATED
+    }
+}
+
+/// What PAWS says of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Paws {
+    Pass,
+    /// Older than what came before: acknowledge it and drop it.
+    Old,
+    /// The timestamps that were agreed on are missing: drop it (RFC 7323 3.2).
+    Missing,
+}
+
+impl Connection {
+    /// The millisecond clock that the peer sees (RFC 7323 4.1, 5.4).
+    pub(super) fn tsval(&self, now: Timestamp) -> u32 {
+        timestamp_clock(now, self.timestamp_offset)
+    }
+
+    pub(super) fn check_paws(&self, segment: &TcpHeader, now: Timestamp) -> Paws {
+        let Some(state) = &self.timestamps else { return Paws::Pass };
+        // A RST is judged by its sequence number alone (RFC 7323 5.2).
+        if segment.flags.contains(TcpFlags::RST) {
+            return Paws::Pass;
+        }
+        match segment.options.timestamps {
+            None => Paws::Missing,
+            Some(timestamps) if state.is_old(timestamps.tsval, now) => Paws::Old,
+            Some(_) => Paws::Pass,
+        }
+    }
+
+    pub(super) fn update_ts_recent(&mut self, segment: &TcpHeader, now: Timestamp) {
+        if let (Some(state), Some(timestamps)) = (&mut self.timestamps, segment.options.timestamps) {
+            state.update(segment.seq, timestamps.tsval, now);
+        }
+    }
+
+    /// The round trip that an acknowledgement's echo tells of (RFC 7323 4.1), in whole milliseconds.
+    pub(super) fn echoed_rtt(&self, segment: &TcpHeader, now: Timestamp) -> Option<Duration> {
+        self.timestamps.as_ref()?;
+        let tsecr = segment.options.timestamps?.tsecr;
+        let elapsed = self.tsval(now).wrapping_sub(tsecr);
+        // An echo from the future, or of nothing, is no sample.
+        (tsecr != 0 && elapsed < u32::MAX / 2).then(|| Duration::from_millis(u64::from(elapsed)))
+    }
+}
+
+/// Milliseconds, offset for each pair of addresses.
+pub(crate) fn timestamp_clock(now: Timestamp, offset: u32) -> u32 {
+    low_u32(now.as_millis()).wrapping_add(offset)
+}

@@ -1,0 +1,69 @@
+//! The receive sequence space (RFC 9293 3.3.1), by the RFC's names.
+
+use ropeway_packet::{SeqNum, WindowScale};
+
+#[derive(Debug)]
+pub(crate) struct Rcv {
+    /// Next sequence number expected.
+    pub(crate) nxt: SeqNum,
+    /// The right edge of the window as announced: RCV.NXT + RCV.WND. It never moves to the left.
+    pub(crate) edge: SeqNum,
+    /// The urgent pointer: one more than the last urgent byte.
+    pub(crate) up: Option<SeqNum>,
+    /// The sequence number of the peer's FIN, once seen.
+    pub(crate) fin: Option<SeqNum>,
+    /// Initial receive sequence number.
+    pub(crate) irs: SeqNum,
+    /// The scale of the windows we announce; `None` when scaling is not in use.
+    pub(crate) wscale: Option<WindowScale>,
+    /// The MSS that we announced.
+    pub(crate) advmss: u16,
+    /// The largest payload received so far; the unit of delayed acknowledgements.
+    pub(crate) mss: u16,
+}
+
+impl Rcv {
+    pub(crate) fn new(advmss: u16) -> Self {
+        let zero = SeqNum::new(0);
+        Self { nxt: zero, edge: zero, up: None, fin: None, irs: zero, wscale: None, advmss, mss: 0 }
+    }
+
+    /// RCV.WND: what the peer may send from RCV.NXT on.
+    pub(crate) fn wnd(&self) -> u32 {
+        if self.edge.after(self.nxt) { self.edge.since(self.nxt) } else { 0 }
+    }
+
+    /// The acceptability test for a segment of `len` sequence numbers: does it touch the window
+    /// (RFC 9293 3.4, Table 6)? One that begins before the window and ends behind it does.
+    pub(crate) fn is_acceptable(&self, seq: SeqNum, len: u32) -> bool {
+        let wnd = self.wnd();
+        match (len, wnd) {
+            (0, 0) => seq == self.nxt,
+            (0, _) => seq.within(self.nxt, wnd),
+            (_, 0) => false,
+            (_, _) => seq.before(self.edge) && (seq + len).after(self.nxt),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acceptability_has_four_cases() {
+        let mut rcv = Rcv::new(1460);
+        rcv.nxt = SeqNum::new(u32::MAX);
+        rcv.edge = rcv.nxt;
+        assert!(rcv.is_acceptable(rcv.nxt, 0));
+        assert!(!rcv.is_acceptable(rcv.nxt, 1));
+        assert!(!rcv.is_acceptable(rcv.nxt + 1, 0));
+        rcv.edge = rcv.nxt + 10;
+        assert!(rcv.is_acceptable(rcv.nxt + 9, 0));
+        assert!(!rcv.is_acceptable(rcv.nxt + 10, 0));
+        assert!(rcv.is_acceptable(rcv.nxt - 5, 6));
+        assert!(!rcv.is_acceptable(rcv.nxt - 5, 5));
+        assert!(rcv.is_acceptable(rcv.nxt + 9, 100));
+        assert!(rcv.is_acceptable(rcv.nxt - 5, 100));
+    }
+}

@@ -1,0 +1,188 @@
+//! STATUS (RFC 9293 3.9.1.6): readiness, errors, and what `TCP_INFO` tells.
+
+use std::time::Duration;
+
+use ropeway_packet::WindowScale;
+
+use super::state::State;
+use super::{Connection, Holder};
+use crate::buffer::send::length_u32;
+use crate::error::ConnectionError;
+use crate::event::Readiness;
+use crate::info::{SenderLimit, TcpInfo};
+use crate::time::Timestamp;
+
+/// What a connection counts.
+#[derive(Debug, Default)]
+pub(crate) struct Statistics {
+    pub(crate) segments_in: u64,
+    pub(crate) segments_out: u64,
+    pub(crate) retransmitted: u64,
+    pub(crate) bytes_retransmitted: u64,
+    pub(crate) delivered: u64,
+    pub(crate) bytes_acked: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) last_data_sent: Option<Timestamp>,
+    pub(crate) last_data_received: Option<Timestamp>,
+    /// The peer's FIN has arrived in order: the stream has an end.
+    pub(crate) fin_received: bool,
+    /// What limits the sender, and since when.
+    limited_by: SenderLimit,
+    limited_since: Option<Timestamp>,
+    rwnd_limited: Duration,
+    /// Since when data is outstanding or waiting.
+    busy_since: Option<Timestamp>,
+    busy: Duration,
+}
+
+impl Statistics {
+    /// Books the time that the sender was held back by the peer's window.
+    pub(crate) fn limit(&mut self, limit: SenderLimit, now: Timestamp) {
+        if limit == self.limited_by {
+            return;
+        }
+        self.rwnd_limited = self.rwnd_limited(now);
+        self.limited_by = limit;
+        self.limited_since = Some(now);
+    }
+
+    fn rwnd_limited(&self, now: Timestamp) -> Duration {
+        match (self.limited_by, self.limited_since) {
+            (SenderLimit::ReceiveWindow, Some(since)) => self.rwnd_limited + now.since(since),
+            _ => self.rwnd_limited,
+        }
+    }
+
+    /// Books the time with data outstanding or waiting.
+    pub(crate) fn busy(&mut self, is_busy: bool, now: Timestamp) {
+        match (is_busy, self.busy_since) {
+            (true, None) => self.busy_since = Some(now),
+            (false, Some(since)) => {
+                self.busy += now.since(since);
+                self.busy_since = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn busy_time(&self, now: Timestamp) -> Duration {
+        self.busy + self.busy_since.map_or(Duration::ZERO, |since| now.since(since))
+    }
+
+    pub(crate) fn is_cwnd_limited(&self) -> bool {
+        self.limited_by == SenderLimit::CongestionWindow
+    }
+}
+
+impl Connection {
+    /// Whether a third of the send buffer is free, and little enough waits unsent: less than that is not
+    /// worth waking a writer for.
+    pub(super) fn is_writable(&self) -> bool {
+        if self.fin_queued || matches!(self.state(), State::Closed | State::TimeWait) {
+            return true;
+        }
+        if matches!(self.state(), State::SynSent | State::SynReceived) {
+            return false;
+        }
+        let room = self.options.send_buffer.saturating_sub(self.send_buffer.len());
+        room >= (self.options.send_buffer / 3).max(1)
+            && self.options.notsent_lowat.is_none_or(|lowat| self.not_sent() < lowat.max(1))
+    }
+
+    fn not_sent(&self) -> usize {
+        let end = self.send_buffer.end();
+        if end.after(self.snd.max) { end.since(self.snd.max) as usize } else { 0 }
+    }
+
+    pub(crate) fn readiness(&self) -> Readiness {
+        let over = matches!(self.state(), State::Closed | State::TimeWait);
+        let read_closed = over || self.read_shut || self.statistics.fin_received;
+        let mut ready = Readiness::EMPTY;
+        if read_closed || !self.receive_buffer.is_empty() {
+            ready |= Readiness::READABLE;
+        }
+        if read_closed {
+            ready |= Readiness::READ_CLOSED;
+        }
+        if self.is_writable() {
+            ready |= Readiness::WRITABLE;
+        }
+        if over || self.fin_queued {
+            ready |= Readiness::WRITE_CLOSED;
+        }
+        if self.error.is_some() {
+            ready |= Readiness::ERROR;
+        }
+        if self.urgent_remaining().is_some() {
+            ready |= Readiness::PRIORITY;
+        }
+        ready
+    }
+
+    /// `SO_ERROR`: the error that ended the connection, or else trouble on the way.
+    pub(crate) fn take_error(&mut self) -> Option<ConnectionError> {
+        self.error.take().or_else(|| self.soft_error.take())
+    }
+
+    /// Whether the handshake is complete and the connection not over.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.state().is_synchronized() && self.state() != State::TimeWait
+    }
+
+    /// Bytes to read before the urgent mark (RFC 9293 3.8.5 MUST-33).
+    pub(crate) fn urgent_remaining(&self) -> Option<usize> {
+        let up = self.rcv.up?;
+        let read = self.rcv.nxt - length_u32(self.receive_buffer.len());
+        up.after(read).then(|| up.since(read) as usize)
+    }
+
+    /// Whether nobody needs this any more.
+    pub(crate) fn is_done(&self) -> bool {
+        self.holder == Holder::Nobody && matches!(self.state(), State::Closed | State::TimeWait)
+    }
+
+    pub(crate) fn info(&self, now: Timestamp) -> TcpInfo {
+        let statistics = &self.statistics;
+        TcpInfo {
+            state: self.state(),
+            rto: self.rto.base(),
+            backoff: self.rto.backoff(),
+            retransmits: self.retransmits,
+            probes: self.probing.unanswered,
+            srtt: self.rto.srtt().unwrap_or_default(),
+            rttvar: self.rto.rttvar(),
+            min_rtt: self.rto.min_rtt(),
+            cwnd: self.congestion.cwnd(),
+            ssthresh: self.congestion.ssthresh(),
+            unacked: self.snd.outstanding(),
+            sacked: 0,
+            lost: self.snd.max.since(self.snd.nxt),
+            retransmitted: statistics.retransmitted,
+            bytes_retransmitted: statistics.bytes_retransmitted,
+            delivered: statistics.delivered,
+            bytes_acked: statistics.bytes_acked,
+            bytes_sent: statistics.bytes_sent,
+            bytes_received: statistics.bytes_received,
+            not_sent: self.not_sent(),
+            unread: self.receive_buffer.len(),
+            segments_in: statistics.segments_in,
+            segments_out: statistics.segments_out,
+            snd_wnd: self.snd.wnd,
+            rcv_wnd: self.rcv.wnd(),
+            snd_wscale: self.snd.wscale.map(WindowScale::get),
+            rcv_wscale: self.rcv.wscale.map(WindowScale::get),
+            timestamps: self.timestamps.is_some(),
+            snd_mss: self.snd.mss,
+            rcv_mss: self.rcv.mss,
+            advmss: self.rcv.advmss,
+            pmtu: self.path_mtu,
+            limited_by: statistics.limited_by,
+            busy_time: statistics.busy_time(now),
+            rwnd_limited: statistics.rwnd_limited(now),
+            last_data_sent: statistics.last_data_sent.map(|at| now.since(at)),
+            last_data_recv: statistics.last_data_received.map(|at| now.since(at)),
+            congestion: self.options.congestion.name(),
+        }
+    }
+}

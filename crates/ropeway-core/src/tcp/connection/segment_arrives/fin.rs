@@ -1,0 +1,40 @@
+//! Eighth, check the FIN bit (RFC 9293 3.10.7.4).
+
+use ropeway_packet::TcpFlags;
+
+use super::Arrival;
+use crate::event::Readiness;
+use crate::tcp::connection::state::{Cause, State};
+use crate::tcp::connection::{Connection, Env};
+
+impl Connection {
+    /// By now `segment` begins where its FIN is. A FIN beyond a gap is remembered until the gap closes.
+    pub(super) fn check_fin(&mut self, segment: &Arrival, _env: &mut Env<'_>) {
+        if segment.has(TcpFlags::FIN) && self.rcv.fin.is_none() {
+            self.rcv.fin = Some(segment.seq());
+            if segment.seq() != self.rcv.nxt {
+                self.duplicate_ack();
+            }
+        }
+        if self.rcv.fin == Some(self.rcv.nxt) && !self.statistics.fin_received {
+            self.take_fin();
+        }
+    }
+
+    /// The peer has nothing more to say.
+    fn take_fin(&mut self) {
+        self.rcv.nxt += 1;
+        if self.rcv.edge.before(self.rcv.nxt) {
+            self.rcv.edge = self.rcv.nxt;
+        }
+        self.statistics.fin_received = true;
+        self.reassembly.clear();
+        self.ack_now();
+        self.gain(Readiness::READABLE | Readiness::READ_CLOSED);
+        match self.state() {
+            State::SynReceived | State::Established | State::FinWait1 => self.transition(Cause::Fin),
+            State::FinWait2 => self.enter_time_wait(Cause::Fin),
+            _ => {}
+        }
+    }
+}

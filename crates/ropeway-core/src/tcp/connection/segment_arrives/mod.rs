@@ -1,0 +1,130 @@
+//! SEGMENT ARRIVES (RFC 9293 3.10.7), one file for each of its numbered steps.
+
+mod ack;
+mod fin;
+mod rst;
+mod sequence;
+mod syn;
+mod syn_sent;
+mod text;
+mod urg;
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use ropeway_packet::{SeqNum, TcpFlags, TcpHeader};
+
+use super::state::State;
+use super::{Connection, Env};
+use crate::event::Readiness;
+
+/// A segment on its way through the steps. Trimming takes away what is not in the window.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) header: TcpHeader,
+    pub(crate) payload: Bytes,
+    pub(crate) malformed_options: bool,
+}
+
+impl Arrival {
+    fn has(&self, flags: TcpFlags) -> bool {
+        self.header.flags.contains(flags)
+    }
+
+    fn clear(&mut self, flags: TcpFlags) {
+        self.header.flags = self.header.flags & !flags;
+    }
+
+    /// SEG.LEN, which counts SYN and FIN.
+    fn len(&self) -> u32 {
+        self.header.segment_len(self.payload.len())
+    }
+
+    /// SEG.SEQ
+    fn seq(&self) -> SeqNum {
+        self.header.seq
+    }
+
+    /// SEG.ACK
+    fn ack(&self) -> SeqNum {
+        self.header.ack
+    }
+}
+
+/// How a segment's way through the steps ends early.
+#[derive(Debug)]
+enum Verdict {
+    /// Nothing more is to be done.
+    Drop,
+    /// It is acknowledged and dropped.
+    Ack,
+    /// It may be forged: the peer is asked (RFC 5961), and it is dropped.
+    Challenge,
+    /// It is answered with this RST and dropped.
+    Reset(TcpHeader),
+}
+
+type Step = ControlFlow<Verdict>;
+
+impl Connection {
+    /// Takes a segment. What it answers is a RST; everything else waits for `poll_transmit`.
+    pub(crate) fn segment_arrives(&mut self, mut segment: Arrival, env: &mut Env<'_>) -> Option<TcpHeader> {
+        self.statistics.segments_in += 1;
+        let was_writable = self.is_writable();
+        let step = match self.state() {
+            State::Closed | State::Listen | State::TimeWait => ControlFlow::Break(Verdict::Drop),
+            State::SynSent => self.arrives_in_syn_sent(&mut segment, env),
+            _ => self.arrives_in_other_states(&mut segment, env),
+        };
+        let reply = match step {
+            ControlFlow::Continue(()) | ControlFlow::Break(Verdict::Drop) => None,
+            ControlFlow::Break(Verdict::Ack) => {
+                if segment.payload.is_empty() && !self.challenge.allows(env.now) {
+                    return None;
+                }
+                self.ack_now();
+                None
+            }
+            ControlFlow::Break(Verdict::Challenge) => {
+                if self.challenge.allows(env.now) {
+                    env.counters.challenge_acks += 1;
+                    self.ack_now();
+                }
+                None
+            }
+            ControlFlow::Break(Verdict::Reset(header)) => Some(header),
+        };
+        if !was_writable && self.is_writable() {
+            self.gain(Readiness::WRITABLE);
+        }
+        self.statistics.busy(self.snd.outstanding() > 0 || !self.send_buffer.is_empty(), env.now);
+        reply
+    }
+
+    /// RFC 9293 3.10.7.4
+    fn arrives_in_other_states(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
+        let urgent_from = segment.seq();
+        self.check_sequence(segment, env)?; // first
+        self.check_rst(segment, env)?; // second; third, security, is not for us
+        self.check_syn(segment)?; // fourth
+        self.check_ack(segment, env)?; // fifth
+        self.check_options(segment)?;
+        self.check_urg(segment, urgent_from); // sixth
+        self.take_text(segment, env)?; // seventh
+        self.check_fin(segment, env); // eighth
+        ControlFlow::Continue(())
+    }
+
+    /// RFC 9293 3.1 MUST-7: an option whose length is a lie ends the connection, and the log says why. Only
+    /// a segment that has passed the checks of sequence and acknowledgement may do that.
+    fn check_options(&mut self, segment: &Arrival) -> Step {
+        if !segment.malformed_options {
+            return ControlFlow::Continue(());
+        }
+        tracing::debug!(connection = %self.tuple, "malformed TCP options: resetting the connection");
+        match self.abort() {
+            Some(reset) => ControlFlow::Break(Verdict::Reset(reset)),
+            None => ControlFlow::Break(Verdict::Drop),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Second, check the RST bit (RFC 9293 3.10.7.4, RFC 5961 3).
+
+use std::ops::ControlFlow;
+
+use ropeway_packet::TcpFlags;
+
+use super::{Arrival, Step, Verdict};
+use crate::error::ConnectionError;
+use crate::tcp::connection::state::{Cause, State};
+use crate::tcp::connection::{Connection, Env};
+
+impl Connection {
+    pub(super) fn check_rst(&mut self, segment: &Arrival, env: &mut Env<'_>) -> Step {
+        if !segment.has(TcpFlags::RST) {
+            return ControlFlow::Continue(());
+        }
+        // Only the very next sequence number proves that the peer sent it.
+        if segment.seq() != self.rcv.nxt {
+            return ControlFlow::Break(Verdict::Challenge);
+        }
+        env.counters.resets_received += 1;
+        match self.state() {
+            // Only an active open is in SYN-RECEIVED here: the listener's live in the SYN queue.
+            State::SynReceived => self.fail(ConnectionError::Refused, Cause::Reset, env),
+            State::CloseWait => self.fail(ConnectionError::BrokenPipe, Cause::Reset, env),
+            State::Closing | State::LastAck => self.finish(Cause::Reset),
+            _ => self.fail(ConnectionError::Reset, Cause::Reset, env),
+        }
+        ControlFlow::Break(Verdict::Drop)
+    }
+}

@@ -1,0 +1,73 @@
+//! First, check the sequence number (RFC 9293 3.10.7.4), after PAWS (RFC 7323 5.3).
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use ropeway_packet::TcpFlags;
+
+use super::{Arrival, Step, Verdict};
+use crate::tcp::connection::paws::Paws;
+use crate::tcp::connection::state::State;
+use crate::tcp::connection::{Connection, Env};
+
+impl Connection {
+    pub(super) fn check_sequence(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
+        match self.check_paws(&segment.header, env.now) {
+            Paws::Pass => {}
+            Paws::Old => {
+                env.counters.paws_dropped += 1;
+                return ControlFlow::Break(Verdict::Ack);
+            }
+            Paws::Missing => return ControlFlow::Break(Verdict::Drop),
+        }
+        self.unify_simultaneous_open(segment);
+        if !self.rcv.is_acceptable(segment.seq(), segment.len()) {
+            // MUST-66: with the window closed, ACK, RST and URG of what begins at RCV.NXT still count.
+            if self.rcv.wnd() == 0 && segment.seq() == self.rcv.nxt {
+                segment.payload = Bytes::new();
+                segment.clear(TcpFlags::FIN);
+                self.ack_now();
+            } else {
+                env.counters.out_of_window += 1;
+                let verdict = if segment.has(TcpFlags::RST) { Verdict::Drop } else { Verdict::Ack };
+                return ControlFlow::Break(verdict);
+            }
+        }
+        self.update_ts_recent(&segment.header, env.now);
+        self.peer_heard(env.now);
+        self.trim(segment);
+        ControlFlow::Continue(())
+    }
+
+    /// In a simultaneous open the peer's SYN-ACK repeats the SYN that we have: only its ACK is news
+    /// (RFC 9293 3.5, figure 8).
+    fn unify_simultaneous_open(&self, segment: &mut Arrival) {
+        let repeats_syn = segment.has(TcpFlags::SYN | TcpFlags::ACK) && segment.seq() == self.rcv.irs;
+        if self.state() == State::SynReceived && repeats_syn && segment.ack() == self.snd.max {
+            segment.clear(TcpFlags::SYN);
+            segment.header.seq = self.rcv.nxt;
+        }
+    }
+
+    /// Cuts off what lies outside the window.
+    fn trim(&self, segment: &mut Arrival) {
+        if segment.has(TcpFlags::SYN) || segment.has(TcpFlags::RST) {
+            return;
+        }
+        if segment.seq().before(self.rcv.nxt) {
+            let old = self.rcv.nxt.since(segment.seq());
+            let bytes = (old as usize).min(segment.payload.len());
+            bytes::Buf::advance(&mut segment.payload, bytes);
+            if old as usize > bytes {
+                // Even its FIN is old.
+                segment.clear(TcpFlags::FIN);
+            }
+            segment.header.seq = self.rcv.nxt;
+        }
+        let room = self.rcv.edge.since(segment.seq());
+        if segment.len() > room {
+            segment.payload.truncate(room as usize);
+            segment.clear(TcpFlags::FIN);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! SYN-SENT (RFC 9293 3.10.7.3).
+
+use std::ops::ControlFlow;
+
+use ropeway_packet::{TcpFlags, TcpOptions, WindowScale};
+
+use super::{Arrival, Step, Verdict};
+use crate::error::ConnectionError;
+use crate::tcp::closed::reset_for;
+use crate::tcp::connection::state::Cause;
+use crate::tcp::connection::{Connection, Env, Negotiated};
+
+impl Connection {
+    pub(super) fn arrives_in_syn_sent(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
+        let has_ack = segment.has(TcpFlags::ACK);
+        // First: an acknowledgement of what we did not send.
+        if has_ack && !self.answers_our_syn(segment.ack()) {
+            return ControlFlow::Break(match reset_for(&segment.header, segment.payload.len()) {
+                Some(reset) => Verdict::Reset(reset),
+                None => Verdict::Drop,
+            });
+        }
+        // Second: nobody listens there. Without an acknowledgement of our SYN anybody could say so.
+        if segment.has(TcpFlags::RST) {
+            if has_ack {
+                env.counters.resets_received += 1;
+                self.fail(ConnectionError::Refused, Cause::Reset, env);
+            }
+            return ControlFlow::Break(Verdict::Drop);
+        }
+        // Fourth and fifth: without a SYN there is nothing to learn.
+        if !segment.has(TcpFlags::SYN) {
+            return ControlFlow::Break(Verdict::Drop);
+        }
+        let negotiated = self.negotiate(&segment.header.options);
+        self.peer_syn(segment.seq(), &negotiated, env.now);
+        self.rcv.edge = self.rcv.nxt + u32::from(self.initial_window());
+        if has_ack {
+            self.established(&segment.header, Cause::SynAck, env);
+            self.ack_now();
+            return self.take_rest_of_syn(segment, env);
+        }
+        // Simultaneous open (MUST-10). What else the segment brought, the peer will send again.
+        self.transition(Cause::Syn);
+        self.snd.wnd = u32::from(segment.header.window);
+        self.syn_due = true;
+        self.output_due = true;
+        ControlFlow::Break(Verdict::Drop)
+    }
+
+    /// Data and FIN may come with the SYN-ACK; they begin after the SYN.
+    fn take_rest_of_syn(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
+        let urgent_from = segment.seq() + 1;
+        segment.clear(TcpFlags::SYN);
+        segment.header.seq = urgent_from;
+        self.check_urg(segment, urgent_from);
+        self.take_text(segment, env)?;
+        self.check_fin(segment, env);
+        ControlFlow::Continue(())
+    }
+
+    /// An option is in use when both SYNs have it.
+    fn negotiate(&self, theirs: &TcpOptions) -> Negotiated {
+        Negotiated {
+            peer_mss: theirs.mss,
+            wscale: self.rcv.wscale.and_then(|own| Some((WindowScale::new(theirs.window_scale?), own))),
+            timestamps: theirs
+                .timestamps
+                .filter(|_| self.offers_timestamps)
+                .map(|timestamps| timestamps.tsval),
+        }
+    }
+}

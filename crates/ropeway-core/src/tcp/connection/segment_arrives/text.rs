@@ -1,0 +1,71 @@
+//! Seventh, process the segment text (RFC 9293 3.10.7.4).
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+
+use super::{Arrival, Step, Verdict};
+use crate::buffer::send::length_u32;
+use crate::event::Readiness;
+use crate::tcp::connection::state::{Cause, State};
+use crate::tcp::connection::{Connection, Env, Holder};
+
+/// What reassembly may allocate besides twice the receive buffer.
+const REASSEMBLY_SLACK: usize = 16 * 1024;
+
+impl Connection {
+    pub(super) fn take_text(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
+        let payload = std::mem::take(&mut segment.payload);
+        let receives = matches!(self.state(), State::Established | State::FinWait1 | State::FinWait2);
+        if payload.is_empty() || !receives {
+            return ControlFlow::Continue(());
+        }
+        if self.holder == Holder::Nobody {
+            // SHLD-3: nobody will ever read it, and the peer is to know.
+            tracing::debug!(connection = %self.tuple, "data after close: resetting the connection");
+            let reset = self.reset_header();
+            self.finish(Cause::Abort);
+            return ControlFlow::Break(Verdict::Reset(reset));
+        }
+        let len = length_u32(payload.len());
+        self.rcv.mss = self.rcv.mss.max(u16::try_from(len).unwrap_or(u16::MAX));
+        self.statistics.last_data_received = Some(env.now);
+        let seq = segment.seq();
+        if seq == self.rcv.nxt {
+            let gap = !self.reassembly.is_empty();
+            self.deliver(payload);
+            while let Some(next) = self.reassembly.take_from(self.rcv.nxt) {
+                self.deliver(next);
+            }
+            self.gain(Readiness::READABLE);
+            // RFC 5681 4.2: what fills a gap is acknowledged at once.
+            if gap { self.ack_now() } else { self.ack_soon(len, env) }
+        } else {
+            self.keep(seq, payload, env);
+        }
+        // The FIN, if there is one, follows the text.
+        segment.header.seq = seq + len;
+        ControlFlow::Continue(())
+    }
+
+    /// Bytes that are next in order.
+    fn deliver(&mut self, data: Bytes) {
+        let len = data.len();
+        self.rcv.nxt += length_u32(len);
+        self.statistics.bytes_received += len as u64;
+        if !self.read_shut {
+            self.receive_buffer.push(data);
+        }
+    }
+
+    /// Bytes beyond a gap are held (SHLD-31), and the gap is told of at once (MAY-13).
+    fn keep(&mut self, seq: ropeway_packet::SeqNum, data: Bytes, env: &mut Env<'_>) {
+        let limit = 2 * self.options.recv_buffer + REASSEMBLY_SLACK;
+        if self.reassembly.insert(seq, data, limit) {
+            env.counters.out_of_order += 1;
+        } else {
+            env.counters.reassembly_overflows += 1;
+        }
+        self.duplicate_ack();
+    }
+}

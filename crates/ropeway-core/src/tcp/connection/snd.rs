@@ -1,0 +1,82 @@
+//! The send sequence space (RFC 9293 3.3.1), by the RFC's names.
+
+use ropeway_packet::{SeqNum, WindowScale};
+
+#[derive(Debug)]
+pub(crate) struct Snd {
+    /// Oldest unacknowledged sequence number.
+    pub(crate) una: SeqNum,
+    /// Next sequence number to send. After a retransmission timeout it goes back to `una`.
+    pub(crate) nxt: SeqNum,
+    /// One more than the highest sequence number ever sent; what may be acknowledged.
+    pub(crate) max: SeqNum,
+    /// The peer's receive window, in bytes, scaled.
+    pub(crate) wnd: u32,
+    /// Sequence number of the segment that last updated `wnd`.
+    pub(crate) wl1: SeqNum,
+    /// Acknowledgement number of that segment.
+    pub(crate) wl2: SeqNum,
+    /// The largest window seen (Max(SND.WND) of RFC 9293 3.8.6.2.1, MAX.SND.WND of RFC 5961 5).
+    pub(crate) max_wnd: u32,
+    /// The urgent pointer: one more than the last urgent byte, while there is one to tell of.
+    pub(crate) up: Option<SeqNum>,
+    /// Initial send sequence number.
+    pub(crate) iss: SeqNum,
+    /// The peer's window scale; `None` when scaling is not in use.
+    pub(crate) wscale: Option<WindowScale>,
+    /// The MSS that the peer announced, or the default.
+    pub(crate) peer_mss: u16,
+    /// Most payload bytes in a segment: Eff.snd.MSS (RFC 9293 3.7.1 MUST-16).
+    pub(crate) mss: u16,
+    /// One more than the highest sequence number of a sent segment that was less than full (Minshall).
+    pub(crate) small: SeqNum,
+}
+
+impl Snd {
+    pub(crate) fn new(iss: SeqNum) -> Self {
+        Self {
+            una: iss,
+            nxt: iss,
+            max: iss,
+            wnd: 0,
+            wl1: iss,
+            wl2: iss,
+            max_wnd: 0,
+            up: None,
+            iss,
+            wscale: None,
+            peer_mss: 536,
+            mss: 536,
+            small: iss,
+        }
+    }
+
+    /// Sequence numbers in flight.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.nxt.since(self.una)
+    }
+
+    /// Sequence numbers sent and not acknowledged, those taken for lost included.
+    pub(crate) fn outstanding(&self) -> u32 {
+        self.max.since(self.una)
+    }
+
+    /// Takes the window of a segment, if it is not older than the last (RFC 9293 3.10.7.4).
+    /// Says whether the window has changed.
+    pub(crate) fn update_window(&mut self, seq: SeqNum, ack: SeqNum, wnd: u32) -> bool {
+        if !(self.wl1.before(seq) || (self.wl1 == seq && self.wl2.at_or_before(ack))) {
+            return false;
+        }
+        let changed = self.wnd != wnd;
+        self.wnd = wnd;
+        self.wl1 = seq;
+        self.wl2 = ack;
+        self.max_wnd = self.max_wnd.max(wnd);
+        changed
+    }
+
+    /// Whether `ack` acknowledges something that is outstanding.
+    pub(crate) fn is_new_ack(&self, ack: SeqNum) -> bool {
+        ack.after(self.una) && ack.at_or_before(self.max)
+    }
+}

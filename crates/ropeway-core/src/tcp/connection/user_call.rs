@@ -1,0 +1,208 @@
+//! The user's calls (RFC 9293 3.9.1, 3.10.2 to 3.10.6).
+
+use std::io::IoSlice;
+use std::net::Shutdown;
+
+use bytes::Bytes;
+use ropeway_packet::{Payload, TcpHeader};
+
+use super::state::{Cause, State};
+use super::timers::Timer;
+use super::{Connection, Env, Holder};
+use crate::error::{ConnectionError, RecvError, SendError, ShutdownError};
+use crate::event::Readiness;
+use crate::options::SocketOptions;
+
+/// How `send` is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendFlags {
+    /// More follows at once: a small segment may wait for it, for 200 ms at most (`MSG_MORE`).
+    pub more: bool,
+    /// The data ends with an urgent byte (RFC 9293 3.8.5; `MSG_OOB`).
+    pub urgent: bool,
+}
+
+impl Connection {
+    /// SEND (RFC 9293 3.10.2), gathering from several places.
+    pub(crate) fn send(&mut self, data: &[IoSlice<'_>], flags: SendFlags) -> Result<usize, SendError> {
+        let mut room = self.room_to_send()?;
+        let mut taken = 0;
+        for part in data {
+            let n = part.len().min(room);
+            self.send_buffer.push_slice(part.get(..n).unwrap_or_default());
+            taken += n;
+            room -= n;
+        }
+        self.written(taken, flags);
+        Ok(taken)
+    }
+
+    pub(crate) fn send_bytes(&mut self, data: &mut Bytes, flags: SendFlags) -> Result<usize, SendError> {
+        let room = self.room_to_send()?;
+        let part = data.split_to(data.len().min(room));
+        let taken = part.len();
+        self.send_buffer.push_bytes(part);
+        self.written(taken, flags);
+        Ok(taken)
+    }
+
+    fn room_to_send(&mut self) -> Result<usize, SendError> {
+        if let Some(error) = self.error.take() {
+            return Err(match error {
+                ConnectionError::BrokenPipe => SendError::BrokenPipe,
+                error => SendError::Failed(error),
+            });
+        }
+        if self.fin_queued || matches!(self.state(), State::Closed | State::TimeWait) {
+            return Err(SendError::BrokenPipe);
+        }
+        match self.options.send_buffer.saturating_sub(self.send_buffer.len()) {
+            0 => Err(SendError::WouldBlock),
+            room => Ok(room),
+        }
+    }
+
+    fn written(&mut self, taken: usize, flags: SendFlags) {
+        if taken == 0 {
+            return;
+        }
+        self.more_to_come = flags.more;
+        if flags.urgent {
+            self.snd.up = Some(self.send_buffer.end());
+        }
+        self.output_due = true;
+    }
+
+    /// RECEIVE (RFC 9293 3.10.3). An empty payload is the end of the stream.
+    pub(crate) fn recv(&mut self, max: usize) -> Result<Payload, RecvError> {
+        self.check_readable()?;
+        let payload = self.receive_buffer.take(max);
+        if !payload.is_empty() {
+            self.maybe_update_window();
+        }
+        Ok(payload)
+    }
+
+    pub(crate) fn peek(&mut self, buf: &mut [u8]) -> Result<usize, RecvError> {
+        self.check_readable()?;
+        Ok(self.receive_buffer.peek(buf))
+    }
+
+    /// In Linux's order: bytes, the end of the stream, the error, then nothing yet.
+    fn check_readable(&mut self) -> Result<(), RecvError> {
+        if !self.receive_buffer.is_empty() || self.statistics.fin_received {
+            return Ok(());
+        }
+        if let Some(error) = self.error.take() {
+            return Err(RecvError::Failed(error));
+        }
+        if self.read_shut || matches!(self.state(), State::Closed | State::TimeWait) {
+            return Ok(());
+        }
+        Err(RecvError::WouldBlock)
+    }
+
+    /// Half-close (RFC 9293 3.6).
+    pub(crate) fn shutdown(&mut self, how: Shutdown) -> Result<(), ShutdownError> {
+        if matches!(self.state(), State::Closed | State::TimeWait) {
+            return Err(ShutdownError::NotConnected);
+        }
+        if how != Shutdown::Write && !self.read_shut {
+            self.read_shut = true;
+            if self.receive_buffer.clear() > 0 {
+                self.maybe_update_window();
+            }
+            self.gain(Readiness::READABLE | Readiness::READ_CLOSED);
+        }
+        if how != Shutdown::Read {
+            self.close_write();
+        }
+        Ok(())
+    }
+
+    /// CLOSE (RFC 9293 3.10.4): a FIN after all that was written.
+    fn close_write(&mut self) {
+        if self.fin_queued {
+            return;
+        }
+        match self.state() {
+            State::SynSent => {
+                self.finish(Cause::Close);
+                return;
+            }
+            // Queued until the connection is established.
+            State::SynReceived => {}
+            _ => self.transition(Cause::Close),
+        }
+        self.fin_queued = true;
+        self.more_to_come = false;
+        self.release_small = true;
+        self.output_due = true;
+        self.gain(Readiness::WRITABLE | Readiness::WRITE_CLOSED);
+    }
+
+    /// The application lets go. What is to be sent in answer, if anything, is a RST.
+    pub(crate) fn close(&mut self, env: &mut Env<'_>) -> Option<TcpHeader> {
+        self.holder = Holder::Nobody;
+        if matches!(self.state(), State::Closed | State::TimeWait) {
+            return None;
+        }
+        // RFC 9293 3.6.1 SHLD-3: what nobody will read any more was lost, and the peer is to know.
+        let unread = !self.receive_buffer.is_empty();
+        if unread || self.options.linger.is_some_and(|linger| linger.is_zero()) {
+            return self.abort();
+        }
+        self.close_write();
+        self.arm_fin_wait_2(env);
+        None
+    }
+
+    /// ABORT (RFC 9293 3.10.5): the RST to send, if the peer knows of the connection.
+    pub(crate) fn abort(&mut self) -> Option<TcpHeader> {
+        let state = self.state();
+        if matches!(state, State::Closed | State::TimeWait) {
+            return None;
+        }
+        let reset = (state != State::SynSent).then(|| self.reset_header());
+        self.error = Some(ConnectionError::Aborted);
+        self.finish(Cause::Abort);
+        reset
+    }
+
+    /// A connection that nobody holds does not wait for the peer's FIN for ever.
+    pub(super) fn arm_fin_wait_2(&mut self, env: &Env<'_>) {
+        if self.state() == State::FinWait2
+            && self.holder == Holder::Nobody
+            && !self.timers.is_set(Timer::FinWait2)
+        {
+            self.timers.set(Timer::FinWait2, env.now + env.config.fin_timeout);
+        }
+    }
+
+    /// The options have been changed by the user: act on them.
+    pub(crate) fn options_changed(&mut self, before: &SocketOptions, env: &Env<'_>) {
+        if before.keep_alive != self.options.keep_alive {
+            self.restart_keep_alive(env.now);
+        }
+        if before.congestion != self.options.congestion {
+            self.congestion = self.options.congestion.controller(u32::from(self.snd.mss));
+        }
+        if before.max_segment != self.options.max_segment {
+            self.update_mss();
+        }
+        if self.options.recv_buffer > before.recv_buffer && self.state().is_synchronized() {
+            self.maybe_update_window();
+        }
+        if self.options.quick_ack && self.owes_ack() {
+            self.ack_now();
+        }
+        if self.is_writable() {
+            self.gain(Readiness::WRITABLE);
+        }
+        if self.timers.is_set(Timer::Retransmit) && before.user_timeout != self.options.user_timeout {
+            self.arm_retransmit(env.now);
+        }
+        // Nodelay switched on, or cork taken off, lets a small segment go.
+        self.output_due = true;
+    }
+}

@@ -1,0 +1,111 @@
+//! Initial sequence numbers (RFC 6528) and timestamp offsets (RFC 7323 5.4), which nobody can guess.
+
+use std::hash::Hasher;
+use std::net::IpAddr;
+
+use ropeway_packet::{FourTuple, SeqNum};
+use siphasher::sip::SipHasher24;
+
+use crate::time::Timestamp;
+
+/// The secrets of one stack: 128 bits for each purpose.
+#[derive(Clone)]
+pub(crate) struct IsnGenerator {
+    isn_key: [u8; 16],
+    timestamp_key: [u8; 16],
+}
+
+impl std::fmt::Debug for IsnGenerator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("IsnGenerator { .. }")
+    }
+}
+
+impl IsnGenerator {
+    pub(crate) fn new(isn_key: [u8; 16], timestamp_key: [u8; 16]) -> Self {
+        Self { isn_key, timestamp_key }
+    }
+
+    /// `ISN = M + F(local, remote, secret)`: M ticks every 4 µs (RFC 9293 3.4.1 MUST-8, MUST-9, SHLD-1).
+    pub(crate) fn isn(&self, tuple: &FourTuple, now: Timestamp) -> SeqNum {
+        SeqNum::new(low_u32(now.as_micros() / 4)) + low_u32(hash_tuple(&self.isn_key, tuple))
+    }
+
+    /// What this connection adds to the millisecond clock in its timestamps. It depends on the addresses,
+    /// so that timestamps of successive connections of one pair still rise (RFC 6191).
+    pub(crate) fn timestamp_offset(&self, tuple: &FourTuple) -> u32 {
+        let addresses = FourTuple { local_port: 0, remote_port: 0, ..*tuple };
+        low_u32(hash_tuple(&self.timestamp_key, &addresses))
+    }
+}
+
+/// The low half of a hash or a clock.
+#[allow(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
+pub(crate) const fn low_u32(value: u64) -> u32 {
+    value as u32
+}
+
+/// A keyed hash of the four-tuple (SipHash-2-4).
+pub(crate) fn hash_tuple(key: &[u8; 16], tuple: &FourTuple) -> u64 {
+    let mut hasher = SipHasher24::new_with_key(key);
+    write_tuple(&mut hasher, tuple);
+    hasher.finish()
+}
+
+/// Feeds a tuple to a hasher in one piece: 12 bytes for IPv4, 36 for IPv6.
+pub(crate) fn write_tuple(hasher: &mut impl Hasher, tuple: &FourTuple) {
+    let ports = (u32::from(tuple.local_port) << 16 | u32::from(tuple.remote_port)).to_be_bytes();
+    match (tuple.local_addr, tuple.remote_addr) {
+        (IpAddr::V4(local), IpAddr::V4(remote)) => {
+            let mut packed = [0; 12];
+            let (a, rest) = packed.split_at_mut(4);
+            let (b, c) = rest.split_at_mut(4);
+            a.copy_from_slice(&local.octets());
+            b.copy_from_slice(&remote.octets());
+            c.copy_from_slice(&ports);
+            hasher.write(&packed);
+        }
+        (local, remote) => {
+            hasher.write(&to_v6(local));
+            hasher.write(&to_v6(remote));
+            hasher.write(&ports);
+        }
+    }
+}
+
+fn to_v6(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tuple(remote_port: u16) -> FourTuple {
+        FourTuple::new(
+            "10.0.0.2:80".parse().unwrap(),
+            (std::net::Ipv4Addr::new(10, 0, 0, 1), remote_port).into(),
+        )
+    }
+
+    #[test]
+    fn isn_rises_by_one_every_four_microseconds() {
+        let generator = IsnGenerator::new([1; 16], [2; 16]);
+        let at = |micros| generator.isn(&tuple(1000), Timestamp::from_micros(micros));
+        assert_eq!(at(4_000_000).since(at(4)), 999_999);
+        assert_eq!(at(7), at(4));
+    }
+
+    #[test]
+    fn isn_of_another_tuple_or_secret_is_elsewhere() {
+        let now = Timestamp::from_micros(1_000_000);
+        let one = IsnGenerator::new([1; 16], [2; 16]);
+        let other = IsnGenerator::new([3; 16], [2; 16]);
+        assert_ne!(one.isn(&tuple(1000), now), one.isn(&tuple(1001), now));
+        assert_ne!(one.isn(&tuple(1000), now), other.isn(&tuple(1000), now));
+        assert_eq!(one.timestamp_offset(&tuple(1000)), one.timestamp_offset(&tuple(1001)));
+    }
+}

@@ -1,0 +1,41 @@
+//! The accept queue: connections whose handshake is complete, in that order.
+
+use std::collections::VecDeque;
+
+use crate::event::ConnectionId;
+
+#[derive(Debug)]
+pub(crate) struct AcceptQueue {
+    queue: VecDeque<ConnectionId>,
+    backlog: usize,
+}
+
+impl AcceptQueue {
+    pub(crate) fn new(backlog: usize) -> Self {
+        Self { queue: VecDeque::new(), backlog: backlog.max(1) }
+    }
+
+    pub(crate) fn backlog(&self) -> usize {
+        self.backlog
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.queue.len() >= self.backlog
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, id: ConnectionId) {
+        self.queue.push_back(id);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<ConnectionId> {
+        self.queue.pop_front()
+    }
+
+    pub(crate) fn drain(self) -> impl Iterator<Item = ConnectionId> {
+        self.queue.into_iter()
+    }
+}

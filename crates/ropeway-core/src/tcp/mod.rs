@@ -1,0 +1,8 @@
+//! TCP: a room for each state that needs one, and one for what all share.
+
+pub(crate) mod closed;
+pub(crate) mod connection;
+pub(crate) mod isn;
+pub(crate) mod listen;
+pub(crate) mod ports;
+pub(crate) mod time_wait;
