@@ -37,7 +37,7 @@ enum Command {
 #[derive(clap::Args, Clone, Debug)]
 struct Common {
     /// The stacks, in the order of their turns; ratios are the first one's over the last one's.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "smoltcp")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "ropeway,smoltcp")]
     stacks: Vec<StackKind>,
     /// How often each stack gets its turn.
     #[arg(long, default_value_t = 5)]
@@ -59,6 +59,8 @@ impl Common {
 /// A stack that can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum StackKind {
+    /// ropeway: its sockets on a current-thread runtime over TUN, its core in memory.
+    Ropeway,
     /// smoltcp 0.14 in a polling loop of its own, as in its benchmark example.
     Smoltcp,
 }
@@ -66,6 +68,7 @@ enum StackKind {
 impl StackKind {
     fn name(self) -> &'static str {
         match self {
+            Self::Ropeway => "ropeway",
             Self::Smoltcp => "smoltcp",
         }
     }

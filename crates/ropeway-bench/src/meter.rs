@@ -47,14 +47,7 @@ pub(crate) struct Meter {
 impl Meter {
     /// The warm-up begins now.
     pub(crate) fn new(window: Window) -> Self {
-        Self {
-            window,
-            created: Instant::now(),
-            total: 0,
-            next_look: 0,
-            begin: None,
-            end: None,
-        }
+        Self { window, created: Instant::now(), total: 0, next_look: 0, begin: None, end: None }
     }
 
     /// Counts `bytes` more. Answers whether the window has ended.
@@ -84,11 +77,7 @@ impl Meter {
 
     fn look(&mut self) {
         let now = Instant::now();
-        let mark = || Mark {
-            bytes: self.total,
-            at: now,
-            cpu: CpuTime::of_this_thread(),
-        };
+        let mark = || Mark { bytes: self.total, at: now, cpu: CpuTime::of_this_thread() };
         match self.begin {
             None if now - self.created >= self.window.warm_up => self.begin = Some(mark()),
             Some(begin) if self.end.is_none() && now - begin.at >= self.window.measure => {

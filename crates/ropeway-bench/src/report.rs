@@ -61,18 +61,9 @@ impl Report {
 
     /// Adds a run and shows it at once on the error stream.
     pub(crate) fn add(&mut self, sample: Sample) {
-        let figures: Vec<String> = sample
-            .figures
-            .iter()
-            .map(|f| format!("{} {}", number(f.value), f.name))
-            .collect();
-        eprintln!(
-            "round {} {:<9} {:<9} {}",
-            sample.round,
-            sample.scenario,
-            sample.stack,
-            figures.join(", ")
-        );
+        let figures: Vec<String> =
+            sample.figures.iter().map(|f| format!("{} {}", number(f.value), f.name)).collect();
+        eprintln!("round {} {:<9} {:<9} {}", sample.round, sample.scenario, sample.stack, figures.join(", "));
         self.samples.push(sample);
     }
 
@@ -81,21 +72,16 @@ impl Report {
         let lines = self.lines();
         self.print(&lines);
         let Some(path) = json else { return Ok(()) };
-        let document = serde_json::json!({ "settings": self.settings, "summary": lines, "samples": self.samples });
+        let document =
+            serde_json::json!({ "settings": self.settings, "summary": lines, "samples": self.samples });
         fs::write(path, format!("{document:#}\n")).map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!("cannot write {}: {error}", path.display()),
-            )
+            io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
         })
     }
 
     fn print(&self, lines: &[Line]) {
-        let settings: Vec<String> = self
-            .settings
-            .iter()
-            .map(|(name, value)| format!("{name} {value}"))
-            .collect();
+        let settings: Vec<String> =
+            self.settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
         println!("\n{}\n", settings.join(", "));
         let stacks = self.stacks();
         print!("{:<10} {:<22}", "scenario", "median of");
@@ -110,10 +96,7 @@ impl Report {
             print!("{:<10} {:<22}", line.scenario, line.figure);
             for stack in &stacks {
                 let median = line.medians.iter().find(|(name, _)| name == stack);
-                print!(
-                    " {:>10}",
-                    median.map_or_else(|| "-".to_owned(), |(_, value)| number(*value))
-                );
+                print!(" {:>10}", median.map_or_else(|| "-".to_owned(), |(_, value)| number(*value)));
             }
             match line.ratio {
                 Some([median, least, greatest]) => {
@@ -127,31 +110,21 @@ impl Report {
     fn lines(&self) -> Vec<Line> {
         let mut keys: Vec<(&'static str, &'static str)> = Vec::new();
         for sample in &self.samples {
-            let new = sample
-                .figures
-                .iter()
-                .map(|figure| (sample.scenario, figure.name));
+            let new = sample.figures.iter().map(|figure| (sample.scenario, figure.name));
             let new: Vec<_> = new.filter(|key| !keys.contains(key)).collect();
             keys.extend(new);
         }
-        keys.into_iter()
-            .map(|(scenario, figure)| self.line(scenario, figure))
-            .collect()
+        keys.into_iter().map(|(scenario, figure)| self.line(scenario, figure)).collect()
     }
 
     fn line(&self, scenario: &'static str, figure: &'static str) -> Line {
         let stacks = self.stacks();
         let of = |stack: &str| -> BTreeMap<usize, f64> {
-            let samples = self
-                .samples
-                .iter()
-                .filter(|sample| sample.scenario == scenario && sample.stack == stack);
+            let samples =
+                self.samples.iter().filter(|sample| sample.scenario == scenario && sample.stack == stack);
             samples
                 .filter_map(|sample| {
-                    Some((
-                        sample.round,
-                        sample.figures.iter().find(|f| f.name == figure)?.value,
-                    ))
+                    Some((sample.round, sample.figures.iter().find(|f| f.name == figure)?.value))
                 })
                 .collect()
         };
@@ -162,19 +135,13 @@ impl Report {
         let ratio = match (stacks.first(), stacks.last()) {
             (Some(first), Some(last)) if first != last => {
                 let last = of(last);
-                let ratios = of(first)
-                    .into_iter()
-                    .filter_map(|(round, value)| Some(value / last.get(&round)?));
+                let ratios =
+                    of(first).into_iter().filter_map(|(round, value)| Some(value / last.get(&round)?));
                 spread(ratios.filter(|ratio| ratio.is_finite()).collect())
             }
             _ => None,
         };
-        Line {
-            scenario,
-            figure,
-            medians,
-            ratio,
-        }
+        Line { scenario, figure, medians, ratio }
     }
 
     /// In the order in which they ran.
@@ -232,12 +199,7 @@ mod tests {
         // The machine is twice as fast in round 1: the ratio does not change.
         for (round, ours, theirs) in [(0, 3.0, 2.0), (1, 6.0, 4.0)] {
             for (stack, value) in [("ours", ours), ("theirs", theirs)] {
-                report.add(Sample {
-                    scenario: "bulk",
-                    stack,
-                    round,
-                    figures: vec![figure("Gbit/s", value)],
-                });
+                report.add(Sample { scenario: "bulk", stack, round, figures: vec![figure("Gbit/s", value)] });
             }
         }
         let lines = report.lines();
@@ -249,18 +211,8 @@ mod tests {
     #[test]
     fn a_round_that_one_stack_missed_has_no_ratio() {
         let mut report = Report::default();
-        report.add(Sample {
-            scenario: "bulk",
-            stack: "ours",
-            round: 0,
-            figures: vec![figure("x", 1.0)],
-        });
-        report.add(Sample {
-            scenario: "bulk",
-            stack: "theirs",
-            round: 1,
-            figures: vec![figure("x", 1.0)],
-        });
+        report.add(Sample { scenario: "bulk", stack: "ours", round: 0, figures: vec![figure("x", 1.0)] });
+        report.add(Sample { scenario: "bulk", stack: "theirs", round: 1, figures: vec![figure("x", 1.0)] });
         assert_eq!(report.lines()[0].ratio, None);
     }
 }

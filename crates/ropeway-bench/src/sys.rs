@@ -39,10 +39,7 @@ impl CpuTime {
 
     /// What was used since `earlier`.
     pub(crate) fn since(self, earlier: Self) -> Self {
-        Self {
-            total: self.total.saturating_sub(earlier.total),
-            user: self.user.saturating_sub(earlier.user),
-        }
+        Self { total: self.total.saturating_sub(earlier.total), user: self.user.saturating_sub(earlier.user) }
     }
 }
 
@@ -52,12 +49,7 @@ pub(crate) fn pin_to(cpu: usize) -> io::Result<()> {
     unsafe {
         let mut set: libc::cpu_set_t = mem::zeroed();
         libc::CPU_SET(cpu, &mut set);
-        check(libc::sched_setaffinity(
-            0,
-            mem::size_of::<libc::cpu_set_t>(),
-            &raw const set,
-        ))
-        .map(drop)
+        check(libc::sched_setaffinity(0, mem::size_of::<libc::cpu_set_t>(), &raw const set)).map(drop)
     }
 }
 
@@ -80,18 +72,12 @@ pub(crate) fn enter_network_namespace() -> io::Result<()> {
 
 /// Waits until `fd` is readable or `timeout` has passed; `None` waits for ever.
 pub(crate) fn wait_readable(fd: RawFd, timeout: Option<Duration>) -> io::Result<()> {
-    let mut poll = libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
-    };
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     let timespec = timeout.map(|timeout| libc::timespec {
         tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: timeout.subsec_nanos().into(),
     });
-    let timespec = timespec
-        .as_ref()
-        .map_or(std::ptr::null(), std::ptr::from_ref);
+    let timespec = timespec.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: one live pollfd, a live timespec or null, and no signal mask.
     match check(unsafe { libc::ppoll(&raw mut poll, 1, timespec, std::ptr::null()) }) {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
@@ -104,70 +90,35 @@ pub(crate) struct Tun(fs::File);
 
 impl Tun {
     /// Makes the device `name`, whose kernel side has `address`/24, and brings it up.
-    pub(crate) fn new(
-        name: &str,
-        address: Ipv4Addr,
-        mtu: u16,
-        tx_queue_len: u16,
-    ) -> io::Result<Self> {
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open("/dev/net/tun")?;
+    pub(crate) fn new(name: &str, address: Ipv4Addr, mtu: u16, tx_queue_len: u16) -> io::Result<Self> {
+        let file = fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
         // SAFETY: the descriptor is open; O_NONBLOCK is a status flag.
         check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })?;
         // SAFETY: takes no pointers; the new descriptor belongs to nobody else.
-        let control = unsafe {
-            OwnedFd::from_raw_fd(check(libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0))?)
-        };
+        let control =
+            unsafe { OwnedFd::from_raw_fd(check(libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0))?) };
         let control = control.as_raw_fd();
 
         let flags = i16::try_from(libc::IFF_TUN | libc::IFF_NO_PI).unwrap_or_default();
-        request(
-            file.as_raw_fd(),
-            libc::TUNSETIFF,
-            name,
-            libc::__c_anonymous_ifr_ifru { ifru_flags: flags },
-        )?;
-        request(
-            control,
-            libc::SIOCSIFMTU,
-            name,
-            libc::__c_anonymous_ifr_ifru {
-                ifru_mtu: mtu.into(),
-            },
-        )?;
+        request(file.as_raw_fd(), libc::TUNSETIFF, name, libc::__c_anonymous_ifr_ifru { ifru_flags: flags })?;
+        request(control, libc::SIOCSIFMTU, name, libc::__c_anonymous_ifr_ifru { ifru_mtu: mtu.into() })?;
         // The length of the queue travels in the same integer as the MTU (netdevice(7)).
         request(
             control,
             libc::SIOCSIFTXQLEN,
             name,
-            libc::__c_anonymous_ifr_ifru {
-                ifru_mtu: tx_queue_len.into(),
-            },
+            libc::__c_anonymous_ifr_ifru { ifru_mtu: tx_queue_len.into() },
         )?;
         request(
             control,
             libc::SIOCSIFADDR,
             name,
-            libc::__c_anonymous_ifr_ifru {
-                ifru_addr: sockaddr(address),
-            },
+            libc::__c_anonymous_ifr_ifru { ifru_addr: sockaddr(address) },
         )?;
         let mask = sockaddr(Ipv4Addr::new(255, 255, 255, 0));
-        request(
-            control,
-            libc::SIOCSIFNETMASK,
-            name,
-            libc::__c_anonymous_ifr_ifru { ifru_netmask: mask },
-        )?;
+        request(control, libc::SIOCSIFNETMASK, name, libc::__c_anonymous_ifr_ifru { ifru_netmask: mask })?;
         let flags = i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or_default();
-        request(
-            control,
-            libc::SIOCSIFFLAGS,
-            name,
-            libc::__c_anonymous_ifr_ifru { ifru_flags: flags },
-        )?;
+        request(control, libc::SIOCSIFFLAGS, name, libc::__c_anonymous_ifr_ifru { ifru_flags: flags })?;
         Ok(Self(file))
     }
 
@@ -190,23 +141,10 @@ impl Tun {
     }
 }
 
-fn request(
-    fd: RawFd,
-    code: libc::Ioctl,
-    name: &str,
-    value: libc::__c_anonymous_ifr_ifru,
-) -> io::Result<()> {
-    let mut request = libc::ifreq {
-        ifr_name: [0; libc::IFNAMSIZ],
-        ifr_ifru: value,
-    };
+fn request(fd: RawFd, code: libc::Ioctl, name: &str, value: libc::__c_anonymous_ifr_ifru) -> io::Result<()> {
+    let mut request = libc::ifreq { ifr_name: [0; libc::IFNAMSIZ], ifr_ifru: value };
     // All but the last byte, which stays the terminating zero.
-    for (slot, byte) in request
-        .ifr_name
-        .iter_mut()
-        .take(libc::IFNAMSIZ - 1)
-        .zip(name.bytes())
-    {
+    for (slot, byte) in request.ifr_name.iter_mut().take(libc::IFNAMSIZ - 1).zip(name.bytes()) {
         *slot = byte.cast_signed();
     }
     // SAFETY: every request used here reads, and at most writes, one ifreq, which lives until the call ends.
@@ -219,16 +157,9 @@ fn sockaddr(address: Ipv4Addr) -> libc::sockaddr {
     for (slot, byte) in sa_data.iter_mut().skip(2).zip(address.octets()) {
         *slot = byte.cast_signed();
     }
-    libc::sockaddr {
-        sa_family: u16::try_from(libc::AF_INET).unwrap_or_default(),
-        sa_data,
-    }
+    libc::sockaddr { sa_family: u16::try_from(libc::AF_INET).unwrap_or_default(), sa_data }
 }
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

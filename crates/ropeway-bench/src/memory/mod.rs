@@ -5,6 +5,7 @@
 //! same instructions every time. One end sends, the other receives; the application copies on both sides,
 //! as it does over a socket.
 
+mod ropeway;
 mod smoltcp;
 
 use std::collections::VecDeque;
@@ -58,18 +59,13 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
     for round in 0..settings.common.rounds {
         for stack in &settings.common.stacks {
             let begin = Instant::now();
+            let (packets, buffer) = (settings.packets, settings.common.buffer_bytes());
             let carried = match stack {
-                StackKind::Smoltcp => {
-                    smoltcp::run(settings.packets, settings.common.buffer_bytes())
-                }
+                StackKind::Ropeway => ropeway::run(packets, buffer),
+                StackKind::Smoltcp => smoltcp::run(packets, buffer),
             }?;
             let figures = figures(carried, begin.elapsed());
-            report.add(Sample {
-                scenario: "memory",
-                stack: stack.name(),
-                round,
-                figures,
-            });
+            report.add(Sample { scenario: "memory", stack: stack.name(), round, figures });
         }
     }
     report.finish(settings.common.json.as_deref())
@@ -79,15 +75,9 @@ fn figures(carried: Carried, wall: Duration) -> Vec<Figure> {
     let data_packets = carried.data_packets as f64;
     vec![
         figure("ns/data packet", wall.as_secs_f64() * 1e9 / data_packets),
-        figure(
-            "Gbit/s",
-            carried.bytes as f64 * 8.0 / 1e9 / wall.as_secs_f64(),
-        ),
+        figure("Gbit/s", carried.bytes as f64 * 8.0 / 1e9 / wall.as_secs_f64()),
         figure("payload/data packet", carried.bytes as f64 / data_packets),
-        figure(
-            "acks/data packet",
-            carried.ack_packets as f64 / data_packets,
-        ),
+        figure("acks/data packet", carried.ack_packets as f64 / data_packets),
     ]
 }
 
@@ -102,19 +92,14 @@ impl Progress {
     /// Ends the run with an error if `bytes` has not grown for too long.
     fn check(&mut self, bytes: u64) -> io::Result<()> {
         if bytes != self.bytes {
-            *self = Self {
-                bytes,
-                idle_turns: 0,
-            };
+            *self = Self { bytes, idle_turns: 0 };
             return Ok(());
         }
         self.idle_turns += 1;
         if self.idle_turns < MOST_IDLE_TURNS {
             return Ok(());
         }
-        Err(io::Error::other(format!(
-            "the transfer is stuck after {bytes} bytes"
-        )))
+        Err(io::Error::other(format!("the transfer is stuck after {bytes} bytes")))
     }
 }
 
@@ -127,11 +112,7 @@ struct Wire<P> {
 
 impl<P> Wire<P> {
     fn new() -> Self {
-        Self {
-            packets: VecDeque::new(),
-            data_packets: 0,
-            ack_packets: 0,
-        }
+        Self { packets: VecDeque::new(), data_packets: 0, ack_packets: 0 }
     }
 
     /// Takes a packet of `length` bytes.

@@ -21,22 +21,10 @@ const RECEIVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 #[inline(never)]
 pub(super) fn run(packets: u64, buffer: usize) -> io::Result<Carried> {
     let (to_receiver, to_sender) = (Direction::new(), Direction::new());
-    let mut sender = Endpoint::new(
-        SENDER,
-        Link {
-            incoming: to_sender.clone(),
-            outgoing: to_receiver.clone(),
-        },
-        buffer,
-    );
-    let mut receiver = Endpoint::new(
-        RECEIVER,
-        Link {
-            incoming: to_receiver.clone(),
-            outgoing: to_sender.clone(),
-        },
-        buffer,
-    );
+    let mut sender =
+        Endpoint::new(SENDER, Link { incoming: to_sender.clone(), outgoing: to_receiver.clone() }, buffer);
+    let mut receiver =
+        Endpoint::new(RECEIVER, Link { incoming: to_receiver.clone(), outgoing: to_sender.clone() }, buffer);
     receiver.socket().listen(PORT).map_err(io::Error::other)?;
     sender.connect()?;
 
@@ -47,29 +35,19 @@ pub(super) fn run(packets: u64, buffer: usize) -> io::Result<Carried> {
     while to_receiver.wire.borrow().data_packets < packets {
         now += TICK.into();
         while sender.socket().can_send() {
-            sender
-                .socket()
-                .send_slice(&application)
-                .map_err(io::Error::other)?;
+            sender.socket().send_slice(&application).map_err(io::Error::other)?;
         }
         sender.poll(now);
         receiver.poll(now);
         while receiver.socket().can_recv() {
-            bytes += receiver
-                .socket()
-                .recv_slice(&mut application)
-                .map_err(io::Error::other)? as u64;
+            bytes += receiver.socket().recv_slice(&mut application).map_err(io::Error::other)? as u64;
         }
         // The window that has opened is announced.
         receiver.poll(now);
         progress.check(bytes)?;
     }
     let (data, acks) = (to_receiver.wire.borrow(), to_sender.wire.borrow());
-    Ok(Carried {
-        data_packets: data.data_packets,
-        ack_packets: acks.ack_packets,
-        bytes,
-    })
+    Ok(Carried { data_packets: data.data_packets, ack_packets: acks.ack_packets, bytes })
 }
 
 /// One end.
@@ -82,31 +60,20 @@ struct Endpoint {
 
 impl Endpoint {
     fn new(address: Ipv4Addr, mut device: Link, buffer: usize) -> Self {
-        let mut interface =
-            Interface::new(Config::new(HardwareAddress::Ip), &mut device, Instant::ZERO);
+        let mut interface = Interface::new(Config::new(HardwareAddress::Ip), &mut device, Instant::ZERO);
         interface.update_ip_addrs(|addresses| {
             // The list of a new interface has room.
             let _ = addresses.push(IpCidr::new(address.into(), 24));
         });
         let mut sockets = SocketSet::new(Vec::new());
-        let socket = Socket::new(
-            SocketBuffer::new(vec![0; buffer]),
-            SocketBuffer::new(vec![0; buffer]),
-        );
+        let socket = Socket::new(SocketBuffer::new(vec![0; buffer]), SocketBuffer::new(vec![0; buffer]));
         let handle = sockets.add(socket);
-        Self {
-            interface,
-            device,
-            sockets,
-            handle,
-        }
+        Self { interface, device, sockets, handle }
     }
 
     fn connect(&mut self) -> io::Result<()> {
         let socket = self.sockets.get_mut::<Socket<'_>>(self.handle);
-        socket
-            .connect(self.interface.context(), (RECEIVER, PORT), 49152)
-            .map_err(io::Error::other)
+        socket.connect(self.interface.context(), (RECEIVER, PORT), 49152).map_err(io::Error::other)
     }
 
     fn socket(&mut self) -> &mut Socket<'static> {
@@ -114,8 +81,7 @@ impl Endpoint {
     }
 
     fn poll(&mut self, now: Instant) {
-        self.interface
-            .poll(now, &mut self.device, &mut self.sockets);
+        self.interface.poll(now, &mut self.device, &mut self.sockets);
     }
 }
 
@@ -128,10 +94,7 @@ struct Direction {
 
 impl Direction {
     fn new() -> Self {
-        Self {
-            wire: Rc::new(RefCell::new(Wire::new())),
-            spare: Rc::default(),
-        }
+        Self { wire: Rc::new(RefCell::new(Wire::new())), spare: Rc::default() }
     }
 }
 
@@ -147,13 +110,7 @@ impl Device for Link {
 
     fn receive(&mut self, _: Instant) -> Option<(Packet<'_>, Writer<'_>)> {
         let packet = self.incoming.wire.borrow_mut().packets.pop_front()?;
-        Some((
-            Packet {
-                packet,
-                from: &self.incoming,
-            },
-            Writer { to: &self.outgoing },
-        ))
+        Some((Packet { packet, from: &self.incoming }, Writer { to: &self.outgoing }))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Writer<'_>> {

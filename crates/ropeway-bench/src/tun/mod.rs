@@ -4,6 +4,7 @@
 //! makes its device anew. The kernel's end always connects, the stack accepts.
 
 mod peer;
+mod ropeway;
 mod smoltcp;
 
 use std::fs;
@@ -25,6 +26,7 @@ use crate::{Common, StackKind};
 const DEVICE: &str = "ropebench0";
 const KERNEL_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const STACK_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+const PREFIX_LEN: u8 = 24;
 const MTU: u16 = 1500;
 const TX_QUEUE_LEN: u16 = 1000;
 /// How much an application reads or writes at a time.
@@ -40,12 +42,7 @@ pub(crate) struct Settings {
     #[command(flatten)]
     common: Common,
     /// What to do.
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        default_value = "download,upload,connect,connect16,ping"
-    )]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "download,upload,connect,connect16,ping")]
     scenarios: Vec<Scenario>,
     /// How long to measure in each run.
     #[arg(long, default_value_t = 2.0)]
@@ -137,20 +134,11 @@ pub(crate) struct DeviceCounts {
 impl DeviceCounts {
     fn read() -> io::Result<Self> {
         let table = fs::read_to_string("/proc/thread-self/net/dev")?;
-        let counts = table
-            .lines()
-            .find_map(|line| line.trim_start().strip_prefix(DEVICE)?.strip_prefix(':'));
-        let mut counts = counts
-            .unwrap_or_default()
-            .split_whitespace()
-            .skip(1)
-            .map(|count| count.parse().unwrap_or(0));
+        let counts = table.lines().find_map(|line| line.trim_start().strip_prefix(DEVICE)?.strip_prefix(':'));
+        let mut counts =
+            counts.unwrap_or_default().split_whitespace().skip(1).map(|count| count.parse().unwrap_or(0));
         let mut after = |skipped: usize| counts.nth(skipped).unwrap_or_default();
-        Ok(Self {
-            from_stack: after(0),
-            to_stack: after(7),
-            dropped: after(1),
-        })
+        Ok(Self { from_stack: after(0), to_stack: after(7), dropped: after(1) })
     }
 }
 
@@ -160,8 +148,8 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
         let hint = "a network namespace is needed: run as root or allow user namespaces";
         io::Error::new(error.kind(), format!("{error}; {hint}"))
     })?;
-    let two_cpus = thread::available_parallelism()
-        .is_ok_and(|cpus| cpus >= const { NonZero::new(2).unwrap() });
+    let two_cpus =
+        thread::available_parallelism().is_ok_and(|cpus| cpus >= const { NonZero::new(2).unwrap() });
     if two_cpus {
         sys::pin_to(PEER_CPU)?;
     } else {
@@ -173,26 +161,17 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
     report.setting("buffer KiB", settings.common.buffer);
     report.setting("seconds", settings.seconds);
     report.setting("rounds", settings.common.rounds);
-    report.setting(
-        "kernel",
-        fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
-    );
+    report.setting("kernel", fs::read_to_string("/proc/sys/kernel/osrelease")?.trim());
     let mut port = 2000;
     for scenario in &settings.scenarios {
         for round in 0..settings.common.rounds {
             for stack in &settings.common.stacks {
                 port += 1;
-                let figures =
-                    run_once(settings, *scenario, *stack, port, two_cpus).map_err(|error| {
-                        let run = format!("{} of {}, round {round}", scenario.name(), stack.name());
-                        io::Error::new(error.kind(), format!("{run}: {error}"))
-                    })?;
-                report.add(Sample {
-                    scenario: scenario.name(),
-                    stack: stack.name(),
-                    round,
-                    figures,
-                });
+                let figures = run_once(settings, *scenario, *stack, port, two_cpus).map_err(|error| {
+                    let run = format!("{} of {}, round {round}", scenario.name(), stack.name());
+                    io::Error::new(error.kind(), format!("{run}: {error}"))
+                })?;
+                report.add(Sample { scenario: scenario.name(), stack: stack.name(), round, figures });
             }
         }
     }
@@ -235,14 +214,12 @@ fn run_once(
                 sys::pin_to(STACK_CPU)?;
             }
             match stack {
+                StackKind::Ropeway => ropeway::run(&job, ready),
                 StackKind::Smoltcp => smoltcp::run(&job, ready),
             }
         });
         // An error here means that the stack has failed, and its own error says why.
-        let peer = is_ready
-            .recv_timeout(PATIENCE)
-            .map_err(io::Error::other)
-            .and_then(|()| peer::run(&job));
+        let peer = is_ready.recv_timeout(PATIENCE).map_err(io::Error::other).and_then(|()| peer::run(&job));
         job.stop();
         (stack.join(), peer)
     });
@@ -256,38 +233,21 @@ fn run_once(
     }
 }
 
-fn bulk_figures(
-    stack: &StackReport,
-    peer: &peer::PeerReport,
-    retransmitted: u64,
-) -> io::Result<Vec<Figure>> {
+fn bulk_figures(stack: &StackReport, peer: &peer::PeerReport, retransmitted: u64) -> io::Result<Vec<Figure>> {
     if stack.bytes != peer.bytes {
         let (ours, theirs) = (stack.bytes, peer.bytes);
-        return Err(io::Error::other(format!(
-            "the stack counted {ours} bytes, the kernel {theirs}"
-        )));
+        return Err(io::Error::other(format!("the stack counted {ours} bytes, the kernel {theirs}")));
     }
-    let measured = stack
-        .measured
-        .ok_or_else(|| io::Error::other("the transfer ended too early"))?;
+    let measured = stack.measured.ok_or_else(|| io::Error::other("the transfer ended too early"))?;
     let gigabytes = measured.bytes as f64 / 1e9;
     let all_gigabytes = stack.bytes as f64 / 1e9;
     Ok(vec![
         figure("Gbit/s", gigabytes * 8.0 / measured.wall.as_secs_f64()),
         figure("CPU s/GB", measured.cpu.total.as_secs_f64() / gigabytes),
         figure("user CPU s/GB", measured.cpu.user.as_secs_f64() / gigabytes),
-        figure(
-            "CPU busy %",
-            100.0 * measured.cpu.total.as_secs_f64() / measured.wall.as_secs_f64(),
-        ),
-        figure(
-            "k packets in/GB",
-            stack.device.to_stack as f64 / 1e3 / all_gigabytes,
-        ),
-        figure(
-            "k packets out/GB",
-            stack.device.from_stack as f64 / 1e3 / all_gigabytes,
-        ),
+        figure("CPU busy %", 100.0 * measured.cpu.total.as_secs_f64() / measured.wall.as_secs_f64()),
+        figure("k packets in/GB", stack.device.to_stack as f64 / 1e3 / all_gigabytes),
+        figure("k packets out/GB", stack.device.from_stack as f64 / 1e3 / all_gigabytes),
         figure("drops", stack.device.dropped as f64),
         figure("kernel retransmits", retransmitted as f64),
     ])
@@ -297,14 +257,8 @@ fn connect_figures(stack: &StackReport, peer: &peer::PeerReport) -> Vec<Figure> 
     let connections = peer.exchanges as f64;
     vec![
         figure("connections/s", connections / peer.wall.as_secs_f64()),
-        figure(
-            "CPU us/connection",
-            stack.cpu.total.as_secs_f64() * 1e6 / connections,
-        ),
-        figure(
-            "packets out/conn.",
-            stack.device.from_stack as f64 / connections,
-        ),
+        figure("CPU us/connection", stack.cpu.total.as_secs_f64() * 1e6 / connections),
+        figure("packets out/conn.", stack.device.from_stack as f64 / connections),
     ]
 }
 
@@ -318,10 +272,7 @@ fn ping_figures(stack: &StackReport, peer: &peer::PeerReport) -> io::Result<Vec<
     Ok(vec![
         figure("p50 us", p50.as_secs_f64() * 1e6),
         figure("p99 us", p99.as_secs_f64() * 1e6),
-        figure(
-            "CPU us/round trip",
-            stack.cpu.total.as_secs_f64() * 1e6 / peer.exchanges as f64,
-        ),
+        figure("CPU us/round trip", stack.cpu.total.as_secs_f64() * 1e6 / peer.exchanges as f64),
     ])
 }
 
@@ -329,10 +280,7 @@ fn ping_figures(stack: &StackReport, peer: &peer::PeerReport) -> io::Result<Vec<
 fn kernel_retransmissions() -> io::Result<u64> {
     let table = fs::read_to_string("/proc/thread-self/net/snmp")?;
     let mut lines = table.lines().filter_map(|line| line.strip_prefix("Tcp: "));
-    let (names, values) = (
-        lines.next().unwrap_or_default(),
-        lines.next().unwrap_or_default(),
-    );
+    let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
     let mut columns = names.split_whitespace().zip(values.split_whitespace());
     Ok(columns
         .find_map(|(name, value)| (name == "RetransSegs").then(|| value.parse().ok())?)

@@ -64,18 +64,12 @@ fn send(mut stream: TcpStream, job: &Job) -> io::Result<PeerReport> {
     }
     stream.shutdown(Shutdown::Write)?;
     drain(&mut stream)?;
-    Ok(PeerReport {
-        bytes,
-        ..PeerReport::default()
-    })
+    Ok(PeerReport { bytes, ..PeerReport::default() })
 }
 
 fn receive(mut stream: TcpStream) -> io::Result<PeerReport> {
     let bytes = drain(&mut stream)?;
-    Ok(PeerReport {
-        bytes,
-        ..PeerReport::default()
-    })
+    Ok(PeerReport { bytes, ..PeerReport::default() })
 }
 
 /// Reads to the end of the stream and counts the bytes.
@@ -116,11 +110,7 @@ fn connect_again_and_again(job: &Job, threads: u64) -> io::Result<PeerReport> {
         });
         results.sum::<io::Result<u64>>()
     })?;
-    Ok(PeerReport {
-        exchanges,
-        wall: begin.elapsed(),
-        ..PeerReport::default()
-    })
+    Ok(PeerReport { exchanges, wall: begin.elapsed(), ..PeerReport::default() })
 }
 
 fn ping(mut stream: TcpStream, job: &Job) -> io::Result<PeerReport> {
@@ -132,12 +122,7 @@ fn ping(mut stream: TcpStream, job: &Job) -> io::Result<PeerReport> {
         times.push(now.elapsed());
         now = Instant::now();
     }
-    Ok(PeerReport {
-        exchanges: times.len() as u64,
-        wall: begin.elapsed(),
-        times,
-        ..PeerReport::default()
-    })
+    Ok(PeerReport { exchanges: times.len() as u64, wall: begin.elapsed(), times, ..PeerReport::default() })
 }
 
 /// A byte there and back.

@@ -12,7 +12,7 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
 use super::{
-    APPLICATION_BUFFER, DEVICE, DeviceCounts, Job, KERNEL_ADDRESS, MTU, STACK_ADDRESS, Scenario,
+    APPLICATION_BUFFER, DEVICE, DeviceCounts, Job, KERNEL_ADDRESS, MTU, PREFIX_LEN, STACK_ADDRESS, Scenario,
     StackReport, TX_QUEUE_LEN,
 };
 use crate::meter::Meter;
@@ -32,14 +32,10 @@ pub(crate) fn run(job: &Job, ready: Sender<()>) -> io::Result<StackReport> {
         received: vec![0; MTU.into()],
         sent: vec![0; MTU.into()],
     };
-    let mut interface = Interface::new(
-        Config::new(HardwareAddress::Ip),
-        &mut device,
-        Instant::now(),
-    );
+    let mut interface = Interface::new(Config::new(HardwareAddress::Ip), &mut device, Instant::now());
     interface.update_ip_addrs(|addresses| {
         // The list of a new interface has room.
-        let _ = addresses.push(IpCidr::new(STACK_ADDRESS.into(), 24));
+        let _ = addresses.push(IpCidr::new(STACK_ADDRESS.into(), PREFIX_LEN));
     });
     let mut sockets = sockets(job);
     let mut application = Application::new(job);
@@ -52,10 +48,7 @@ pub(crate) fn run(job: &Job, ready: Sender<()>) -> io::Result<StackReport> {
         if application.advance(&mut sockets)? {
             break;
         }
-        let wait = interface
-            .poll_delay(now, &sockets)
-            .unwrap_or(LONGEST_WAIT)
-            .min(LONGEST_WAIT);
+        let wait = interface.poll_delay(now, &sockets).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT);
         if wait > Duration::ZERO {
             sys::wait_readable(device.tun.fd(), Some(wait.into()))?;
             if std::time::Instant::now() > job.deadline {
@@ -81,10 +74,7 @@ fn sockets(job: &Job) -> SocketSet<'static> {
     };
     let mut sockets = SocketSet::new(Vec::new());
     for _ in 0..count {
-        let mut socket = Socket::new(
-            SocketBuffer::new(vec![0; buffer]),
-            SocketBuffer::new(vec![0; buffer]),
-        );
+        let mut socket = Socket::new(SocketBuffer::new(vec![0; buffer]), SocketBuffer::new(vec![0; buffer]));
         socket.set_nagle_enabled(false);
         sockets.add(socket);
     }
@@ -102,12 +92,7 @@ struct Application<'a> {
 
 impl<'a> Application<'a> {
     fn new(job: &'a Job) -> Self {
-        Self {
-            job,
-            meter: Meter::new(job.window),
-            buffer: vec![0x5a; APPLICATION_BUFFER],
-            connected: false,
-        }
+        Self { job, meter: Meter::new(job.window), buffer: vec![0x5a; APPLICATION_BUFFER], connected: false }
     }
 
     /// Does what can be done now. Answers whether the run is over.
@@ -126,19 +111,14 @@ impl<'a> Application<'a> {
                 socket.listen(self.job.port).map_err(io::Error::other)?;
             }
         }
-        let many = matches!(
-            self.job.scenario,
-            Scenario::Connect | Scenario::Connect16 | Scenario::Ping
-        );
+        let many = matches!(self.job.scenario, Scenario::Connect | Scenario::Connect16 | Scenario::Ping);
         Ok(many && self.job.stopped())
     }
 
     fn receive(&mut self, socket: &mut Socket<'_>) -> io::Result<()> {
         self.connected |= socket.may_send();
         while socket.can_recv() {
-            let read = socket
-                .recv_slice(&mut self.buffer)
-                .map_err(io::Error::other)?;
+            let read = socket.recv_slice(&mut self.buffer).map_err(io::Error::other)?;
             if self.meter.add(read) {
                 self.job.stop();
             }
@@ -165,9 +145,7 @@ impl<'a> Application<'a> {
 
     fn echo(&mut self, socket: &mut Socket<'_>) -> io::Result<()> {
         while socket.can_recv() && socket.can_send() {
-            let read = socket
-                .recv_slice(&mut self.buffer)
-                .map_err(io::Error::other)?;
+            let read = socket.recv_slice(&mut self.buffer).map_err(io::Error::other)?;
             let read = self.buffer.get(..read).unwrap_or_default();
             socket.send_slice(read).map_err(io::Error::other)?;
         }
@@ -192,18 +170,12 @@ impl Device for TunDevice {
     fn receive(&mut self, _: Instant) -> Option<(Packet<'_>, Writer<'_>)> {
         // A device that fails is one that gives nothing more: the run then ends at its deadline.
         let length = self.tun.recv(&mut self.received).ok()??;
-        let writer = Writer {
-            tun: &mut self.tun,
-            packet: &mut self.sent,
-        };
+        let writer = Writer { tun: &mut self.tun, packet: &mut self.sent };
         Some((Packet(self.received.get(..length)?), writer))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Writer<'_>> {
-        Some(Writer {
-            tun: &mut self.tun,
-            packet: &mut self.sent,
-        })
+        Some(Writer { tun: &mut self.tun, packet: &mut self.sent })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
