@@ -50,7 +50,12 @@ impl Stack {
             Protocol::ICMP | Protocol::ICMPV6 => self.take_icmp(now, &received, &ip),
             _ => {
                 self.counters.unknown_protocol += 1;
-                let kind = IcmpErrorKind::Unreachable(UnreachableKind::Protocol);
+                let kind = match ip::protocol_offset(&received.packet).and_then(|at| u32::try_from(at).ok()) {
+                    // RFC 4443 3.4
+                    Some(pointer) if ip.src.is_ipv6() => IcmpErrorKind::ParameterProblem { code: 1, pointer },
+                    // RFC 1122 3.2.2.1
+                    _ => IcmpErrorKind::Unreachable(UnreachableKind::Protocol),
+                };
                 self.send_icmp_error(now, &received, &ip, kind);
             }
         }

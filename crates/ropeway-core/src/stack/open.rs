@@ -279,9 +279,9 @@ impl Stack {
 
     /// Takes a connection away that never came to be.
     pub(super) fn discard(&mut self, key: Key) {
-        if let Some(connection) = self.rooms.connections.remove(key)
-            && connection.scheduled.registered
-        {
+        let Some(connection) = self.rooms.connections.remove(key) else { return };
+        self.deadlines.remove(key.index);
+        if connection.scheduled.registered {
             self.demux.remove(&connection.tuple, Room::Connection(key));
         }
     }

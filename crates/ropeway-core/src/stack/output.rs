@@ -147,12 +147,9 @@ impl Stack {
 
     fn expire_connections(&mut self, now: Timestamp) {
         for _ in 0..TIMEOUT_BUDGET {
-            let Some((at, key)) = self.deadlines.pop_due(now) else { break };
+            let Some(slot) = self.deadlines.pop_due(now) else { break };
+            let Some(key) = self.rooms.connections.key_at(slot) else { continue };
             let Some(connection) = self.rooms.connections.get_mut(key) else { continue };
-            if connection.scheduled.deadline != Some(at) {
-                continue;
-            }
-            connection.scheduled.deadline = None;
             let mut env = Env { now, config: &self.config, counters: &mut self.counters };
             connection.handle_timeout(&mut env);
             self.settle(key, now);

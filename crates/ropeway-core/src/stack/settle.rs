@@ -27,17 +27,15 @@ impl Stack {
         let Some(connection) = self.rooms.connections.get_mut(key) else { return };
         if connection.is_done() {
             self.rooms.connections.remove(key);
+            self.deadlines.remove(key.index);
             return;
         }
         if connection.wants_transmit() && !connection.scheduled.in_ready_list {
             connection.scheduled.in_ready_list = true;
             self.ready.push_back(key);
         }
-        if let Some(deadline) = connection.next_deadline()
-            && connection.scheduled.deadline.is_none_or(|queued| deadline < queued)
-        {
-            connection.scheduled.deadline = Some(deadline);
-            self.deadlines.push(deadline, key);
+        if let Some(deadline) = connection.next_deadline() {
+            self.deadlines.advance(key.index, deadline);
         }
         let has_news = connection.scheduled.gained != Readiness::EMPTY;
         if has_news && connection.holder == Holder::Application && !connection.scheduled.in_event_queue {

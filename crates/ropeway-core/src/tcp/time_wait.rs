@@ -16,6 +16,8 @@ pub(crate) struct Entry {
     pub(crate) tuple: FourTuple,
     parts: TimeWaitParts,
     expires: Timestamp,
+    /// How many places in the queue it has: one for each restart, up to a limit.
+    queued: u8,
 }
 
 /// What a segment for a TIME-WAIT tuple calls for.
@@ -28,6 +30,9 @@ pub(crate) enum Answer {
     /// It is a SYN that may open a new connection, whose ISN must be above this number.
     NewIncarnation(SeqNum),
 }
+
+/// A peer that repeats its FIN for ever gets no more places in the queue than this at a time.
+const MAX_QUEUED: u8 = 8;
 
 #[derive(Debug)]
 pub(crate) struct TimeWaitTable {
@@ -55,7 +60,7 @@ impl TimeWaitTable {
 
     pub(crate) fn insert(&mut self, tuple: FourTuple, parts: TimeWaitParts, now: Timestamp) -> Option<Key> {
         let expires = now + self.duration;
-        let key = self.entries.insert_with(|_| Entry { tuple, parts, expires })?;
+        let key = self.entries.insert_with(|_| Entry { tuple, parts, expires, queued: 1 })?;
         self.queue.push_back((expires, key));
         Some(key)
     }
@@ -71,13 +76,9 @@ impl TimeWaitTable {
 
     /// Takes an entry whose 2 MSL are over.
     pub(crate) fn pop_expired(&mut self, now: Timestamp) -> Option<(Key, FourTuple)> {
-        while let Some(&(expires, key)) = self.queue.front() {
-            if expires > now {
-                return None;
-            }
-            self.queue.pop_front();
-            if self.entries.get(key).is_some_and(|entry| entry.expires == expires) {
-                return self.expel(key);
+        while self.next_deadline()? <= now {
+            if let Some(expired) = self.pop_front(now) {
+                return Some(expired);
             }
         }
         None
@@ -85,17 +86,27 @@ impl TimeWaitTable {
 
     /// Takes the oldest entry, to make room.
     pub(crate) fn pop_oldest(&mut self) -> Option<(Key, FourTuple)> {
-        while let Some((expires, key)) = self.queue.pop_front() {
-            if self.entries.get(key).is_some_and(|entry| entry.expires == expires) {
-                return self.expel(key);
+        while let Some((_, key)) = self.queue.pop_front() {
+            if let Some(entry) = self.entries.remove(key) {
+                return Some((key, entry.tuple));
             }
         }
         None
     }
 
-    fn expel(&mut self, key: Key) -> Option<(Key, FourTuple)> {
-        let entry = self.entries.remove(key)?;
-        Some((key, entry.tuple))
+    /// Takes the front of the queue; if its entry has been restarted, it lives on.
+    fn pop_front(&mut self, now: Timestamp) -> Option<(Key, FourTuple)> {
+        let (_, key) = self.queue.pop_front()?;
+        let entry = self.entries.get_mut(key)?;
+        entry.queued -= 1;
+        if entry.expires > now {
+            if entry.queued == 0 {
+                entry.queued = 1;
+                self.queue.push_back((entry.expires, key));
+            }
+            return None;
+        }
+        Some((key, self.entries.remove(key)?.tuple))
     }
 
     /// A segment arrives (RFC 9293 3.10.7.4, for TIME-WAIT).
@@ -122,10 +133,11 @@ impl TimeWaitTable {
         let last = segment.seq + len;
         if segment.flags.contains(TcpFlags::FIN) && last == entry.parts.rcv_nxt {
             // The peer did not get our last ACK: it gets another, and the wait begins anew.
-            if entry.expires != expires {
-                entry.expires = expires;
+            if entry.expires != expires && entry.queued < MAX_QUEUED {
+                entry.queued += 1;
                 self.queue.push_back((expires, key));
             }
+            entry.expires = expires;
             return Answer::Ack(entry.ack(now));
         }
         // Anything else but a bare acknowledgement in order is an old duplicate, or a peer gone astray.

@@ -67,7 +67,6 @@ pub(crate) struct Scheduled {
     /// The demultiplexer knows it: segments find it.
     pub(crate) registered: bool,
     pub(crate) in_ready_list: bool,
-    pub(crate) deadline: Option<Timestamp>,
     pub(crate) in_event_queue: bool,
     /// Readiness gained since the last event.
     pub(crate) gained: Readiness,

@@ -69,9 +69,7 @@ impl Connection {
         self.snd.wl2 = header.ack;
         self.snd.wnd = self.window_of(header);
         self.snd.max_wnd = self.snd.wnd;
-        if let Some((_, sent)) = self.timed.take() {
-            self.rto.sample(env.now.since(sent));
-        }
+        self.sample_round_trip(header, env);
         if self.retransmits > 0 {
             self.rto.after_lost_handshake();
             self.congestion.on_lost_handshake();
@@ -103,6 +101,7 @@ impl Connection {
         self.snd.small = self.snd.small.max(ack);
         self.send_buffer.acknowledge(ack);
         self.retransmits = 0;
+        self.stop_persist();
         self.statistics.bytes_acked += u64::from(acked);
         self.statistics.delivered += u64::from(acked.div_ceil(mss));
         let outcome = self.recovery.on_ack(ack, acked, mss);
