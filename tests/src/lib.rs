@@ -12,5 +12,8 @@
 //! }
 //! ```
 
+pub mod http;
+pub mod link;
 pub mod namespace;
+pub mod pattern;
 pub mod programs;

@@ -1,6 +1,8 @@
 //! Programs that know nothing of ropeway.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+use tokio::process::Child;
 
 /// Whether a program of that name is installed.
 #[must_use]
@@ -25,4 +27,21 @@ pub fn ip(arguments: &str) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Starts a program in the namespace of this thread; its output is to be read, and it does not outlive the test.
+///
+/// # Panics
+///
+/// If it cannot be started.
+#[must_use]
+pub fn spawn(program: &str, arguments: &[&str]) -> Child {
+    let mut command = tokio::process::Command::new(program);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
 }

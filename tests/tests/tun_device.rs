@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ropeway::device::{Device, Received, Transmit, TunDevice, TunError};
+use ropeway::device::tun::{TunDevice, TunError};
+use ropeway::device::{Device, Received, Transmit};
 use ropeway_tests::namespace::{self, LinkState};
 use ropeway_tests::programs::ip;
 use tokio::net::UdpSocket;

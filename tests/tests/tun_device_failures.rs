@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ropeway::device::{TunBuilder, TunDevice, TunError};
+use ropeway::device::tun::{TunBuilder, TunDevice, TunError};
 use ropeway_tests::namespace;
 use ropeway_tests::programs::ip;
 

@@ -5,24 +5,21 @@
 //! task, and drops it when the stack ends.
 //!
 //! To write a device of your own, implement the trait; a tunnel that carries packets by its own means is served
-//! by [`channel`]. [`memory`] connects two stacks in one process, and [`tap`] shows what crosses any device.
+//! by [`channel`]. [`memory`] connects two stacks in one process, `tun` connects one with the kernel, and
+//! [`tap`] shows what crosses any device.
 
 pub mod channel;
 pub mod memory;
 mod queue;
 pub mod tap;
-
 #[cfg(all(target_os = "linux", feature = "tun"))]
-mod tun;
+pub mod tun;
 
 use std::collections::VecDeque;
 use std::io;
 use std::task::{Context, Poll};
 
 pub use ropeway_core::{Received, RxChecksum, Transmit};
-
-#[cfg(all(target_os = "linux", feature = "tun"))]
-pub use self::tun::{TunBuilder, TunCounters, TunDevice, TunError};
 
 /// Moves batches of whole IP packets, with offload metadata.
 pub trait Device: Send + 'static {

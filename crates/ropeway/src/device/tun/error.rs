@@ -12,9 +12,9 @@ use super::name::InterfaceName;
 /// [`io::Error::get_ref`] and a downcast find it again. Each message is one line that says what to do.
 ///
 /// ```
-/// use ropeway::device::TunError;
+/// use ropeway::device::tun::TunError;
 ///
-/// let error = ropeway::device::TunDevice::builder().name("a name with blanks").build().unwrap_err();
+/// let error = ropeway::device::tun::TunDevice::builder().name("a name with blanks").build().unwrap_err();
 /// assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
 /// let error = error.get_ref().and_then(|inner| inner.downcast_ref());
 /// assert!(matches!(error, Some(TunError::InvalidName { .. })));

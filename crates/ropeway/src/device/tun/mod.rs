@@ -44,7 +44,7 @@ const GATHER_MOST: usize = 16;
 /// # Examples
 ///
 /// ```no_run
-/// use ropeway::device::TunDevice;
+/// use ropeway::device::tun::TunDevice;
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let device = TunDevice::builder()
@@ -95,7 +95,7 @@ impl TunDevice {
     ///
     /// ```no_run
     /// # async fn example() -> std::io::Result<()> {
-    /// let device = ropeway::device::TunDevice::attach("rope0")?;
+    /// let device = ropeway::device::tun::TunDevice::attach("rope0")?;
     /// # Ok(())
     /// # }
     /// ```
@@ -331,7 +331,7 @@ fn device_mtu(tun: &Tun) -> io::Result<u16> {
 ///
 /// ```no_run
 /// # async fn example() -> std::io::Result<()> {
-/// let device = ropeway::device::TunDevice::attach("rope0")?;
+/// let device = ropeway::device::tun::TunDevice::attach("rope0")?;
 /// let counters = device.counters();
 /// // ... give the device to a stack; later:
 /// println!("{} packets lost while the link was down", counters.link_down());

@@ -1,0 +1,141 @@
+//! Serves a web page on ropeway's TCP, for curl, a browser, or whatever else runs on the kernel's.
+//!
+//! Without arguments it makes a TUN device in a network namespace of this process, so that nothing on the
+//! machine changes, and prints what to type. `--help` tells the rest.
+
+use std::error::Error;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use ropeway::device::memory::{self, MemoryDevice};
+use ropeway::net::{TcpListener, TcpStream};
+use ropeway::{IpCidr, Stack};
+use ropeway_examples::capture::Capture;
+use ropeway_examples::namespace::Namespace;
+use ropeway_examples::site::Site;
+use ropeway_examples::{link, namespace, report};
+use tokio::io::copy_bidirectional;
+use tokio::net::TcpListener as KernelListener;
+
+#[derive(Parser)]
+#[command(about = "Serve a web page on ropeway's TCP, until Ctrl-C")]
+struct Options {
+    /// The TUN device to use, made by hand as docs/TUN.md shows. Without it, one in a namespace of our own
+    #[arg(long, value_name = "NAME", requires = "address")]
+    tun: Option<String>,
+    /// Our address on it, such as 10.9.0.2/24
+    #[arg(long, value_name = "ADDRESS/PREFIX", requires = "tun")]
+    address: Option<IpCidr>,
+    /// The kernel's address on it. Needed only to make a device that is not there
+    #[arg(long, value_name = "ADDRESS", requires = "tun")]
+    via: Option<IpAddr>,
+    /// The port to serve on
+    #[arg(long, default_value_t = link::PORT)]
+    port: u16,
+    /// Write all packets to a file that Wireshark opens
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    // First of all: an ordinary user gets the rights only while the process has a single thread.
+    let place = options.tun.is_none().then(namespace::enter);
+    report::exit_code("http_serve", run(options, place))
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn run(
+    options: Options,
+    place: Option<Result<Namespace, String>>,
+) -> Result<(), Box<dyn Error>> {
+    let mut capture = Capture::create(options.pcap.as_deref())?;
+    let record = move |time, packet: &[u8]| capture.write(time, packet);
+    let own = SocketAddr::new(
+        options.address.map_or(link::OURS, |own| own.address()),
+        options.port,
+    );
+    let curl = format!("curl http://{own}/");
+    let (stack, command) = match (place, &options.tun, options.address) {
+        (None, Some(tun), Some(address)) => {
+            let device = link::attach_or_make(tun, address, options.via)?;
+            (link::stack(device, address, record)?, curl)
+        }
+        (Some(place), ..) => {
+            let device = place.and_then(|place| {
+                Ok((link::tun(&place).map_err(|error| error.to_string())?, place))
+            });
+            match device {
+                Ok((device, place)) => {
+                    (link::own_stack(device, record)?, place.command_line(&curl))
+                }
+                Err(reason) => {
+                    println!(
+                        "No TUN device ({reason}): a relay on the kernel's 127.0.0.1 stands in for it"
+                    );
+                    let (device, relay) = relay(own).await?;
+                    (
+                        link::own_stack(device, record)?,
+                        format!("curl http://{relay}/"),
+                    )
+                }
+            }
+        }
+        _ => return Err("--tun and --address go together".into()),
+    };
+
+    let listener = TcpListener::bind_on(&stack, own).await?;
+    println!(
+        "ropeway serves on {own}. In another terminal, type\n\n    {command}\n\nor fetch /bytes/N from there. Ctrl-C ends it."
+    );
+    tokio::select! {
+        result = serve(listener) => result?,
+        result = tokio::signal::ctrl_c() => result?,
+    }
+    println!();
+    Ok(())
+}
+
+/// Hands every connection to hyper, as one does with those of Tokio's listener.
+async fn serve(listener: TcpListener) -> io::Result<()> {
+    let site = Site::default();
+    loop {
+        let (stream, peer) = listener.accept().await?;
+        println!("{peer} is connected");
+        let site = site.clone();
+        tokio::spawn(async move {
+            match site.serve(stream).await {
+                Ok(()) => println!("{peer} is done"),
+                Err(error) => println!("{peer} is gone: {error}"),
+            }
+        });
+    }
+}
+
+/// Without a TUN device: passes what reaches a port of the kernel's on to `server`, by a stack of ropeway's and
+/// the memory between that and the server's. Gives the server's end of the memory, and the kernel's port.
+async fn relay(server: SocketAddr) -> io::Result<(MemoryDevice, SocketAddr)> {
+    let (ours, theirs) = memory::pair(1500);
+    let stack = Stack::builder()
+        .address(link::KERNEL.into())
+        .device(theirs)
+        .build()?;
+    let listener = match KernelListener::bind((Ipv4Addr::LOCALHOST, server.port())).await {
+        Ok(listener) => listener,
+        Err(_) => KernelListener::bind((Ipv4Addr::LOCALHOST, 0)).await?,
+    };
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((mut outside, _)) = listener.accept().await {
+            let stack = stack.clone();
+            tokio::spawn(async move {
+                let mut inside = TcpStream::connect_on(&stack, server).await?;
+                copy_bidirectional(&mut outside, &mut inside).await
+            });
+        }
+    });
+    Ok((ours, address))
+}

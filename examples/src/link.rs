@@ -1,0 +1,130 @@
+//! The links between ropeway and whoever is at the other end.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::SystemTime;
+
+use ropeway::device::Device;
+use ropeway::device::memory::{self, MemoryDevice};
+use ropeway::device::tap::Tap;
+use ropeway::device::tun::{TunDevice, TunError};
+use ropeway::{IpCidr, Stack};
+use tokio::net::TcpListener as KernelListener;
+
+use crate::namespace::Namespace;
+use crate::site::Site;
+
+/// The kernel's address on the examples' own link.
+pub const KERNEL: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 1));
+/// ropeway's address there.
+pub const OURS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2));
+/// The port of the examples' web servers.
+pub const PORT: u16 = 8080;
+const PREFIX_LEN: u8 = 24;
+
+/// Makes the TUN device `rope0` in the namespace of this process, with the kernel at its other end.
+///
+/// # Errors
+///
+/// Those of [`TunDevice::builder`].
+pub fn tun(_in: &Namespace) -> io::Result<TunDevice> {
+    TunDevice::builder()
+        .name("rope0")
+        .address(IpCidr::new(KERNEL, PREFIX_LEN))
+        .up()
+        .build()
+}
+
+/// Attaches to the TUN device `name`; or, with rights, makes it, with `via` as the kernel's address on it.
+///
+/// # Errors
+///
+/// When there is no such device and it cannot be made: one line that says what to do.
+pub fn attach_or_make(name: &str, address: IpCidr, via: Option<IpAddr>) -> io::Result<TunDevice> {
+    let missing = match TunDevice::attach(name) {
+        Err(error) if matches!(tun_error(&error), Some(TunError::NotFound { .. })) => error,
+        other => return other,
+    };
+    let Some(via) = via else { return Err(missing) };
+    if !address.contains(via) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!(
+                "the kernel's address {via} (--via) is not in the network of ours, {address} (--address)"
+            ),
+        ));
+    }
+    TunDevice::builder()
+        .name(name)
+        .address(IpCidr::new(via, address.prefix_len()))
+        .up()
+        .build()
+}
+
+fn tun_error(error: &io::Error) -> Option<&TunError> {
+    error.get_ref().and_then(|inner| inner.downcast_ref())
+}
+
+/// A stack with one address on a device, whose packets `record` gets to see.
+///
+/// # Errors
+///
+/// Those of the stack's builder.
+pub fn stack(
+    device: impl Device,
+    address: IpCidr,
+    mut record: impl FnMut(SystemTime, &[u8]) + Send + 'static,
+) -> io::Result<Stack> {
+    let device = Tap::new(device, move |_, time, packet: &[u8]| record(time, packet));
+    Stack::builder().address(address).device(device).build()
+}
+
+/// ropeway's stack on the examples' own link.
+///
+/// # Errors
+///
+/// Those of [`stack`].
+pub fn own_stack(
+    device: impl Device,
+    record: impl FnMut(SystemTime, &[u8]) + Send + 'static,
+) -> io::Result<Stack> {
+    stack(device, IpCidr::new(OURS, PREFIX_LEN), record)
+}
+
+/// A web server on the kernel's TCP, at the kernel's end of the link. It runs as long as the runtime does.
+///
+/// # Errors
+///
+/// When it cannot listen.
+pub async fn serve_on_kernel(site: Site) -> io::Result<SocketAddr> {
+    let listener = KernelListener::bind((KERNEL, PORT)).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(site.clone().serve(stream));
+        }
+    });
+    Ok(address)
+}
+
+/// In place of a TUN device and the kernel: memory, and another stack of ours with the web server. Gives our
+/// end of the link.
+///
+/// # Errors
+///
+/// When the stack cannot be made, or cannot listen.
+pub async fn serve_in_memory(site: Site) -> io::Result<(MemoryDevice, SocketAddr)> {
+    let (ours, theirs) = memory::pair(1500);
+    let stack = Stack::builder()
+        .address(IpCidr::new(KERNEL, PREFIX_LEN))
+        .device(theirs)
+        .build()?;
+    let listener = ropeway::net::TcpListener::bind_on(&stack, (KERNEL, PORT)).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(site.clone().serve(stream));
+        }
+    });
+    Ok((ours, address))
+}

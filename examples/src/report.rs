@@ -1,0 +1,59 @@
+//! Words between an example and who runs it.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+/// Ends an example: an error becomes one line, with its causes.
+pub fn exit_code(program: &str, result: Result<(), Box<dyn Error>>) -> ExitCode {
+    let Err(error) = result else {
+        return ExitCode::SUCCESS;
+    };
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+        cause = error.source();
+    }
+    eprintln!("{program}: {line}");
+    ExitCode::FAILURE
+}
+
+/// Reads a number of bytes such as `512`, `64k`, `200M` or `1G`, in powers of 1024.
+///
+/// # Errors
+///
+/// What such a number looks like.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = match text.get(digits.len()..) {
+        Some("" | "B") => Some(1),
+        Some("k" | "K" | "KiB") => Some(1 << 10),
+        Some("M" | "MiB") => Some(1 << 20),
+        Some("G" | "GiB") => Some(1 << 30),
+        _ => None,
+    };
+    let size = digits
+        .parse::<u64>()
+        .ok()
+        .zip(unit)
+        .and_then(|(number, unit)| number.checked_mul(unit));
+    size.ok_or_else(|| "expected a number of bytes such as 512, 64k, 200M or 1G".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(parse_size("512"), Ok(512));
+        assert_eq!(parse_size("64k"), Ok(65536));
+        assert_eq!(parse_size("200M"), Ok(200 * 1024 * 1024));
+        for nonsense in ["", "M", "-1", "1.5M", "1X", "99999999999G", "1 M"] {
+            assert!(parse_size(nonsense).is_err(), "{nonsense}");
+        }
+    }
+}

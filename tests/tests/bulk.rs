@@ -1,0 +1,84 @@
+//! Much data, to and from the kernel.
+
+use ropeway::net::{TcpListener, TcpStream};
+use ropeway_tests::link::{Family, Link};
+use ropeway_tests::{http, over_both_families, pattern, programs};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener as KernelListener, TcpStream as KernelStream};
+
+/// 100 MiB
+const MUCH: u64 = 100 << 20;
+
+over_both_families! {
+    #[needs("curl")]
+    curl_fetches_100_mib_from_us
+    we_fetch_100_mib_from_the_kernel
+    both_directions_at_once
+}
+
+async fn curl_fetches_100_mib_from_us(family: Family) {
+    let link = Link::new(family);
+    let listener = TcpListener::bind_on(&link.stack, link.ours(80))
+        .await
+        .unwrap();
+    let serve = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        http::serve(stream).await
+    };
+    let mut curl = programs::spawn(
+        "curl",
+        &["-sS", "--fail", &format!("http://{}/{MUCH}", link.ours(80))],
+    );
+    let mut output = curl.stdout.take().unwrap();
+    let (sent, (received, len)) = tokio::join!(serve, pattern::receive(&mut output));
+    assert_eq!((sent, len), (received, MUCH));
+    assert!(curl.wait().await.unwrap().success());
+    assert_eq!(link.lost.refused(), 0);
+}
+
+async fn we_fetch_100_mib_from_the_kernel(family: Family) {
+    let link = Link::new(family);
+    let listener = KernelListener::bind(link.kernel(80)).await.unwrap();
+    let serve = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        http::serve(stream).await
+    };
+    let fetch = async {
+        let mut stream = TcpStream::connect_on(&link.stack, link.kernel(80))
+            .await
+            .unwrap();
+        http::request(&mut stream, MUCH).await;
+        pattern::receive(&mut stream).await
+    };
+    let (sent, (received, len)) = tokio::join!(serve, fetch);
+    assert_eq!((sent, len), (received, MUCH));
+    assert_eq!(link.lost.refused(), 0);
+}
+
+async fn both_directions_at_once(family: Family) {
+    let link = Link::new(family);
+    let listener = TcpListener::bind_on(&link.stack, link.ours(7))
+        .await
+        .unwrap();
+    let (kernel, ours) = tokio::join!(KernelStream::connect(link.ours(7)), listener.accept());
+    let (mut kernel_reader, mut kernel_writer) = kernel.unwrap().into_split();
+    let (mut our_reader, mut our_writer) = ours.unwrap().0.into_split();
+    let from_kernel = async {
+        let sent = pattern::send(&mut kernel_writer, MUCH / 4).await;
+        kernel_writer.shutdown().await.unwrap();
+        sent
+    };
+    let from_us = async {
+        let sent = pattern::send(&mut our_writer, MUCH / 4).await;
+        our_writer.shutdown().await.unwrap();
+        sent
+    };
+    let (at_us, at_kernel) = (
+        pattern::receive(&mut our_reader),
+        pattern::receive(&mut kernel_reader),
+    );
+    let (kernel_sent, we_sent, we_got, kernel_got) =
+        tokio::join!(from_kernel, from_us, at_us, at_kernel);
+    assert_eq!((kernel_sent, MUCH / 4), we_got);
+    assert_eq!((we_sent, MUCH / 4), kernel_got);
+}
