@@ -45,6 +45,9 @@ struct Common {
     /// The size of each socket buffer, in KiB.
     #[arg(long, value_name = "KIB", default_value_t = 512)]
     buffer: usize,
+    /// Turns TCP timestamps off in ropeway. smoltcp's are off by default: this levels what a packet carries.
+    #[arg(long)]
+    no_timestamps: bool,
     /// Writes settings, medians, ratios and every sample to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,

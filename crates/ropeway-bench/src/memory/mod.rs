@@ -54,14 +54,16 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
     let mut report = Report::default();
     report.setting("MTU", MTU);
     report.setting("buffer KiB", settings.common.buffer);
+    report.setting("timestamps", !settings.common.no_timestamps);
     report.setting("packets", settings.packets);
     report.setting("rounds", settings.common.rounds);
     for round in 0..settings.common.rounds {
         for stack in &settings.common.stacks {
             let begin = Instant::now();
             let (packets, buffer) = (settings.packets, settings.common.buffer_bytes());
+            let timestamps = !settings.common.no_timestamps;
             let carried = match stack {
-                StackKind::Ropeway => ropeway::run(packets, buffer),
+                StackKind::Ropeway => ropeway::run(packets, buffer, timestamps),
                 StackKind::Smoltcp => smoltcp::run(packets, buffer),
             }?;
             let figures = figures(carried, begin.elapsed());

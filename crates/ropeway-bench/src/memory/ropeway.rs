@@ -21,9 +21,9 @@ const SLAB: usize = 64 * 1024;
 
 /// Carries `packets` data packets from one end to the other.
 #[inline(never)]
-pub(super) fn run(packets: u64, buffer: usize) -> io::Result<Carried> {
+pub(super) fn run(packets: u64, buffer: usize, timestamps: bool) -> io::Result<Carried> {
     let mut now = Timestamp::START;
-    let (mut sender, mut receiver) = (stack(SENDER, now), stack(RECEIVER, now));
+    let (mut sender, mut receiver) = (stack(SENDER, now, timestamps), stack(RECEIVER, now, timestamps));
     let (mut to_receiver, mut to_sender) = (Link::new(), Link::new());
     let options = options(buffer);
     let server = SocketAddr::from((RECEIVER, PORT));
@@ -56,10 +56,11 @@ pub(super) fn run(packets: u64, buffer: usize) -> io::Result<Carried> {
     })
 }
 
-fn stack(address: Ipv4Addr, now: Timestamp) -> Stack {
+fn stack(address: Ipv4Addr, now: Timestamp, timestamps: bool) -> Stack {
     let mut config = StackConfig::default();
     config.addresses = vec![IpCidr::new(address.into(), 24)];
     config.mtu = MTU;
+    config.timestamps = timestamps;
     Stack::new(Arc::new(config), SEED, now)
 }
 

@@ -87,6 +87,8 @@ pub(crate) struct Job {
     window: Window,
     /// Bytes in each socket buffer of the stack.
     buffer: usize,
+    /// Whether a stack that knows TCP timestamps uses them.
+    timestamps: bool,
     /// Set by whoever ends the transfer: the stack in a download, otherwise the kernel's side.
     stop: AtomicBool,
     /// When to give up.
@@ -159,6 +161,7 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
     let mut report = Report::default();
     report.setting("MTU", MTU);
     report.setting("buffer KiB", settings.common.buffer);
+    report.setting("timestamps", !settings.common.no_timestamps);
     report.setting("seconds", settings.seconds);
     report.setting("rounds", settings.common.rounds);
     report.setting("kernel", fs::read_to_string("/proc/sys/kernel/osrelease")?.trim());
@@ -203,13 +206,14 @@ fn run_once(
         port,
         window,
         buffer: settings.common.buffer_bytes(),
+        timestamps: !settings.common.no_timestamps,
         stop: AtomicBool::new(false),
         deadline: Instant::now() + window.warm_up + window.measure + PATIENCE,
     };
     let retransmitted_before = kernel_retransmissions()?;
     let (ready, is_ready) = mpsc::channel();
     let (stack, peer) = thread::scope(|scope| {
-        let stack = scope.spawn(|| {
+        let run = || {
             if two_cpus {
                 sys::pin_to(STACK_CPU)?;
             }
@@ -217,12 +221,14 @@ fn run_once(
                 StackKind::Ropeway => ropeway::run(&job, ready),
                 StackKind::Smoltcp => smoltcp::run(&job, ready),
             }
-        });
+        };
+        // The name tells the two ends apart in a profile (`perf report --comm stack`).
+        let stack = thread::Builder::new().name("stack".to_owned()).spawn_scoped(scope, run)?;
         // An error here means that the stack has failed, and its own error says why.
         let peer = is_ready.recv_timeout(PATIENCE).map_err(io::Error::other).and_then(|()| peer::run(&job));
         job.stop();
-        (stack.join(), peer)
-    });
+        io::Result::Ok((stack.join(), peer))
+    })?;
     let stack = stack.map_err(|_| io::Error::other("the stack's thread panicked"))??;
     let peer = peer?;
     let retransmitted = kernel_retransmissions()?.saturating_sub(retransmitted_before);

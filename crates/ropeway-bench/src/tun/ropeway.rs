@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use ropeway::device::TunDevice;
+use ropeway::device::tun::TunDevice;
 use ropeway::net::{TcpListener, TcpStream};
 use ropeway::{IpCidr, Stack, StackConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -36,6 +36,7 @@ async fn serve(job: &Job, ready: Sender<()>) -> io::Result<StackReport> {
         .up()
         .build()?;
     let mut config = StackConfig::default();
+    config.timestamps = job.timestamps;
     config.socket.recv_buffer = job.buffer;
     config.socket.send_buffer = job.buffer;
     let address = IpCidr::new(STACK_ADDRESS.into(), PREFIX_LEN);
