@@ -3,6 +3,15 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+/// Prints a line, as `println!` does; but whoever reads it may stop, as `head` does, which is no reason to panic.
+#[macro_export]
+macro_rules! say {
+    ($($arguments:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($arguments)*);
+    }};
+}
+
 /// Ends an example: an error becomes one line, with its causes.
 pub fn exit_code(program: &str, result: Result<(), Box<dyn Error>>) -> ExitCode {
     let Err(error) = result else {
