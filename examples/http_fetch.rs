@@ -33,11 +33,12 @@ use tracing_subscriber::layer::SubscriberExt;
 #[derive(Parser)]
 #[command(about = "Fetch a web page through ropeway's TCP, and show what happened on the wire")]
 struct Options {
-    /// What to fetch, such as http://10.0.0.1:8080/x. Without it, a server of our own is at the other end
-    #[arg(requires = "tun")]
+    /// What to fetch, such as http://10.0.0.1:8080/x, over the device of --tun. Without it, a server of our own
+    /// is at the other end
+    #[arg(value_parser = report::parse_url)]
     url: Option<Uri>,
     /// The TUN device to use, made by hand as docs/TUN.md shows
-    #[arg(long, value_name = "NAME", requires_all = ["url", "address"])]
+    #[arg(long, value_name = "NAME", requires = "url")]
     tun: Option<String>,
     /// Our address on it, such as 10.9.0.2/24
     #[arg(long, value_name = "ADDRESS/PREFIX", requires = "tun")]
@@ -151,10 +152,7 @@ async fn journey_by_hand(options: &Options, recorder: &Recorder) -> Result<Journ
                 .into(),
         );
     };
-    let (Some("http"), Some(host)) = (url.scheme_str(), url.host()) else {
-        return Err(format!("{url} is not a URL like http://10.0.0.1:8080/x").into());
-    };
-    let host = host.trim_matches(['[', ']']).to_owned();
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let mut addresses = tokio::net::lookup_host((host.as_str(), url.port_u16().unwrap_or(80)))
         .await
         .map_err(|error| format!("the name {host} cannot be resolved: {error}"))?;

@@ -36,8 +36,8 @@ impl Labels {
         let mut labels = Self::default();
         let mut next = 0;
         for change in reported {
-            // A change by a call of the application is reported before its segment has crossed.
-            let mut inferred = self.0.range(next..=change.after.max(next));
+            // A change by a call of the application is reported before its segment has crossed, so look ahead.
+            let mut inferred = self.0.range(next..);
             let explained = inferred.find(|(_, states)| states.contains(&change.to));
             next = explained.map_or_else(|| change.after.saturating_sub(1).max(next), |(number, _)| *number);
             labels.add(next, change.to);
