@@ -106,6 +106,19 @@ impl FromStr for IpCidr {
     }
 }
 
+/// When a listener answers with SYN cookies (`tcp_syncookies`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SynCookieMode {
+    /// Never: when the SYN queue is full, SYNs are dropped.
+    Never,
+    /// When the SYN queue is full, or a source prefix has its share of it.
+    #[default]
+    WhenFull,
+    /// Always: no handshake costs memory before it is complete.
+    Always,
+}
+
 /// The settings of a [`Stack`](crate::Stack). Each field's default is Linux's, unless it says otherwise.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -153,6 +166,17 @@ pub struct StackConfig {
     pub max_connections: usize,
     /// Most entries in TIME-WAIT; beyond it the oldest makes room. 262,144.
     pub max_time_wait: usize,
+    /// When SYNs are answered with cookies instead of entries in the SYN queue (RFC 4987). When it is full.
+    pub syn_cookies: SynCookieMode,
+    /// Most half-open connections of one source prefix (/24, or /64 for IPv6), all listeners together: what
+    /// is beyond counts as if the SYN queue were full. 512.
+    pub half_open_per_prefix: u32,
+    /// Answer with a RST when the accept queue is full, instead of letting the peer try again
+    /// (`tcp_abort_on_overflow`). Off.
+    pub abort_on_overflow: bool,
+    /// How long an unanswered SYN of `listen_any` waits for the user's decision. 120 s: by then the peer has
+    /// given up.
+    pub decision_timeout: Duration,
     /// Answer ICMP echo requests. On.
     pub echo_replies: bool,
     /// Most ICMP errors we send a second (RFC 1812 4.3.2.8, RFC 4443 2.4 f). 1000.
@@ -182,6 +206,10 @@ impl Default for StackConfig {
             ephemeral_ports: 32768..=60999,
             max_connections: 1_000_000,
             max_time_wait: 262_144,
+            syn_cookies: SynCookieMode::WhenFull,
+            half_open_per_prefix: 512,
+            abort_on_overflow: false,
+            decision_timeout: Duration::from_secs(120),
             echo_replies: true,
             icmp_errors_per_second: 1000,
         }

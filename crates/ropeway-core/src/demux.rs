@@ -6,20 +6,48 @@ use hashbrown::HashTable;
 use ropeway_packet::FourTuple;
 use siphasher::sip::SipHasher13;
 
-use crate::slab::{Key, Slab};
+use crate::slab::Slab;
 use crate::tcp::connection::Connection;
 use crate::tcp::isn::write_tuple;
 use crate::tcp::listen::half_open::HalfOpenTable;
 use crate::tcp::time_wait::TimeWaitTable;
+use crate::tuple_slab::TupleKey;
 
 /// Where a four-tuple lives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Room {
-    /// From SYN-SENT to LAST-ACK or CLOSING.
-    Connection(Key),
+    /// From SYN-SENT to LAST-ACK or CLOSING, in this slot.
+    Connection(u32),
     /// A listener's SYN-RECEIVED.
-    HalfOpen(Key),
-    TimeWait(Key),
+    HalfOpen(TupleKey),
+    TimeWait(TupleKey),
+}
+
+/// A room in four bytes: two bits say which kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Packed(u32);
+
+impl Packed {
+    const SHIFT: u32 = 30;
+    const HALF_OPEN: u32 = 1;
+    const TIME_WAIT: u32 = 2;
+
+    fn new(room: Room) -> Self {
+        match room {
+            Room::Connection(slot) => Self(slot),
+            Room::HalfOpen(key) => Self(key.get() | Self::HALF_OPEN << Self::SHIFT),
+            Room::TimeWait(key) => Self(key.get() | Self::TIME_WAIT << Self::SHIFT),
+        }
+    }
+
+    fn room(self) -> Room {
+        let number = self.0 & ((1 << Self::SHIFT) - 1);
+        match self.0 >> Self::SHIFT {
+            Self::HALF_OPEN => Room::HalfOpen(TupleKey::from_number(number)),
+            Self::TIME_WAIT => Room::TimeWait(TupleKey::from_number(number)),
+            _ => Room::Connection(number),
+        }
+    }
 }
 
 /// The rooms themselves. They know the tuples; the demultiplexer only knows the rooms.
@@ -31,18 +59,18 @@ pub(crate) struct Rooms {
 }
 
 impl Rooms {
-    fn tuple(&self, room: Room) -> Option<&FourTuple> {
+    fn tuple(&self, room: Room) -> Option<FourTuple> {
         match room {
-            Room::Connection(key) => self.connections.get(key).map(|connection| &connection.tuple),
-            Room::HalfOpen(key) => self.half_open.get(key).map(|entry| &entry.tuple),
-            Room::TimeWait(key) => self.time_wait.get(key).map(|entry| &entry.tuple),
+            Room::Connection(slot) => self.connections.at(slot).map(|connection| connection.tuple),
+            Room::HalfOpen(key) => self.half_open.tuple(key),
+            Room::TimeWait(key) => self.time_wait.tuple(key),
         }
     }
 }
 
 pub(crate) struct Demux {
     key: [u8; 16],
-    table: HashTable<Room>,
+    table: HashTable<Packed>,
 }
 
 impl std::fmt::Debug for Demux {
@@ -62,22 +90,29 @@ impl Demux {
         hasher.finish()
     }
 
+    /// A number that no one outside can foresee, the same for all segments of one tuple.
+    pub(crate) fn spread(&self, tuple: &FourTuple) -> u64 {
+        Self::hash(&self.key, tuple)
+    }
+
     pub(crate) fn find(&self, tuple: &FourTuple, rooms: &Rooms) -> Option<Room> {
         let hash = Self::hash(&self.key, tuple);
-        self.table.find(hash, |room| rooms.tuple(*room) == Some(tuple)).copied()
+        let found = self.table.find(hash, |packed| rooms.tuple(packed.room()).as_ref() == Some(tuple));
+        found.map(|packed| packed.room())
     }
 
     /// Enters a room whose tuple is not in the table. The room must hold it already.
     pub(crate) fn insert(&mut self, tuple: &FourTuple, room: Room, rooms: &Rooms) {
         let hash = Self::hash(&self.key, tuple);
-        let rehash = |room: &Room| rooms.tuple(*room).map_or(0, |tuple| Self::hash(&self.key, tuple));
-        self.table.insert_unique(hash, room, rehash);
+        let rehash =
+            |packed: &Packed| rooms.tuple(packed.room()).map_or(0, |tuple| Self::hash(&self.key, &tuple));
+        self.table.insert_unique(hash, Packed::new(room), rehash);
     }
 
     /// Strikes a room from the table; it may be empty already.
     pub(crate) fn remove(&mut self, tuple: &FourTuple, room: Room) {
         let hash = Self::hash(&self.key, tuple);
-        if let Ok(entry) = self.table.find_entry(hash, |candidate| *candidate == room) {
+        if let Ok(entry) = self.table.find_entry(hash, |packed| *packed == Packed::new(room)) {
             entry.remove();
         }
     }

@@ -2,6 +2,10 @@
 
 use std::ops::{BitOr, BitOrAssign};
 
+use ropeway_packet::FourTuple;
+
+use crate::probe::UdpProbeId;
+
 /// A connection. Ids are never reused while one who holds them could mistake another for it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct ConnectionId {
@@ -100,6 +104,12 @@ impl std::fmt::Debug for Readiness {
 pub enum Event {
     /// `accept` on this listener has a connection to give.
     Acceptable(ListenerId),
+    /// `poll_incoming` on this listener has a SYN to decide on.
+    Incoming(ListenerId),
+    /// A SYN that was to be decided on, or had been accepted, has come to nothing: the peer has given up.
+    IncomingGone(FourTuple),
+    /// This UDP probe has an outcome.
+    Probed(UdpProbeId),
     /// This connection's readiness has gained at least what is named (an active open that succeeded gains
     /// `WRITABLE`; one that failed, `ERROR` with the rest).
     Ready(ConnectionId, Readiness),

@@ -53,6 +53,11 @@ impl<T> Slab<T> {
             .as_mut()
     }
 
+    /// What is in a slot now.
+    pub(crate) fn at(&self, index: u32) -> Option<&T> {
+        self.slots.get(index as usize)?.value.as_ref()
+    }
+
     /// The key of what is in a slot now.
     pub(crate) fn key_at(&self, index: u32) -> Option<Key> {
         let slot = self.slots.get(index as usize)?;

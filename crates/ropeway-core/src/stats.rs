@@ -36,8 +36,18 @@ pub struct Counters {
     pub half_open_reaped: u64,
     /// Half-open connections ended by the peer's RST.
     pub half_open_reset: u64,
-    /// SYNs dropped because the SYN queue was full.
+    /// SYNs that found the SYN queue full.
     pub syn_queue_overflows: u64,
+    /// SYNs whose source prefix had its share of the SYN queue already.
+    pub prefix_overflows: u64,
+    /// SYNs dropped because there was no place for them and cookies were off.
+    pub syns_dropped: u64,
+    /// SYN cookies sent.
+    pub cookies_sent: u64,
+    /// Handshakes that a cookie completed.
+    pub cookies_accepted: u64,
+    /// ACKs that brought no good cookie back while cookies were in use.
+    pub cookies_failed: u64,
     /// SYNs and final ACKs dropped because the accept queue was full.
     pub accept_queue_overflows: u64,
     /// TIME-WAIT entries that made room for a newer one.
@@ -74,6 +84,8 @@ pub struct Counters {
     pub broadcast_segments: u64,
     /// Packets of a protocol that we do not speak.
     pub unknown_protocol: u64,
+    /// Packets that the packet policy dropped or refused.
+    pub policy_refused: u64,
     /// UDP datagrams to a closed port.
     pub udp_no_port: u64,
     /// ICMP messages received.

@@ -26,8 +26,8 @@ pub enum IpError {
         /// Where in the packet the field at fault stands, in bytes.
         offset: usize,
     },
-    /// IPv6: a next-header value that may not stand where it stands (hop-by-hop options not in
-    /// first place).
+    /// IPv6: a next-header value that may not stand where it stands: hop-by-hop options not in
+    /// first place, or fragments within fragments.
     UnrecognizedNextHeader {
         /// Where in the packet that value stands, in bytes.
         offset: usize,
@@ -234,3 +234,6 @@ impl fmt::Display for IcmpError {
 }
 
 impl Error for IcmpError {}
+
+#[cfg(test)]
+mod tests;

@@ -170,3 +170,6 @@ impl WindowScale {
         u16::try_from(window >> self.0).unwrap_or(u16::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests;

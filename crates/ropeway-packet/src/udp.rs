@@ -1,4 +1,24 @@
 //! UDP (RFC 768).
+//!
+//! ```
+//! use ropeway_packet::{IpParams, Protocol, ip, udp};
+//!
+//! let params = IpParams {
+//!     src: "192.0.2.1".parse()?,
+//!     dst: "192.0.2.2".parse()?,
+//!     protocol: Protocol::UDP,
+//!     hop_limit: 64,
+//!     traffic_class: 0,
+//!     dont_fragment: false,
+//!     ident: 1,
+//!     flow_label: 0,
+//! };
+//! let packet = udp::emit(&params, 4000, 53, b"query")?;
+//! let datagram = udp::parse(&packet, &ip::parse(&packet)?, true)?;
+//! assert_eq!(datagram.header.dst_port, 53);
+//! assert_eq!(&packet[datagram.payload], b"query");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -129,3 +149,6 @@ pub fn emit(
     packet.extend_from_slice(payload);
     Ok(packet)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,8 @@
 //!
 //! An application changes `use tokio::net::{TcpListener, TcpStream}` to
 //! `use ropeway::net::{TcpListener, TcpStream}`, and its connections run on ropeway's TCP instead of the
-//! kernel's: over a TUN device, over any packet tunnel that it hands to a [`Stack`], or in memory under Tokio's
-//! paused clock.
+//! kernel's: over a TUN device, over any packet tunnel that it hands to a [`Stack`], or in memory under
+//! Tokio's paused clock.
 //!
 //! ```
 //! use ropeway::net::{TcpListener, TcpStream}; // was: use tokio::net::{TcpListener, TcpStream};
@@ -32,8 +32,8 @@
 //!
 //! # Logs
 //!
-//! Through `tracing`: TRACE for each packet, DEBUG for what deviates and for each change of a connection's state
-//! (target `ropeway::state`), ERROR for a device that failed. Why packets were dropped is counted:
+//! Through `tracing`: TRACE for each packet, DEBUG for what deviates and for each change of a connection's
+//! state (target `ropeway::state`), ERROR for a device that failed. Why packets were dropped is counted:
 //! [`Stack::counters`].
 
 #![deny(unsafe_code)]

@@ -21,11 +21,12 @@ use crate::wait::Wait;
 
 /// A TCP/IP stack: addresses, connections, and the device that carries their packets.
 ///
-/// This is a handle; clones of it name the same stack. Make one with [`Stack::builder`], then use it in one of
-/// three ways: [`enter`](Self::enter) or [`scope`](Self::scope) it, [`install`](Self::install) it as the
-/// process's default, or name it in calls such as [`TcpStream::connect_on`](crate::net::TcpStream::connect_on).
-/// A program that does none of these gets a stack with nothing but the loopback addresses, one for each
-/// Tokio runtime, so that its tests on `127.0.0.1:0` run on ropeway as they stand.
+/// This is a handle; clones of it name the same stack. Make one with [`Stack::builder`], then use it in one
+/// of three ways: [`enter`](Self::enter) or [`scope`](Self::scope) it, [`install`](Self::install) it as the
+/// process's default, or name it in calls such as
+/// [`TcpStream::connect_on`](crate::net::TcpStream::connect_on). A program that does none of these gets a
+/// stack with nothing but the loopback addresses, one for each Tokio runtime, so that its tests on
+/// `127.0.0.1:0` run on ropeway as they stand.
 ///
 /// # Life
 ///
@@ -89,7 +90,6 @@ impl Drop for Inner {
 
 impl Stack {
     /// Begins a new stack.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::new()
     }

@@ -201,6 +201,9 @@ impl Stack {
         while let Some(noticed) = self.event_queue.pop_front() {
             match noticed {
                 Noticed::Listener(id) => return Some(Event::Acceptable(id)),
+                Noticed::Incoming(id) => return Some(Event::Incoming(id)),
+                Noticed::Gone(tuple) => return Some(Event::IncomingGone(tuple)),
+                Noticed::Probed(id) => return Some(Event::Probed(id)),
                 Noticed::Connection(key) => {
                     let Some(connection) = self.rooms.connections.get_mut(key) else { continue };
                     connection.scheduled.in_event_queue = false;
@@ -212,7 +215,7 @@ impl Stack {
         None
     }
 
-    fn connection(&self, id: ConnectionId) -> Result<&Connection, UnknownId> {
+    pub(super) fn connection(&self, id: ConnectionId) -> Result<&Connection, UnknownId> {
         self.rooms.connections.get(connection_key(id)).map(Box::as_ref).ok_or(UnknownId)
     }
 

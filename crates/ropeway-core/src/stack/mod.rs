@@ -1,17 +1,22 @@
 //! The door: [`Stack`], which owns the rooms and delegates to them.
 
 mod calls;
+mod icmp;
 mod input;
 mod open;
 mod output;
+mod scan;
 mod settle;
+mod syn;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use ropeway_packet::{FourTuple, Protocol};
 
 use crate::config::{IpCidr, StackConfig};
 use crate::deadlines::DeadlineQueue;
@@ -21,11 +26,14 @@ use crate::icmp::RateLimit;
 use crate::ip::addresses::LocalAddresses;
 use crate::ip::path_mtu::PathMtuCache;
 use crate::options::SocketOptions;
+use crate::policy::{PacketPolicy, PortPolicy};
+use crate::probe::{UdpProbeId, UdpProbes};
 use crate::slab::{Key, Slab};
 use crate::stats::Counters;
 use crate::tcp::isn::IsnGenerator;
 use crate::tcp::listen::Listeners;
 use crate::tcp::listen::half_open::HalfOpenTable;
+use crate::tcp::listen::syn_cookie::SynCookies;
 use crate::tcp::ports::PortSelector;
 use crate::tcp::time_wait::TimeWaitTable;
 use crate::time::Timestamp;
@@ -81,11 +89,14 @@ pub struct Stack {
     addresses: LocalAddresses,
     path_mtu: PathMtuCache,
     isn: IsnGenerator,
+    cookies: SynCookies,
+    policy: PacketPolicy,
     ports: PortSelector,
     demux: Demux,
     rooms: Rooms,
     listeners: Listeners,
     bindings: Slab<Binding>,
+    udp_probes: UdpProbes,
     deadlines: DeadlineQueue,
     /// Connections that may have something to send, round robin.
     ready: VecDeque<Key>,
@@ -96,6 +107,8 @@ pub struct Stack {
     /// Connections and listeners that have news.
     event_queue: VecDeque<Noticed>,
     icmp_errors: RateLimit,
+    /// Connections may have local addresses that are not ours, since `listen_any` was called.
+    any_address: bool,
     /// The last moment seen.
     now: Timestamp,
 }
@@ -105,6 +118,9 @@ pub struct Stack {
 enum Noticed {
     Connection(Key),
     Listener(ListenerId),
+    Incoming(ListenerId),
+    Gone(FourTuple),
+    Probed(UdpProbeId),
 }
 
 impl Stack {
@@ -118,23 +134,33 @@ impl Stack {
             key
         };
         let isn = IsnGenerator::new(key(), key());
-        let port_key = key();
+        let (port_key, cookie_key) = (key(), key());
         let demux = Demux::new(key());
         let rooms = Rooms {
             connections: Slab::new(),
-            half_open: HalfOpenTable::new(config.synack_retries, config.initial_rto, config.max_rto),
+            half_open: HalfOpenTable::new(
+                config.synack_retries,
+                config.initial_rto,
+                config.max_rto,
+                config.decision_timeout,
+                key(),
+            ),
             time_wait: TimeWaitTable::new(config.time_wait),
         };
         Self {
             counters: Counters::default(),
             addresses: LocalAddresses::new(config.addresses.clone()),
             path_mtu: PathMtuCache::default(),
+            cookies: SynCookies::new(cookie_key),
+            policy: PacketPolicy::default(),
+            any_address: false,
             isn,
             ports: PortSelector::new(port_key, rng.next_u32()),
             demux,
             rooms,
             listeners: Listeners::new(),
             bindings: Slab::new(),
+            udp_probes: UdpProbes::new(),
             deadlines: DeadlineQueue::default(),
             ready: VecDeque::new(),
             replies: VecDeque::new(),
@@ -184,6 +210,12 @@ impl Stack {
     /// Takes an address of ours away. Connections from it get no packets any more, and time out.
     pub fn remove_address(&mut self, address: IpAddr) {
         self.addresses.remove(address);
+    }
+
+    /// Sets what ports say to packets that belong to no connection: the newest rule for a port counts.
+    /// Connections that exist are not touched.
+    pub fn set_port_policy(&mut self, protocol: Protocol, ports: RangeInclusive<u16>, policy: PortPolicy) {
+        self.policy.set(protocol, ports, policy);
     }
 
     /// The MTU towards `remote`, as far as known: the device's, or what a router said (RFC 1191, RFC 8201).

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use ropeway_packet::{FourTuple, SeqNum, TcpHeader};
+use ropeway_packet::{FourTuple, SeqNum};
 
 use super::settle::{connection_id, connection_key};
 use super::{Binding, BindingId, Stack};
@@ -11,9 +11,8 @@ use crate::error::{ConnectError, ListenError, UnknownId};
 use crate::event::{ConnectionId, ListenerId};
 use crate::options::SocketOptions;
 use crate::slab::Key;
-use crate::tcp::connection::state::{Cause, State, report};
-use crate::tcp::connection::{Connection, Env, Holder, Setup, announced_scale, header_overhead};
-use crate::tcp::listen::half_open::{HalfOpen, Opening};
+use crate::tcp::connection::state::Cause;
+use crate::tcp::connection::{Connection, Env, Holder, Setup};
 use crate::tcp::listen::overlap;
 use crate::time::Timestamp;
 
@@ -56,6 +55,35 @@ impl Stack {
         self.listeners.insert(local, backlog, options).ok_or(ListenError::PortsExhausted)
     }
 
+    /// A passive OPEN for every address and port that no other listener has, ours or not: `poll_incoming` gives
+    /// each SYN, and nothing is answered before `accept_incoming` or `reject_incoming`. The local end of such a
+    /// connection is where the peer wanted to go.
+    ///
+    /// # Errors
+    /// [`ListenError::AddressInUse`] if there is such a listener already.
+    pub fn listen_any(&mut self, backlog: usize, options: SocketOptions) -> Result<ListenerId, ListenError> {
+        let id = self.listeners.insert_any(backlog, options).ok_or(ListenError::AddressInUse)?;
+        self.any_address = true;
+        Ok(id)
+    }
+
+    /// Turns a listener into an active open from its address (RFC 9293 3.10.1, 3.10.2: SEND in LISTEN). What
+    /// waited there is reset, as when it is closed.
+    ///
+    /// # Errors
+    /// See [`ConnectError`]; the listener is gone all the same.
+    pub fn connect_from_listener(
+        &mut self,
+        now: Timestamp,
+        id: ListenerId,
+        remote: SocketAddr,
+    ) -> Result<ConnectionId, ConnectError> {
+        let Some(listener) = self.listeners.get(id) else { return Err(ConnectError::AddressNotAvailable) };
+        let (local, options) = (listener.local, listener.options.clone());
+        self.close_listener(now, id);
+        self.connect(now, Some(local), remote, options)
+    }
+
     fn choose_local(
         &mut self,
         local: SocketAddr,
@@ -68,12 +96,9 @@ impl Stack {
         if local.port() != 0 {
             return if self.is_taken(local, options) { Err(ListenError::AddressInUse) } else { Ok(local) };
         }
-        let mut ports = std::mem::replace(&mut self.ports, crate::tcp::ports::PortSelector::new([0; 16], 0));
         let strict = SocketOptions { reuse_addr: false, reuse_port: false, ..options.clone() };
-        let port = ports.select(&self.config.ephemeral_ports, ip, None, |port| {
-            !self.is_taken(SocketAddr::new(ip, port), &strict)
-        });
-        self.ports = ports;
+        let port =
+            self.select_port(ip, None, |stack, port| !stack.is_taken(SocketAddr::new(ip, port), &strict));
         port.map(|port| SocketAddr::new(ip, port)).ok_or(ListenError::PortsExhausted)
     }
 
@@ -90,11 +115,11 @@ impl Stack {
 
     fn has_connection_from(&self, local: SocketAddr) -> bool {
         let same =
-            |tuple: &FourTuple| tuple.local_port == local.port() && overlap(local.ip(), tuple.local_addr);
+            |tuple: FourTuple| tuple.local_port == local.port() && overlap(local.ip(), tuple.local_addr);
         self.rooms
             .connections
             .iter()
-            .any(|(_, connection)| connection.scheduled.registered && same(&connection.tuple))
+            .any(|(_, connection)| connection.scheduled.registered && same(connection.tuple))
             || self.rooms.time_wait.tuples().any(same)
     }
 
@@ -159,10 +184,8 @@ impl Stack {
     /// under way are forgotten.
     pub fn close_listener(&mut self, now: Timestamp, id: ListenerId) {
         self.now = self.now.max(now);
-        for (key, _) in self.rooms.half_open.of(id) {
-            if let Some(entry) = self.rooms.half_open.remove(key) {
-                self.forget_half_open(key, &entry, Cause::Abort);
-            }
+        for key in self.rooms.half_open.of_listener(id.index) {
+            self.forget_half_open(key, Cause::Abort);
         }
         let Some(listener) = self.listeners.remove(id) else { return };
         for waiting in listener.accept_queue.drain() {
@@ -201,7 +224,7 @@ impl Stack {
         Ok(connection_id(key))
     }
 
-    fn effective_remote(&self, remote: SocketAddr) -> Result<SocketAddr, ConnectError> {
+    pub(super) fn effective_remote(&self, remote: SocketAddr) -> Result<SocketAddr, ConnectError> {
         let ip = match remote.ip().to_canonical() {
             IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -245,15 +268,25 @@ impl Stack {
             let taken = self.demux.find(&tuple, &self.rooms).is_some();
             return if taken { Err(ConnectError::AddressInUse) } else { Ok(tuple) };
         }
-        let mut ports = std::mem::replace(&mut self.ports, crate::tcp::ports::PortSelector::new([0; 16], 0));
-        let found =
-            ports.select(&self.config.ephemeral_ports, local, Some((remote.ip(), remote.port())), |port| {
-                !self.listeners.has_port(port)
-                    && !self.bindings.iter().any(|(_, other)| other.local.port() == port)
-                    && self.demux.find(&tuple(port), &self.rooms).is_none()
-            });
-        self.ports = ports;
+        let found = self.select_port(local, Some((remote.ip(), remote.port())), |stack, port| {
+            !stack.listeners.has_port(port)
+                && !stack.bindings.iter().any(|(_, other)| other.local.port() == port)
+                && stack.demux.find(&tuple(port), &stack.rooms).is_none()
+        });
         found.map(tuple).ok_or(ConnectError::PortsExhausted)
+    }
+
+    /// A free ephemeral port.
+    pub(super) fn select_port(
+        &mut self,
+        local: IpAddr,
+        remote: Option<(IpAddr, u16)>,
+        free: impl Fn(&Self, u16) -> bool,
+    ) -> Option<u16> {
+        let candidates = self.ports.candidates(&self.config.ephemeral_ports, local, remote);
+        let (tried, port) = (1u32..).zip(candidates).find(|(_, port)| free(self, *port))?;
+        self.ports.advance(tried);
+        Some(port)
     }
 
     /// What a new connection needs from the stack.
@@ -273,7 +306,7 @@ impl Stack {
         let tuple = connection.tuple;
         connection.scheduled.registered = true;
         let key = self.rooms.connections.insert_with(|_| Box::new(connection))?;
-        self.demux.insert(&tuple, Room::Connection(key), &self.rooms);
+        self.demux.insert(&tuple, Room::Connection(key.index), &self.rooms);
         Some(key)
     }
 
@@ -282,75 +315,7 @@ impl Stack {
         let Some(connection) = self.rooms.connections.remove(key) else { return };
         self.deadlines.remove(key.index);
         if connection.scheduled.registered {
-            self.demux.remove(&connection.tuple, Room::Connection(key));
+            self.demux.remove(&connection.tuple, Room::Connection(key.index));
         }
-    }
-
-    /// A SYN for a listener (RFC 9293 3.10.7.2): an entry in the SYN queue, and a SYN-ACK. Data in the SYN is
-    /// not kept, since an entry has no buffers: it is not acknowledged, so the peer sends it again.
-    pub(super) fn syn_for_listener(
-        &mut self,
-        now: Timestamp,
-        tuple: &FourTuple,
-        id: ListenerId,
-        syn: &TcpHeader,
-        above: Option<SeqNum>,
-    ) {
-        self.counters.syns_received += 1;
-        let device_mtu = self.device_mtu(tuple.remote_addr);
-        let Some(listener) = self.listeners.get_mut(id) else { return };
-        if listener.accept_queue.is_full() {
-            self.counters.accept_queue_overflows += 1;
-            return;
-        }
-        if listener.syn_queue_is_full() {
-            self.counters.syn_queue_overflows += 1;
-            return;
-        }
-        let announce = device_mtu.saturating_sub(header_overhead(tuple));
-        let mut iss = self.isn.isn(tuple, now);
-        if let Some(above) = above.filter(|above| iss.at_or_before(*above)) {
-            // RFC 9293 3.6.1 MAY-2: above everything that the old incarnation sent.
-            iss = above + (u32::from(u16::MAX) + 2);
-        }
-        let opening = Opening {
-            iss,
-            timestamp_offset: self.isn.timestamp_offset(tuple),
-            advmss: listener.options.max_segment.map_or(announce, |max| max.min(announce)).max(1),
-            window: u16::try_from(listener.options.recv_buffer).unwrap_or(u16::MAX),
-            wscale: self.config.window_scaling.then(|| announced_scale(&listener.options, &self.config)),
-            timestamps: self.config.timestamps,
-        };
-        let Some(key) = self.rooms.half_open.insert(*tuple, id, syn, &opening, now) else { return };
-        listener.half_open += 1;
-        self.demux.insert(tuple, Room::HalfOpen(key), &self.rooms);
-        self.report(tuple, State::Listen, Cause::Syn);
-        if let Some(header) = self.rooms.half_open.syn_ack(key, now) {
-            self.reply_for_listener(tuple, id, &header);
-        }
-    }
-
-    /// A half-open entry has been taken out of its table: the other books follow.
-    pub(super) fn forget_half_open(&mut self, key: Key, entry: &HalfOpen, cause: Cause) {
-        self.demux.remove(&entry.tuple, Room::HalfOpen(key));
-        self.report(&entry.tuple, State::SynReceived, cause);
-        if let Some(listener) = self.listeners.get_mut(entry.listener) {
-            listener.half_open -= 1;
-        }
-    }
-
-    /// A transition outside of a `Connection`.
-    pub(super) fn report(&self, tuple: &FourTuple, from: State, cause: Cause) {
-        if let Err(illegal) = report(tuple, from, cause) {
-            tracing::error!(connection = %tuple, %illegal, "a table made an illegal transition");
-            debug_assert!(false, "{illegal}");
-        }
-    }
-
-    /// Queues a segment with the IP options of a listener.
-    pub(super) fn reply_for_listener(&mut self, tuple: &FourTuple, id: ListenerId, header: &TcpHeader) {
-        let Some(listener) = self.listeners.get(id) else { return };
-        let (ttl, tos) = (listener.options.ttl, listener.options.tos);
-        self.reply_with(tuple, header, ttl, tos);
     }
 }

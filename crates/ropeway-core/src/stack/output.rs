@@ -127,8 +127,8 @@ impl Stack {
         }
         let timers = [
             self.deadlines.earliest(),
-            self.rooms.half_open.next_deadline(),
-            self.rooms.time_wait.next_deadline(),
+            self.rooms.half_open.next_deadline(self.now),
+            self.rooms.time_wait.next_deadline(self.now),
         ];
         timers.into_iter().flatten().min()
     }
@@ -160,13 +160,13 @@ impl Stack {
         for _ in 0..TIMEOUT_BUDGET {
             match self.rooms.half_open.pop_overdue(now) {
                 None => break,
-                Some(Overdue::Retransmit(tuple, listener, header)) => {
+                Some(Overdue::Retransmit(key)) => {
                     self.counters.tcp_retransmitted += 1;
-                    self.reply_for_listener(&tuple, listener, &header);
+                    self.answer_half_open(now, key);
                 }
-                Some(Overdue::Reaped(key, entry)) => {
+                Some(Overdue::Reap(key)) => {
                     self.counters.half_open_reaped += 1;
-                    self.forget_half_open(key, &entry, Cause::Timeout);
+                    self.forget_half_open(key, Cause::Timeout);
                 }
             }
         }

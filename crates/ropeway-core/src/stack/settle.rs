@@ -56,9 +56,11 @@ impl Stack {
                 self.report(&tuple, State::TimeWait, Cause::Timeout);
             }
         }
-        let Some(entry) = self.rooms.time_wait.insert(tuple, parts, now) else { return };
+        let Some(entry) = self.rooms.time_wait.insert(&tuple, &parts, now) else { return };
         self.demux.insert(&tuple, Room::TimeWait(entry), &self.rooms);
-        if owes_ack && let Some(ack) = self.rooms.time_wait.ack_for(entry, now) {
+        if owes_ack
+            && let Some(ack) = self.rooms.time_wait.ack_for(entry, self.isn.timestamp_offset(&tuple), now)
+        {
             self.reply(&tuple, &ack);
         }
     }
@@ -68,6 +70,6 @@ impl Stack {
         let Some(connection) = self.rooms.connections.get_mut(key) else { return };
         connection.scheduled.registered = false;
         let tuple = connection.tuple;
-        self.demux.remove(&tuple, Room::Connection(key));
+        self.demux.remove(&tuple, Room::Connection(key.index));
     }
 }

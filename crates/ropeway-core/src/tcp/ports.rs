@@ -24,27 +24,25 @@ impl PortSelector {
         Self { key, next }
     }
 
-    /// The first port of `range` that is `free`, starting at a place that depends on the two ends.
-    pub(crate) fn select(
-        &mut self,
+    /// Every port of `range` once, starting at a place that depends on the two ends and on how many ports
+    /// were tried before.
+    pub(crate) fn candidates(
+        &self,
         range: &RangeInclusive<u16>,
         local: IpAddr,
         remote: Option<(IpAddr, u16)>,
-        mut free: impl FnMut(u16) -> bool,
-    ) -> Option<u16> {
-        let count = u32::from(range.end().checked_sub(*range.start())?) + 1;
+    ) -> impl Iterator<Item = u16> + use<> {
         let (remote_addr, remote_port) = remote.unwrap_or((local, 0));
         let ends = FourTuple { local_addr: local, remote_addr, local_port: 0, remote_port };
-        let offset = low_u32(hash_tuple(&self.key, &ends));
-        for _ in 0..count {
-            let step = offset.wrapping_add(self.next) % count;
-            self.next = self.next.wrapping_add(1);
-            let port = u16::try_from(u32::from(*range.start()) + step).ok()?;
-            if free(port) {
-                return Some(port);
-            }
-        }
-        None
+        let start = u64::from(low_u32(hash_tuple(&self.key, &ends))) + u64::from(self.next);
+        let first = *range.start();
+        let count = range.end().checked_sub(first).map_or(0, |last| u64::from(last) + 1);
+        (0..count).filter_map(move |step| first.checked_add(u16::try_from((start + step) % count).ok()?))
+    }
+
+    /// So many candidates were tried.
+    pub(crate) fn advance(&mut self, tried: u32) {
+        self.next = self.next.wrapping_add(tried);
     }
 }
 
@@ -58,10 +56,14 @@ mod tests {
         let mut selector = PortSelector::new([9; 16], 12345);
         let mut taken = std::collections::HashSet::new();
         for _ in 0..100 {
-            let port = selector.select(&(50000..=50099), local, None, |port| !taken.contains(&port)).unwrap();
+            let port = selector
+                .candidates(&(50000..=50099), local, None)
+                .find(|port| !taken.contains(port))
+                .unwrap();
+            selector.advance(1);
             assert!((50000..=50099).contains(&port));
             assert!(taken.insert(port));
         }
-        assert_eq!(selector.select(&(50000..=50099), local, None, |port| !taken.contains(&port)), None);
+        assert_eq!(selector.candidates(&(50000..=50099), local, None).count(), 100);
     }
 }

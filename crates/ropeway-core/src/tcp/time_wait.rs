@@ -8,16 +8,38 @@ use std::time::Duration;
 use ropeway_packet::{FourTuple, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps};
 
 use super::connection::{TimeWaitParts, timestamp_clock};
-use crate::slab::{Key, Slab};
-use crate::time::Timestamp;
+use crate::time::{ShortTimestamp, Timestamp};
+use crate::tuple_slab::{TupleKey, TupleSlab};
 
+/// Sixteen bytes, besides the tuple and the place in the queue.
 #[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) tuple: FourTuple,
-    parts: TimeWaitParts,
-    expires: Timestamp,
-    /// How many places in the queue it has: one for each restart, up to a limit.
+struct Entry {
+    snd_nxt: SeqNum,
+    rcv_nxt: SeqNum,
+    /// The peer's last timestamp.
+    ts_recent: u32,
+    window: u16,
+    phase: Phase,
+    /// How often the wait has begun anew; only the newest place in the queue counts.
+    restarts: u8,
+    /// How many places in the queue it has. The slot is free when the last one has come up.
     queued: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// With or without timestamps.
+    Plain,
+    Timestamps,
+    /// Taken over by a new incarnation; it only waits for its places in the queue to come up.
+    Dead,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    key: TupleKey,
+    expires: ShortTimestamp,
+    restarts: u8,
 }
 
 /// What a segment for a TIME-WAIT tuple calls for.
@@ -31,53 +53,74 @@ pub(crate) enum Answer {
     NewIncarnation(SeqNum),
 }
 
+#[derive(Debug)]
+pub(crate) struct TimeWaitTable {
+    entries: TupleSlab<Entry>,
+    queue: VecDeque<Place>,
+    duration: Duration,
+    live: usize,
+}
+
 /// A peer that repeats its FIN for ever gets no more places in the queue than this at a time.
 const MAX_QUEUED: u8 = 8;
 
-#[derive(Debug)]
-pub(crate) struct TimeWaitTable {
-    entries: Slab<Entry>,
-    queue: VecDeque<(Timestamp, Key)>,
-    duration: Duration,
-}
-
 impl TimeWaitTable {
     pub(crate) fn new(duration: Duration) -> Self {
-        Self { entries: Slab::new(), queue: VecDeque::new(), duration }
+        Self { entries: TupleSlab::new(), queue: VecDeque::new(), duration, live: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.live
     }
 
-    pub(crate) fn get(&self, key: Key) -> Option<&Entry> {
-        self.entries.get(key)
+    pub(crate) fn tuple(&self, key: TupleKey) -> Option<FourTuple> {
+        self.entries.tuple(key)
     }
 
-    pub(crate) fn tuples(&self) -> impl Iterator<Item = &FourTuple> {
-        self.entries.iter().map(|(_, entry)| &entry.tuple)
+    pub(crate) fn tuples(&self) -> impl Iterator<Item = FourTuple> {
+        self.entries.iter().filter(|(_, _, entry)| entry.phase != Phase::Dead).map(|(_, tuple, _)| tuple)
     }
 
-    pub(crate) fn insert(&mut self, tuple: FourTuple, parts: TimeWaitParts, now: Timestamp) -> Option<Key> {
-        let expires = now + self.duration;
-        let key = self.entries.insert_with(|_| Entry { tuple, parts, expires, queued: 1 })?;
-        self.queue.push_back((expires, key));
+    pub(crate) fn insert(
+        &mut self,
+        tuple: &FourTuple,
+        parts: &TimeWaitParts,
+        now: Timestamp,
+    ) -> Option<TupleKey> {
+        let phase = if parts.ts_recent.is_some() { Phase::Timestamps } else { Phase::Plain };
+        let entry = Entry {
+            snd_nxt: parts.snd_nxt,
+            rcv_nxt: parts.rcv_nxt,
+            ts_recent: parts.ts_recent.unwrap_or(0),
+            window: parts.window,
+            phase,
+            restarts: 0,
+            queued: 1,
+        };
+        let key = self.entries.insert(tuple, entry)?;
+        let expires = ShortTimestamp::new(now + self.duration);
+        self.queue.push_back(Place { key, expires, restarts: 0 });
+        self.live += 1;
         Some(key)
     }
 
-    pub(crate) fn remove(&mut self, key: Key) -> Option<Entry> {
-        self.entries.remove(key)
+    /// Ends an entry before its time, for a new incarnation.
+    pub(crate) fn remove(&mut self, key: TupleKey) {
+        if let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.phase != Phase::Dead) {
+            entry.phase = Phase::Dead;
+            self.live -= 1;
+        }
     }
 
     /// When the next entry may expire.
-    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        self.queue.front().map(|(expires, _)| *expires)
+    pub(crate) fn next_deadline(&self, now: Timestamp) -> Option<Timestamp> {
+        self.queue.front().map(|place| place.expires.near(now))
     }
 
-    /// Takes an entry whose 2 MSL are over.
-    pub(crate) fn pop_expired(&mut self, now: Timestamp) -> Option<(Key, FourTuple)> {
-        while self.next_deadline()? <= now {
-            if let Some(expired) = self.pop_front(now) {
+    /// Takes an entry whose 2 MSL are over. It still has its tuple until the next call.
+    pub(crate) fn pop_expired(&mut self, now: Timestamp) -> Option<(TupleKey, FourTuple)> {
+        while self.next_deadline(now)? <= now {
+            if let Some(expired) = self.pop_front() {
                 return Some(expired);
             }
         }
@@ -85,105 +128,137 @@ impl TimeWaitTable {
     }
 
     /// Takes the oldest entry, to make room.
-    pub(crate) fn pop_oldest(&mut self) -> Option<(Key, FourTuple)> {
-        while let Some((_, key)) = self.queue.pop_front() {
-            if let Some(entry) = self.entries.remove(key) {
-                return Some((key, entry.tuple));
+    pub(crate) fn pop_oldest(&mut self) -> Option<(TupleKey, FourTuple)> {
+        while !self.queue.is_empty() {
+            if let Some(oldest) = self.pop_front() {
+                return Some(oldest);
             }
         }
         None
     }
 
-    /// Takes the front of the queue; if its entry has been restarted, it lives on.
-    fn pop_front(&mut self, now: Timestamp) -> Option<(Key, FourTuple)> {
-        let (_, key) = self.queue.pop_front()?;
+    /// Takes the front of the queue, and its entry unless that has been restarted.
+    fn pop_front(&mut self) -> Option<(TupleKey, FourTuple)> {
+        let Place { key, restarts, .. } = self.queue.pop_front()?;
         let entry = self.entries.get_mut(key)?;
         entry.queued -= 1;
-        if entry.expires > now {
-            if entry.queued == 0 {
-                entry.queued = 1;
-                self.queue.push_back((entry.expires, key));
-            }
-            return None;
+        let expired = entry.phase != Phase::Dead && entry.restarts == restarts;
+        if expired {
+            entry.phase = Phase::Dead;
+            self.live -= 1;
         }
-        Some((key, self.entries.remove(key)?.tuple))
+        let tuple = self.entries.tuple(key)?;
+        if self.entries.get(key)?.queued == 0 {
+            self.entries.remove(key);
+        }
+        expired.then_some((key, tuple))
     }
 
-    /// A segment arrives (RFC 9293 3.10.7.4, for TIME-WAIT).
+    /// A segment arrives (RFC 9293 3.10.7.4, for TIME-WAIT). `ts_offset`: what is added to our clock.
     pub(crate) fn segment_arrives(
         &mut self,
-        key: Key,
+        key: TupleKey,
         segment: &TcpHeader,
         payload_len: usize,
+        ts_offset: u32,
         now: Timestamp,
     ) -> Answer {
-        let expires = now + self.duration;
+        let Some(ack) = self.ack_for(key, ts_offset, now) else { return Answer::Drop };
         let Some(entry) = self.entries.get_mut(key) else { return Answer::Drop };
         // RFC 1337: a RST must not cut the wait short.
         if segment.flags.contains(TcpFlags::RST) {
             return Answer::Drop;
         }
         if segment.flags.contains(TcpFlags::SYN) {
-            if !segment.flags.contains(TcpFlags::ACK) && entry.is_newer(segment) {
-                return Answer::NewIncarnation(entry.parts.snd_nxt);
+            if !segment.flags.contains(TcpFlags::ACK) && entry.is_older_than(segment) {
+                return Answer::NewIncarnation(entry.snd_nxt);
             }
-            return Answer::Ack(entry.ack(now));
+            return Answer::Ack(ack);
         }
         let len = segment.segment_len(payload_len);
         let last = segment.seq + len;
-        if segment.flags.contains(TcpFlags::FIN) && last == entry.parts.rcv_nxt {
+        if segment.flags.contains(TcpFlags::FIN) && last == entry.rcv_nxt {
             // The peer did not get our last ACK: it gets another, and the wait begins anew.
-            if entry.expires != expires && entry.queued < MAX_QUEUED {
+            if entry.queued < MAX_QUEUED {
                 entry.queued += 1;
-                self.queue.push_back((expires, key));
+                entry.restarts = entry.restarts.wrapping_add(1);
+                let expires = ShortTimestamp::new(now + self.duration);
+                self.queue.push_back(Place { key, expires, restarts: entry.restarts });
             }
-            entry.expires = expires;
-            return Answer::Ack(entry.ack(now));
+            return Answer::Ack(ack);
         }
         // Anything else but a bare acknowledgement in order is an old duplicate, or a peer gone astray.
-        if len == 0 && segment.seq == entry.parts.rcv_nxt {
+        if len == 0 && segment.seq == entry.rcv_nxt {
             return Answer::Drop;
         }
-        Answer::Ack(entry.ack(now))
+        Answer::Ack(ack)
     }
 
     /// The acknowledgement that an entry answers with.
-    pub(crate) fn ack_for(&self, key: Key, now: Timestamp) -> Option<TcpHeader> {
-        self.entries.get(key).map(|entry| entry.ack(now))
+    pub(crate) fn ack_for(&self, key: TupleKey, ts_offset: u32, now: Timestamp) -> Option<TcpHeader> {
+        let entry = self.entries.get(key)?;
+        let tuple = self.entries.tuple(key)?;
+        let timestamps = (entry.phase == Phase::Timestamps)
+            .then(|| Timestamps { tsval: timestamp_clock(now, ts_offset), tsecr: entry.ts_recent });
+        Some(TcpHeader {
+            src_port: tuple.local_port,
+            dst_port: tuple.remote_port,
+            seq: entry.snd_nxt,
+            ack: entry.rcv_nxt,
+            flags: TcpFlags::ACK,
+            window: entry.window,
+            urgent: 0,
+            options: TcpOptions { timestamps, ..TcpOptions::default() },
+        })
     }
 }
 
 impl Entry {
     /// Whether a SYN can only come from a new incarnation of the connection: its timestamp is above the old
     /// one's (RFC 6191 2), or else its sequence number is (RFC 9293 3.6.1 MAY-2).
-    fn is_newer(&self, syn: &TcpHeader) -> bool {
-        if let (Some((recent, _)), Some(timestamps)) = (self.parts.timestamps, syn.options.timestamps) {
-            if SeqNum::new(timestamps.tsval).after(SeqNum::new(recent)) {
+    fn is_older_than(&self, syn: &TcpHeader) -> bool {
+        if let (Phase::Timestamps, Some(timestamps)) = (self.phase, syn.options.timestamps) {
+            if SeqNum::new(timestamps.tsval).after(SeqNum::new(self.ts_recent)) {
                 return true;
             }
-            if timestamps.tsval != recent {
+            if timestamps.tsval != self.ts_recent {
                 return false;
             }
         }
-        syn.seq.after(self.parts.rcv_nxt)
+        syn.seq.after(self.rcv_nxt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tuple_slab::slot_sizes;
+
+    #[test]
+    fn an_entry_takes_forty_bytes() {
+        let (v4, v6) = slot_sizes::<Entry>();
+        assert!(v4 + size_of::<Place>() <= 44, "{v4} + {}", size_of::<Place>());
+        assert!(v6 + size_of::<Place>() <= 68, "{v6} + {}", size_of::<Place>());
     }
 
-    fn ack(&self, now: Timestamp) -> TcpHeader {
-        TcpHeader {
-            src_port: self.tuple.local_port,
-            dst_port: self.tuple.remote_port,
-            seq: self.parts.snd_nxt,
-            ack: self.parts.rcv_nxt,
-            flags: TcpFlags::ACK,
-            window: self.parts.window,
-            urgent: 0,
-            options: TcpOptions {
-                timestamps: self.parts.timestamps.map(|(recent, offset)| Timestamps {
-                    tsval: timestamp_clock(now, offset),
-                    tsecr: recent,
-                }),
-                ..TcpOptions::default()
-            },
+    #[test]
+    fn a_fin_repeated_for_ever_costs_no_more_memory() {
+        let mut table = TimeWaitTable::new(Duration::from_secs(60));
+        let tuple = FourTuple::new("10.0.0.1:80".parse().unwrap(), "10.0.0.2:9".parse().unwrap());
+        let rcv_nxt = SeqNum::new(1000);
+        let parts = TimeWaitParts { snd_nxt: SeqNum::new(5), rcv_nxt, window: 9, ts_recent: None };
+        let key = table.insert(&tuple, &parts, Timestamp::START).unwrap();
+        let fin =
+            TcpHeader { seq: rcv_nxt - 1, flags: TcpFlags::FIN | TcpFlags::ACK, ..TcpHeader::default() };
+        let mut now = Timestamp::START;
+        for _ in 0..10_000 {
+            now += Duration::from_micros(1);
+            table.segment_arrives(key, &fin, 0, 0, now);
         }
+        assert!(table.queue.len() <= usize::from(MAX_QUEUED));
+        assert_eq!(table.pop_expired(now + Duration::from_secs(61)).map(|(_, tuple)| tuple), Some(tuple));
+        assert_eq!((table.len(), table.pop_expired(now + Duration::from_secs(61))), (0, None));
+        assert!(table.queue.is_empty());
+        assert_eq!(table.entries.len(), 0);
     }
 }

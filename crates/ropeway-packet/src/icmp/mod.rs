@@ -1,4 +1,21 @@
 //! ICMP (RFC 792) and ICMPv6 (RFC 4443), in one vocabulary.
+//!
+//! ```
+//! use std::net::IpAddr;
+//!
+//! use ropeway_packet::{IcmpMessage, icmp, ip};
+//!
+//! let us: IpAddr = "2001:db8::1".parse()?;
+//! let peer: IpAddr = "2001:db8::2".parse()?;
+//! let request = icmp::emit_echo_request(peer, us, 7, 1, b"ping", 64);
+//!
+//! let ip = ip::parse(&request)?;
+//! if let IcmpMessage::EchoRequest { ident, seq, data } = icmp::parse(&request, &ip)? {
+//!     let reply = icmp::emit_echo_reply(ip.dst, ip.src, ident, seq, &request[data], 64);
+//!     assert_eq!(ip::parse(&reply)?.dst, peer);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod emit;
 mod quote;
@@ -289,3 +306,6 @@ fn bounded(body: Range<usize>, len: usize) -> Range<usize> {
         body.start..body.start + len
     }
 }
+
+#[cfg(test)]
+mod tests;

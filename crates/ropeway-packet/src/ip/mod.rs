@@ -1,4 +1,29 @@
 //! IPv4 (RFC 791) and IPv6 (RFC 8200) headers.
+//!
+//! ```
+//! use ropeway_packet::{IpError, IpParams, Protocol, ip};
+//!
+//! let params = IpParams {
+//!     src: "2001:db8::1".parse()?,
+//!     dst: "2001:db8::2".parse()?,
+//!     protocol: Protocol::UDP,
+//!     hop_limit: 64,
+//!     traffic_class: 0,
+//!     dont_fragment: true,
+//!     ident: 0,
+//!     flow_label: 0,
+//! };
+//! let mut packet = [0; 48];
+//! assert_eq!(params.emit(8, &mut packet), 40);
+//!
+//! let parsed = ip::parse(&packet)?;
+//! assert_eq!((parsed.protocol, parsed.payload), (Protocol::UDP, 40..48));
+//! assert_eq!(ip::parse(&packet[..47]), Err(IpError::Truncated));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A datagram that was put together from fragments is read again from its start: write a header with
+//! the first fragment's [`IpPacket::protocol`] in front of the payload, and parse that.
 
 mod v4;
 pub(crate) mod v6;
@@ -185,3 +210,6 @@ impl IpParams {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,6 +114,11 @@ impl Chain {
             Protocol::IPV6_FRAGMENT => self.take_fragment(header, rest.len() - header.len())?,
             _ => {}
         }
+        let first_of_several = self.fragment.is_some_and(|place| place.offset == 0);
+        if first_of_several && matches!(next, Protocol::HOP_BY_HOP | Protocol::IPV6_FRAGMENT) {
+            // Neither may start what fragments carry, and the reassembled packet would not show it.
+            return Err(IpError::UnrecognizedNextHeader { offset });
+        }
         self.protocol = next;
         self.protocol_offset = offset;
         self.payload = offset + header.len();

@@ -166,3 +166,6 @@ pub fn parse_tcp(packet: &[u8], ip: IpPacket, verify: bool) -> Result<TcpSegment
         payload,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,8 +92,8 @@ pub enum TryRecvError {
 /// A device and the handle of the program that carries its packets, which are whole IP packets of up to `mtu`
 /// bytes.
 ///
-/// 1024 packets fit into each direction. A program that does not take what the stack sends holds it up: nothing
-/// is dropped, and the stack's senders wait.
+/// 1024 packets fit into each direction. A program that does not take what the stack sends holds it up:
+/// nothing is dropped, and the stack's senders wait.
 #[must_use]
 pub fn channel(mtu: u16) -> (ChannelDevice, PacketChannel) {
     channel_with_capacity(mtu, CAPACITY)

@@ -25,8 +25,8 @@ pub struct MemoryDevice {
 
 /// The two ends of a cable that carries packets of up to `mtu` bytes.
 ///
-/// 1024 packets fit into each direction; a sender that is faster than the receiver has to wait. When one end is
-/// dropped, the cable is cut: what the other end sends is lost, which it cannot see.
+/// 1024 packets fit into each direction; a sender that is faster than the receiver has to wait. When one end
+/// is dropped, the cable is cut: what the other end sends is lost, which it cannot see.
 #[must_use]
 pub fn pair(mtu: u16) -> (MemoryDevice, MemoryDevice) {
     pair_with_capacity(mtu, CAPACITY)

@@ -77,8 +77,8 @@ impl Builder {
     /// # Errors
     ///
     /// - [`Other`](io::ErrorKind::Other) outside of a Tokio runtime;
-    /// - [`InvalidInput`](io::ErrorKind::InvalidInput) for an MTU that is more than the device's, or less than
-    ///   68 bytes (RFC 791 3.2), or less than 1280 bytes with an IPv6 address (RFC 8200 5);
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput) for an MTU that is more than the device's, or less
+    ///   than 68 bytes (RFC 791 3.2), or less than 1280 bytes with an IPv6 address (RFC 8200 5);
     /// - that of the operating system, if it has no entropy.
     ///
     /// # Panics

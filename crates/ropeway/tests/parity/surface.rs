@@ -30,6 +30,8 @@ type Accepted = (TcpStream, SocketAddr);
 #[test]
 fn traits() {
     plain::<TcpStream>();
+    fn shows<T: AsRef<TcpStream>>() {}
+    shows::<TcpStream>();
     plain::<TcpListener>();
     plain::<TcpSocket>();
     plain::<OwnedReadHalf>();
@@ -87,7 +89,6 @@ fn streams() {
         future::<Result<usize>>(stream.peek(buf));
         future::<Result<u8>>(stream.async_io(Interest::READABLE, || Ok(1)));
         let _: Result<u8> = stream.try_io(Interest::WRITABLE, || Ok(1));
-        let _: &TcpStream = stream.as_ref();
     };
 }
 

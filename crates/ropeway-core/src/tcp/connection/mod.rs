@@ -3,8 +3,12 @@
 //! LISTEN, the passive SYN-RECEIVED and TIME-WAIT live in rooms of their own: there is nothing here for them.
 
 mod ack_policy;
+mod icmp;
 mod keepalive;
+mod mss;
+mod parts;
 mod paws;
+mod probe;
 mod rcv;
 mod report;
 mod segment_arrives;
@@ -24,8 +28,13 @@ use ropeway_packet::{
 
 use self::ack_policy::AckPolicy;
 use self::keepalive::Probing;
+pub(crate) use self::mss::header_overhead;
+use self::mss::{MIN_MSS, default_mss};
+use self::parts::ChallengeLimit;
+pub(crate) use self::parts::{Env, Handshake, Holder, Negotiated, Scheduled, Setup, TimeWaitParts};
 use self::paws::TimestampState;
 pub(crate) use self::paws::timestamp_clock;
+use self::probe::Probe;
 use self::rcv::Rcv;
 use self::report::Statistics;
 pub(crate) use self::segment_arrives::Arrival;
@@ -40,72 +49,7 @@ use crate::error::ConnectionError;
 use crate::event::{ListenerId, Readiness};
 use crate::options::SocketOptions;
 use crate::recovery::{Recovery, rto::Rto};
-use crate::stats::Counters;
 use crate::time::Timestamp;
-
-/// What a connection may use of the stack it lives in.
-pub(crate) struct Env<'a> {
-    pub(crate) now: Timestamp,
-    pub(crate) config: &'a StackConfig,
-    pub(crate) counters: &'a mut Counters,
-}
-
-/// Who holds a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Holder {
-    /// It waits to be accepted.
-    AcceptQueue(ListenerId),
-    /// The application.
-    Application,
-    /// Nobody: it was closed, and finishes by itself.
-    Nobody,
-}
-
-/// How the stack finds a connection again: in the ready list, in the deadline queue, in the event queue.
-#[derive(Debug, Default)]
-pub(crate) struct Scheduled {
-    /// The demultiplexer knows it: segments find it.
-    pub(crate) registered: bool,
-    pub(crate) in_ready_list: bool,
-    pub(crate) in_event_queue: bool,
-    /// Readiness gained since the last event.
-    pub(crate) gained: Readiness,
-}
-
-/// What a handshake has agreed on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Negotiated {
-    /// The MSS the peer announced.
-    pub(crate) peer_mss: Option<u16>,
-    /// The peer's and our own window scale.
-    pub(crate) wscale: Option<(WindowScale, WindowScale)>,
-    /// The peer's last timestamp, if both use timestamps.
-    pub(crate) timestamps: Option<u32>,
-}
-
-/// A passive handshake, as its half-open entry knows it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Handshake {
-    pub(crate) irs: SeqNum,
-    /// The window of our SYN-ACK.
-    pub(crate) announced_window: u32,
-    pub(crate) negotiated: Negotiated,
-    /// When the SYN-ACK was sent, if it was sent once.
-    pub(crate) answered_at: Option<Timestamp>,
-    /// How often it was sent again.
-    pub(crate) retransmits: u32,
-}
-
-/// What the stack decides when a connection is made.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Setup {
-    pub(crate) iss: SeqNum,
-    pub(crate) timestamp_offset: u32,
-    pub(crate) flow_label: u32,
-    pub(crate) path_mtu: u16,
-    /// The MTU of the way in, which decides the MSS that we announce.
-    pub(crate) device_mtu: u16,
-}
 
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -152,30 +96,11 @@ pub(crate) struct Connection {
     /// The segment that is timed: its end, and when it was sent (RFC 6298 3: never one sent twice).
     timed: Option<(SeqNum, Timestamp)>,
     challenge: ChallengeLimit,
+    /// The handshake is not to be completed: it only asks whether the port is open.
+    probe: Option<Probe>,
     timestamp_offset: u32,
     flow_label: u32,
     path_mtu: u16,
-}
-
-/// Challenge ACKs are limited per connection: a limit shared by all would tell an attacker about others
-/// (RFC 5961 7, CVE-2016-5696).
-#[derive(Debug, Default)]
-struct ChallengeLimit {
-    second: u64,
-    sent: u32,
-}
-
-impl ChallengeLimit {
-    const PER_SECOND: u32 = 100;
-
-    fn allows(&mut self, now: Timestamp) -> bool {
-        let second = now.as_micros() / 1_000_000;
-        if self.second != second {
-            *self = Self { second, sent: 0 };
-        }
-        self.sent += 1;
-        self.sent <= Self::PER_SECOND
-    }
 }
 
 impl Connection {
@@ -226,6 +151,7 @@ impl Connection {
             unanswered_since: None,
             timed: None,
             challenge: ChallengeLimit::default(),
+            probe: None,
             timestamp_offset: setup.timestamp_offset,
             flow_label: setup.flow_label,
             path_mtu: setup.path_mtu,
@@ -294,54 +220,6 @@ impl Connection {
         }
     }
 
-    /// Eff.snd.MSS (RFC 9293 3.7.1 MUST-16) from what the peer, the path and the user allow.
-    fn update_mss(&mut self) {
-        let path = self.path_mtu.saturating_sub(header_overhead(&self.tuple));
-        let mss = self.snd.peer_mss.min(path).min(self.options.max_segment.unwrap_or(u16::MAX));
-        let mss = mss.saturating_sub(if self.timestamps.is_some() { TIMESTAMPS_LEN } else { 0 }).max(1);
-        if mss != self.snd.mss {
-            self.snd.mss = mss;
-            if self.state().is_synchronized() {
-                self.congestion.on_mss_change(u32::from(mss));
-                return;
-            }
-        }
-        if !self.state().is_synchronized() {
-            self.congestion = self.options.congestion.controller(u32::from(mss));
-        }
-    }
-
-    /// A router says that packets of more than `mtu` bytes do not pass (RFC 1191, RFC 8201).
-    pub(crate) fn path_mtu_changed(&mut self, mtu: u16) {
-        if mtu >= self.path_mtu {
-            return;
-        }
-        self.path_mtu = mtu;
-        self.update_mss();
-        if self.snd.nxt.after(self.snd.una) && self.state().is_synchronized() {
-            // What was in flight in large packets is lost, but not by congestion (RFC 1191 6.5).
-            self.timed = None;
-            self.snd.nxt = self.snd.una;
-            self.output_due = true;
-        }
-    }
-
-    /// RFC 9293 3.4, Table 6 and RFC 5927 4: an ICMP error that quotes a sequence number which is not in
-    /// flight was not caused by us.
-    pub(crate) fn quotes_outstanding(&self, seq: SeqNum) -> bool {
-        seq.at_or_after(self.snd.una) && seq.before(self.snd.max)
-    }
-
-    /// An ICMP error (RFC 9293 3.9.2.2). A hard one ends a connection only before it is synchronized: later
-    /// the sequence number in the quote is all an attacker had to guess (RFC 5927 5.2).
-    pub(crate) fn icmp_error(&mut self, error: ConnectionError, hard: bool, env: &mut Env<'_>) {
-        if hard && matches!(self.state(), State::SynSent | State::SynReceived) {
-            self.fail(error, Cause::Timeout, env);
-        } else {
-            self.soft_error = Some(error);
-        }
-    }
-
     /// Ends the connection with an error for the user to see.
     fn fail(&mut self, error: ConnectionError, cause: Cause, env: &mut Env<'_>) {
         match error {
@@ -349,6 +227,7 @@ impl Connection {
             ConnectionError::TimedOut => env.counters.timed_out += 1,
             _ => {}
         }
+        self.probe_failed(error);
         self.error = Some(error);
         self.finish(cause);
     }
@@ -399,7 +278,7 @@ impl Connection {
             snd_nxt: self.snd.max,
             rcv_nxt: self.rcv.nxt,
             window: self.rcv.wscale.unwrap_or(WindowScale::ZERO).scale(self.rcv.wnd()),
-            timestamps: self.timestamps.as_ref().map(|state| (state.recent, self.timestamp_offset)),
+            ts_recent: self.timestamps.as_ref().map(|state| state.recent),
         }
     }
 
@@ -453,34 +332,8 @@ impl Connection {
     }
 }
 
-/// The parts of a connection that live on in TIME-WAIT.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TimeWaitParts {
-    pub(crate) snd_nxt: SeqNum,
-    pub(crate) rcv_nxt: SeqNum,
-    pub(crate) window: u16,
-    /// The peer's last timestamp and what we add to our clock.
-    pub(crate) timestamps: Option<(u32, u32)>,
-}
-
-/// The timestamps option with its padding (RFC 7323, appendix A).
-const TIMESTAMPS_LEN: u16 = 12;
-
-/// A smaller MSS is not believed: it would turn our data into a flood of headers. Linux has the same floor.
-pub(crate) const MIN_MSS: u16 = 48;
-
 /// How long a corked or deferred small segment may wait. As in Linux.
 const CORK_LIMIT: Duration = Duration::from_millis(200);
-
-/// RFC 9293 3.7.1 MUST-15
-fn default_mss(tuple: &FourTuple) -> u16 {
-    if tuple.is_ipv4() { 536 } else { 1220 }
-}
-
-/// The headers that an MTU holds besides the payload and TCP options.
-pub(crate) fn header_overhead(tuple: &FourTuple) -> u16 {
-    if tuple.is_ipv4() { 40 } else { 60 }
-}
 
 /// The scale that our SYN announces (RFC 7323 2.3): large enough for the largest window that may be set
 /// later, unless the user wants a buffer so small that the scale's steps would matter.

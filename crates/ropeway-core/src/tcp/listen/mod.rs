@@ -2,14 +2,20 @@
 
 pub(crate) mod accept_queue;
 pub(crate) mod half_open;
+pub(crate) mod incoming;
+mod prefix;
+pub(crate) mod syn_cookie;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use ropeway_packet::FourTuple;
 
 use self::accept_queue::AcceptQueue;
 use crate::event::ListenerId;
 use crate::options::SocketOptions;
 use crate::slab::{Key, Slab};
+use crate::time::Timestamp;
 
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -18,12 +24,48 @@ pub(crate) struct Listener {
     pub(crate) accept_queue: AcceptQueue,
     /// How many entries of the SYN queue are this listener's.
     pub(crate) half_open: usize,
+    /// How many more entries only remember that the user wants silence.
+    pub(crate) refused: usize,
+    /// SYNs are answered only when the user says so.
+    pub(crate) asks_user: bool,
+    /// SYNs that the user has not been told of.
+    pub(crate) undecided: VecDeque<FourTuple>,
+    /// When a cookie was last sent: only for a while after that one is looked for.
+    pub(crate) cookie_sent: Option<Timestamp>,
 }
 
 impl Listener {
+    fn new(local: SocketAddr, backlog: usize, options: SocketOptions, asks_user: bool) -> Self {
+        Self {
+            local,
+            options,
+            accept_queue: AcceptQueue::new(backlog),
+            half_open: 0,
+            refused: 0,
+            asks_user,
+            undecided: VecDeque::new(),
+            cookie_sent: None,
+        }
+    }
+
     /// Whether another handshake may begin. The SYN queue has the accept queue's length, as in Linux.
     pub(crate) fn syn_queue_is_full(&self) -> bool {
         self.half_open >= self.accept_queue.backlog()
+    }
+
+    /// Turns one of its half-open entries into a refused one, unless there are as many of these as may be.
+    pub(crate) fn may_remember_refusal(&mut self) -> bool {
+        if self.refused >= self.accept_queue.backlog() {
+            return false;
+        }
+        self.half_open -= 1;
+        self.refused += 1;
+        true
+    }
+
+    /// The window of a SYN-ACK, which is never scaled.
+    pub(crate) fn initial_window(&self) -> u16 {
+        u16::try_from(self.options.recv_buffer).unwrap_or(u16::MAX)
     }
 }
 
@@ -32,11 +74,13 @@ impl Listener {
 pub(crate) struct Listeners {
     slab: Slab<Listener>,
     by_port: HashMap<u16, Vec<Key>>,
+    /// Who takes what nobody else takes, whatever its address and port.
+    any: Option<Key>,
 }
 
 impl Listeners {
     pub(crate) fn new() -> Self {
-        Self { slab: Slab::new(), by_port: HashMap::new() }
+        Self { slab: Slab::new(), by_port: HashMap::new(), any: None }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -49,18 +93,26 @@ impl Listeners {
         backlog: usize,
         options: SocketOptions,
     ) -> Option<ListenerId> {
-        let key = self.slab.insert_with(|_| Listener {
-            local,
-            options,
-            accept_queue: AcceptQueue::new(backlog),
-            half_open: 0,
-        })?;
+        let key = self.slab.insert_with(|_| Listener::new(local, backlog, options, false))?;
         self.by_port.entry(local.port()).or_default().push(key);
-        Some(ListenerId { index: key.index, generation: key.generation })
+        Some(id(key))
+    }
+
+    /// A listener for any address and port, which asks the user; `None` if there is one.
+    pub(crate) fn insert_any(&mut self, backlog: usize, options: SocketOptions) -> Option<ListenerId> {
+        if self.any.is_some() {
+            return None;
+        }
+        let anywhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+        self.any = Some(self.slab.insert_with(|_| Listener::new(anywhere, backlog, options, true))?);
+        self.any.map(id)
     }
 
     pub(crate) fn remove(&mut self, id: ListenerId) -> Option<Listener> {
         let listener = self.slab.remove(key(id))?;
+        if self.any == Some(key(id)) {
+            self.any = None;
+        }
         if let Some(keys) = self.by_port.get_mut(&listener.local.port()) {
             keys.retain(|other| *other != key(id));
             if keys.is_empty() {
@@ -68,6 +120,11 @@ impl Listeners {
             }
         }
         Some(listener)
+    }
+
+    /// The listener in a slot.
+    pub(crate) fn id_at(&self, slot: u32) -> Option<ListenerId> {
+        self.slab.key_at(slot).map(id)
     }
 
     pub(crate) fn get(&self, id: ListenerId) -> Option<&Listener> {
@@ -78,20 +135,19 @@ impl Listeners {
         self.slab.get_mut(key(id))
     }
 
-    /// The listener for a SYN to `local`: one for just that address, or else one for any address. Among
-    /// several that share an address (`reuse_port`), `choice` decides.
+    /// The listener for a SYN to `local`: one for just that address, or else one for any address of the port,
+    /// or else the one for any port. Among several that share an address (`reuse_port`), `choice` decides.
     pub(crate) fn find(&self, local: SocketAddr, choice: u64) -> Option<ListenerId> {
+        self.find_by_port(local, choice).or(self.any).map(id)
+    }
+
+    fn find_by_port(&self, local: SocketAddr, choice: u64) -> Option<Key> {
         let keys = self.by_port.get(&local.port())?;
-        let best =
-            keys.iter().filter_map(|key| specificity(self.slab.get(*key)?.local.ip(), local.ip())).max()?;
-        let matching = || {
-            keys.iter().filter(|key| {
-                self.slab.get(**key).and_then(|l| specificity(l.local.ip(), local.ip())) == Some(best)
-            })
-        };
-        let count = matching().count() as u64;
-        let chosen = matching().nth(usize::try_from(choice.checked_rem(count)?).ok()?)?;
-        Some(ListenerId { index: chosen.index, generation: chosen.generation })
+        let fit = |key: Key| specificity(self.slab.get(key)?.local.ip(), local.ip());
+        let best = keys.iter().filter_map(|key| fit(*key)).max()?;
+        let matching = || keys.iter().filter(|key| fit(**key) == Some(best));
+        let nth = choice.checked_rem(matching().count() as u64)?;
+        matching().nth(usize::try_from(nth).ok()?).copied()
     }
 
     /// The listeners whose address overlaps with `local`.
@@ -107,6 +163,10 @@ impl Listeners {
     pub(crate) fn has_port(&self, port: u16) -> bool {
         self.by_port.contains_key(&port)
     }
+}
+
+fn id(key: Key) -> ListenerId {
+    ListenerId { index: key.index, generation: key.generation }
 }
 
 fn key(id: ListenerId) -> Key {

@@ -26,8 +26,8 @@ use crate::shard::{Effect, Slot};
 
 /// A TCP connection: [`tokio::net::TcpStream`] on ropeway's TCP.
 ///
-/// It is made by [`connect`](Self::connect), by [`TcpListener::accept`](crate::net::TcpListener::accept), or by
-/// [`TcpSocket::connect`](crate::net::TcpSocket::connect). Reading and writing are usually done through
+/// It is made by [`connect`](Self::connect), by [`TcpListener::accept`](crate::net::TcpListener::accept), or
+/// by [`TcpSocket::connect`](crate::net::TcpSocket::connect). Reading and writing are usually done through
 /// `tokio::io::AsyncReadExt` and `AsyncWriteExt`, whose `shutdown` sends a FIN and returns at once; the
 /// connection can still be read after it.
 ///
@@ -73,9 +73,9 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// That of the last address, with the kernel's kinds: [`ConnectionRefused`](io::ErrorKind::ConnectionRefused),
-    /// [`TimedOut`](io::ErrorKind::TimedOut) after about four minutes without an answer,
-    /// [`NetworkUnreachable`](io::ErrorKind::NetworkUnreachable),
+    /// That of the last address, with the kernel's kinds:
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused), [`TimedOut`](io::ErrorKind::TimedOut) after
+    /// about four minutes without an answer, [`NetworkUnreachable`](io::ErrorKind::NetworkUnreachable),
     /// [`HostUnreachable`](io::ErrorKind::HostUnreachable),
     /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) when no port is left; that of the resolver;
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) if there is no address.

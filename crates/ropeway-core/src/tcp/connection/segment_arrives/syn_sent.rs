@@ -8,7 +8,7 @@ use super::{Arrival, Step, Verdict};
 use crate::error::ConnectionError;
 use crate::tcp::closed::reset_for;
 use crate::tcp::connection::state::Cause;
-use crate::tcp::connection::{Connection, Env, Negotiated};
+use crate::tcp::connection::{Connection, Env, Negotiated, Probe};
 
 impl Connection {
     pub(super) fn arrives_in_syn_sent(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
@@ -31,6 +31,15 @@ impl Connection {
         // Fourth and fifth: without a SYN there is nothing to learn.
         if !segment.has(TcpFlags::SYN) {
             return ControlFlow::Break(Verdict::Drop);
+        }
+        if has_ack && self.probe.is_some() {
+            // A probe has its answer; the peer's half-open connection ends with a RST.
+            self.probe = Some(Probe::Open);
+            self.finish(Cause::Abort);
+            return ControlFlow::Break(match reset_for(&segment.header, segment.payload.len()) {
+                Some(reset) => Verdict::Reset(reset),
+                None => Verdict::Drop,
+            });
         }
         let negotiated = self.negotiate(&segment.header.options);
         self.peer_syn(segment.seq(), &negotiated, env.now);

@@ -1,0 +1,143 @@
+//! UDP and ICMP: which errors we send, and what those that arrive do to connections.
+
+use std::net::IpAddr;
+
+use ropeway_packet::{FourTuple, IcmpErrorKind, IcmpMessage, IpPacket, Protocol, UnreachableKind, icmp, udp};
+
+use super::Stack;
+use super::scan::udp_outcome;
+use super::settle::connection_id;
+use crate::demux::Room;
+use crate::error::ConnectionError;
+use crate::icmp::error_of;
+use crate::policy::PortPolicy;
+use crate::probe::ProbeOutcome;
+use crate::slab::Key;
+use crate::time::Timestamp;
+use crate::transmit::{Received, RxChecksum, Transmit};
+
+impl Stack {
+    pub(super) fn take_udp(&mut self, now: Timestamp, received: &Received, ip: &IpPacket) {
+        let verify = received.checksum == RxChecksum::Unverified;
+        let Ok(datagram) = udp::parse(&received.packet, ip, verify) else {
+            self.counters.malformed_transport += 1;
+            return;
+        };
+        let tuple = FourTuple {
+            local_addr: ip.dst,
+            remote_addr: ip.src,
+            local_port: datagram.header.dst_port,
+            remote_port: datagram.header.src_port,
+        };
+        if self.udp_probe_answered(&tuple, ProbeOutcome::Open) {
+            return;
+        }
+        let kind = match self.policy.of(Protocol::UDP, datagram.header.dst_port) {
+            // RFC 1122 4.1.3.1
+            PortPolicy::Open | PortPolicy::Refuse => UnreachableKind::Port,
+            PortPolicy::Prohibit => UnreachableKind::AdminProhibited,
+            PortPolicy::Drop => {
+                self.counters.policy_refused += 1;
+                return;
+            }
+        };
+        self.counters.udp_no_port += 1;
+        self.send_icmp_error(now, received, (ip.dst, ip.src), IcmpErrorKind::Unreachable(kind));
+    }
+
+    /// An ICMP error from the first address to the second, about a packet.
+    pub(super) fn send_icmp_error(
+        &mut self,
+        now: Timestamp,
+        received: &Received,
+        (from, to): (IpAddr, IpAddr),
+        kind: IcmpErrorKind,
+    ) {
+        if !self.icmp_errors.allows(now) {
+            self.counters.icmp_rate_limited += 1;
+            return;
+        }
+        self.counters.icmp_errors_sent += 1;
+        let packet = icmp::emit_error(from, to, kind, &received.packet, self.default_options().ttl);
+        self.push_reply(to, Transmit::whole(packet.into()));
+    }
+
+    pub(super) fn take_icmp(&mut self, now: Timestamp, received: &Received, ip: &IpPacket) {
+        let Ok(message) = icmp::parse(&received.packet, ip) else {
+            self.counters.malformed_transport += 1;
+            return;
+        };
+        self.counters.icmp_received += 1;
+        match message {
+            IcmpMessage::EchoRequest { ident, seq, data } if self.config.echo_replies => {
+                self.counters.echo_replies += 1;
+                let data = received.packet.get(data).unwrap_or_default();
+                let ttl = self.default_options().ttl;
+                let reply = icmp::emit_echo_reply(ip.dst, ip.src, ident, seq, data, ttl);
+                self.push_reply(ip.src, Transmit::whole(reply.into()));
+            }
+            IcmpMessage::PacketTooBig { mtu, ref quote } => {
+                self.icmp_for_connection(now, received.packet.get(quote.clone()), |stack, key, refused| {
+                    stack.packet_too_big(now, key, mtu, refused);
+                });
+            }
+            IcmpMessage::Unreachable { ref quote, .. }
+            | IcmpMessage::TimeExceeded { ref quote, .. }
+            | IcmpMessage::ParameterProblem { ref quote, .. } => {
+                let Some((error, hard)) = error_of(&message) else { return };
+                if self.udp_probe_refused(received.packet.get(quote.clone()), error) {
+                    return;
+                }
+                self.icmp_for_connection(now, received.packet.get(quote.clone()), |stack, key, _| {
+                    stack.with_connection(now, connection_id(key), |connection, env| {
+                        connection.icmp_error(error, hard, env);
+                    });
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// An ICMP error that quotes the datagram of a UDP probe. Says whether it does.
+    fn udp_probe_refused(&mut self, quote: Option<&[u8]>, error: ConnectionError) -> bool {
+        let Some(quoted) = quote.and_then(icmp::parse_quote) else { return false };
+        let Some((local_port, remote_port)) = quoted.ports.filter(|_| quoted.ip.protocol == Protocol::UDP)
+        else {
+            return false;
+        };
+        let tuple =
+            FourTuple { local_addr: quoted.ip.src, remote_addr: quoted.ip.dst, local_port, remote_port };
+        self.udp_probe_answered(&tuple, udp_outcome(error))
+    }
+
+    /// Finds the connection that an ICMP error quotes (RFC 9293 3.9.2.2 MUST-54), and makes sure that the
+    /// quoted sequence number is one that is in flight (RFC 5927 4.1).
+    fn icmp_for_connection(
+        &mut self,
+        _now: Timestamp,
+        quote: Option<&[u8]>,
+        act: impl FnOnce(&mut Self, Key, u32),
+    ) {
+        let quoted = quote.and_then(icmp::parse_quote);
+        let found = quoted.and_then(|quoted| {
+            let (local_port, remote_port) = quoted.ports.filter(|_| quoted.ip.protocol == Protocol::TCP)?;
+            let (local_addr, remote_addr): (IpAddr, IpAddr) = (quoted.ip.src, quoted.ip.dst);
+            let tuple = FourTuple { local_addr, remote_addr, local_port, remote_port };
+            let Some(Room::Connection(slot)) = self.demux.find(&tuple, &self.rooms) else { return None };
+            let key = self.rooms.connections.key_at(slot)?;
+            let connection = self.rooms.connections.get(key)?;
+            connection.quotes_outstanding(quoted.seq?).then_some((key, quoted.ip.total_len))
+        });
+        match found {
+            Some((key, refused)) => act(self, key, refused),
+            None => self.counters.icmp_ignored += 1,
+        }
+    }
+
+    fn packet_too_big(&mut self, now: Timestamp, key: Key, mtu: u32, refused: u32) {
+        let Some(connection) = self.rooms.connections.get(key) else { return };
+        let remote = connection.tuple.remote_addr;
+        let mtu = self.path_mtu.learn(remote, mtu, refused, now);
+        self.with_connection(now, connection_id(key), |connection, _| connection.path_mtu_changed(mtu));
+    }
+}

@@ -1,0 +1,419 @@
+//! From a SYN to an established connection: the SYN queue, SYN cookies, the user's decision.
+
+use ropeway_packet::{
+    FourTuple, IcmpErrorKind, IpParams, Payload, Protocol, SeqNum, TcpFlags, TcpHeader, UnreachableKind,
+    WindowScale, emit_tcp, icmp,
+};
+
+use super::settle::connection_id;
+use super::{Noticed, Stack};
+use crate::config::SynCookieMode;
+use crate::demux::Room;
+use crate::event::ListenerId;
+use crate::tcp::closed::reset_for;
+use crate::tcp::connection::state::{Cause, State, report};
+use crate::tcp::connection::{
+    Arrival, Connection, Env, Handshake, announced_scale, header_overhead, timestamp_clock,
+};
+use crate::tcp::listen::Listener;
+use crate::tcp::listen::half_open::{Announced, Answer, Opening};
+use crate::tcp::listen::incoming::{Incoming, Rejection};
+use crate::tcp::listen::syn_cookie::syn_ack_options;
+use crate::time::Timestamp;
+use crate::transmit::Transmit;
+use crate::tuple_slab::TupleKey;
+
+/// After the last cookie was sent, acknowledgements are still looked at for one: two ticks of its clock.
+const COOKIES_LINGER: std::time::Duration = std::time::Duration::from_secs(128);
+
+impl Stack {
+    /// A SYN for a listener (RFC 9293 3.10.7.2): an entry in the SYN queue, and a SYN-ACK; or a cookie. Data in
+    /// the SYN is not kept, since an entry has no buffers: it is not acknowledged, so the peer sends it again.
+    ///
+    /// When the queue is full and cookies are off, the newest SYN is dropped: the entries that are there
+    /// keep their place until they complete or are reaped. `above`: what our ISN must exceed.
+    pub(super) fn syn_for_listener(
+        &mut self,
+        now: Timestamp,
+        tuple: &FourTuple,
+        id: ListenerId,
+        syn: &TcpHeader,
+        above: Option<SeqNum>,
+    ) {
+        self.counters.syns_received += 1;
+        let Some(listener) = self.listeners.get(id) else { return };
+        if listener.accept_queue.is_full() {
+            self.counters.accept_queue_overflows += 1;
+            if self.config.abort_on_overflow {
+                self.reset(tuple, syn, 0);
+            }
+            return;
+        }
+        let undecided = listener.asks_user;
+        let queue_full = listener.syn_queue_is_full();
+        let prefix_full = self.rooms.half_open.of_prefix(tuple) >= self.config.half_open_per_prefix;
+        let cookies_may = !undecided && above.is_none();
+        let always = cookies_may && self.config.syn_cookies == SynCookieMode::Always;
+        if !(queue_full || prefix_full || always) {
+            self.open_half(now, tuple, id, syn, above);
+            return;
+        }
+        self.counters.syn_queue_overflows += u64::from(queue_full);
+        self.counters.prefix_overflows += u64::from(prefix_full);
+        if cookies_may && self.config.syn_cookies != SynCookieMode::Never {
+            self.send_cookie(now, tuple, id, syn);
+        } else {
+            self.counters.syns_dropped += 1;
+        }
+    }
+
+    fn open_half(
+        &mut self,
+        now: Timestamp,
+        tuple: &FourTuple,
+        id: ListenerId,
+        syn: &TcpHeader,
+        above: Option<SeqNum>,
+    ) {
+        let Some(listener) = self.listeners.get(id) else { return };
+        let mut iss = self.isn.isn(tuple, now);
+        if let Some(above) = above.filter(|above| iss.at_or_before(*above)) {
+            // RFC 9293 3.6.1 MAY-2: above everything that the old incarnation sent.
+            iss = above + (u32::from(u16::MAX) + 2);
+        }
+        let opening = Opening {
+            iss,
+            wscale: self.own_scale(id),
+            timestamps: self.config.timestamps,
+            undecided: listener.asks_user,
+        };
+        let Some(key) = self.rooms.half_open.insert(tuple, id.index, syn, &opening, now) else { return };
+        self.demux.insert(tuple, Room::HalfOpen(key), &self.rooms);
+        self.report(tuple, State::Listen, Cause::Syn);
+        let Some(listener) = self.listeners.get_mut(id) else { return };
+        listener.half_open += 1;
+        if listener.asks_user {
+            listener.undecided.push_back(*tuple);
+            self.event_queue.push_back(Noticed::Incoming(id));
+            return;
+        }
+        self.send_syn_ack(now, tuple, key, id);
+    }
+
+    /// Sends the SYN-ACK of an entry again.
+    pub(super) fn answer_half_open(&mut self, now: Timestamp, key: TupleKey) {
+        let (Some(tuple), Some(slot)) = (self.rooms.half_open.tuple(key), self.rooms.half_open.listener(key))
+        else {
+            return;
+        };
+        if let Some(id) = self.listeners.id_at(slot) {
+            self.send_syn_ack(now, &tuple, key, id);
+        }
+    }
+
+    fn send_syn_ack(&mut self, now: Timestamp, tuple: &FourTuple, key: TupleKey, id: ListenerId) {
+        let announced = self.announced(tuple, id);
+        if let Some(header) = self.rooms.half_open.syn_ack(key, &announced, now) {
+            self.reply_for_listener(tuple, id, &header);
+        }
+    }
+
+    /// The window scale that SYN-ACKs of a listener announce.
+    fn own_scale(&self, id: ListenerId) -> Option<WindowScale> {
+        let options = &self.listeners.get(id)?.options;
+        self.config.window_scaling.then(|| announced_scale(options, &self.config))
+    }
+
+    fn announced(&self, tuple: &FourTuple, id: ListenerId) -> Announced {
+        let mtu = self.device_mtu(tuple.remote_addr).saturating_sub(header_overhead(tuple));
+        let limit = self.listeners.get(id).and_then(|listener| listener.options.max_segment);
+        Announced {
+            timestamp_offset: self.isn.timestamp_offset(tuple),
+            advmss: limit.map_or(mtu, |limit| limit.min(mtu)).max(1),
+            window: self.listeners.get(id).map_or(0, Listener::initial_window),
+        }
+    }
+
+    /// A SYN-ACK that remembers the SYN by itself (RFC 4987 3.6).
+    fn send_cookie(&mut self, now: Timestamp, tuple: &FourTuple, id: ListenerId, syn: &TcpHeader) {
+        let announced = self.announced(tuple, id);
+        let own_scale = self.own_scale(id);
+        let Some(listener) = self.listeners.get_mut(id) else { return };
+        listener.cookie_sent = Some(now);
+        let default_mss = if tuple.is_ipv4() { 536 } else { 1220 };
+        let iss = self.cookies.make(tuple, syn.seq, syn.options.mss.unwrap_or(default_mss), now);
+        let clock = self.config.timestamps.then(|| timestamp_clock(now, announced.timestamp_offset));
+        self.counters.cookies_sent += 1;
+        let header = TcpHeader {
+            src_port: tuple.local_port,
+            dst_port: tuple.remote_port,
+            seq: iss,
+            ack: syn.seq + 1,
+            flags: TcpFlags::SYN | TcpFlags::ACK,
+            window: announced.window,
+            urgent: 0,
+            options: syn_ack_options(syn, announced.advmss, own_scale, clock),
+        };
+        self.reply_for_listener(tuple, id, &header);
+    }
+
+    /// An ACK for a listener, and no entry: if it brings back a cookie, the handshake is complete. What it
+    /// does not, is for a connection that does not exist (RFC 9293 3.10.7.2).
+    pub(super) fn ack_for_listener(
+        &mut self,
+        now: Timestamp,
+        tuple: &FourTuple,
+        id: ListenerId,
+        arrival: Arrival,
+    ) {
+        let lately = self.listeners.get(id).and_then(|listener| listener.cookie_sent);
+        let lately = lately.is_some_and(|sent| now.since(sent) < COOKIES_LINGER);
+        let flags = arrival.header.flags;
+        if !lately || flags.intersects(TcpFlags::SYN | TcpFlags::RST) {
+            self.reset(tuple, &arrival.header, arrival.payload.len());
+            return;
+        }
+        let Some(recovered) = self.cookies.check(tuple, &arrival.header, now) else {
+            self.counters.cookies_failed += 1;
+            self.reset(tuple, &arrival.header, arrival.payload.len());
+            return;
+        };
+        let Some(listener) = self.listeners.get(id) else { return };
+        let own_scale = self.own_scale(id);
+        let handshake = Handshake {
+            irs: arrival.header.seq - 1,
+            announced_window: u32::from(listener.initial_window()),
+            negotiated: recovered.negotiated(own_scale, self.config.timestamps),
+            answered_at: None,
+            retransmits: 0,
+        };
+        if self.has_room_to_accept(id) {
+            let iss = arrival.header.ack - 1;
+            self.report(tuple, State::Listen, Cause::Syn);
+            if self.establish(now, tuple, id, iss, &handshake, arrival) {
+                self.counters.cookies_accepted += 1;
+            }
+        } else if self.config.abort_on_overflow {
+            self.reset(tuple, &arrival.header, arrival.payload.len());
+        }
+    }
+
+    /// A segment for a half-open connection: SYN-RECEIVED of a passive open.
+    pub(super) fn arrives_at_half_open(
+        &mut self,
+        now: Timestamp,
+        key: TupleKey,
+        tuple: &FourTuple,
+        arrival: Arrival,
+    ) {
+        let Some(id) = self.rooms.half_open.listener(key).and_then(|slot| self.listeners.id_at(slot)) else {
+            return;
+        };
+        let announced = self.announced(tuple, id);
+        let len = arrival.payload.len();
+        match self.rooms.half_open.segment_arrives(key, &arrival.header, len, &announced, now) {
+            Answer::Drop => {}
+            Answer::Reply(header) => self.reply_for_listener(tuple, id, &header),
+            Answer::BackToListen => {
+                self.counters.half_open_reset += 1;
+                self.forget_half_open(key, Cause::ResetToListen);
+            }
+            Answer::Complete => self.complete_handshake(now, key, tuple, id, arrival),
+        }
+    }
+
+    /// The third segment of the handshake, with or without data.
+    fn complete_handshake(
+        &mut self,
+        now: Timestamp,
+        key: TupleKey,
+        tuple: &FourTuple,
+        id: ListenerId,
+        arrival: Arrival,
+    ) {
+        if !self.has_room_to_accept(id) {
+            // As Linux does by default, the ACK is dropped: our SYN-ACK will ask for it again.
+            if self.config.abort_on_overflow {
+                self.reset(tuple, &arrival.header, arrival.payload.len());
+                self.forget_half_open(key, Cause::Abort);
+            }
+            return;
+        }
+        let Some(iss) = self.rooms.half_open.iss(key) else { return };
+        let Some(handshake) = self.rooms.half_open.handshake(key, &self.announced(tuple, id), now) else {
+            return;
+        };
+        self.strike_half_open(key, tuple, id);
+        self.establish(now, tuple, id, iss, &handshake, arrival);
+    }
+
+    fn has_room_to_accept(&mut self, id: ListenerId) -> bool {
+        let full = self.listeners.get(id).is_none_or(|listener| listener.accept_queue.is_full())
+            || self.rooms.connections.len() >= self.config.max_connections;
+        self.counters.accept_queue_overflows += u64::from(full);
+        !full
+    }
+
+    /// Makes the connection, lets the segment that completed it arrive there, and queues it to be accepted.
+    fn establish(
+        &mut self,
+        now: Timestamp,
+        tuple: &FourTuple,
+        id: ListenerId,
+        iss: SeqNum,
+        handshake: &Handshake,
+        arrival: Arrival,
+    ) -> bool {
+        let Some(options) = self.listeners.get(id).map(|listener| listener.options.clone()) else {
+            return false;
+        };
+        let setup = self.setup(tuple, iss, self.isn.timestamp_offset(tuple));
+        let env = Env { now, config: &self.config, counters: &mut self.counters };
+        let connection = Connection::from_half_open(*tuple, id, options, &setup, handshake, &env);
+        let Some(key) = self.register(connection) else { return false };
+        self.arrives_at_connection(now, key, arrival);
+        if !self.rooms.connections.get(key).is_some_and(|new| new.state().is_synchronized()) {
+            self.discard(key);
+            return false;
+        }
+        self.counters.passive_opens += 1;
+        if let Some(listener) = self.listeners.get_mut(id) {
+            listener.accept_queue.push(connection_id(key));
+            self.event_queue.push_back(Noticed::Listener(id));
+        }
+        true
+    }
+
+    /// The half-open connection has come to nothing.
+    pub(super) fn forget_half_open(&mut self, key: TupleKey, cause: Cause) {
+        let (Some(tuple), Some(slot)) = (self.rooms.half_open.tuple(key), self.rooms.half_open.listener(key))
+        else {
+            return;
+        };
+        self.report(&tuple, State::SynReceived, cause);
+        let Some(id) = self.listeners.id_at(slot) else { return };
+        let told = self.rooms.half_open.is_refused(key);
+        self.strike_half_open(key, &tuple, id);
+        if !told && self.listeners.get(id).is_some_and(|listener| listener.asks_user) {
+            self.event_queue.push_back(Noticed::Gone(tuple));
+        }
+    }
+
+    /// Takes an entry out of all books.
+    fn strike_half_open(&mut self, key: TupleKey, tuple: &FourTuple, id: ListenerId) {
+        let refused = self.rooms.half_open.is_refused(key);
+        self.demux.remove(tuple, Room::HalfOpen(key));
+        self.rooms.half_open.remove(key);
+        if let Some(listener) = self.listeners.get_mut(id) {
+            let count = if refused { &mut listener.refused } else { &mut listener.half_open };
+            *count -= 1;
+        }
+    }
+
+    /// The next SYN that waits for the user's decision.
+    pub fn poll_incoming(&mut self, id: ListenerId) -> Option<Incoming> {
+        loop {
+            let tuple = self.listeners.get_mut(id)?.undecided.pop_front()?;
+            if let Some(Room::HalfOpen(key)) = self.demux.find(&tuple, &self.rooms)
+                && self.rooms.half_open.is_undecided(key)
+            {
+                return Some(Incoming::new(tuple, self.rooms.half_open.syn_options(key)?));
+            }
+        }
+    }
+
+    fn undecided(&self, incoming: &Incoming) -> Option<(TupleKey, ListenerId)> {
+        let Some(Room::HalfOpen(key)) = self.demux.find(&incoming.tuple, &self.rooms) else { return None };
+        let same_syn = self.rooms.half_open.syn_options(key)?.seq == incoming.syn.seq;
+        if !same_syn || !self.rooms.half_open.is_undecided(key) {
+            return None;
+        }
+        Some((key, self.listeners.id_at(self.rooms.half_open.listener(key)?)?))
+    }
+
+    /// Answers a SYN with a SYN-ACK. When the handshake is complete, the connection waits to be accepted from
+    /// its listener; if it never is, there is an [`Event::IncomingGone`](crate::Event::IncomingGone). Says
+    /// whether the SYN was still waiting.
+    pub fn accept_incoming(&mut self, now: Timestamp, incoming: &Incoming) -> bool {
+        self.now = self.now.max(now);
+        let Some((key, id)) = self.undecided(incoming) else { return false };
+        let Some(decided) = self.rooms.half_open.decide(key, now) else { return false };
+        self.demux.remove(&incoming.tuple, Room::HalfOpen(key));
+        self.demux.insert(&incoming.tuple, Room::HalfOpen(decided), &self.rooms);
+        self.send_syn_ack(now, &incoming.tuple, decided, id);
+        true
+    }
+
+    /// Turns a SYN away. Says whether it was still waiting.
+    pub fn reject_incoming(&mut self, now: Timestamp, incoming: &Incoming, how: Rejection) -> bool {
+        self.now = self.now.max(now);
+        let Some((key, id)) = self.undecided(incoming) else { return false };
+        let tuple = incoming.tuple;
+        if how == Rejection::Drop && self.listeners.get_mut(id).is_some_and(Listener::may_remember_refusal) {
+            // The entry stays for a while, for the peer's further SYNs to find.
+            self.rooms.half_open.refuse(key);
+            return true;
+        }
+        let syn = TcpHeader {
+            src_port: tuple.remote_port,
+            dst_port: tuple.local_port,
+            seq: incoming.syn.seq,
+            flags: TcpFlags::SYN,
+            ..TcpHeader::default()
+        };
+        match how {
+            Rejection::Unreachable => self.prohibit(now, &tuple, &syn),
+            Rejection::Reset => self.reset(&tuple, &syn, 0),
+            Rejection::Drop => {}
+        }
+        self.report(&tuple, State::SynReceived, Cause::ResetToListen);
+        self.strike_half_open(key, &tuple, id);
+        true
+    }
+
+    /// Answers a SYN that is not at hand any more with "administratively prohibited", quoting its header.
+    fn prohibit(&mut self, now: Timestamp, tuple: &FourTuple, syn: &TcpHeader) {
+        if !self.icmp_errors.allows(now) {
+            self.counters.icmp_rate_limited += 1;
+            return;
+        }
+        self.counters.icmp_errors_sent += 1;
+        let ip = IpParams {
+            src: tuple.remote_addr,
+            dst: tuple.local_addr,
+            protocol: Protocol::TCP,
+            hop_limit: 64,
+            traffic_class: 0,
+            dont_fragment: true,
+            ident: 0,
+            flow_label: 0,
+        };
+        let quote = emit_tcp(&ip, syn, &Payload::new(), ropeway_packet::ChecksumMode::Full);
+        let kind = IcmpErrorKind::Unreachable(UnreachableKind::AdminProhibited);
+        let ttl = self.config.socket.ttl;
+        let packet = icmp::emit_error(tuple.local_addr, tuple.remote_addr, kind, &quote, ttl);
+        self.push_reply(tuple.remote_addr, Transmit::whole(packet.into()));
+    }
+
+    /// What matches nothing is reset.
+    pub(super) fn reset(&mut self, tuple: &FourTuple, header: &TcpHeader, payload_len: usize) {
+        if let Some(reset) = reset_for(header, payload_len) {
+            self.reply(tuple, &reset);
+        }
+    }
+
+    /// A transition outside of a `Connection`.
+    pub(super) fn report(&self, tuple: &FourTuple, from: State, cause: Cause) {
+        if let Err(illegal) = report(tuple, from, cause) {
+            tracing::error!(connection = %tuple, %illegal, "a table made an illegal transition");
+            debug_assert!(false, "{illegal}");
+        }
+    }
+
+    /// Queues a segment with the IP options of a listener.
+    pub(super) fn reply_for_listener(&mut self, tuple: &FourTuple, id: ListenerId, header: &TcpHeader) {
+        let Some(listener) = self.listeners.get(id) else { return };
+        let (ttl, tos) = (listener.options.ttl, listener.options.tos);
+        self.reply_with(tuple, header, ttl, tos);
+    }
+}

@@ -1,0 +1,103 @@
+//! What a connection is made of and made from: small values that others hand over.
+
+use ropeway_packet::{SeqNum, WindowScale};
+
+use crate::config::StackConfig;
+use crate::event::{ListenerId, Readiness};
+use crate::stats::Counters;
+use crate::time::Timestamp;
+
+/// What a connection may use of the stack it lives in.
+pub(crate) struct Env<'a> {
+    pub(crate) now: Timestamp,
+    pub(crate) config: &'a StackConfig,
+    pub(crate) counters: &'a mut Counters,
+}
+
+/// Who holds a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// It waits to be accepted.
+    AcceptQueue(ListenerId),
+    /// The application.
+    Application,
+    /// Nobody: it was closed, and finishes by itself.
+    Nobody,
+}
+
+/// How the stack finds a connection again: in the ready list, in the deadline queue, in the event queue.
+#[derive(Debug, Default)]
+pub(crate) struct Scheduled {
+    /// The demultiplexer knows it: segments find it.
+    pub(crate) registered: bool,
+    pub(crate) in_ready_list: bool,
+    pub(crate) in_event_queue: bool,
+    /// Readiness gained since the last event.
+    pub(crate) gained: Readiness,
+}
+
+/// What a handshake has agreed on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Negotiated {
+    /// The MSS the peer announced.
+    pub(crate) peer_mss: Option<u16>,
+    /// The peer's and our own window scale.
+    pub(crate) wscale: Option<(WindowScale, WindowScale)>,
+    /// The peer's last timestamp, if both use timestamps.
+    pub(crate) timestamps: Option<u32>,
+}
+
+/// A passive handshake, as its half-open entry knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Handshake {
+    pub(crate) irs: SeqNum,
+    /// The window of our SYN-ACK.
+    pub(crate) announced_window: u32,
+    pub(crate) negotiated: Negotiated,
+    /// When the SYN-ACK was sent, if it was sent once.
+    pub(crate) answered_at: Option<Timestamp>,
+    /// How often it was sent again.
+    pub(crate) retransmits: u32,
+}
+
+/// What the stack decides when a connection is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup {
+    pub(crate) iss: SeqNum,
+    pub(crate) timestamp_offset: u32,
+    pub(crate) flow_label: u32,
+    pub(crate) path_mtu: u16,
+    /// The MTU of the way in, which decides the MSS that we announce.
+    pub(crate) device_mtu: u16,
+}
+
+/// The parts of a connection that live on in TIME-WAIT.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimeWaitParts {
+    pub(crate) snd_nxt: SeqNum,
+    pub(crate) rcv_nxt: SeqNum,
+    pub(crate) window: u16,
+    /// The peer's last timestamp, if timestamps are in use.
+    pub(crate) ts_recent: Option<u32>,
+}
+
+/// Challenge ACKs are limited per connection: a limit shared by all would tell an attacker about others
+/// (RFC 5961 7, CVE-2016-5696).
+#[derive(Debug, Default)]
+pub(super) struct ChallengeLimit {
+    second: u64,
+    sent: u32,
+}
+
+impl ChallengeLimit {
+    const PER_SECOND: u32 = 100;
+
+    pub(super) fn allows(&mut self, now: Timestamp) -> bool {
+        let second = now.as_micros() / 1_000_000;
+        if self.second != second {
+            *self = Self { second, sent: 0 };
+        }
+        self.sent += 1;
+        self.sent <= Self::PER_SECOND
+    }
+}

@@ -1,0 +1,251 @@
+//! SYN cookies (RFC 4987 3.6, appendix A): a handshake that costs us no memory before it is complete.
+//!
+//! The cookie is our ISN: five bits of a coarse clock, three bits for the peer's MSS, and 24 bits of
+//! SipHash-2-4 over the four-tuple, the peer's ISN and those eight bits, under a secret that changes every
+//! few minutes. What else a SYN says travels in the low six bits of our timestamp, which the peer echoes.
+
+use std::hash::Hasher;
+
+use ropeway_packet::{FourTuple, SeqNum, TcpHeader, TcpOptions, Timestamps, WindowScale};
+use siphasher::sip::SipHasher24;
+
+use crate::tcp::connection::Negotiated;
+use crate::tcp::isn::{low_u32, write_tuple};
+use crate::time::Timestamp;
+
+/// The coarse clock ticks every 64 s. A cookie is good in the tick it was made in and in the next.
+const TICK_MICROS: u64 = 64_000_000;
+
+/// The secret changes every eight ticks: eight and a half minutes.
+const TICKS_PER_SECRET: u64 = 8;
+
+/// The largest of these that does not exceed the peer's MSS is remembered.
+const MSS_TABLE: [u16; 8] = [48, 536, 1220, 1360, 1400, 1440, 1460, 8960];
+
+/// No window scale, in the four bits for it: 15 is not a legal scale.
+const NO_SCALE: u32 = 0xf;
+const SACK_BIT: u32 = 1 << 4;
+const ECN_BIT: u32 = 1 << 5;
+const OPTION_BITS: u32 = 0x3f;
+
+/// The bits of a cookie that are a hash.
+const MAC_BITS: u32 = 0x00ff_ffff;
+
+/// Makes and checks cookies. It keeps secrets and nothing else.
+pub(crate) struct SynCookies {
+    secret: [u8; 16],
+    /// The secrets of this period and of the one before, derived from the one that never changes.
+    derived: [(u64, [u8; 16]); 2],
+}
+
+impl std::fmt::Debug for SynCookies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SynCookies { .. }")
+    }
+}
+
+/// What a good cookie brings back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Recovered {
+    pub(crate) mss: u16,
+    /// The low bits of the echoed timestamp.
+    options: Option<u32>,
+    tsval: u32,
+}
+
+impl SynCookies {
+    pub(crate) fn new(secret: [u8; 16]) -> Self {
+        let derived = [0, 1].map(|period| (period, derive(&secret, period)));
+        Self { secret, derived }
+    }
+
+    /// Our ISN for this SYN.
+    pub(crate) fn make(&mut self, tuple: &FourTuple, irs: SeqNum, peer_mss: u16, now: Timestamp) -> SeqNum {
+        let tick = now.as_micros() / TICK_MICROS;
+        let mss_index = MSS_TABLE.iter().rposition(|mss| *mss <= peer_mss).unwrap_or(0);
+        let bits = low_u32(tick % 32) << 3 | low_u32(mss_index as u64);
+        SeqNum::new(bits << 24 | self.mac(tuple, irs, tick, bits))
+    }
+
+    /// Whether `ack` acknowledges a cookie that we made for this peer, lately.
+    pub(crate) fn check(
+        &mut self,
+        tuple: &FourTuple,
+        segment: &TcpHeader,
+        now: Timestamp,
+    ) -> Option<Recovered> {
+        let cookie = (segment.ack - 1).get();
+        let irs = segment.seq - 1;
+        let bits = cookie >> 24;
+        let this = now.as_micros() / TICK_MICROS;
+        let tick = [Some(this), this.checked_sub(1)]
+            .into_iter()
+            .flatten()
+            .find(|tick| low_u32(tick % 32) == bits >> 3)?;
+        if cookie & MAC_BITS != self.mac(tuple, irs, tick, bits) {
+            return None;
+        }
+        let timestamps = segment.options.timestamps;
+        Some(Recovered {
+            mss: *MSS_TABLE.get((bits & 7) as usize)?,
+            options: timestamps.map(|timestamps| timestamps.tsecr & OPTION_BITS),
+            tsval: timestamps.map_or(0, |timestamps| timestamps.tsval),
+        })
+    }
+
+    fn mac(&mut self, tuple: &FourTuple, irs: SeqNum, tick: u64, bits: u32) -> u32 {
+        let mut hasher = SipHasher24::new_with_key(&self.secret_of(tick / TICKS_PER_SECRET));
+        write_tuple(&mut hasher, tuple);
+        hasher.write_u64(u64::from(irs.get()) << 32 | u64::from(bits));
+        hasher.write_u64(tick);
+        low_u32(hasher.finish()) & MAC_BITS
+    }
+
+    fn secret_of(&mut self, period: u64) -> [u8; 16] {
+        let [first, second] = &mut self.derived;
+        let place = if period.is_multiple_of(2) { first } else { second };
+        if place.0 != period {
+            *place = (period, derive(&self.secret, period));
+        }
+        place.1
+    }
+}
+
+/// The secret of a period.
+fn derive(secret: &[u8; 16], period: u64) -> [u8; 16] {
+    let mut derived = [0; 16];
+    for (half, index) in derived.chunks_exact_mut(8).zip(0u64..) {
+        let mut hasher = SipHasher24::new_with_key(secret);
+        hasher.write_u64(period);
+        hasher.write_u64(index);
+        half.copy_from_slice(&hasher.finish().to_le_bytes());
+    }
+    derived
+}
+
+/// The timestamp of a SYN-ACK with a cookie: what the SYN said stands in its low bits, and it is not ahead of
+/// our clock.
+pub(crate) fn timestamp_with_options(clock: u32, syn: &TcpOptions, ecn: bool) -> u32 {
+    let scale = syn.window_scale.map_or(NO_SCALE, |shift| u32::from(WindowScale::new(shift).get()));
+    let bits = scale | if syn.sack_permitted { SACK_BIT } else { 0 } | if ecn { ECN_BIT } else { 0 };
+    let stamped = clock & !OPTION_BITS | bits;
+    if SeqNum::new(stamped).after(SeqNum::new(clock)) {
+        stamped.wrapping_sub(OPTION_BITS + 1)
+    } else {
+        stamped
+    }
+}
+
+impl Recovered {
+    /// What the handshake agreed on. `own_scale`: the window scale that our SYN-ACK announced, if the peer's
+    /// SYN had one.
+    pub(crate) fn negotiated(&self, own_scale: Option<WindowScale>, use_timestamps: bool) -> Negotiated {
+        let options = self.options.filter(|_| use_timestamps);
+        let peer_scale = options.map(|bits| bits & NO_SCALE).filter(|scale| *scale != NO_SCALE);
+        let peer_scale = peer_scale.and_then(|scale| u8::try_from(scale).ok()).map(WindowScale::new);
+        Negotiated {
+            peer_mss: Some(self.mss),
+            wscale: peer_scale.zip(own_scale),
+            timestamps: options.map(|_| self.tsval),
+        }
+    }
+}
+
+/// The options of a SYN-ACK with a cookie.
+pub(crate) fn syn_ack_options(
+    syn: &TcpHeader,
+    advmss: u16,
+    own_scale: Option<WindowScale>,
+    clock: Option<u32>,
+) -> TcpOptions {
+    let timestamps = clock.zip(syn.options.timestamps).map(|(clock, theirs)| Timestamps {
+        tsval: timestamp_with_options(clock, &syn.options, false),
+        tsecr: theirs.tsval,
+    });
+    TcpOptions {
+        mss: Some(advmss),
+        // Without a timestamp there is no place to remember the scale.
+        window_scale: own_scale
+            .filter(|_| timestamps.is_some() && syn.options.window_scale.is_some())
+            .map(WindowScale::get),
+        timestamps,
+        ..TcpOptions::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tuple() -> FourTuple {
+        FourTuple::new("10.0.0.1:80".parse().unwrap(), "192.0.2.7:40000".parse().unwrap())
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    fn ack(cookie: SeqNum, irs: SeqNum) -> TcpHeader {
+        TcpHeader { seq: irs + 1, ack: cookie + 1, ..TcpHeader::default() }
+    }
+
+    #[test]
+    fn a_cookie_is_good_for_its_tick_and_the_next() {
+        let mut cookies = SynCookies::new([1; 16]);
+        let irs = SeqNum::new(77);
+        let cookie = cookies.make(&tuple(), irs, 1460, at(640));
+        let mut check =
+            |seconds| cookies.check(&tuple(), &ack(cookie, irs), at(seconds)).map(|found| found.mss);
+        assert_eq!(check(640), Some(1460));
+        assert_eq!(check(767), Some(1460));
+        assert_eq!(check(768), None);
+        assert_eq!(check(639), None, "not before it was made");
+        // The five bits come round after 32 ticks; the hash knows better.
+        assert_eq!(check(640 + 32 * 64), None);
+    }
+
+    #[test]
+    fn a_cookie_is_good_for_its_peer_only() {
+        let mut cookies = SynCookies::new([1; 16]);
+        let irs = SeqNum::new(77);
+        let cookie = cookies.make(&tuple(), irs, 1460, at(640));
+        let other = FourTuple { remote_port: 40001, ..tuple() };
+        assert_eq!(cookies.check(&other, &ack(cookie, irs), at(640)), None);
+        assert_eq!(cookies.check(&tuple(), &ack(cookie, irs + 1), at(640)), None);
+        assert_eq!(SynCookies::new([2; 16]).check(&tuple(), &ack(cookie, irs), at(640)), None);
+        for bit in 0..32 {
+            let forged = SeqNum::new(cookie.get() ^ 1 << bit);
+            assert_eq!(cookies.check(&tuple(), &ack(forged, irs), at(640)), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn the_secret_changes() {
+        let mut cookies = SynCookies::new([1; 16]);
+        assert_ne!(cookies.secret_of(1), cookies.secret_of(2));
+    }
+
+    #[test]
+    fn options_travel_in_a_timestamp_that_is_not_ahead() {
+        for clock in [0u32, 5, 63, 64, 1000, u32::MAX] {
+            let syn = TcpOptions { window_scale: Some(7), sack_permitted: true, ..TcpOptions::default() };
+            let stamped = timestamp_with_options(clock, &syn, false);
+            assert!(SeqNum::new(stamped).at_or_before(SeqNum::new(clock)));
+            assert!(clock.wrapping_sub(stamped) < 64 + 64);
+            let recovered = Recovered { mss: 1460, options: Some(stamped & OPTION_BITS), tsval: 9 };
+            let negotiated = recovered.negotiated(Some(WindowScale::new(8)), true);
+            assert_eq!(negotiated.wscale, Some((WindowScale::new(7), WindowScale::new(8))));
+            assert_eq!(negotiated.timestamps, Some(9));
+        }
+    }
+
+    #[test]
+    fn the_mss_is_rounded_down() {
+        let mut cookies = SynCookies::new([1; 16]);
+        for (offered, kept) in [(536, 536), (1459, 1440), (1460, 1460), (65495, 8960), (10, 48), (600, 536)] {
+            let cookie = cookies.make(&tuple(), SeqNum::new(1), offered, at(64));
+            let found = cookies.check(&tuple(), &ack(cookie, SeqNum::new(1)), at(64)).unwrap();
+            assert_eq!(found.mss, kept);
+        }
+    }
+}

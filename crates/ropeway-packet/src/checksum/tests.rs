@@ -1,0 +1,126 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use pnet_packet::util;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+fn sum(bytes: &[u8]) -> Checksum {
+    let mut sum = Checksum::new();
+    sum.add_bytes(bytes);
+    sum
+}
+
+#[test]
+fn the_example_of_rfc_1071() {
+    // RFC 1071 3
+    let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+    assert_eq!(sum(&bytes).fold(), 0xddf2);
+    assert_eq!(sum(&bytes).finish(), !0xddf2);
+}
+
+#[test]
+fn edges() {
+    assert_eq!(Checksum::new().fold(), 0);
+    assert_eq!(Checksum::new().finish(), 0xffff);
+    assert_eq!(sum(&[0xab]).fold(), 0xab00);
+    // The greatest sums there are: every carry comes round.
+    for len in [1, 2, 3, 4, 31, 32, 33, 1460, 65_535] {
+        let bytes = vec![0xff; len];
+        let expected = if len % 2 == 0 { 0xffff } else { 0xff00 };
+        assert_eq!(sum(&bytes).fold(), expected, "{len} bytes");
+    }
+    let mut huge = Checksum {
+        sum: u64::MAX,
+        odd: false,
+    };
+    assert_eq!(huge.fold(), 0xffff);
+    huge.sum -= 1;
+    assert_eq!(huge.fold(), 0xfffe);
+}
+
+#[test]
+fn the_example_of_rfc_1624() {
+    // RFC 1624 4: a field changes from 0x5555 to 0x3285 under the checksum 0xdd2f.
+    assert_eq!(update_u16(0xdd2f, 0x5555, 0x3285), 0x0000);
+}
+
+#[test]
+fn verify_knows_which_protocols_have_a_pseudo_header() {
+    let (src, dst) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+    let mut echo = [8, 0, 0, 0, 0, 1, 0, 1, 0x61];
+    let checksum = sum(&echo).finish().to_be_bytes();
+    echo[2..4].copy_from_slice(&checksum);
+    assert!(verify(src, dst, Protocol::ICMP, &echo));
+    assert!(!verify(src, dst, Protocol::TCP, &echo));
+    echo[8] ^= 1;
+    assert!(!verify(src, dst, Protocol::ICMP, &echo));
+}
+
+proptest! {
+    #[test]
+    fn equals_pnet(bytes in vec(any::<u8>(), 1..300)) {
+        // The word to skip lies behind the end. (Of no bytes pnet says 0.)
+        prop_assert_eq!(sum(&bytes).finish(), util::checksum(&bytes, usize::MAX));
+    }
+
+    #[test]
+    fn parts_of_any_length_sum_like_the_whole(
+        bytes in vec(any::<u8>(), 0..300),
+        cuts in vec(any::<prop::sample::Index>(), 0..6),
+    ) {
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        let mut parts = Checksum::new();
+        for pair in cuts.windows(2) {
+            parts.add_bytes(&bytes[pair[0]..pair[1]]);
+        }
+        prop_assert_eq!(parts.fold(), sum(&bytes).fold());
+    }
+
+    #[test]
+    fn fields_sum_like_their_bytes(before in vec(any::<u8>(), 0..9), short: u16, long: u32) {
+        let mut fields = sum(&before);
+        fields.add_u16(short);
+        fields.add_u32(long);
+        let mut bytes = before;
+        bytes.extend(short.to_be_bytes());
+        bytes.extend(long.to_be_bytes());
+        prop_assert_eq!(fields.fold(), sum(&bytes).fold());
+    }
+
+    #[test]
+    fn an_update_equals_a_new_sum(mut bytes in vec(any::<u8>(), 2..64), new: u16) {
+        let before = sum(&bytes).finish();
+        let old = u16::from_be_bytes([bytes[0], bytes[1]]);
+        bytes[..2].copy_from_slice(&new.to_be_bytes());
+        let expected = sum(&bytes).finish();
+        let updated = update_u16(before, old, new);
+        // All zero bytes sum to 0, which no sum of others does: the two zeros are one value.
+        prop_assert!(updated == expected || (updated ^ expected) == 0xffff && [0, 0xffff].contains(&updated));
+    }
+
+    #[test]
+    fn pseudo_header_of_v4_equals_pnet(src: [u8; 4], dst: [u8; 4], body in vec(any::<u8>(), 0..100)) {
+        let (src, dst) = (Ipv4Addr::from(src), Ipv4Addr::from(dst));
+        let numbers = pnet_packet::ip::IpNextHeaderProtocols::Tcp;
+        let expected = util::ipv4_checksum(&body, usize::MAX, &[], &src, &dst, numbers);
+        let len = u32::try_from(body.len()).unwrap();
+        let mut ours = pseudo_header(src.into(), dst.into(), Protocol::TCP, len);
+        ours.add_bytes(&body);
+        prop_assert_eq!(ours.finish(), expected);
+    }
+
+    #[test]
+    fn pseudo_header_of_v6_equals_pnet(src: [u8; 16], dst: [u8; 16], body in vec(any::<u8>(), 0..100)) {
+        let (src, dst) = (Ipv6Addr::from(src), Ipv6Addr::from(dst));
+        let numbers = pnet_packet::ip::IpNextHeaderProtocols::Udp;
+        let expected = util::ipv6_checksum(&body, usize::MAX, &[], &src, &dst, numbers);
+        let len = u32::try_from(body.len()).unwrap();
+        let mut ours = pseudo_header(src.into(), dst.into(), Protocol::UDP, len);
+        ours.add_bytes(&body);
+        prop_assert_eq!(ours.finish(), expected);
+    }
+}

@@ -1,0 +1,129 @@
+use super::*;
+use crate::udp;
+
+#[test]
+fn quotes_may_be_cut_anywhere() {
+    for is_v4 in [true, false] {
+        let (src, dst) = addrs(is_v4);
+        let packet = tcp_packet(is_v4);
+        let header_len = params(is_v4).header_len();
+        for len in 0..=packet.len() {
+            let quoted = parse_quote(&packet[..len]);
+            if len < header_len {
+                assert_eq!(quoted, None, "{len} bytes");
+                continue;
+            }
+            let quoted = quoted.unwrap();
+            let total_len = u32::try_from(packet.len()).unwrap();
+            assert_eq!(
+                quoted.ip,
+                QuotedIp {
+                    src,
+                    dst,
+                    protocol: Protocol::TCP,
+                    total_len
+                }
+            );
+            assert_eq!(
+                quoted.ports,
+                (len >= header_len + 4).then_some((4000, 80)),
+                "{len} bytes"
+            );
+            let seq = (len >= header_len + 8).then_some(SeqNum::new(0x0102_0304));
+            assert_eq!(quoted.seq, seq, "{len} bytes");
+        }
+    }
+}
+
+#[test]
+fn quotes_are_not_judged() {
+    // Routers change the TTL and the checksum, and quote packets longer than the quote.
+    let mut quote = tcp_packet(true);
+    quote[2..4].copy_from_slice(&1500_u16.to_be_bytes());
+    quote[8] = 0;
+    quote[10..12].fill(0xaa);
+    let quoted = parse_quote(&quote).unwrap();
+    assert_eq!(quoted.ports, Some((4000, 80)));
+    assert_eq!(quoted.ip.total_len, 1500);
+    // Options lie between.
+    let mut with_options = quote.clone();
+    with_options[0] = 0x46;
+    with_options.splice(20..20, [1; 4]);
+    assert_eq!(parse_quote(&with_options).unwrap().ports, Some((4000, 80)));
+    with_options[0] = 0x4f;
+    with_options.truncate(60);
+    assert_eq!(parse_quote(&with_options).unwrap().ports, None);
+    // A header length that cannot be, and a version.
+    quote[0] = 0x44;
+    assert_eq!(parse_quote(&quote), None);
+    quote[0] = 0x55;
+    assert_eq!(parse_quote(&quote), None);
+}
+
+#[test]
+fn only_a_first_fragment_has_ports() {
+    let mut quote = tcp_packet(true);
+    quote[6..8].copy_from_slice(&0x2000_u16.to_be_bytes());
+    assert_eq!(parse_quote(&quote).unwrap().ports, Some((4000, 80)));
+    quote[6..8].copy_from_slice(&0x2001_u16.to_be_bytes());
+    assert_eq!(parse_quote(&quote).unwrap().ports, None);
+
+    let mut quote = tcp_packet(false);
+    quote[6] = Protocol::IPV6_FRAGMENT.0;
+    quote.splice(40..40, [Protocol::TCP.0, 0, 0, 0b111, 0, 0, 0, 1]);
+    assert_eq!(parse_quote(&quote).unwrap().ports, Some((4000, 80)));
+    for (at, byte) in [(42, 1), (43, 8)] {
+        let mut later = quote.clone();
+        later[at] = byte;
+        let quoted = parse_quote(&later).unwrap();
+        assert_eq!(
+            (quoted.ip.protocol, quoted.ports, quoted.seq),
+            (Protocol::TCP, None, None)
+        );
+    }
+}
+
+#[test]
+fn quotes_with_extension_headers() {
+    // Options that would be refused in a packet to us do not matter in one that we sent.
+    let mut quote = tcp_packet(false);
+    quote[6] = Protocol::HOP_BY_HOP.0;
+    let extension = [Protocol::TCP.0, 0, 0x80, 4, 0, 0, 0, 0];
+    quote.splice(40..40, extension);
+    assert_eq!(
+        parse_quote(&quote).unwrap().seq,
+        Some(SeqNum::new(0x0102_0304))
+    );
+    // Cut within the chain: the header that is cut.
+    for len in 40..48 {
+        let quoted = parse_quote(&quote[..len]).unwrap();
+        assert_eq!(
+            (quoted.ip.protocol, quoted.ports),
+            (Protocol::HOP_BY_HOP, None)
+        );
+    }
+    // A chain without end.
+    quote.truncate(40);
+    quote.extend([Protocol::HOP_BY_HOP.0, 0, 0, 0, 0, 0, 0, 0].repeat(1000));
+    let quoted = parse_quote(&quote).unwrap();
+    assert_eq!(
+        (quoted.ip.protocol, quoted.ports),
+        (Protocol::HOP_BY_HOP, None)
+    );
+}
+
+#[test]
+fn quotes_of_other_protocols() {
+    for is_v4 in [true, false] {
+        let (src, dst) = addrs(is_v4);
+        let udp = udp::emit(&params(is_v4), 53, 5353, b"x").unwrap();
+        let quoted = parse_quote(&udp).unwrap();
+        assert_eq!(
+            (quoted.ip.protocol, quoted.ports, quoted.seq),
+            (Protocol::UDP, Some((53, 5353)), None)
+        );
+        let echo = emit_echo_request(src, dst, 1, 2, &[], 64);
+        let quoted = parse_quote(&echo).unwrap();
+        assert_eq!((quoted.ports, quoted.seq), (None, None));
+    }
+}

@@ -1,0 +1,148 @@
+//! Which stack a socket uses.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::io::ErrorKind;
+
+use common::{Net, kind};
+use ropeway::Stack;
+use ropeway::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::io::AsyncReadExt;
+
+#[tokio::test]
+async fn nothing_is_needed_for_loopback() {
+    assert!(Stack::current().is_none());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stack = Stack::current().unwrap();
+    assert_eq!(listener.stack(), &stack);
+    assert!(stack.addresses().is_empty());
+    // It is the runtime's, in every task, and outlives its sockets.
+    drop(listener);
+    tokio::spawn(async move { assert_eq!(Stack::current().unwrap(), stack) }).await.unwrap();
+}
+
+#[test]
+fn each_runtime_has_its_own() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (one, two) = (runtime(), runtime());
+    let bind = async || TcpListener::bind("127.0.0.1:7").await.unwrap();
+    let (first, second) = (one.block_on(bind()), two.block_on(bind()));
+    assert_ne!(first.stack(), second.stack());
+    assert!(Stack::current().is_none());
+    {
+        let _one = one.enter();
+        assert_eq!(Stack::current().unwrap(), *first.stack());
+    }
+    // When the runtime ends, so does its stack, and it is forgotten.
+    let stack = first.stack().clone();
+    drop(one);
+    assert!(format!("{stack:?}").contains("ended: true"), "{stack:?}");
+    drop((first, second, two));
+    assert_eq!(kind(runtime().block_on(stack.closed())), ErrorKind::Other);
+}
+
+#[tokio::test]
+async fn elsewhere_needs_a_device() {
+    let error = TcpStream::connect("10.1.2.3:80").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NetworkUnreachable);
+    let text = error.to_string();
+    assert!(text.contains("10.1.2.3:80") && text.contains("ropeway::Stack"), "{text}");
+    assert_eq!(text.lines().count(), 1);
+    assert_eq!(kind(TcpStream::connect("[2001:db8::1]:80").await), ErrorKind::NetworkUnreachable);
+}
+
+#[test]
+fn no_runtime_no_stack() {
+    let error = Stack::loopback().unwrap_err();
+    assert!(error.to_string().contains("Tokio runtime"), "{error}");
+    // As with tokio's, a socket can be made anywhere, and used in a runtime.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_nodelay(true).unwrap();
+    assert!(socket.bind("127.0.0.1:0".parse().unwrap()).is_err());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        assert!(socket.listen(1).unwrap().ttl().is_ok());
+    });
+}
+
+#[tokio::test]
+async fn entered() {
+    let Net { left, right, .. } = Net::new();
+    {
+        let _left = left.enter();
+        assert_eq!(Stack::current().unwrap(), left);
+        {
+            let _right = right.enter();
+            assert_eq!(Stack::current().unwrap(), right);
+        }
+        assert_eq!(Stack::current().unwrap(), left);
+    }
+    // Guards may be dropped in any order.
+    let first = left.enter();
+    let second = right.enter();
+    drop(first);
+    assert_eq!(Stack::current().unwrap(), right);
+    drop(second);
+    assert!(Stack::current().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_scope_follows_its_task() {
+    let net = Net::new();
+    let (left, right) = (net.left.clone(), net.right.clone());
+    let server = tokio::spawn({
+        let right = right.clone();
+        async move {
+            right
+                .scope(async {
+                    let listener = TcpListener::bind("10.0.0.2:80").await.unwrap();
+                    for _ in 0..50 {
+                        // Wherever the task goes on, it is in its scope.
+                        tokio::task::yield_now().await;
+                        assert_eq!(Stack::current().unwrap(), *listener.stack());
+                    }
+                    listener
+                })
+                .await
+        }
+    });
+    let listener = server.await.unwrap();
+    let accepted = tokio::spawn(async move { listener.accept().await.unwrap().0 });
+    let mut client = left.scope(TcpStream::connect("10.0.0.2:80")).await.unwrap();
+    assert_eq!(client.stack(), &left);
+    drop(accepted.await.unwrap());
+    assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    // Nothing is left of it outside.
+    assert_ne!(Stack::current().as_ref(), Some(&left));
+}
+
+#[tokio::test]
+async fn what_a_builder_refuses() {
+    let (device, _other) = ropeway::device::memory::pair(1400);
+    let refused = Stack::builder().device(device).mtu(1500).build();
+    assert_eq!(kind(refused), ErrorKind::InvalidInput);
+    assert_eq!(kind(Stack::builder().mtu(67).build()), ErrorKind::InvalidInput);
+    let (device, _other) = ropeway::device::memory::pair(1279);
+    let refused = Stack::builder().device(device).address("fd00::1/64".parse().unwrap()).build();
+    assert_eq!(kind(refused), ErrorKind::InvalidInput);
+}
+
+#[tokio::test]
+async fn addresses_that_come_and_go() {
+    let net = Net::new();
+    let addr = "10.0.0.9:80";
+    assert_eq!(kind(TcpListener::bind_on(&net.right, addr).await), ErrorKind::AddrNotAvailable);
+    net.right.add_address("10.0.0.9/24".parse().unwrap()).unwrap();
+    assert_eq!(net.right.addresses().len(), 2);
+    let _listener = TcpListener::bind_on(&net.right, addr).await.unwrap();
+    let client = TcpStream::connect_on(&net.left, addr).await.unwrap();
+    assert_eq!(client.peer_addr().unwrap(), addr.parse().unwrap());
+    net.right.remove_address("10.0.0.9".parse().unwrap()).unwrap();
+    assert_eq!(net.right.addresses().len(), 1);
+    assert_eq!(net.left.path_mtu("10.0.0.9".parse().unwrap()), 1500);
+    assert!(net.left.counters().tcp_sent > 0);
+    assert_eq!(net.left.config().mtu, 1500);
+}
