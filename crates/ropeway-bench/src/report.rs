@@ -1,0 +1,218 @@
+//! Samples, their medians and their ratios: as a table to read and as JSON to keep.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+
+/// One figure of one run.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Figure {
+    /// What it is, with its unit.
+    pub(crate) name: &'static str,
+    /// How much.
+    pub(crate) value: f64,
+}
+
+/// A figure called `name`.
+pub(crate) fn figure(name: &'static str, value: f64) -> Figure {
+    Figure { name, value }
+}
+
+/// What one run of one stack gave.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Sample {
+    /// What was done.
+    pub(crate) scenario: &'static str,
+    /// By which stack.
+    pub(crate) stack: &'static str,
+    /// In which round; the runs of a round follow each other at once, and only they are compared.
+    pub(crate) round: usize,
+    /// The figures, in the order to show them.
+    pub(crate) figures: Vec<Figure>,
+}
+
+/// One line of the table.
+#[derive(Clone, Debug, Serialize)]
+struct Line {
+    scenario: &'static str,
+    figure: &'static str,
+    /// The median of each stack's runs, in the order of the stacks.
+    medians: Vec<(&'static str, f64)>,
+    /// The first stack's figure over the last one's, round by round: median, least, greatest.
+    ratio: Option<[f64; 3]>,
+}
+
+/// Samples of one call of the program.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Report {
+    /// How the figures came about.
+    settings: BTreeMap<&'static str, String>,
+    samples: Vec<Sample>,
+}
+
+impl Report {
+    /// Notes a setting that the figures depend on.
+    pub(crate) fn setting(&mut self, name: &'static str, value: impl ToString) {
+        self.settings.insert(name, value.to_string());
+    }
+
+    /// Adds a run and shows it at once on the error stream.
+    pub(crate) fn add(&mut self, sample: Sample) {
+        let figures: Vec<String> =
+            sample.figures.iter().map(|f| format!("{} {}", number(f.value), f.name)).collect();
+        eprintln!("round {} {:<9} {:<9} {}", sample.round, sample.scenario, sample.stack, figures.join(", "));
+        self.samples.push(sample);
+    }
+
+    /// Prints medians and ratios, and writes everything to `json` if that is wanted.
+    pub(crate) fn finish(&self, json: Option<&Path>) -> io::Result<()> {
+        let lines = self.lines();
+        self.print(&lines);
+        let Some(path) = json else { return Ok(()) };
+        let document =
+            serde_json::json!({ "settings": self.settings, "summary": lines, "samples": self.samples });
+        fs::write(path, format!("{document:#}\n")).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
+        })
+    }
+
+    fn print(&self, lines: &[Line]) {
+        let settings: Vec<String> =
+            self.settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        println!("\n{}\n", settings.join(", "));
+        let stacks = self.stacks();
+        print!("{:<10} {:<22}", "scenario", "median of");
+        stacks.iter().for_each(|stack| print!(" {stack:>10}"));
+        match (stacks.first(), stacks.last()) {
+            (Some(first), Some(last)) if first != last => {
+                println!("   {first}/{last} per round: median (least..greatest)")
+            }
+            _ => println!(),
+        }
+        for line in lines {
+            print!("{:<10} {:<22}", line.scenario, line.figure);
+            for stack in &stacks {
+                let median = line.medians.iter().find(|(name, _)| name == stack);
+                print!(" {:>10}", median.map_or_else(|| "-".to_owned(), |(_, value)| number(*value)));
+            }
+            match line.ratio {
+                Some([median, least, greatest]) => {
+                    println!("   {median:.3} ({least:.3}..{greatest:.3})")
+                }
+                None => println!(),
+            }
+        }
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        let mut keys: Vec<(&'static str, &'static str)> = Vec::new();
+        for sample in &self.samples {
+            let new = sample.figures.iter().map(|figure| (sample.scenario, figure.name));
+            let new: Vec<_> = new.filter(|key| !keys.contains(key)).collect();
+            keys.extend(new);
+        }
+        keys.into_iter().map(|(scenario, figure)| self.line(scenario, figure)).collect()
+    }
+
+    fn line(&self, scenario: &'static str, figure: &'static str) -> Line {
+        let stacks = self.stacks();
+        let of = |stack: &str| -> BTreeMap<usize, f64> {
+            let samples =
+                self.samples.iter().filter(|sample| sample.scenario == scenario && sample.stack == stack);
+            samples
+                .filter_map(|sample| {
+                    Some((sample.round, sample.figures.iter().find(|f| f.name == figure)?.value))
+                })
+                .collect()
+        };
+        let medians = stacks
+            .iter()
+            .filter_map(|stack| Some((*stack, median(of(stack).into_values().collect())?)))
+            .collect();
+        let ratio = match (stacks.first(), stacks.last()) {
+            (Some(first), Some(last)) if first != last => {
+                let last = of(last);
+                let ratios =
+                    of(first).into_iter().filter_map(|(round, value)| Some(value / last.get(&round)?));
+                spread(ratios.filter(|ratio| ratio.is_finite()).collect())
+            }
+            _ => None,
+        };
+        Line { scenario, figure, medians, ratio }
+    }
+
+    /// In the order in which they ran.
+    fn stacks(&self) -> Vec<&'static str> {
+        let mut stacks = Vec::new();
+        for sample in &self.samples {
+            if !stacks.contains(&sample.stack) {
+                stacks.push(sample.stack);
+            }
+        }
+        stacks
+    }
+}
+
+/// The middle value, or the mean of the two in the middle.
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let upper = *values.get(values.len() / 2)?;
+    if values.len() % 2 == 1 {
+        return Some(upper);
+    }
+    Some(f64::midpoint(*values.get(values.len() / 2 - 1)?, upper))
+}
+
+fn spread(values: Vec<f64>) -> Option<[f64; 3]> {
+    let least = values.iter().copied().min_by(f64::total_cmp)?;
+    let greatest = values.iter().copied().max_by(f64::total_cmp)?;
+    Some([median(values)?, least, greatest])
+}
+
+/// Three or four digits that count.
+fn number(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".to_owned(),
+        size if size < 10.0 => format!("{value:.3}"),
+        size if size < 1000.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(vec![]), None);
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        let mut report = Report::default();
+        // The machine is twice as fast in round 1: the ratio does not change.
+        for (round, ours, theirs) in [(0, 3.0, 2.0), (1, 6.0, 4.0)] {
+            for (stack, value) in [("ours", ours), ("theirs", theirs)] {
+                report.add(Sample { scenario: "bulk", stack, round, figures: vec![figure("Gbit/s", value)] });
+            }
+        }
+        let lines = report.lines();
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0].medians, [("ours", 4.5), ("theirs", 3.0)]);
+        assert_eq!(lines[0].ratio, Some([1.5, 1.5, 1.5]));
+    }
+
+    #[test]
+    fn a_round_that_one_stack_missed_has_no_ratio() {
+        let mut report = Report::default();
+        report.add(Sample { scenario: "bulk", stack: "ours", round: 0, figures: vec![figure("x", 1.0)] });
+        report.add(Sample { scenario: "bulk", stack: "theirs", round: 1, figures: vec![figure("x", 1.0)] });
+        assert_eq!(report.lines()[0].ratio, None);
+    }
+}

@@ -1,0 +1,165 @@
+//! The few system calls that no safe library offers as we need them. All `unsafe` of this package is here.
+#![allow(unsafe_code)]
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::mem;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// CPU time that a thread has used.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CpuTime {
+    /// In all, to the nanosecond.
+    pub(crate) total: Duration,
+    /// Outside the kernel. The kernel derives the split from ticks: trust it over seconds only.
+    pub(crate) user: Duration,
+}
+
+impl CpuTime {
+    /// What the calling thread has used so far.
+    pub(crate) fn of_this_thread() -> Self {
+        // SAFETY: both structures are plain integers, for which all zeroes is a value.
+        let (mut usage, mut clock): (libc::rusage, libc::timespec) =
+            unsafe { (mem::zeroed(), mem::zeroed()) };
+        // SAFETY: both pointers are to live, exclusive structures of the type that the call fills in.
+        unsafe {
+            libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
+            libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut clock);
+        }
+        let duration = |seconds: i64, nanos: i64| {
+            Duration::from_secs(seconds.unsigned_abs()) + Duration::from_nanos(nanos.unsigned_abs())
+        };
+        Self {
+            total: duration(clock.tv_sec, clock.tv_nsec),
+            user: duration(usage.ru_utime.tv_sec, usage.ru_utime.tv_usec * 1000),
+        }
+    }
+
+    /// What was used since `earlier`.
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self { total: self.total.saturating_sub(earlier.total), user: self.user.saturating_sub(earlier.user) }
+    }
+}
+
+/// Lets the calling thread, and those it starts from now on, run on `cpu` only.
+pub(crate) fn pin_to(cpu: usize) -> io::Result<()> {
+    // SAFETY: a CPU set is an array of integers; CPU_SET checks its index; the call only reads the set.
+    unsafe {
+        let mut set: libc::cpu_set_t = mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        check(libc::sched_setaffinity(0, mem::size_of::<libc::cpu_set_t>(), &raw const set)).map(drop)
+    }
+}
+
+/// Moves the process into a network namespace of its own; it ends with the process.
+///
+/// Without the right to do so, a user namespace is tried first. Call it before any thread exists.
+pub(crate) fn enter_network_namespace() -> io::Result<()> {
+    // SAFETY: these calls take no pointers.
+    let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
+    // SAFETY: as above.
+    if unsafe { libc::unshare(libc::CLONE_NEWNET) } == 0 {
+        return Ok(());
+    }
+    // SAFETY: as above.
+    check(unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET) })?;
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+    fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
+}
+
+/// Waits until `fd` is readable or `timeout` has passed; `None` waits for ever.
+pub(crate) fn wait_readable(fd: RawFd, timeout: Option<Duration>) -> io::Result<()> {
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let timespec = timeout.map(|timeout| libc::timespec {
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    });
+    let timespec = timespec.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: one live pollfd, a live timespec or null, and no signal mask.
+    match check(unsafe { libc::ppoll(&raw mut poll, 1, timespec, std::ptr::null()) }) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+/// A plain TUN device: one queue, no offload, no packet information, non-blocking.
+pub(crate) struct Tun(fs::File);
+
+impl Tun {
+    /// Makes the device `name`, whose kernel side has `address`/24, and brings it up.
+    pub(crate) fn new(name: &str, address: Ipv4Addr, mtu: u16, tx_queue_len: u16) -> io::Result<Self> {
+        let file = fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
+        // SAFETY: the descriptor is open; O_NONBLOCK is a status flag.
+        check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })?;
+        // SAFETY: takes no pointers; the new descriptor belongs to nobody else.
+        let control =
+            unsafe { OwnedFd::from_raw_fd(check(libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0))?) };
+        let control = control.as_raw_fd();
+
+        let flags = i16::try_from(libc::IFF_TUN | libc::IFF_NO_PI).unwrap_or_default();
+        request(file.as_raw_fd(), libc::TUNSETIFF, name, libc::__c_anonymous_ifr_ifru { ifru_flags: flags })?;
+        request(control, libc::SIOCSIFMTU, name, libc::__c_anonymous_ifr_ifru { ifru_mtu: mtu.into() })?;
+        // The length of the queue travels in the same integer as the MTU (netdevice(7)).
+        request(
+            control,
+            libc::SIOCSIFTXQLEN,
+            name,
+            libc::__c_anonymous_ifr_ifru { ifru_mtu: tx_queue_len.into() },
+        )?;
+        request(
+            control,
+            libc::SIOCSIFADDR,
+            name,
+            libc::__c_anonymous_ifr_ifru { ifru_addr: sockaddr(address) },
+        )?;
+        let mask = sockaddr(Ipv4Addr::new(255, 255, 255, 0));
+        request(control, libc::SIOCSIFNETMASK, name, libc::__c_anonymous_ifr_ifru { ifru_netmask: mask })?;
+        let flags = i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or_default();
+        request(control, libc::SIOCSIFFLAGS, name, libc::__c_anonymous_ifr_ifru { ifru_flags: flags })?;
+        Ok(Self(file))
+    }
+
+    /// The descriptor, for [`wait_readable`].
+    pub(crate) fn fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// Reads one packet; `None` if none is there.
+    pub(crate) fn recv(&mut self, packet: &mut [u8]) -> io::Result<Option<usize>> {
+        match self.0.read(packet) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    /// Writes one packet.
+    pub(crate) fn send(&mut self, packet: &[u8]) -> io::Result<()> {
+        self.0.write(packet).map(drop)
+    }
+}
+
+fn request(fd: RawFd, code: libc::Ioctl, name: &str, value: libc::__c_anonymous_ifr_ifru) -> io::Result<()> {
+    let mut request = libc::ifreq { ifr_name: [0; libc::IFNAMSIZ], ifr_ifru: value };
+    // All but the last byte, which stays the terminating zero.
+    for (slot, byte) in request.ifr_name.iter_mut().take(libc::IFNAMSIZ - 1).zip(name.bytes()) {
+        *slot = byte.cast_signed();
+    }
+    // SAFETY: every request used here reads, and at most writes, one ifreq, which lives until the call ends.
+    check(unsafe { libc::ioctl(fd, code, &raw mut request) }).map(drop)
+}
+
+fn sockaddr(address: Ipv4Addr) -> libc::sockaddr {
+    let mut sa_data = [0; 14];
+    // Two bytes of port come before the address.
+    for (slot, byte) in sa_data.iter_mut().skip(2).zip(address.octets()) {
+        *slot = byte.cast_signed();
+    }
+    libc::sockaddr { sa_family: u16::try_from(libc::AF_INET).unwrap_or_default(), sa_data }
+}
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
