@@ -3,6 +3,17 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use hyper::Uri;
+
+/// Prints a line, as `println!` does; but whoever reads it may stop, as `head` does, which is no reason to panic.
+#[macro_export]
+macro_rules! say {
+    ($($arguments:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($arguments)*);
+    }};
+}
+
 /// Ends an example: an error becomes one line, with its causes.
 pub fn exit_code(program: &str, result: Result<(), Box<dyn Error>>) -> ExitCode {
     let Err(error) = result else {
@@ -39,6 +50,17 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     size.ok_or_else(|| "expected a number of bytes such as 512, 64k, 200M or 1G".to_owned())
 }
 
+/// Reads the URL of a page.
+///
+/// # Errors
+///
+/// What such a URL looks like.
+pub fn parse_url(text: &str) -> Result<Uri, String> {
+    let url = text.parse::<Uri>().ok();
+    let url = url.filter(|url| url.scheme_str() == Some("http") && url.host().is_some());
+    url.ok_or_else(|| "expected a URL such as http://10.0.0.1:8080/x (there is no TLS here)".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +72,15 @@ mod tests {
         assert_eq!(parse_size("200M"), Ok(200 * 1024 * 1024));
         for nonsense in ["", "M", "-1", "1.5M", "1X", "99999999999G", "1 M"] {
             assert!(parse_size(nonsense).is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn urls() {
+        assert_eq!(parse_url("http://[fd09::1]:8080/x?y").unwrap().host(), Some("[fd09::1]"));
+        assert!(parse_url("http://10.0.0.1").is_ok());
+        for nonsense in ["", "10.0.0.1", "/x", "https://10.0.0.1/", "http://", "http:// /"] {
+            assert!(parse_url(nonsense).is_err(), "{nonsense}");
         }
     }
 }
