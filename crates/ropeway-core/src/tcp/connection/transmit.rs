@@ -28,6 +28,11 @@ impl Plan {
 impl Connection {
     /// The next segment to send, if there is one. After `None` there is nothing until something happens.
     pub(crate) fn poll_transmit(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
+        if matches!(self.state(), State::Closed | State::TimeWait) {
+            // TIME-WAIT answers from its own table, the last ACK included.
+            self.output_due = false;
+            return None;
+        }
         if self.syn_due {
             return Some(self.send_syn(env));
         }
