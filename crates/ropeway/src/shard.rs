@@ -220,7 +220,9 @@ impl State {
         while let Some(event) = self.core.poll_event() {
             let (source, readiness) = match event {
                 Event::Ready(id, readiness) => (Source::Connection(id), readiness),
-                Event::Acceptable(id) => (Source::Listener(id), Readiness::READABLE),
+                Event::Acceptable(id) | Event::Incoming(id) | Event::IncomingGone(id) => {
+                    (Source::Listener(id), Readiness::READABLE)
+                }
                 _ => continue,
             };
             if let Some(waiters) = self.existing(source) {

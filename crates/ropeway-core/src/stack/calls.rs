@@ -202,7 +202,7 @@ impl Stack {
             match noticed {
                 Noticed::Listener(id) => return Some(Event::Acceptable(id)),
                 Noticed::Incoming(id) => return Some(Event::Incoming(id)),
-                Noticed::Gone(tuple) => return Some(Event::IncomingGone(tuple)),
+                Noticed::Gone(id) => return Some(Event::IncomingGone(id)),
                 Noticed::Probed(id) => return Some(Event::Probed(id)),
                 Noticed::Connection(key) => {
                     let Some(connection) = self.rooms.connections.get_mut(key) else { continue };

@@ -5,7 +5,7 @@ use ropeway_packet::{
     WindowScale, emit_tcp, icmp,
 };
 
-use super::settle::connection_id;
+use super::settle::{connection_id, connection_key};
 use super::{Noticed, Stack};
 use crate::config::SynCookieMode;
 use crate::demux::Room;
@@ -17,7 +17,7 @@ use crate::tcp::connection::{
 };
 use crate::tcp::listen::Listener;
 use crate::tcp::listen::half_open::{Announced, Answer, Opening};
-use crate::tcp::listen::incoming::{Incoming, Rejection};
+use crate::tcp::listen::incoming::{Accepted, Incoming, Rejection};
 use crate::tcp::listen::syn_cookie::syn_ack_options;
 use crate::time::Timestamp;
 use crate::transmit::Transmit;
@@ -295,7 +295,7 @@ impl Stack {
         let told = self.rooms.half_open.is_refused(key);
         self.strike_half_open(key, &tuple, id);
         if !told && self.listeners.get(id).is_some_and(|listener| listener.asks_user) {
-            self.event_queue.push_back(Noticed::Gone(tuple));
+            self.event_queue.push_back(Noticed::Gone(id));
         }
     }
 
@@ -342,6 +342,25 @@ impl Stack {
         self.demux.insert(&incoming.tuple, Room::HalfOpen(decided), &self.rooms);
         self.send_syn_ack(now, &incoming.tuple, decided, id);
         true
+    }
+
+    /// What has become of a SYN that was answered by [`accept_incoming`](Self::accept_incoming).
+    pub fn poll_accepted(&mut self, now: Timestamp, id: ListenerId, incoming: &Incoming) -> Accepted {
+        self.now = self.now.max(now);
+        let tuple = &incoming.tuple;
+        let Some(listener) = self.listeners.get_mut(id) else { return Accepted::Gone };
+        let connections = &self.rooms.connections;
+        let found = listener.accept_queue.take(|id| {
+            connections.get(connection_key(*id)).is_some_and(|connection| connection.tuple == *tuple)
+        });
+        if let Some(found) = found {
+            self.hand_over(now, found);
+            return Accepted::Connection(found);
+        }
+        match self.demux.find(tuple, &self.rooms) {
+            Some(Room::HalfOpen(key)) if !self.rooms.half_open.is_refused(key) => Accepted::Waiting,
+            _ => Accepted::Gone,
+        }
     }
 
     /// Turns a SYN away. Says whether it was still waiting.
