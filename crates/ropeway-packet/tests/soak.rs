@@ -25,7 +25,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use exercise::{exercise, repair};
 
-const DEFAULT_PACKETS: u64 = 500_000;
+const DEFAULT_PACKETS: u64 = 200_000;
 
 /// SplitMix64: enough, and the same everywhere.
 struct Random(u64);

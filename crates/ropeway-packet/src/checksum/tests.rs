@@ -63,6 +63,15 @@ proptest! {
     }
 
     #[test]
+    fn folding_keeps_the_sum_modulo_65535(sum: u64) {
+        for sum in [sum, sum | 0xffff_ffff_0000_0000, 0xffff_ffff_0001_0000] {
+            let folded = Checksum { sum, odd: false }.fold();
+            prop_assert_eq!(u64::from(folded) % 0xffff, sum % 0xffff);
+            prop_assert_eq!(folded == 0, sum == 0);
+        }
+    }
+
+    #[test]
     fn parts_of_any_length_sum_like_the_whole(
         bytes in vec(any::<u8>(), 0..300),
         cuts in vec(any::<prop::sample::Index>(), 0..6),

@@ -161,7 +161,6 @@ fn extension(kind: Protocol, rest: &[u8]) -> Option<(&[u8], Protocol)> {
 /// packet.
 fn check_options(header: &[u8], offset: usize) -> Result<(), IpError> {
     const PAD1: u8 = 0;
-    const PADN: u8 = 1;
     let mut at = 2;
     while let Some(&kind) = header.get(at) {
         if kind == PAD1 {
@@ -172,8 +171,7 @@ fn check_options(header: &[u8], offset: usize) -> Result<(), IpError> {
         // RFC 8200 4.2: what to do with an option that is not recognised stands in the top bits of
         // its type.
         let report = match kind >> 6 {
-            _ if kind == PADN => None,
-            0b00 => None,
+            0b00 => None, // PadN is one of these
             0b01 => Some(OptionReport::Silent),
             0b10 => Some(OptionReport::Always),
             _ => Some(OptionReport::UnlessMulticast),

@@ -243,7 +243,9 @@ fn fragments_are_not_nested() {
 fn atomic_fragments_are_whole() {
     // RFC 6946; here with the reserved bits set.
     for place in [0, 0b110] {
-        let payload = [fragment(Protocol::TCP, place, 9), vec![7; 21]].concat();
+        let mut payload = [fragment(Protocol::TCP, place, 9), vec![7; 21]].concat();
+        // Not a length, but a reserved byte.
+        payload[1] = 0xff;
         let parsed = parse(&chain(Protocol::IPV6_FRAGMENT, &payload)).unwrap();
         assert_eq!(parsed.fragment, None);
         assert_eq!((parsed.protocol, parsed.payload), (Protocol::TCP, 48..69));

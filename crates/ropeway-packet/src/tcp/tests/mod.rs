@@ -119,6 +119,7 @@ fn flags_are_a_set() {
     assert!(flags.intersects(TcpFlags::SYN | TcpFlags::FIN));
     assert!(!flags.intersects(TcpFlags::FIN));
     assert!(flags.contains(TcpFlags::EMPTY) && !flags.intersects(TcpFlags::EMPTY));
+    assert_eq!(flags | TcpFlags::ACK, flags);
     assert_eq!(flags & TcpFlags::ACK, TcpFlags::ACK);
     assert_eq!(flags & !TcpFlags::ACK, TcpFlags::SYN);
 }
