@@ -116,6 +116,7 @@ impl Stack {
             header: segment.tcp,
             payload: received.packet.slice(segment.payload),
             malformed_options: segment.malformed_options,
+            window: None,
         };
         match self.demux.find(&tuple, &self.rooms) {
             Some(Room::Connection(slot)) => {

@@ -312,7 +312,9 @@ impl HalfOpenTable {
         if flags.contains(TcpFlags::SYN) {
             return Answer::BackToListen;
         }
-        if !flags.contains(TcpFlags::ACK) {
+        // RFC 7323 3.2: what lacks the timestamps that were agreed on is dropped.
+        let lacks_timestamps = entry.timestamps().is_some() && segment.options.timestamps.is_none();
+        if lacks_timestamps || !flags.contains(TcpFlags::ACK) {
             return Answer::Drop;
         }
         if segment.ack != entry.iss + 1 {
