@@ -31,10 +31,7 @@ fn edges() {
         let expected = if len % 2 == 0 { 0xffff } else { 0xff00 };
         assert_eq!(sum(&bytes).fold(), expected, "{len} bytes");
     }
-    let mut huge = Checksum {
-        sum: u64::MAX,
-        odd: false,
-    };
+    let mut huge = Checksum { sum: u64::MAX, odd: false };
     assert_eq!(huge.fold(), 0xffff);
     huge.sum -= 1;
     assert_eq!(huge.fold(), 0xfffe);
