@@ -57,8 +57,8 @@ impl Connection {
             return Err(SendError::BrokenPipe);
         }
         match self.options.send_buffer.saturating_sub(self.send_buffer.len()) {
-            0 => Err(SendError::WouldBlock),
-            room => Ok(room),
+            room if room > 0 && self.is_below_lowat() => Ok(room),
+            _ => Err(SendError::WouldBlock),
         }
     }
 
