@@ -58,6 +58,13 @@ impl Stack {
         }
     }
 
+    /// Whether `poll_transmit` may have something to give. After a call that only reads, this tells whether the
+    /// peer is to hear of it.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.replies.is_empty() || !self.ready.is_empty() || !self.loopback.is_empty()
+    }
+
     /// The next packet, and whether it is for ourselves.
     fn next_transmit(&mut self, now: Timestamp) -> Option<(Transmit, bool)> {
         if let Some(transmit) = self.replies.pop_front() {
