@@ -313,11 +313,15 @@ impl Stack {
     /// Takes an entry out of all books.
     fn strike_half_open(&mut self, key: TupleKey, tuple: &FourTuple, id: ListenerId) {
         let refused = self.rooms.half_open.is_refused(key);
+        let undecided = self.rooms.half_open.is_undecided(key);
         self.demux.remove(tuple, Room::HalfOpen(key));
         self.rooms.half_open.remove(key);
         if let Some(listener) = self.listeners.get_mut(id) {
             let count = if refused { &mut listener.refused } else { &mut listener.half_open };
             *count -= 1;
+            if undecided {
+                listener.undecided.retain(|known| known != tuple);
+            }
         }
     }
 

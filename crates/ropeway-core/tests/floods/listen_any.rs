@@ -282,3 +282,20 @@ fn closing_it_forgets_the_undecided_and_resets_the_unaccepted() {
     lab.expect(data("still here").seq(1).ack(1));
     lab.assert_state(id, State::Established);
 }
+
+/// SYN, RST, SYN: there is one question, and one place for it.
+#[test]
+fn a_peer_that_comes_and_goes_is_asked_about_once() {
+    let (mut lab, listener) = lab_with(4, |_| {});
+    for isn in (0..100_000).step_by(100) {
+        lab.flow.isn = isn;
+        lab.send(syn().mss(1400));
+        if isn < 99_900 {
+            lab.send(rst().seq(1));
+        }
+    }
+    let asked: Vec<_> = std::iter::from_fn(|| lab.stack.poll_incoming(listener)).collect();
+    assert_eq!(asked.len(), 1);
+    assert!(lab.decide(&asked[0], None));
+    lab.expect(syn_ack().ack(1));
+}
