@@ -1,6 +1,7 @@
 //! Words between an example and who runs it.
 
 use std::error::Error;
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
 
 use hyper::Uri;
@@ -50,6 +51,18 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     size.ok_or_else(|| "expected a number of bytes such as 512, 64k, 200M or 1G".to_owned())
 }
 
+/// Reads a port such as `80`, or a range of them such as `8000-8100`.
+///
+/// # Errors
+///
+/// What such a range looks like.
+pub fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let range =
+        first.parse::<u16>().ok().zip(last.parse().ok()).filter(|(first, last)| 0 < *first && first <= last);
+    range.map(|(first, last)| first..=last).ok_or_else(|| "expected ports such as 22,80,8000-8100".to_owned())
+}
+
 /// Reads the URL of a page.
 ///
 /// # Errors
@@ -72,6 +85,15 @@ mod tests {
         assert_eq!(parse_size("200M"), Ok(200 * 1024 * 1024));
         for nonsense in ["", "M", "-1", "1.5M", "1X", "99999999999G", "1 M"] {
             assert!(parse_size(nonsense).is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn ports() {
+        assert_eq!(parse_ports("80"), Ok(80..=80));
+        assert_eq!(parse_ports("1-65535"), Ok(1..=65535));
+        for nonsense in ["", "0", "0-9", "-", "80-", "90-80", "65536", "ssh", "1-2-3"] {
+            assert!(parse_ports(nonsense).is_err(), "{nonsense}");
         }
     }
 

@@ -116,3 +116,33 @@ fn echo_goes_there_and_back() {
     let (output, text) = run("echo", &[]);
     assert!(output.status.success() && text.contains("31 bytes went there and back"), "{output:?}");
 }
+
+#[test]
+fn portscan_sees_what_the_ports_were_told_to_say() {
+    let (output, text) = run("portscan", &[]);
+    assert!(output.status.success(), "{output:?}");
+    let (linux, ropeway) = text.split_once("ropeway, which was told").unwrap();
+    if std::env::var_os("ROPEWAY_REQUIRE_TUN").is_some_and(|value| value == "1") {
+        for line in [
+            "1-79/tcp        closed",
+            "80/tcp          open\n",
+            "51-52/udp       closed",
+            "53/udp          open or",
+        ] {
+            assert!(linux.contains(line), "{line} in\n{text}");
+        }
+    }
+    let lines = [
+        "1-25/tcp        closed",
+        "26-28/tcp       filtered (prohibited)",
+        "80/tcp          open\n",
+        "90-99/tcp       filtered (no answer)",
+        "1-25/udp        closed",
+        "26-28/udp       filtered (prohibited)",
+        "90-99/udp       open or filtered",
+    ];
+    for line in lines {
+        assert!(ropeway.contains(line), "{line} in\n{text}");
+    }
+    assert!(output.stderr.is_empty(), "{output:?}");
+}

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use ropeway_core::{ConnectionId, Event, ListenerId, Readiness, Stack as Core, Timestamp};
+use ropeway_core::{ConnectionId, Event, ListenerId, Readiness, Stack as Core, Timestamp, UdpProbeId};
 
 use crate::clock::Clock;
 use crate::error::Ended;
@@ -21,6 +21,8 @@ use crate::waiters::{Afterwards, Ticket, Waiters};
 pub(crate) enum Source {
     Connection(ConnectionId),
     Listener(ListenerId),
+    /// A UDP port that somebody asks about.
+    Probe(UdpProbeId),
     /// The moment at which no connection is left.
     Quiescence,
 }
@@ -62,6 +64,7 @@ pub(crate) struct State {
     now: Timestamp,
     connections: Vec<Waiters>,
     listeners: Vec<Waiters>,
+    probes: Vec<Waiters>,
     quiescence: Waiters,
     /// Tickets issued so far.
     tickets: u64,
@@ -90,6 +93,7 @@ impl Shard {
             now: Timestamp::START,
             connections: Vec::new(),
             listeners: Vec::new(),
+            probes: Vec::new(),
             quiescence: Waiters::default(),
             tickets: 0,
             driver: None,
@@ -183,6 +187,7 @@ impl Shard {
             match source {
                 Source::Connection(id) => state.core.close(now, id),
                 Source::Listener(id) => state.core.close_listener(now, id),
+                Source::Probe(id) => state.core.end_udp_probe(id),
                 Source::Quiescence => {}
             }
             after.wake_driver(&mut state.driver);
@@ -202,7 +207,8 @@ impl Shard {
         self.locked(|state, _, after| {
             state.ended.get_or_insert(why);
             state.driver = None;
-            for waiters in state.connections.iter_mut().chain(&mut state.listeners) {
+            let State { connections, listeners, probes, .. } = state;
+            for waiters in connections.iter_mut().chain(listeners).chain(probes) {
                 waiters.wake_all(after);
             }
             state.quiescence.wake_all(after);
@@ -225,6 +231,7 @@ impl State {
                 Event::Acceptable(id) | Event::Incoming(id) | Event::IncomingGone(id) => {
                     (Source::Listener(id), Readiness::READABLE)
                 }
+                Event::Probed(id) => (Source::Probe(id), Readiness::READABLE),
                 _ => continue,
             };
             if let Some(waiters) = self.existing(source) {
@@ -289,6 +296,7 @@ impl State {
         let (table, index) = match source {
             Source::Connection(id) => (&mut self.connections, id.index()),
             Source::Listener(id) => (&mut self.listeners, id.index()),
+            Source::Probe(id) => (&mut self.probes, id.index()),
             Source::Quiescence => return &mut self.quiescence,
         };
         if table.len() <= index {
@@ -303,6 +311,7 @@ impl State {
         match source {
             Source::Connection(id) => self.connections.get_mut(id.index()),
             Source::Listener(id) => self.listeners.get_mut(id.index()),
+            Source::Probe(id) => self.probes.get_mut(id.index()),
             Source::Quiescence => Some(&mut self.quiescence),
         }
     }
