@@ -44,6 +44,8 @@ pub(crate) enum Slot<'a> {
 pub(crate) enum Effect {
     /// It only looked.
     None,
+    /// There may be a packet to send: the core knows.
+    Output,
     /// There may be a packet to send, or an earlier deadline.
     Driver,
 }
@@ -261,7 +263,12 @@ impl State {
             return Poll::Ready(Err(ended.to_error()));
         }
         let result = attempt(&mut self.core, now);
-        if effect == Effect::Driver && matches!(result, Poll::Ready(Ok(_))) {
+        let work = match effect {
+            Effect::None => false,
+            Effect::Output => self.core.has_output(),
+            Effect::Driver => true,
+        };
+        if work && matches!(result, Poll::Ready(Ok(_))) {
             after.wake_driver(&mut self.driver);
         }
         result

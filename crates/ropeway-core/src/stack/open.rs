@@ -182,7 +182,9 @@ impl Stack {
         id: ListenerId,
         change: impl FnOnce(&mut SocketOptions),
     ) -> Result<(), UnknownId> {
-        change(&mut self.listeners.get_mut(id).ok_or(UnknownId)?.options);
+        let options = &mut self.listeners.get_mut(id).ok_or(UnknownId)?.options;
+        change(options);
+        options.normalize();
         Ok(())
     }
 

@@ -1,0 +1,329 @@
+//! Segments as tests write them and see them.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use ropeway_core::packet::{
+    self, Checksum, ChecksumMode, IpParams, Payload, Protocol, SeqNum, TcpFlags, TcpHeader, TcpOptions,
+    TcpSegment, Timestamps, checksum, emit_tcp,
+};
+
+/// A segment to send, or what is expected of one. What is `None` is filled in when sending, and not looked
+/// at when expecting.
+#[derive(Clone, Debug, Default)]
+pub struct Seg {
+    pub flags: TcpFlags,
+    pub seq: Option<u32>,
+    pub ack: Option<u32>,
+    pub win: Option<u16>,
+    pub mss: Option<u16>,
+    pub ws: Option<u8>,
+    pub ts: Option<(u32, u32)>,
+    pub no_ts: bool,
+    pub urg: Option<u16>,
+    pub push: Option<bool>,
+    pub data: Option<Vec<u8>>,
+    pub len: Option<usize>,
+    pub raw_options: Option<Vec<u8>>,
+    pub bad_checksum: bool,
+}
+
+fn seg(flags: TcpFlags) -> Seg {
+    Seg { flags, ..Seg::default() }
+}
+
+pub fn syn() -> Seg {
+    seg(TcpFlags::SYN)
+}
+pub fn syn_ack() -> Seg {
+    seg(TcpFlags::SYN | TcpFlags::ACK)
+}
+pub fn ack() -> Seg {
+    seg(TcpFlags::ACK).len(0)
+}
+pub fn data(bytes: impl AsRef<[u8]>) -> Seg {
+    seg(TcpFlags::ACK).bytes(bytes)
+}
+/// Data whose bytes do not matter.
+pub fn some(len: usize) -> Seg {
+    seg(TcpFlags::ACK).len(len)
+}
+pub fn fin() -> Seg {
+    seg(TcpFlags::FIN | TcpFlags::ACK).len(0)
+}
+pub fn rst() -> Seg {
+    seg(TcpFlags::RST).len(0)
+}
+pub fn rst_ack() -> Seg {
+    seg(TcpFlags::RST | TcpFlags::ACK).len(0)
+}
+/// No flag at all.
+pub fn bare() -> Seg {
+    seg(TcpFlags::EMPTY)
+}
+
+impl Seg {
+    pub fn seq(mut self, seq: u32) -> Self {
+        self.seq = Some(seq);
+        self
+    }
+    pub fn ack(mut self, ack: u32) -> Self {
+        self.ack = Some(ack);
+        self.flags |= TcpFlags::ACK;
+        self
+    }
+    /// The acknowledgement field without the flag that makes it valid.
+    pub fn without_ack(mut self) -> Self {
+        self.flags = self.flags & !TcpFlags::ACK;
+        self
+    }
+    pub fn win(mut self, win: u16) -> Self {
+        self.win = Some(win);
+        self
+    }
+    pub fn mss(mut self, mss: u16) -> Self {
+        self.mss = Some(mss);
+        self
+    }
+    pub fn ws(mut self, shift: u8) -> Self {
+        self.ws = Some(shift);
+        self
+    }
+    pub fn ts(mut self, val: u32, ecr: u32) -> Self {
+        self.ts = Some((val, ecr));
+        self
+    }
+    pub fn no_ts(mut self) -> Self {
+        self.no_ts = true;
+        self
+    }
+    pub fn urg(mut self, pointer: u16) -> Self {
+        self.urg = Some(pointer);
+        self.flags |= TcpFlags::URG;
+        self
+    }
+    pub fn push(mut self) -> Self {
+        self.push = Some(true);
+        self
+    }
+    pub fn no_push(mut self) -> Self {
+        self.push = Some(false);
+        self
+    }
+    pub fn bytes(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        self.len = Some(bytes.as_ref().len());
+        self.data = Some(bytes.as_ref().to_vec());
+        self
+    }
+    pub fn len(mut self, len: usize) -> Self {
+        self.len = Some(len);
+        self
+    }
+    pub fn fin(mut self) -> Self {
+        self.flags |= TcpFlags::FIN;
+        self
+    }
+    pub fn syn(mut self) -> Self {
+        self.flags |= TcpFlags::SYN;
+        self
+    }
+    pub fn rst(mut self) -> Self {
+        self.flags |= TcpFlags::RST;
+        self
+    }
+    pub fn options(mut self, raw: &[u8]) -> Self {
+        self.raw_options = Some(raw.to_vec());
+        self
+    }
+    pub fn bad_checksum(mut self) -> Self {
+        self.bad_checksum = true;
+        self
+    }
+    pub fn payload(&self) -> Vec<u8> {
+        self.data.clone().unwrap_or_else(|| vec![b'x'; self.len.unwrap_or(0)])
+    }
+}
+
+/// A whole IP packet with a TCP segment in it.
+pub fn tcp_packet(
+    src: IpAddr,
+    dst: IpAddr,
+    header: &TcpHeader,
+    raw_options: Option<&[u8]>,
+    data: &[u8],
+) -> Vec<u8> {
+    let ip = ip_params(src, dst, Protocol::TCP);
+    let Some(options) = raw_options else {
+        let payload = Payload::from(Bytes::copy_from_slice(data));
+        let mut packet = emit_tcp(&ip, header, &payload, ChecksumMode::Full).to_vec();
+        packet.extend_from_slice(data);
+        return packet;
+    };
+    let mut tcp = vec![0; 20];
+    TcpHeader { options: TcpOptions::default(), ..*header }.emit(&mut tcp);
+    tcp.extend_from_slice(options);
+    tcp.resize(tcp.len().next_multiple_of(4), 0);
+    tcp[12] = ((tcp.len() / 4) as u8) << 4;
+    tcp.extend_from_slice(data);
+    let mut sum = checksum::pseudo_header(src, dst, Protocol::TCP, tcp.len() as u32);
+    sum.add_bytes(&tcp);
+    let sum = sum.finish().to_be_bytes();
+    tcp[16..18].copy_from_slice(&sum);
+    ip_packet(src, dst, Protocol::TCP, &tcp)
+}
+
+pub fn ip_params(src: IpAddr, dst: IpAddr, protocol: Protocol) -> IpParams {
+    IpParams {
+        src,
+        dst,
+        protocol,
+        hop_limit: 64,
+        traffic_class: 0,
+        dont_fragment: true,
+        ident: 0,
+        flow_label: 0,
+    }
+}
+
+/// An IP packet around anything.
+pub fn ip_packet(src: IpAddr, dst: IpAddr, protocol: Protocol, upper: &[u8]) -> Vec<u8> {
+    let ip = ip_params(src, dst, protocol);
+    let mut packet = vec![0; ip.header_len()];
+    ip.emit(upper.len(), &mut packet);
+    packet.extend_from_slice(upper);
+    packet
+}
+
+/// Makes the checksum of an IPv4 header right again.
+pub fn fix_ip_checksum(packet: &mut [u8]) {
+    let len = usize::from(packet[0] & 15) * 4;
+    packet[10..12].fill(0);
+    let mut sum = Checksum::new();
+    sum.add_bytes(&packet[..len]);
+    let sum = sum.finish().to_be_bytes();
+    packet[10..12].copy_from_slice(&sum);
+}
+
+/// The header that a [`Seg`] stands for; `seq` and `ack` are on the wire's scale.
+pub fn header(
+    ports: (u16, u16),
+    seg: &Seg,
+    seq: u32,
+    ack: u32,
+    win: u16,
+    ts: Option<(u32, u32)>,
+) -> TcpHeader {
+    let mut flags = seg.flags;
+    if seg.push == Some(true) {
+        flags |= TcpFlags::PSH;
+    }
+    TcpHeader {
+        src_port: ports.0,
+        dst_port: ports.1,
+        seq: SeqNum::new(seq),
+        ack: SeqNum::new(ack),
+        flags,
+        window: win,
+        urgent: seg.urg.unwrap_or(0),
+        options: TcpOptions {
+            mss: seg.mss,
+            window_scale: seg.ws,
+            timestamps: ts.map(|(tsval, tsecr)| Timestamps { tsval, tsecr }),
+            ..TcpOptions::default()
+        },
+    }
+}
+
+/// The TCP segment in a packet, if there is one in it that can be read.
+pub fn parse(packet: &[u8]) -> Option<TcpSegment> {
+    packet::parse_tcp(packet, packet::ip::parse(packet).ok()?, true).ok()
+}
+
+/// The flags as tcpdump writes them.
+pub fn flag_letters(flags: TcpFlags) -> String {
+    let letters = [
+        (TcpFlags::SYN, 'S'),
+        (TcpFlags::FIN, 'F'),
+        (TcpFlags::RST, 'R'),
+        (TcpFlags::PSH, 'P'),
+        (TcpFlags::URG, 'U'),
+        (TcpFlags::ECE, 'E'),
+        (TcpFlags::CWR, 'W'),
+        (TcpFlags::ACK, '.'),
+    ];
+    let text: String =
+        letters.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, letter)| letter).collect();
+    if text.is_empty() { "none".into() } else { text }
+}
+
+/// One packet as a line: `0.100000 A > B  S. seq 0 ack 1 win 65535 <mss 1460> len 0`. Sequence numbers are
+/// relative to the two bases.
+pub fn describe(at: u64, who: &str, packet: &[u8], seq_base: u32, ack_base: u32) -> String {
+    let mut line = format!("{:>4}.{:06} {who}  ", at / 1_000_000, at % 1_000_000);
+    match parse(packet) {
+        Some(segment) => line += &describe_tcp(&segment, seq_base, ack_base),
+        None => match packet::ip::parse(packet) {
+            Ok(ip) => {
+                let _ =
+                    write!(line, "{} > {} protocol {} len {}", ip.src, ip.dst, ip.protocol.0, packet.len());
+            }
+            Err(error) => {
+                let _ = write!(line, "not IP: {error}");
+            }
+        },
+    }
+    line
+}
+
+pub fn describe_tcp(segment: &TcpSegment, seq_base: u32, ack_base: u32) -> String {
+    let tcp = &segment.tcp;
+    let mut line = format!("{:<3} seq {}", flag_letters(tcp.flags), tcp.seq.get().wrapping_sub(seq_base));
+    if tcp.flags.contains(TcpFlags::ACK) {
+        let _ = write!(line, " ack {}", tcp.ack.get().wrapping_sub(ack_base));
+    }
+    let _ = write!(line, " win {}", tcp.window);
+    if tcp.flags.contains(TcpFlags::URG) {
+        let _ = write!(line, " urg {}", tcp.urgent);
+    }
+    let mut options = Vec::new();
+    if let Some(mss) = tcp.options.mss {
+        options.push(format!("mss {mss}"));
+    }
+    if tcp.options.sack_permitted {
+        options.push("sackOK".into());
+    }
+    if let Some(ts) = tcp.options.timestamps {
+        options.push(format!("TS val {} ecr {}", ts.tsval, ts.tsecr));
+    }
+    if let Some(shift) = tcp.options.window_scale {
+        options.push(format!("wscale {shift}"));
+    }
+    if !options.is_empty() {
+        let _ = write!(line, " <{}>", options.join(","));
+    }
+    let _ = write!(line, " len {}", segment.payload.len());
+    line
+}
+
+/// An expected segment as a line, with what does not matter left out.
+pub fn show(seg: &Seg) -> String {
+    let mut line = flag_letters(seg.flags);
+    let fields = [
+        ("seq", seg.seq),
+        ("ack", seg.ack),
+        ("win", seg.win.map(u32::from)),
+        ("mss", seg.mss.map(u32::from)),
+        ("wscale", seg.ws.map(u32::from)),
+        ("TS val", seg.ts.map(|ts| ts.0)),
+        ("TS ecr", seg.ts.map(|ts| ts.1)),
+        ("urg", seg.urg.map(u32::from)),
+        ("len", seg.len.map(|len| len as u32)),
+    ];
+    for (name, value) in fields {
+        if let Some(value) = value {
+            let _ = write!(line, " {name} {value}");
+        }
+    }
+    line
+}
