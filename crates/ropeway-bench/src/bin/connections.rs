@@ -170,36 +170,18 @@ fn sizes(count: u32) {
     assert_eq!(server.sizes().half_open, count as usize);
     println!("half-open       {:7.1} bytes each, of {count}", per_entry(before, count));
     drop(server);
-    for (v6, name) in [(false, "")] {
-        let _ = v6;
-        connected_sizes(count, name);
-    }
+    established_size(count);
+    time_wait_size(count);
 }
 
-/// Pairs of one stack's own connections cost twice: client and server.
-fn connected_sizes(count: u32, name: &str) {
-    let mut now = Timestamp::START;
+/// Both ends of each connection are in one stack, and both count.
+fn established_size(count: u32) {
+    let now = Timestamp::START;
     let mut stack = stack(SERVER, |config| config.ephemeral_ports = 1024..=u16::MAX);
     let before = allocated();
     let pairs = open_pairs(&mut stack, now, count / 2);
     let connections = 2 * u32::try_from(pairs.len()).unwrap_or(0);
-    println!(
-        "established{name}     {:7.1} bytes each, of {connections}, idle",
-        per_entry(before, connections)
-    );
-    for (client, server) in &pairs {
-        stack.close(now, *client);
-        stack.close(now, *server);
-    }
-    drain(&mut stack, now);
-    now += Duration::from_secs(1);
-    stack.handle_timeout(now);
-    drain(&mut stack, now);
-    let waiting = u32::try_from(stack.sizes().time_wait).unwrap_or(0);
-    drop(pairs);
-    // The slots of the connections stay; a stack of its own shows what TIME-WAIT itself takes.
-    println!("TIME-WAIT       {waiting} entries after both ends closed");
-    time_wait_size(count);
+    println!("established     {:7.1} bytes each, of {connections}, idle", per_entry(before, connections));
 }
 
 /// Opens connections from the stack to itself: several listening addresses, so that ports suffice.
@@ -308,24 +290,14 @@ fn flood(mode: SynCookieMode, syns: u32, honest: u32) {
         }
     }
     let grown = full.map_or(0, |full| allocated().saturating_sub(full));
-    let opened = ids.iter().filter(|id| clients.counters_of_handshake(**id, now)).count();
+    let opened = ids.iter().filter(|id| clients.info(now, **id).is_ok_and(|info| info.segments_in > 0)).count();
     println!(
-        "{mode:?}: {:.2} M SYNs/s on one core, {} bytes for the queue, {grown} more afterwards; honest: {opened} of {honest}, {} SYNs sent again",
+        "{mode:?}: {:.2} M SYNs/s on one core; honest clients: {opened} of {honest} got in, {} SYNs sent again; \
+         allocated, honest clients included: {} bytes after a tenth, {grown} more at the end",
         f64::from(syns) / spent.as_secs_f64() / 1e6,
-        full.unwrap_or(before).saturating_sub(before),
         clients.counters().tcp_retransmitted,
+        full.unwrap_or(before).saturating_sub(before),
     );
-}
-
-/// Whether a connection got through its handshake, whatever came after.
-trait Handshake {
-    fn counters_of_handshake(&self, id: ConnectionId, now: Timestamp) -> bool;
-}
-
-impl Handshake for Stack {
-    fn counters_of_handshake(&self, id: ConnectionId, now: Timestamp) -> bool {
-        self.info(now, id).is_ok_and(|info| info.min_rtt.is_some() || info.segments_in > 0)
-    }
 }
 
 /// Carries packets between honest clients and the server until both are silent.
