@@ -19,13 +19,13 @@ use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use ropeway::net::TcpStream;
-use ropeway::{IpCidr, Stack};
+use ropeway::{IpCidr, Stack, State};
 use ropeway_examples::capture::Capture;
 use ropeway_examples::ladder::{self, End};
 use ropeway_examples::namespace::Namespace;
 use ropeway_examples::recorder::Recorder;
 use ropeway_examples::site::{Site, hex};
-use ropeway_examples::{link, namespace, report};
+use ropeway_examples::{link, namespace, report, say};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 use tracing_subscriber::layer::SubscriberExt;
@@ -33,11 +33,12 @@ use tracing_subscriber::layer::SubscriberExt;
 #[derive(Parser)]
 #[command(about = "Fetch a web page through ropeway's TCP, and show what happened on the wire")]
 struct Options {
-    /// What to fetch, such as http://10.0.0.1:8080/x. Without it, a server of our own is at the other end
-    #[arg(requires = "tun")]
+    /// What to fetch, such as http://10.0.0.1:8080/x, over the device of --tun. Without it, a server of our own
+    /// is at the other end
+    #[arg(value_parser = report::parse_url)]
     url: Option<Uri>,
     /// The TUN device to use, made by hand as docs/TUN.md shows
-    #[arg(long, value_name = "NAME", requires_all = ["url", "address"])]
+    #[arg(long, value_name = "NAME", requires = "url")]
     tun: Option<String>,
     /// Our address on it, such as 10.9.0.2/24
     #[arg(long, value_name = "ADDRESS/PREFIX", requires = "tun")]
@@ -75,7 +76,7 @@ async fn run(options: Options, place: Option<Result<Namespace, String>>) -> Resu
     };
 
     let fetched = fetch(&journey, Duration::from_secs(options.timeout)).await?;
-    println!(
+    say!(
         "GET {} -> {}, {} bytes in {:.2?}, {}/s",
         journey.url,
         fetched.status,
@@ -88,19 +89,19 @@ async fn run(options: Options, place: Option<Result<Namespace, String>>) -> Resu
         Some(_) => return Err("what arrived is not what the server sent".into()),
         None => "",
     };
-    println!("sha256 {}{verdict}\n", fetched.digest);
+    say!("sha256 {}{verdict}\n", fetched.digest);
 
     wait_until_over(&recorder, fetched.local).await;
     let (crossings, changes) = recorder.finish();
     let us = End { name: "ropeway", reports: true };
-    print!("{}", ladder::draw(&crossings, &changes, us, journey.peer));
+    say!("{}", ladder::draw(&crossings, &changes, us, journey.peer));
     if !journey.peer.reports {
-        println!(
-            "\nThe states on the left are ropeway's own report; those on the right are inferred from the packets."
+        say!(
+            "The states on the left are ropeway's own report; those on the right are inferred from the packets."
         );
     }
     if let Some(path) = &options.pcap {
-        println!("\nAll packets are in {}: wireshark {0}", path.display());
+        say!("\nAll packets are in {}: wireshark {0}", path.display());
     }
     Ok(())
 }
@@ -123,7 +124,7 @@ async fn own_journey(
     let device = place.and_then(|place| link::tun(&place).map_err(|error| error.to_string()));
     let (stack, address, peer) = match device {
         Ok(device) => {
-            println!(
+            say!(
                 "TUN device {} in a network namespace of its own, Linux {}, ropeway {}",
                 device.name(),
                 link::KERNEL,
@@ -134,7 +135,7 @@ async fn own_journey(
             (stack, address, End { name: "Linux", reports: false })
         }
         Err(reason) => {
-            println!("No TUN device ({reason}): both ends are ropeway's, with memory between them");
+            say!("No TUN device ({reason}): both ends are ropeway's, with memory between them");
             let (device, address) = link::serve_in_memory(site.clone()).await?;
             (link::own_stack(device, recorder.hook())?, address, End { name: "ropeway", reports: true })
         }
@@ -151,10 +152,7 @@ async fn journey_by_hand(options: &Options, recorder: &Recorder) -> Result<Journ
                 .into(),
         );
     };
-    let (Some("http"), Some(host)) = (url.scheme_str(), url.host()) else {
-        return Err(format!("{url} is not a URL like http://10.0.0.1:8080/x").into());
-    };
-    let host = host.trim_matches(['[', ']']).to_owned();
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let mut addresses = tokio::net::lookup_host((host.as_str(), url.port_u16().unwrap_or(80)))
         .await
         .map_err(|error| format!("the name {host} cannot be resolved: {error}"))?;
@@ -236,7 +234,7 @@ fn progress_bar(headers: &hyper::HeaderMap) -> ProgressBar {
 
 /// Waits for the end of the connection, which is TIME-WAIT or, if the peer closed first, CLOSED.
 async fn wait_until_over(recorder: &Recorder, local: SocketAddr) {
-    let is_over = || recorder.has_seen(local, "TIME-WAIT") || recorder.has_seen(local, "CLOSED");
+    let is_over = || recorder.has_seen(local, State::TimeWait) || recorder.has_seen(local, State::Closed);
     for _ in 0..200 {
         tokio::time::sleep(Duration::from_millis(10)).await;
         if is_over() {

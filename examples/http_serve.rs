@@ -16,7 +16,7 @@ use ropeway::{IpCidr, Stack};
 use ropeway_examples::capture::Capture;
 use ropeway_examples::namespace::Namespace;
 use ropeway_examples::site::Site;
-use ropeway_examples::{link, namespace, report};
+use ropeway_examples::{link, namespace, report, say};
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpListener as KernelListener;
 
@@ -64,7 +64,7 @@ async fn run(options: Options, place: Option<Result<Namespace, String>>) -> Resu
             match device {
                 Ok((device, place)) => (link::own_stack(device, record)?, place.command_line(&curl)),
                 Err(reason) => {
-                    println!("No TUN device ({reason}): a relay on the kernel's 127.0.0.1 stands in for it");
+                    say!("No TUN device ({reason}): a relay on the kernel's 127.0.0.1 stands in for it");
                     let (device, relay) = relay(own).await?;
                     (link::own_stack(device, record)?, format!("curl http://{relay}/"))
                 }
@@ -74,14 +74,14 @@ async fn run(options: Options, place: Option<Result<Namespace, String>>) -> Resu
     };
 
     let listener = TcpListener::bind_on(&stack, own).await?;
-    println!(
+    say!(
         "ropeway serves on {own}. In another terminal, type\n\n    {command}\n\nor fetch /bytes/N from there. Ctrl-C ends it."
     );
     tokio::select! {
         result = serve(listener) => result?,
         result = tokio::signal::ctrl_c() => result?,
     }
-    println!();
+    say!();
     Ok(())
 }
 
@@ -90,12 +90,12 @@ async fn serve(listener: TcpListener) -> io::Result<()> {
     let site = Site::default();
     loop {
         let (stream, peer) = listener.accept().await?;
-        println!("{peer} is connected");
+        say!("{peer} is connected");
         let site = site.clone();
         tokio::spawn(async move {
             match site.serve(stream).await {
-                Ok(()) => println!("{peer} is done"),
-                Err(error) => println!("{peer} is gone: {error}"),
+                Ok(()) => say!("{peer} is done"),
+                Err(error) => say!("{peer} is gone: {error}"),
             }
         });
     }

@@ -1,53 +1,7 @@
 //! Follows one end of a connection by its packets alone, as RFC 9293 3.3.2 has it.
 
-use std::fmt;
-
-use ropeway_packet::{TcpFlags, TcpHeader};
-
-/// The states of RFC 9293 3.3.2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// No connection.
-    Closed,
-    /// Waits for a SYN.
-    Listen,
-    /// Sent a SYN.
-    SynSent,
-    /// Sent and received a SYN.
-    SynReceived,
-    /// Open.
-    Established,
-    /// Sent a FIN.
-    FinWait1,
-    /// Sent a FIN, which was acknowledged.
-    FinWait2,
-    /// Received a FIN.
-    CloseWait,
-    /// Sent and received a FIN; ours is not acknowledged.
-    Closing,
-    /// Received a FIN, then sent one.
-    LastAck,
-    /// Waits until nothing of the connection can be on the way any more.
-    TimeWait,
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Closed => "CLOSED",
-            Self::Listen => "LISTEN",
-            Self::SynSent => "SYN-SENT",
-            Self::SynReceived => "SYN-RECEIVED",
-            Self::Established => "ESTABLISHED",
-            Self::FinWait1 => "FIN-WAIT-1",
-            Self::FinWait2 => "FIN-WAIT-2",
-            Self::CloseWait => "CLOSE-WAIT",
-            Self::Closing => "CLOSING",
-            Self::LastAck => "LAST-ACK",
-            Self::TimeWait => "TIME-WAIT",
-        })
-    }
-}
+use ropeway::State;
+use ropeway_packet::{SeqNum, TcpFlags, TcpHeader};
 
 /// One end of a connection, seen from outside. It takes it that packets arrive in order, as they do on a link
 /// that loses none.
@@ -55,7 +9,7 @@ impl fmt::Display for State {
 pub struct Observer {
     state: State,
     /// What acknowledges this end's FIN, once there is one.
-    fin_acknowledged_by: Option<ropeway_packet::SeqNum>,
+    fin_acknowledged_by: Option<SeqNum>,
 }
 
 impl Observer {
@@ -125,8 +79,6 @@ impl Observer {
 
 #[cfg(test)]
 mod tests {
-    use ropeway_packet::SeqNum;
-
     use super::*;
 
     const SYN: TcpFlags = TcpFlags::SYN;

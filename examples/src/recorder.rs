@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use ropeway::State;
 use ropeway_packet::{Protocol, ip, parse_tcp};
 use tracing::field::{Field, Visit};
 use tracing::subscriber::Interest;
@@ -13,7 +14,7 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
 use crate::capture::Capture;
-use crate::ladder::{Change, Crossing};
+use crate::crossings::{Change, Crossing, Crossings};
 
 /// The target of the events by which the stack reports changes of state.
 const STATE_TARGET: &str = "ropeway::state";
@@ -23,7 +24,7 @@ const STATE_TARGET: &str = "ropeway::state";
 pub struct Recorder(Arc<Mutex<Recording>>);
 
 struct Recording {
-    crossings: Vec<Crossing>,
+    crossings: Crossings,
     changes: Vec<Change>,
     capture: Capture,
 }
@@ -32,7 +33,7 @@ impl Recorder {
     /// Starts a recording; whole packets also go to `capture`.
     #[must_use]
     pub fn start(capture: Capture) -> Self {
-        let (crossings, changes) = (Vec::new(), Vec::new());
+        let (crossings, changes) = (Crossings::default(), Vec::new());
         Self(Arc::new(Mutex::new(Recording { crossings, changes, capture })))
     }
 
@@ -46,12 +47,14 @@ impl Recorder {
     fn packet(&self, time: SystemTime, packet: &[u8]) {
         let mut recording = self.lock();
         recording.capture.write(time, packet);
-        recording.crossings.extend(parse(time, packet));
+        if let Some(crossing) = parse(time, packet) {
+            recording.crossings.push(crossing);
+        }
     }
 
     /// Ends the capture and gives what has been recorded.
     #[must_use]
-    pub fn finish(&self) -> (Vec<Crossing>, Vec<Change>) {
+    pub fn finish(&self) -> (Crossings, Vec<Change>) {
         let mut recording = self.lock();
         recording.capture = Capture::default();
         (mem::take(&mut recording.crossings), mem::take(&mut recording.changes))
@@ -59,7 +62,7 @@ impl Recorder {
 
     /// Whether an end at `local` has reported `state`.
     #[must_use]
-    pub fn has_seen(&self, local: SocketAddr, state: &str) -> bool {
+    pub fn has_seen(&self, local: SocketAddr, state: State) -> bool {
         self.lock().changes.iter().any(|change| change.local == local && change.to == state)
     }
 
@@ -111,7 +114,7 @@ impl<S: Subscriber> Layer<S> for Recorder {
 struct Fields {
     local: Option<SocketAddr>,
     remote: Option<SocketAddr>,
-    to: Option<String>,
+    to: Option<State>,
 }
 
 impl Visit for Fields {
@@ -120,7 +123,7 @@ impl Visit for Fields {
         match field.name() {
             "local" => self.local = text.parse().ok(),
             "remote" => self.remote = text.parse().ok(),
-            "to" => self.to = Some(text),
+            "to" => self.to = State::ALL.into_iter().find(|state| state.to_string() == text),
             _ => {}
         }
     }

@@ -4,7 +4,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 
 use crate::pattern;
 
-/// Answers one request for `/N` with the first N bytes of the [pattern](crate::pattern), closes the connection
+/// Answers one request for `/N` with the first N bytes of the [pattern], closes the connection
 /// for writing, and waits until the peer has closed it too. Gives the body's SHA-256.
 ///
 /// # Panics

@@ -125,13 +125,19 @@ macro_rules! over_both_families {
         mod ipv4 {
             $(#[test]
             fn $test() {
-                $crate::namespace::run_with(&[$($($program),+)?], async || super::$test($crate::link::Family::V4).await);
+                $crate::namespace::run_with(
+                    &[$($($program),+)?],
+                    async || super::$test($crate::link::Family::V4).await,
+                );
             })+
         }
         mod ipv6 {
             $(#[test]
             fn $test() {
-                $crate::namespace::run_with(&[$($($program),+)?], async || super::$test($crate::link::Family::V6).await);
+                $crate::namespace::run_with(
+                    &[$($($program),+)?],
+                    async || super::$test($crate::link::Family::V6).await,
+                );
             })+
         }
     };

@@ -35,32 +35,32 @@ where
     run_with(&[], test);
 }
 
-/// As [`run`], for a test that also needs these programs; without them it is skipped in the same way.
+/// As [`run`], for a test that also needs these programs; without them it is skipped in the same way. Gives what
+/// the test gives, unless it was skipped.
 ///
 /// # Panics
 ///
 /// As [`run`].
-pub fn run_with<F>(programs: &[&str], test: F)
+pub fn run_with<F, T>(programs: &[&str], test: F) -> Option<T>
 where
-    F: AsyncFnOnce() + Send + 'static,
+    F: AsyncFnOnce() -> T + Send + 'static,
+    T: Send + 'static,
 {
     if let Some(missing) = programs.iter().find(|program| !programs::is_installed(program)) {
         skip(&format!("the program `{missing}`"), "it is not installed");
-        return;
+        return None;
     }
     let thread = thread::Builder::new().name(current_test_name()).spawn(move || {
         if let Err(reason) = enter() {
             skip("root or CAP_NET_ADMIN and /dev/net/tun", &reason.to_string());
-            return;
+            return None;
         }
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            tokio::time::timeout(LIMIT, test()).await.expect("the test ends within its time limit");
-        });
+            Some(tokio::time::timeout(LIMIT, test()).await.expect("the test ends within its time limit"))
+        })
     });
-    if let Err(panic) = thread.expect("a thread").join() {
-        panic::resume_unwind(panic);
-    }
+    thread.expect("a thread").join().unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
 
 fn current_test_name() -> String {

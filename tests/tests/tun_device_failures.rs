@@ -34,8 +34,8 @@ fn tun_error(error: &io::Error) -> &TunError {
 
 #[test]
 fn a_build_that_fails_says_why_and_leaves_nothing() {
+    let _alone = alone();
     namespace::run_with(&["ip"], async || {
-        let _alone = alone();
         let _taken = TunDevice::builder().name("taken0").build().unwrap();
         let before = (ip("link show"), open_files());
         let fails = |builder: TunBuilder, kind: io::ErrorKind, hint: &str| {
@@ -63,8 +63,8 @@ fn a_build_that_fails_says_why_and_leaves_nothing() {
 
 #[test]
 fn building_without_rights_says_what_to_do_and_leaves_nothing() {
+    let _alone = alone();
     namespace::run(async || {
-        let _alone = alone();
         let files = open_files();
         give_up_rights();
         let error = TunDevice::builder().name("rope0").build().unwrap_err();
@@ -77,8 +77,8 @@ fn building_without_rights_says_what_to_do_and_leaves_nothing() {
 
 #[test]
 fn a_device_that_root_made_for_a_user_is_that_users_only() {
+    let _alone = alone();
     namespace::run_with(&["ip"], async || {
-        let _alone = alone();
         ip("tuntap add dev mine0 mode tun user 0");
         ip("tuntap add dev theirs0 mode tun user 12345");
         give_up_rights();

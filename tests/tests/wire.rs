@@ -9,19 +9,41 @@ use ropeway::device::tap::Tap;
 use ropeway::net::{TcpListener, TcpStream};
 use ropeway_examples::capture::Capture;
 use ropeway_tests::link::{self, Family, Link};
-use ropeway_tests::{http, over_both_families, pattern};
+use ropeway_tests::{http, namespace, pattern};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener as KernelListener, TcpStream as KernelStream, UdpSocket};
 
-over_both_families! {
-    #[needs("tshark")]
-    tshark_finds_nothing_wrong
+#[test]
+fn tshark_finds_nothing_wrong_over_ipv4() {
+    finds_nothing_wrong(Family::V4);
 }
 
-/// What a peer does wrong, if it is not what the test did on purpose.
+#[test]
+fn tshark_finds_nothing_wrong_over_ipv6() {
+    finds_nothing_wrong(Family::V6);
+}
+
+/// tshark's messages about a capture, with how often each was given.
 type Findings = BTreeMap<String, usize>;
 
-async fn tshark_finds_nothing_wrong(family: Family) {
+/// A busy run shows nothing that a clean link does not explain. A machine that stops for a moment makes either end
+/// send something again, so there are three attempts; what is wrong with ropeway is wrong in each of them.
+fn finds_nothing_wrong(family: Family) {
+    let mut unexplained = Findings::new();
+    for _ in 0..3 {
+        let findings = namespace::run_with(&["tshark"], async move || capture_busy_run(family).await);
+        let Some(findings) = findings else { return };
+        let resets = findings.get("Connection reset (RST)").copied().unwrap_or_default();
+        assert_eq!(resets, 4, "two refused, two reset: {findings:#?}");
+        unexplained = findings.into_iter().filter(|(message, _)| !is_explained(message)).collect();
+        if unexplained.is_empty() {
+            return;
+        }
+    }
+    panic!("{unexplained:#?}");
+}
+
+async fn capture_busy_run(family: Family) -> Findings {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("wire.pcap");
     let capture = Arc::new(Mutex::new(Capture::create(Some(&file)).unwrap()));
@@ -34,12 +56,7 @@ async fn tshark_finds_nothing_wrong(family: Family) {
     link.stack.closed().await.unwrap();
     // Dropping a capture completes its file.
     *capture.lock().unwrap() = Capture::default();
-
-    let findings = expert_view(&file);
-    let resets = findings.get("Connection reset (RST)").copied().unwrap_or_default();
-    assert_eq!(resets, 4, "two refused, two reset: {findings:#?}");
-    let unexplained: Vec<_> = findings.iter().filter(|(message, _)| !is_explained(message)).collect();
-    assert!(unexplained.is_empty(), "{unexplained:#?}");
+    expert_view(&file)
 }
 
 /// What a clean link shows as well: how connections open and close, what HTTP says, and windows that close
@@ -101,7 +118,7 @@ async fn be_busy(link: &Link) {
     socket.recv(&mut [0; 10]).await.unwrap_err();
 }
 
-/// tshark's expert messages, with how often each was given. Checksums are checked.
+/// tshark's expert messages. Checksums are checked.
 fn expert_view(file: &Path) -> Findings {
     let mut tshark = Command::new("tshark");
     for protocol in ["ip", "tcp", "udp"] {

@@ -2,8 +2,6 @@
 
 use std::ops::{BitOr, BitOrAssign};
 
-use ropeway_packet::FourTuple;
-
 use crate::probe::UdpProbeId;
 
 /// A connection. Ids are never reused while one who holds them could mistake another for it.
@@ -106,8 +104,8 @@ pub enum Event {
     Acceptable(ListenerId),
     /// `poll_incoming` on this listener has a SYN to decide on.
     Incoming(ListenerId),
-    /// A SYN that was to be decided on, or had been accepted, has come to nothing: the peer has given up.
-    IncomingGone(FourTuple),
+    /// A SYN of this listener that was to be decided on, or had been accepted, has come to nothing.
+    IncomingGone(ListenerId),
     /// This UDP probe has an outcome.
     Probed(UdpProbeId),
     /// This connection's readiness has gained at least what is named (an active open that succeeded gains

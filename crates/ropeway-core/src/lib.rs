@@ -59,6 +59,6 @@ pub use stack::{BindingId, Stack, TableSizes};
 pub use stats::Counters;
 pub use tcp::connection::SendFlags;
 pub use tcp::connection::state::{Cause, IllegalTransition, State, next};
-pub use tcp::listen::incoming::{Incoming, Rejection, SynOptions};
+pub use tcp::listen::incoming::{Accepted, Incoming, Rejection, SynOptions};
 pub use time::Timestamp;
 pub use transmit::{Received, RxChecksum, Transmit};

@@ -29,9 +29,9 @@ impl Default for KeepAlive {
 #[non_exhaustive]
 pub struct SocketOptions {
     /// Most received bytes that may wait for the application, exactly (`SO_RCVBUF`). The window never
-    /// promises more. 512 KiB by default; at least 1 byte.
+    /// promises more. 512 KiB by default; 1 byte to 1 GiB.
     pub recv_buffer: usize,
-    /// Most bytes that may wait to be acknowledged, exactly (`SO_SNDBUF`). 512 KiB by default; at least 1.
+    /// Most bytes that may wait to be acknowledged, exactly (`SO_SNDBUF`). 512 KiB by default; 1 byte to 1 GiB.
     pub send_buffer: usize,
     /// Send small segments at once: Nagle's algorithm off (`TCP_NODELAY`, RFC 9293 3.7.4 MUST-17).
     pub nodelay: bool,
@@ -64,6 +64,24 @@ pub struct SocketOptions {
     pub reuse_addr: bool,
     /// Let several listeners that all set this share one address (`SO_REUSEPORT`).
     pub reuse_port: bool,
+}
+
+/// No window is larger (RFC 7323 2.3), and no more may be in flight.
+const MAX_BUFFER: usize = 1 << 30;
+
+/// A probe this often is no probe any more.
+const MIN_KEEP_ALIVE: Duration = Duration::from_millis(1);
+
+impl SocketOptions {
+    /// Brings what the user said into the range that makes sense.
+    pub(crate) fn normalize(&mut self) {
+        self.recv_buffer = self.recv_buffer.clamp(1, MAX_BUFFER);
+        self.send_buffer = self.send_buffer.clamp(1, MAX_BUFFER);
+        if let Some(keep_alive) = &mut self.keep_alive {
+            keep_alive.idle = keep_alive.idle.max(MIN_KEEP_ALIVE);
+            keep_alive.interval = keep_alive.interval.max(MIN_KEEP_ALIVE);
+        }
+    }
 }
 
 impl Default for SocketOptions {

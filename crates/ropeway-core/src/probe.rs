@@ -25,6 +25,14 @@ pub struct UdpProbeId {
     pub(crate) generation: u32,
 }
 
+impl UdpProbeId {
+    /// A small number, unique among the probes that have not been ended: an index for a caller's own table.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
 #[derive(Debug)]
 struct UdpProbe {
     tuple: FourTuple,

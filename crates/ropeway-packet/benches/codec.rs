@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ropeway_packet::{
-    Checksum, ChecksumMode, IpParams, Payload, Protocol, SackBlocks, SeqNum, TcpFlags, TcpHeader,
-    TcpOptions, Timestamps, emit_tcp, ip, parse_tcp,
+    Checksum, ChecksumMode, IpParams, Payload, Protocol, SackBlocks, SeqNum, TcpFlags, TcpHeader, TcpOptions,
+    Timestamps, emit_tcp, ip, parse_tcp,
 };
 
 const ROUNDS: u32 = 200;
@@ -45,18 +45,11 @@ fn main() {
     let headers = [
         (
             "timestamps",
-            TcpOptions {
-                timestamps: Some(Timestamps { tsval: 1, tsecr: 2 }),
-                ..TcpOptions::default()
-            },
+            TcpOptions { timestamps: Some(Timestamps { tsval: 1, tsecr: 2 }), ..TcpOptions::default() },
         ),
         (
             "timestamps and SACK",
-            TcpOptions {
-                timestamps: Some(Timestamps { tsval: 1, tsecr: 2 }),
-                sack,
-                ..TcpOptions::default()
-            },
+            TcpOptions { timestamps: Some(Timestamps { tsval: 1, tsecr: 2 }), sack, ..TcpOptions::default() },
         ),
     ];
     for (src, dst) in [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2")] {
@@ -72,11 +65,7 @@ fn main() {
         };
         let family = if params.dst.is_ipv4() { "v4" } else { "v6" };
         for (what, options) in headers {
-            let header = TcpHeader {
-                flags: TcpFlags::ACK,
-                options,
-                ..TcpHeader::default()
-            };
+            let header = TcpHeader { flags: TcpFlags::ACK, options, ..TcpHeader::default() };
             let mut packet = emit_tcp(&params, &header, &payload, ChecksumMode::Full).to_vec();
             packet.extend_from_slice(&payload.to_vec());
             measure(&format!("parse {family} + TCP, {what}"), || {
@@ -85,20 +74,10 @@ fn main() {
                 black_box(&parse_tcp(packet, ip, false).expect("a segment"));
             });
             measure(&format!("emit {family} + TCP, {what}, partial"), || {
-                emit_tcp(
-                    black_box(&params),
-                    black_box(&header),
-                    black_box(&payload),
-                    ChecksumMode::Partial,
-                )
+                emit_tcp(black_box(&params), black_box(&header), black_box(&payload), ChecksumMode::Partial)
             });
             measure(&format!("emit {family} + TCP, {what}, full"), || {
-                emit_tcp(
-                    black_box(&params),
-                    black_box(&header),
-                    black_box(&payload),
-                    ChecksumMode::Full,
-                )
+                emit_tcp(black_box(&params), black_box(&header), black_box(&payload), ChecksumMode::Full)
             });
         }
     }

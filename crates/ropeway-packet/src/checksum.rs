@@ -53,11 +53,7 @@ impl Checksum {
     pub fn add_u32(&mut self, field: u32) {
         // 2^16 is 1 modulo 2^16 - 1, so a word of 32 bits sums like its halves; and swapping the
         // bytes of both halves is the rotation that follows an odd number of bytes.
-        self.sum += u64::from(if self.odd {
-            field.rotate_left(8)
-        } else {
-            field
-        });
+        self.sum += u64::from(if self.odd { field.rotate_left(8) } else { field });
     }
 
     /// The sum folded to 16 bits, not complemented: what a device that completes the checksum
@@ -85,10 +81,7 @@ pub fn pseudo_header(src: IpAddr, dst: IpAddr, protocol: Protocol, len: u32) -> 
     for addr in [src, dst] {
         match addr {
             IpAddr::V4(addr) => sum.add_u32(addr.to_bits()),
-            IpAddr::V6(addr) => addr
-                .segments()
-                .into_iter()
-                .for_each(|word| sum.add_u16(word)),
+            IpAddr::V6(addr) => addr.segments().into_iter().for_each(|word| sum.add_u16(word)),
         }
     }
     sum
@@ -103,11 +96,8 @@ pub fn verify(src: IpAddr, dst: IpAddr, protocol: Protocol, bytes: &[u8]) -> boo
     let Ok(len) = u32::try_from(bytes.len()) else {
         return false;
     };
-    let mut sum = if protocol == Protocol::ICMP {
-        Checksum::new()
-    } else {
-        pseudo_header(src, dst, protocol, len)
-    };
+    let mut sum =
+        if protocol == Protocol::ICMP { Checksum::new() } else { pseudo_header(src, dst, protocol, len) };
     sum.add_bytes(bytes);
     sum.finish() == 0
 }

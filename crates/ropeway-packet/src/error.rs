@@ -82,23 +82,18 @@ impl IpError {
         let (code, offset) = match self {
             // RFC 4443 2.4 (e.3): a packet to a multicast address is answered only for an option of
             // type 10.
-            Self::UnrecognizedOption {
-                offset,
-                report: OptionReport::Always,
-            } => (UNRECOGNIZED_OPTION, offset),
-            _ if to_multicast => return None,
-            Self::UnrecognizedOption {
-                offset,
-                report: OptionReport::UnlessMulticast,
-            } => (UNRECOGNIZED_OPTION, offset),
-            Self::UnrecognizedNextHeader { offset } => (UNRECOGNIZED_NEXT_HEADER, offset),
-            Self::BadFragment { offset }
-            | Self::BadOption { offset }
-            | Self::BadRoutingHeader { offset } => (ERRONEOUS_FIELD, offset),
-            Self::UnrecognizedOption {
-                report: OptionReport::Silent,
-                ..
+            Self::UnrecognizedOption { offset, report: OptionReport::Always } => {
+                (UNRECOGNIZED_OPTION, offset)
             }
+            _ if to_multicast => return None,
+            Self::UnrecognizedOption { offset, report: OptionReport::UnlessMulticast } => {
+                (UNRECOGNIZED_OPTION, offset)
+            }
+            Self::UnrecognizedNextHeader { offset } => (UNRECOGNIZED_NEXT_HEADER, offset),
+            Self::BadFragment { offset } | Self::BadOption { offset } | Self::BadRoutingHeader { offset } => {
+                (ERRONEOUS_FIELD, offset)
+            }
+            Self::UnrecognizedOption { report: OptionReport::Silent, .. }
             | Self::Truncated
             | Self::BadVersion(_)
             | Self::BadHeaderLength

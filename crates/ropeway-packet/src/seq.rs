@@ -134,11 +134,7 @@ impl WindowScale {
     pub const fn new(shift: u8) -> Self {
         // RFC 7323 2.3: "If a Window Scale option is received with a shift.cnt value larger than
         // 14, the TCP SHOULD log the error but MUST use 14 instead of the specified value."
-        if shift > Self::MAX.0 {
-            Self::MAX
-        } else {
-            Self(shift)
-        }
+        if shift > Self::MAX.0 { Self::MAX } else { Self(shift) }
     }
 
     /// The shift in bits.

@@ -94,10 +94,7 @@ pub fn parse(packet: &[u8], ip: &IpPacket, verify: bool) -> Result<UdpDatagram, 
         _ => {}
     }
     let start = ip.payload.start;
-    Ok(UdpDatagram {
-        header,
-        payload: start + HEADER_LEN..start + len,
-    })
+    Ok(UdpDatagram { header, payload: start + HEADER_LEN..start + len })
 }
 
 /// The whole IP packet that carries `payload` from `src_port` to `dst_port`. The protocol is UDP
@@ -107,25 +104,14 @@ pub fn parse(packet: &[u8], ip: &IpPacket, verify: bool) -> Result<UdpDatagram, 
 ///
 /// [`UdpError::TooLong`] if one packet cannot hold the payload: above 65507 bytes over IPv4, 65527
 /// over IPv6.
-pub fn emit(
-    ip: &IpParams,
-    src_port: u16,
-    dst_port: u16,
-    payload: &[u8],
-) -> Result<Vec<u8>, UdpError> {
-    let ip = IpParams {
-        protocol: Protocol::UDP,
-        ..*ip
-    };
+pub fn emit(ip: &IpParams, src_port: u16, dst_port: u16, payload: &[u8]) -> Result<Vec<u8>, UdpError> {
+    let ip = IpParams { protocol: Protocol::UDP, ..*ip };
     let limit = match ip.dst {
         IpAddr::V4(_) => usize::from(u16::MAX) - IPV4_HEADER_LEN,
         IpAddr::V6(_) => usize::from(u16::MAX),
     };
     let len = payload.len().saturating_add(HEADER_LEN);
-    let len = u16::try_from(len)
-        .ok()
-        .filter(|&len| usize::from(len) <= limit)
-        .ok_or(UdpError::TooLong)?;
+    let len = u16::try_from(len).ok().filter(|&len| usize::from(len) <= limit).ok_or(UdpError::TooLong)?;
 
     let [src_hi, src_lo] = src_port.to_be_bytes();
     let [dst_hi, dst_lo] = dst_port.to_be_bytes();
@@ -135,11 +121,7 @@ pub fn emit(
     sum.add_bytes(&header);
     sum.add_bytes(payload);
     // RFC 768: a computed checksum of zero is sent as all ones; zero means none.
-    let checksum = if sum.finish() == 0 {
-        u16::MAX
-    } else {
-        sum.finish()
-    };
+    let checksum = if sum.finish() == 0 { u16::MAX } else { sum.finish() };
     [header[6], header[7]] = checksum.to_be_bytes();
 
     let mut packet = Vec::with_capacity(ip.header_len() + usize::from(len));

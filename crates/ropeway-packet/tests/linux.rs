@@ -14,15 +14,12 @@ mod exercise;
 use bytes::Bytes;
 use corpus::Captured;
 use ropeway_packet::{
-    ChecksumMode, FastOpen, Fragment, IcmpMessage, IpPacket, IpParams, Payload, Protocol, SeqNum,
-    TcpFlags, TcpOptions, TcpSegment, Timestamps, UnreachableKind, emit_tcp, icmp, ip, parse_tcp,
-    udp,
+    ChecksumMode, FastOpen, Fragment, IcmpMessage, IpPacket, IpParams, Payload, Protocol, SeqNum, TcpFlags,
+    TcpOptions, TcpSegment, Timestamps, UnreachableKind, emit_tcp, icmp, ip, parse_tcp, udp,
 };
 
 fn packet(name: &str) -> Vec<u8> {
-    let found = corpus::packets()
-        .into_iter()
-        .find(|packet| packet.name == name);
+    let found = corpus::packets().into_iter().find(|packet| packet.name == name);
     found.unwrap_or_else(|| panic!("no packet {name}")).bytes
 }
 
@@ -78,18 +75,12 @@ fn syn_byte_for_byte() {
             mss: Some(1460),
             window_scale: Some(10),
             sack_permitted: true,
-            timestamps: Some(Timestamps {
-                tsval: 0x0a60_db5e,
-                tsecr: 0,
-            }),
+            timestamps: Some(Timestamps { tsval: 0x0a60_db5e, tsecr: 0 }),
             ..TcpOptions::default()
         },
         ..ropeway_packet::TcpHeader::default()
     };
-    assert_eq!(
-        emit_tcp(&params, &header, &Payload::new(), ChecksumMode::Full)[..],
-        syn
-    );
+    assert_eq!(emit_tcp(&params, &header, &Payload::new(), ChecksumMode::Full)[..], syn);
     let parsed = parse_tcp(&syn, ip::parse(&syn).unwrap(), true).unwrap();
     assert_eq!(parsed.tcp, header);
 }
@@ -104,13 +95,7 @@ fn every_tcp_segment_is_written_as_linux_did() {
         };
         assert!(!segment.malformed_options, "{name}");
         let payload = Payload::from(Bytes::copy_from_slice(&bytes[segment.payload]));
-        let mut again = emit_tcp(
-            &params(&ip, &bytes),
-            &segment.tcp,
-            &payload,
-            ChecksumMode::Full,
-        )
-        .to_vec();
+        let mut again = emit_tcp(&params(&ip, &bytes), &segment.tcp, &payload, ChecksumMode::Full).to_vec();
         again.extend(payload.to_vec());
         assert_eq!(again, bytes, "{name}");
         count += 1;
@@ -121,11 +106,7 @@ fn every_tcp_segment_is_written_as_linux_did() {
 #[test]
 fn every_packet_is_exercised() {
     for Captured { name, bytes } in corpus::packets() {
-        assert_eq!(
-            exercise::exercise(&bytes),
-            !name.contains("fragment"),
-            "{name}"
-        );
+        assert_eq!(exercise::exercise(&bytes), !name.contains("fragment"), "{name}");
         let mut repaired = bytes.clone();
         exercise::repair(&mut repaired);
         assert!(repaired == bytes, "{name} was right before");
@@ -136,19 +117,14 @@ fn every_packet_is_exercised() {
 fn handshakes() {
     for family in ["v4", "v6"] {
         let mss = if family == "v4" { 1460 } else { 1440 };
-        for (name, flags) in [
-            ("syn", TcpFlags::SYN),
-            ("syn_ack", TcpFlags::SYN | TcpFlags::ACK),
-        ] {
+        for (name, flags) in [("syn", TcpFlags::SYN), ("syn_ack", TcpFlags::SYN | TcpFlags::ACK)] {
             let tcp = segment(&format!("{family}_{name}")).tcp;
             assert_eq!(tcp.flags, flags);
             assert_eq!(tcp.options.mss, Some(mss));
             assert!(tcp.options.sack_permitted);
             assert!(tcp.options.timestamps.is_some() && tcp.options.window_scale.is_some());
         }
-        let request = segment(&format!("{family}_syn_fast_open_request"))
-            .tcp
-            .options;
+        let request = segment(&format!("{family}_syn_fast_open_request")).tcp.options;
         assert_eq!(request.fast_open, Some(FastOpen::REQUEST));
     }
 }
@@ -177,10 +153,7 @@ fn data_fin_and_rst() {
         assert!(fin.flags.contains(TcpFlags::FIN));
         assert_eq!(fin.seq, data.tcp.seq + 3);
         let rst = segment(&format!("{family}_rst")).tcp;
-        assert_eq!(
-            (rst.flags, rst.ack),
-            (TcpFlags::RST | TcpFlags::ACK, SeqNum::new(2))
-        );
+        assert_eq!((rst.flags, rst.ack), (TcpFlags::RST | TcpFlags::ACK, SeqNum::new(2)));
     }
 }
 
@@ -192,12 +165,8 @@ fn datagrams_are_written_as_linux_did() {
         let datagram = udp::parse(&bytes, &ip, true).unwrap();
         assert_eq!(&bytes[datagram.payload.clone()], b"four");
         let header = datagram.header;
-        let again = udp::emit(
-            &params(&ip, &bytes),
-            header.src_port,
-            header.dst_port,
-            &bytes[datagram.payload],
-        );
+        let again =
+            udp::emit(&params(&ip, &bytes), header.src_port, header.dst_port, &bytes[datagram.payload]);
         assert_eq!(again, Ok(bytes));
     }
 }
@@ -208,21 +177,9 @@ fn fragments_fit_together() {
         let first = packet(&format!("{family}_fragment_first"));
         let last = packet(&format!("{family}_fragment_last"));
         let (one, two) = (ip::parse(&first).unwrap(), ip::parse(&last).unwrap());
-        assert_eq!(
-            one.fragment,
-            Some(Fragment {
-                offset: 0,
-                more: true
-            })
-        );
+        assert_eq!(one.fragment, Some(Fragment { offset: 0, more: true }));
         let offset = u16::try_from(one.payload.len()).unwrap();
-        assert_eq!(
-            two.fragment,
-            Some(Fragment {
-                offset,
-                more: false
-            })
-        );
+        assert_eq!(two.fragment, Some(Fragment { offset, more: false }));
         assert_eq!((one.ident, one.protocol), (two.ident, two.protocol));
         // Put together they are the datagram that was sent, checksum and all.
         let data = [&first[one.payload.clone()], &last[two.payload]].concat();
@@ -231,11 +188,7 @@ fn fragments_fit_together() {
         params.emit(data.len(), &mut whole);
         whole.extend(data);
         let datagram = udp::parse(&whole, &ip::parse(&whole).unwrap(), true).unwrap();
-        assert!(
-            whole[datagram.payload.clone()]
-                .iter()
-                .all(|&byte| byte == b'y')
-        );
+        assert!(whole[datagram.payload.clone()].iter().all(|&byte| byte == b'y'));
         assert_eq!(datagram.payload.len(), 1600);
     }
 }
@@ -247,9 +200,7 @@ fn echoes() {
             let bytes = packet(&format!("{family}_{name}"));
             icmp::parse(&bytes, &ip::parse(&bytes).unwrap()).unwrap()
         };
-        let IcmpMessage::EchoRequest { data, seq, .. } = read("echo_request") else {
-            panic!("no request")
-        };
+        let IcmpMessage::EchoRequest { data, seq, .. } = read("echo_request") else { panic!("no request") };
         assert_eq!((data.len(), seq), (56, 1));
         assert!(matches!(read("echo_reply"), IcmpMessage::EchoReply { .. }));
     }
@@ -266,10 +217,7 @@ fn port_unreachable() {
         assert_eq!(code.kind, UnreachableKind::Port);
         let quoted = icmp::parse_quote(&bytes[quote.clone()]).unwrap();
         assert_eq!((quoted.ip.src, quoted.ip.dst), (ip.dst, ip.src));
-        assert_eq!(
-            (quoted.ip.protocol, quoted.ports),
-            (Protocol::UDP, Some((5002, 82)))
-        );
+        assert_eq!((quoted.ip.protocol, quoted.ports), (Protocol::UDP, Some((5002, 82))));
         assert_eq!(usize::try_from(quoted.ip.total_len).unwrap(), quote.len());
         // Ours is the same from the ICMP header on; Linux sets other IP fields.
         let kind = icmp::IcmpErrorKind::Unreachable(UnreachableKind::Port);

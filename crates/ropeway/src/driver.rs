@@ -96,6 +96,8 @@ impl Driver {
         for round in 0..INPUT_BATCHES {
             let drained = self.device.poll_recv(cx, &mut self.batch, BATCH)?.is_pending();
             self.shard.locked(|state, now, _| {
+                // We are awake. It is the waker of the task that is running, so dropping it runs no code.
+                state.driver = None;
                 // The clock decides what has expired, not whether `sleep` was polled.
                 if round == 0 && state.is_due(now) {
                     state.core.handle_timeout(now);

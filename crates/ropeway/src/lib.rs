@@ -27,6 +27,7 @@
 //!   gets the loopback addresses.
 //! - [`net`] has the sockets.
 //! - [`device`] has the devices, and the trait for more of them.
+//! - [`scan`] asks other hosts which of their ports are open.
 //!
 //! The state machines live in `ropeway-core`, which does no I/O, and the formats in `ropeway-packet`.
 //!
@@ -43,6 +44,7 @@ pub mod device;
 mod driver;
 mod error;
 pub mod net;
+pub mod scan;
 mod shard;
 mod stack;
 mod wait;
@@ -51,7 +53,8 @@ mod waiters;
 pub use error::StackEnded;
 pub use ropeway_core::packet;
 pub use ropeway_core::{
-    Algorithm, ConnectError, ConnectionError, Counters, IpCidr, KeepAlive, ListenError, RecvError, SendError,
-    SenderLimit, SocketOptions, StackConfig, State, TableSizes, TcpInfo,
+    Algorithm, ConnectError, ConnectionError, Counters, IpCidr, KeepAlive, ListenError, PortPolicy,
+    ProbeOutcome, RecvError, SendError, SenderLimit, SocketOptions, StackConfig, State, SynCookieMode,
+    TableSizes, TcpInfo,
 };
 pub use stack::{Builder, EnterGuard, Stack};

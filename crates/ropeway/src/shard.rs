@@ -10,7 +10,7 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use ropeway_core::{ConnectionId, Event, ListenerId, Readiness, Stack as Core, Timestamp};
+use ropeway_core::{ConnectionId, Event, ListenerId, Readiness, Stack as Core, Timestamp, UdpProbeId};
 
 use crate::clock::Clock;
 use crate::error::Ended;
@@ -21,6 +21,8 @@ use crate::waiters::{Afterwards, Ticket, Waiters};
 pub(crate) enum Source {
     Connection(ConnectionId),
     Listener(ListenerId),
+    /// A UDP port that somebody asks about.
+    Probe(UdpProbeId),
     /// The moment at which no connection is left.
     Quiescence,
 }
@@ -42,6 +44,8 @@ pub(crate) enum Slot<'a> {
 pub(crate) enum Effect {
     /// It only looked.
     None,
+    /// There may be a packet to send: the core knows.
+    Output,
     /// There may be a packet to send, or an earlier deadline.
     Driver,
 }
@@ -60,6 +64,7 @@ pub(crate) struct State {
     now: Timestamp,
     connections: Vec<Waiters>,
     listeners: Vec<Waiters>,
+    probes: Vec<Waiters>,
     quiescence: Waiters,
     /// Tickets issued so far.
     tickets: u64,
@@ -88,6 +93,7 @@ impl Shard {
             now: Timestamp::START,
             connections: Vec::new(),
             listeners: Vec::new(),
+            probes: Vec::new(),
             quiescence: Waiters::default(),
             tickets: 0,
             driver: None,
@@ -181,6 +187,7 @@ impl Shard {
             match source {
                 Source::Connection(id) => state.core.close(now, id),
                 Source::Listener(id) => state.core.close_listener(now, id),
+                Source::Probe(id) => state.core.end_udp_probe(id),
                 Source::Quiescence => {}
             }
             after.wake_driver(&mut state.driver);
@@ -200,7 +207,8 @@ impl Shard {
         self.locked(|state, _, after| {
             state.ended.get_or_insert(why);
             state.driver = None;
-            for waiters in state.connections.iter_mut().chain(&mut state.listeners) {
+            let State { connections, listeners, probes, .. } = state;
+            for waiters in connections.iter_mut().chain(listeners).chain(probes) {
                 waiters.wake_all(after);
             }
             state.quiescence.wake_all(after);
@@ -220,7 +228,10 @@ impl State {
         while let Some(event) = self.core.poll_event() {
             let (source, readiness) = match event {
                 Event::Ready(id, readiness) => (Source::Connection(id), readiness),
-                Event::Acceptable(id) => (Source::Listener(id), Readiness::READABLE),
+                Event::Acceptable(id) | Event::Incoming(id) | Event::IncomingGone(id) => {
+                    (Source::Listener(id), Readiness::READABLE)
+                }
+                Event::Probed(id) => (Source::Probe(id), Readiness::READABLE),
                 _ => continue,
             };
             if let Some(waiters) = self.existing(source) {
@@ -252,7 +263,12 @@ impl State {
             return Poll::Ready(Err(ended.to_error()));
         }
         let result = attempt(&mut self.core, now);
-        if effect == Effect::Driver && matches!(result, Poll::Ready(Ok(_))) {
+        let work = match effect {
+            Effect::None => false,
+            Effect::Output => self.core.has_output(),
+            Effect::Driver => true,
+        };
+        if work && matches!(result, Poll::Ready(Ok(_))) {
             after.wake_driver(&mut self.driver);
         }
         result
@@ -280,6 +296,7 @@ impl State {
         let (table, index) = match source {
             Source::Connection(id) => (&mut self.connections, id.index()),
             Source::Listener(id) => (&mut self.listeners, id.index()),
+            Source::Probe(id) => (&mut self.probes, id.index()),
             Source::Quiescence => return &mut self.quiescence,
         };
         if table.len() <= index {
@@ -294,6 +311,7 @@ impl State {
         match source {
             Source::Connection(id) => self.connections.get_mut(id.index()),
             Source::Listener(id) => self.listeners.get_mut(id.index()),
+            Source::Probe(id) => self.probes.get_mut(id.index()),
             Source::Quiescence => Some(&mut self.quiescence),
         }
     }

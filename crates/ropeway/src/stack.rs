@@ -7,15 +7,18 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use ropeway_core::{Counters, IpCidr, SocketOptions, Stack as Core, StackConfig, TableSizes};
+use ropeway_core::packet::Protocol;
+use ropeway_core::{Counters, IpCidr, PortPolicy, SocketOptions, Stack as Core, StackConfig, TableSizes};
 
 pub use builder::Builder;
 pub use current::EnterGuard;
 
+use crate::net::tcp::AnyListener;
 use crate::shard::{Shard, Source, is_quiescent};
 use crate::wait::Wait;
 
@@ -201,6 +204,31 @@ impl Stack {
     #[must_use]
     pub fn config(&self) -> StackConfig {
         self.shard().look(|core, _| core.config().clone())
+    }
+
+    /// Takes connections to any address and port that no other listener has, each decided on before it is
+    /// answered. So many may wait for the decision as `backlog` says, and as many to be taken up after it.
+    ///
+    /// # Errors
+    ///
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if the stack has such a listener already.
+    pub fn listen_any(&self, backlog: usize) -> io::Result<AnyListener> {
+        AnyListener::new(self.clone(), backlog)
+    }
+
+    /// Sets what ports say to packets that belong to no connection; the newest rule for a port counts. A port
+    /// scan can see all three answers: open, closed, filtered.
+    ///
+    /// # Errors
+    ///
+    /// If the stack has ended.
+    pub fn set_port_policy(
+        &self,
+        protocol: Protocol,
+        ports: RangeInclusive<u16>,
+        policy: PortPolicy,
+    ) -> io::Result<()> {
+        self.shard().change(|core, _| core.set_port_policy(protocol, ports, policy))
     }
 
     /// Waits until no connection is left: neither one that a socket holds, nor one that was closed and is

@@ -95,7 +95,8 @@ async fn a_reader_that_stops() {
     }
     let unread = server.info().unwrap().unread;
     assert_eq!(sent, unread + SEND as usize);
-    assert_eq!(client.info().unwrap().not_sent, SEND as usize);
+    // One byte may be out, to probe the window.
+    assert!(client.info().unwrap().not_sent >= SEND as usize - 1);
     // The window's field counts in steps of 128 bytes here, because of its scale.
     assert!(unread <= RECV as usize && unread + 128 > RECV as usize, "{unread}");
     assert_eq!(client.info().unwrap().snd_wnd, 0);

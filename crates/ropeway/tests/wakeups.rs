@@ -5,10 +5,11 @@
 
 mod common;
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use common::{Net, SERVER, pattern, within};
@@ -244,4 +245,85 @@ async fn loopback_on_four_threads() {
     for task in tasks {
         within(LIMIT, task).await.unwrap();
     }
+}
+
+/// Writes to a stream from within `wake`.
+struct Writes {
+    stream: Arc<TcpStream>,
+}
+
+impl Wake for Writes {
+    fn wake(self: Arc<Self>) {
+        assert_eq!(self.stream.try_write(b"at once").unwrap(), 7);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_from_within_a_wakeup_wakes_the_driver() {
+    // The driver is about to sleep when it wakes the others. What they give it to do is not forgotten.
+    let net = Net::new();
+    let (mut client, server) = net.connect().await;
+    let server = Arc::new(server);
+    let waker = Waker::from(Arc::new(Writes { stream: Arc::clone(&server) }));
+    assert!(server.poll_read_ready(&mut Context::from_waker(&waker)).is_pending());
+    client.write_all(b"wake up").await.unwrap();
+    let mut answer = [0; 7];
+    // Sooner than the acknowledgement, which would wake the driver too.
+    within(Duration::from_millis(10), client.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(&answer, b"at once");
+}
+
+/// Holds a stream, as a task does, and drops it when it is woken or dropped.
+struct Holds {
+    _stream: TcpStream,
+}
+
+impl Wake for Holds {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn wakers_that_drop_streams_of_their_own() {
+    let net = Net::new();
+    let (mut client, server) = net.connect().await;
+    let mut peers = Vec::new();
+    let mut holder = async || {
+        let (stream, peer) = net.connect().await;
+        peers.push(peer);
+        Waker::from(Arc::new(Holds { _stream: stream }))
+    };
+    // One is replaced, one is dropped with its future, one is woken, one is dropped with the stream.
+    for _ in 0..2 {
+        let waker = holder().await;
+        assert!(server.poll_read_ready(&mut Context::from_waker(&waker)).is_pending());
+    }
+    {
+        let waker = holder().await;
+        let readable = pin!(server.readable());
+        assert!(readable.poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    client.write_all(b"x").await.unwrap();
+    server.readable().await.unwrap();
+    server.try_read(&mut [0]).unwrap();
+    let waker = holder().await;
+    assert!(server.poll_read_ready(&mut Context::from_waker(&waker)).is_pending());
+    drop((waker, server));
+    for mut peer in peers {
+        assert_eq!(within(Duration::from_secs(1), peer.read(&mut [0])).await.unwrap(), 0);
+    }
+}
+
+#[test]
+fn a_driver_that_ends_wakes_wakers_that_drop_streams() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let stream = runtime.block_on(async {
+        let net = Net::new();
+        let (stream, _peer) = net.connect().await;
+        let (other, _other_peer) = net.connect().await;
+        let waker = Waker::from(Arc::new(Holds { _stream: other }));
+        assert!(stream.poll_read_ready(&mut Context::from_waker(&waker)).is_pending());
+        stream
+    });
+    drop(runtime);
+    assert_eq!(stream.try_read(&mut [0]).unwrap_err().kind(), ErrorKind::Other);
 }

@@ -12,7 +12,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -201,7 +201,7 @@ fn run_once(
         warm_up: Duration::from_secs_f64(settings.warm_up),
         measure: Duration::from_secs_f64(settings.seconds),
     };
-    let job = Job {
+    let job = Arc::new(Job {
         scenario,
         port,
         window,
@@ -209,7 +209,7 @@ fn run_once(
         timestamps: !settings.common.no_timestamps,
         stop: AtomicBool::new(false),
         deadline: Instant::now() + window.warm_up + window.measure + PATIENCE,
-    };
+    });
     let retransmitted_before = kernel_retransmissions()?;
     let (ready, is_ready) = mpsc::channel();
     let (stack, peer) = thread::scope(|scope| {

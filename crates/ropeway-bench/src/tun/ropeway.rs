@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -21,13 +22,18 @@ use crate::sys::CpuTime;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Runs the stack's side of `job` to its end.
-pub(crate) fn run(job: &Job, ready: Sender<()>) -> io::Result<StackReport> {
+///
+/// The application is a spawned task, as in a server: what `block_on` itself runs is polled after all tasks.
+pub(crate) fn run(job: &Arc<Job>, ready: Sender<()>) -> io::Result<StackReport> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let left = job.deadline.saturating_duration_since(Instant::now());
-    runtime.block_on(async { tokio::time::timeout(left, serve(job, ready)).await? })
+    runtime.block_on(async {
+        let application = tokio::spawn(serve(Arc::clone(job), ready));
+        tokio::time::timeout(left, application).await?.map_err(io::Error::other)?
+    })
 }
 
-async fn serve(job: &Job, ready: Sender<()>) -> io::Result<StackReport> {
+async fn serve(job: Arc<Job>, ready: Sender<()>) -> io::Result<StackReport> {
     let device = TunDevice::builder()
         .name(DEVICE)
         .mtu(MTU)
@@ -46,9 +52,9 @@ async fn serve(job: &Job, ready: Sender<()>) -> io::Result<StackReport> {
 
     let cpu = CpuTime::of_this_thread();
     let meter = match job.scenario {
-        Scenario::Download => receive(job, &listener).await?,
-        Scenario::Upload => send(job, &listener).await?,
-        Scenario::Connect | Scenario::Connect16 | Scenario::Ping => echo(job, &listener).await?,
+        Scenario::Download => receive(&job, &listener).await?,
+        Scenario::Upload => send(&job, &listener).await?,
+        Scenario::Connect | Scenario::Connect16 | Scenario::Ping => echo(&job, &listener).await?,
     };
     // The last FIN and its acknowledgement still have to cross.
     stack.closed().await?;

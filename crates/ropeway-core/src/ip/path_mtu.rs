@@ -36,20 +36,27 @@ impl PathMtuCache {
     }
 
     /// A router says that `mtu` bytes pass towards `remote`, or does not say (0) but refused a packet of
-    /// `refused` bytes. Gives the MTU that is believed.
-    pub(crate) fn learn(&mut self, remote: IpAddr, mtu: u32, refused: u32, now: Timestamp) -> u16 {
-        let floor = if remote.is_ipv4() { MIN_V4 } else { MIN_V6 };
-        let mtu = match mtu {
-            0 => PLATEAUS.into_iter().find(|plateau| u32::from(*plateau) < refused).unwrap_or(floor),
-            mtu => u16::try_from(mtu).unwrap_or(u16::MAX),
+    /// `refused` bytes. Gives the MTU that is believed from now on, if the message is to be believed at all.
+    pub(crate) fn learn(&mut self, remote: IpAddr, mtu: u32, refused: u32, now: Timestamp) -> Option<u16> {
+        let said = u16::try_from(mtu).unwrap_or(u16::MAX);
+        let mtu = match (said, remote) {
+            // RFC 8201 4: less than IPv6's minimum is discarded.
+            (..MIN_V6, IpAddr::V6(_)) => return None,
+            (0, _) => PLATEAUS.into_iter().find(|plateau| u32::from(*plateau) < refused).unwrap_or(MIN_V4),
+            (said, _) => said,
         };
-        let mtu = mtu.max(floor);
+        // Such a message never raises the estimate (RFC 1191 3, RFC 8201 4).
+        let known = self.get(remote, now).unwrap_or(u16::MAX);
+        let mtu = mtu.max(MIN_V4);
+        if mtu >= known {
+            return None;
+        }
         self.entries.retain(|(known, ..)| *known != remote);
         if self.entries.len() >= MAX_ENTRIES {
             self.entries.pop_front();
         }
         self.entries.push_back((remote, mtu, now));
-        mtu
+        Some(mtu)
     }
 }
 
@@ -62,12 +69,14 @@ mod tests {
         let mut cache = PathMtuCache::default();
         let remote: IpAddr = "192.0.2.1".parse().unwrap();
         let now = Timestamp::from_micros(1);
-        assert_eq!(cache.learn(remote, 1400, 1500, now), 1400);
+        assert_eq!(cache.learn(remote, 1400, 1500, now), Some(1400));
         assert_eq!(cache.get(remote, now), Some(1400));
         assert_eq!(cache.get(remote, now + LIFETIME), None);
-        assert_eq!(cache.learn(remote, 68, 1500, now), 552);
-        assert_eq!(cache.learn(remote, 0, 1500, now), 1492);
-        assert_eq!(cache.learn("2001:db8::1".parse().unwrap(), 500, 1500, now), 1280);
+        assert_eq!(cache.learn(remote, 1450, 1500, now), None, "a message never raises it");
+        assert_eq!(cache.learn(remote, 68, 1500, now), Some(552));
+        let other: IpAddr = "192.0.2.2".parse().unwrap();
+        assert_eq!(cache.learn(other, 0, 1500, now), Some(1492));
+        assert_eq!(cache.learn("2001:db8::1".parse().unwrap(), 500, 1500, now), None);
     }
 
     #[test]

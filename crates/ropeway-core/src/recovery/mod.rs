@@ -67,8 +67,9 @@ impl Recovery {
             self.inflation = self.inflation.saturating_add(mss);
             return false;
         }
-        // RFC 6582 3.2 (2): duplicates of what a timeout made us send again mean nothing.
-        if self.duplicates != DUP_THRESH || una.before(self.recover) {
+        // RFC 6582 3.2 (2): only when more than `recover` is acknowledged; duplicates of what a timeout made
+        // us send again mean nothing.
+        if self.duplicates != DUP_THRESH || !una.after(self.recover) {
             return false;
         }
         self.fast = true;
@@ -84,6 +85,10 @@ impl Recovery {
         self.duplicates = 0;
         self.resend = false;
         if !self.fast {
+            if una.after(self.recover) {
+                // It must not fall behind by half the sequence space.
+                self.recover = una - 1;
+            }
             return AckOutcome::Normal;
         }
         if una.at_or_after(self.recover) {

@@ -8,6 +8,7 @@ use ropeway_packet::{FourTuple, Payload};
 
 use super::Stack;
 use super::settle::{connection_id, connection_key};
+use crate::demux::Room;
 use crate::error::{ConnectionError, RecvError, SendError, ShutdownError, UnknownId};
 use crate::event::{ConnectionId, Event, Readiness};
 use crate::info::TcpInfo;
@@ -155,7 +156,8 @@ impl Stack {
     pub fn info(&self, now: Timestamp, id: ConnectionId) -> Result<TcpInfo, UnknownId> {
         let connection = self.connection(id)?;
         let mut info = connection.info(now);
-        if info.state == State::TimeWait && self.demux.find(&connection.tuple, &self.rooms).is_none() {
+        let waits = matches!(self.demux.find(&connection.tuple, &self.rooms), Some(Room::TimeWait(_)));
+        if info.state == State::TimeWait && !waits {
             info.state = State::Closed;
         }
         Ok(info)
@@ -182,8 +184,7 @@ impl Stack {
         self.with_connection(now, id, |connection, env| {
             let before = connection.options.clone();
             change(&mut connection.options);
-            connection.options.recv_buffer = connection.options.recv_buffer.max(1);
-            connection.options.send_buffer = connection.options.send_buffer.max(1);
+            connection.options.normalize();
             connection.options_changed(&before, env);
         })
         .ok_or(UnknownId)
@@ -202,7 +203,7 @@ impl Stack {
             match noticed {
                 Noticed::Listener(id) => return Some(Event::Acceptable(id)),
                 Noticed::Incoming(id) => return Some(Event::Incoming(id)),
-                Noticed::Gone(tuple) => return Some(Event::IncomingGone(tuple)),
+                Noticed::Gone(id) => return Some(Event::IncomingGone(id)),
                 Noticed::Probed(id) => return Some(Event::Probed(id)),
                 Noticed::Connection(key) => {
                     let Some(connection) = self.rooms.connections.get_mut(key) else { continue };

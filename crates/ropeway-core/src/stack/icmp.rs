@@ -137,7 +137,7 @@ impl Stack {
     fn packet_too_big(&mut self, now: Timestamp, key: Key, mtu: u32, refused: u32) {
         let Some(connection) = self.rooms.connections.get(key) else { return };
         let remote = connection.tuple.remote_addr;
-        let mtu = self.path_mtu.learn(remote, mtu, refused, now);
+        let Some(mtu) = self.path_mtu.learn(remote, mtu, refused, now) else { return };
         self.with_connection(now, connection_id(key), |connection, _| connection.path_mtu_changed(mtu));
     }
 }

@@ -1,14 +1,13 @@
 //! A packet arrives: whose it is, and which room takes it.
 
 use ropeway_packet::{
-    FourTuple, IcmpErrorKind, IpPacket, Protocol, SeqNum, TcpError, TcpFlags, UnreachableKind, ip, parse_tcp,
+    FourTuple, IcmpErrorKind, IpPacket, Protocol, TcpError, TcpFlags, UnreachableKind, ip, parse_tcp,
 };
 
 use super::Stack;
 use crate::demux::Room;
 use crate::policy::PortPolicy;
 use crate::slab::Key;
-use crate::tcp::connection::state::{Cause, State};
 use crate::tcp::connection::{Arrival, Env};
 use crate::tcp::time_wait;
 use crate::time::Timestamp;
@@ -116,6 +115,7 @@ impl Stack {
             header: segment.tcp,
             payload: received.packet.slice(segment.payload),
             malformed_options: segment.malformed_options,
+            window: None,
         };
         match self.demux.find(&tuple, &self.rooms) {
             Some(Room::Connection(slot)) => {
@@ -144,7 +144,7 @@ impl Stack {
     fn arrives_at_port(&mut self, now: Timestamp, tuple: &FourTuple, arrival: Arrival, received: &Received) {
         let policy = self.policy.of(Protocol::TCP, tuple.local_port);
         if policy == PortPolicy::Open {
-            self.arrives_at_listener_or_nobody(now, tuple, arrival, None);
+            self.arrives_at_listener_or_nobody(now, tuple, arrival);
             return;
         }
         self.counters.policy_refused += 1;
@@ -164,29 +164,24 @@ impl Stack {
             time_wait::Answer::Drop => {}
             time_wait::Answer::Ack(header) => self.reply(tuple, &header),
             time_wait::Answer::NewIncarnation(above) => {
-                if self.listeners.find(tuple.local(), 0).is_none() {
-                    if let Some(ack) = self.rooms.time_wait.ack_for(key, offset, now) {
-                        self.reply(tuple, &ack);
+                let open = self.policy.of(Protocol::TCP, tuple.local_port) == PortPolicy::Open;
+                let listener = self.listeners.find(tuple.local(), self.demux.spread(tuple));
+                match listener.filter(|_| open && !arrival.malformed_options) {
+                    Some(listener) => {
+                        self.syn_for_listener(now, tuple, listener, &arrival.header, Some((key, above)));
                     }
-                    return;
+                    None => {
+                        if let Some(ack) = self.rooms.time_wait.ack_for(key, offset, now) {
+                            self.reply(tuple, &ack);
+                        }
+                    }
                 }
-                self.counters.time_wait_reused += 1;
-                self.rooms.time_wait.remove(key);
-                self.demux.remove(tuple, Room::TimeWait(key));
-                self.report(tuple, State::TimeWait, Cause::Syn);
-                self.arrives_at_listener_or_nobody(now, tuple, arrival, Some(above));
             }
         }
     }
 
-    /// LISTEN (RFC 9293 3.10.7.2) or CLOSED (3.10.7.1). `above`: what an ISN must exceed.
-    fn arrives_at_listener_or_nobody(
-        &mut self,
-        now: Timestamp,
-        tuple: &FourTuple,
-        arrival: Arrival,
-        above: Option<SeqNum>,
-    ) {
+    /// LISTEN (RFC 9293 3.10.7.2) or CLOSED (3.10.7.1).
+    fn arrives_at_listener_or_nobody(&mut self, now: Timestamp, tuple: &FourTuple, arrival: Arrival) {
         let flags = arrival.header.flags;
         let listener = self.listeners.find(tuple.local(), self.demux.spread(tuple));
         match listener {
@@ -195,7 +190,7 @@ impl Stack {
                 if flags.contains(TcpFlags::SYN) && !flags.intersects(TcpFlags::ACK | TcpFlags::RST) =>
             {
                 if !arrival.malformed_options {
-                    self.syn_for_listener(now, tuple, listener, &arrival.header, above);
+                    self.syn_for_listener(now, tuple, listener, &arrival.header, None);
                 }
             }
             Some(listener) if flags.contains(TcpFlags::ACK) => {

@@ -133,16 +133,22 @@ impl Stack {
         id: ListenerId,
     ) -> Result<Option<(ConnectionId, SocketAddr)>, UnknownId> {
         self.now = self.now.max(now);
-        let listener = self.listeners.get_mut(id).ok_or(UnknownId)?;
-        while let Some(connection_id) = listener.accept_queue.pop() {
-            if let Some(connection) = self.rooms.connections.get_mut(connection_key(connection_id)) {
-                connection.holder = Holder::Application;
-                let remote = connection.tuple.remote();
-                self.settle(connection_key(connection_id), now);
-                return Ok(Some((connection_id, remote)));
+        loop {
+            let listener = self.listeners.get_mut(id).ok_or(UnknownId)?;
+            let Some(next) = listener.accept_queue.pop() else { return Ok(None) };
+            if let Some(remote) = self.hand_over(now, next) {
+                return Ok(Some((next, remote)));
             }
         }
-        Ok(None)
+    }
+
+    /// The application holds the connection from now on. Gives its remote end.
+    pub(super) fn hand_over(&mut self, now: Timestamp, id: ConnectionId) -> Option<SocketAddr> {
+        let connection = self.rooms.connections.get_mut(connection_key(id))?;
+        connection.holder = Holder::Application;
+        let remote = connection.tuple.remote();
+        self.settle(connection_key(id), now);
+        Some(remote)
     }
 
     /// Whether `accept` would give a connection.
@@ -176,7 +182,9 @@ impl Stack {
         id: ListenerId,
         change: impl FnOnce(&mut SocketOptions),
     ) -> Result<(), UnknownId> {
-        change(&mut self.listeners.get_mut(id).ok_or(UnknownId)?.options);
+        let options = &mut self.listeners.get_mut(id).ok_or(UnknownId)?.options;
+        change(options);
+        options.normalize();
         Ok(())
     }
 

@@ -58,6 +58,13 @@ impl Stack {
         }
     }
 
+    /// Whether `poll_transmit` may have something to give. After a call that only reads, this tells whether the
+    /// peer is to hear of it.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.replies.is_empty() || !self.ready.is_empty() || !self.loopback.is_empty()
+    }
+
     /// The next packet, and whether it is for ourselves.
     fn next_transmit(&mut self, now: Timestamp) -> Option<(Transmit, bool)> {
         if let Some(transmit) = self.replies.pop_front() {
@@ -138,8 +145,8 @@ impl Stack {
         self.now = self.now.max(now);
         self.expire_connections(now);
         self.expire_half_open(now);
-        for _ in 0..TIMEOUT_BUDGET {
-            let Some((key, tuple)) = self.rooms.time_wait.pop_expired(now) else { break };
+        let mut budget = TIMEOUT_BUDGET;
+        while let Some((key, tuple)) = self.rooms.time_wait.pop_expired(now, &mut budget) {
             self.demux.remove(&tuple, Room::TimeWait(key));
             self.report(&tuple, State::TimeWait, Cause::Timeout);
         }

@@ -5,7 +5,7 @@ use ropeway_packet::{
     WindowScale, emit_tcp, icmp,
 };
 
-use super::settle::connection_id;
+use super::settle::{connection_id, connection_key};
 use super::{Noticed, Stack};
 use crate::config::SynCookieMode;
 use crate::demux::Room;
@@ -17,7 +17,7 @@ use crate::tcp::connection::{
 };
 use crate::tcp::listen::Listener;
 use crate::tcp::listen::half_open::{Announced, Answer, Opening};
-use crate::tcp::listen::incoming::{Incoming, Rejection};
+use crate::tcp::listen::incoming::{Accepted, Incoming, Rejection};
 use crate::tcp::listen::syn_cookie::syn_ack_options;
 use crate::time::Timestamp;
 use crate::transmit::Transmit;
@@ -31,14 +31,15 @@ impl Stack {
     /// the SYN is not kept, since an entry has no buffers: it is not acknowledged, so the peer sends it again.
     ///
     /// When the queue is full and cookies are off, the newest SYN is dropped: the entries that are there
-    /// keep their place until they complete or are reaped. `above`: what our ISN must exceed.
+    /// keep their place until they complete or are reaped. `reused`: the TIME-WAIT that this SYN takes over if
+    /// there is room for it, and what our ISN must exceed then.
     pub(super) fn syn_for_listener(
         &mut self,
         now: Timestamp,
         tuple: &FourTuple,
         id: ListenerId,
         syn: &TcpHeader,
-        above: Option<SeqNum>,
+        reused: Option<(TupleKey, SeqNum)>,
     ) {
         self.counters.syns_received += 1;
         let Some(listener) = self.listeners.get(id) else { return };
@@ -52,10 +53,10 @@ impl Stack {
         let undecided = listener.asks_user;
         let queue_full = listener.syn_queue_is_full();
         let prefix_full = self.rooms.half_open.of_prefix(tuple) >= self.config.half_open_per_prefix;
-        let cookies_may = !undecided && above.is_none();
+        let cookies_may = !undecided && reused.is_none();
         let always = cookies_may && self.config.syn_cookies == SynCookieMode::Always;
         if !(queue_full || prefix_full || always) {
-            self.open_half(now, tuple, id, syn, above);
+            self.open_half(now, tuple, id, syn, reused);
             return;
         }
         self.counters.syn_queue_overflows += u64::from(queue_full);
@@ -73,11 +74,11 @@ impl Stack {
         tuple: &FourTuple,
         id: ListenerId,
         syn: &TcpHeader,
-        above: Option<SeqNum>,
+        reused: Option<(TupleKey, SeqNum)>,
     ) {
         let Some(listener) = self.listeners.get(id) else { return };
         let mut iss = self.isn.isn(tuple, now);
-        if let Some(above) = above.filter(|above| iss.at_or_before(*above)) {
+        if let Some((_, above)) = reused.filter(|(_, above)| iss.at_or_before(*above)) {
             // RFC 9293 3.6.1 MAY-2: above everything that the old incarnation sent.
             iss = above + (u32::from(u16::MAX) + 2);
         }
@@ -88,6 +89,12 @@ impl Stack {
             undecided: listener.asks_user,
         };
         let Some(key) = self.rooms.half_open.insert(tuple, id.index, syn, &opening, now) else { return };
+        if let Some((old, _)) = reused {
+            self.counters.time_wait_reused += 1;
+            self.rooms.time_wait.remove(old);
+            self.demux.remove(tuple, Room::TimeWait(old));
+            self.report(tuple, State::TimeWait, Cause::Syn);
+        }
         self.demux.insert(tuple, Room::HalfOpen(key), &self.rooms);
         self.report(tuple, State::Listen, Cause::Syn);
         let Some(listener) = self.listeners.get_mut(id) else { return };
@@ -164,7 +171,7 @@ impl Stack {
         now: Timestamp,
         tuple: &FourTuple,
         id: ListenerId,
-        arrival: Arrival,
+        mut arrival: Arrival,
     ) {
         let lately = self.listeners.get(id).and_then(|listener| listener.cookie_sent);
         let lately = lately.is_some_and(|sent| now.since(sent) < COOKIES_LINGER);
@@ -178,6 +185,10 @@ impl Stack {
             self.reset(tuple, &arrival.header, arrival.payload.len());
             return;
         };
+        if let Some(timestamps) = &mut arrival.header.options.timestamps {
+            // The echo's low bits are options, not time: it tells of no round trip.
+            timestamps.tsecr = 0;
+        }
         let Some(listener) = self.listeners.get(id) else { return };
         let own_scale = self.own_scale(id);
         let handshake = Handshake {
@@ -295,18 +306,22 @@ impl Stack {
         let told = self.rooms.half_open.is_refused(key);
         self.strike_half_open(key, &tuple, id);
         if !told && self.listeners.get(id).is_some_and(|listener| listener.asks_user) {
-            self.event_queue.push_back(Noticed::Gone(tuple));
+            self.event_queue.push_back(Noticed::Gone(id));
         }
     }
 
     /// Takes an entry out of all books.
     fn strike_half_open(&mut self, key: TupleKey, tuple: &FourTuple, id: ListenerId) {
         let refused = self.rooms.half_open.is_refused(key);
+        let undecided = self.rooms.half_open.is_undecided(key);
         self.demux.remove(tuple, Room::HalfOpen(key));
         self.rooms.half_open.remove(key);
         if let Some(listener) = self.listeners.get_mut(id) {
             let count = if refused { &mut listener.refused } else { &mut listener.half_open };
             *count -= 1;
+            if undecided {
+                listener.undecided.retain(|known| known != tuple);
+            }
         }
     }
 
@@ -342,6 +357,25 @@ impl Stack {
         self.demux.insert(&incoming.tuple, Room::HalfOpen(decided), &self.rooms);
         self.send_syn_ack(now, &incoming.tuple, decided, id);
         true
+    }
+
+    /// What has become of a SYN that was answered by [`accept_incoming`](Self::accept_incoming).
+    pub fn poll_accepted(&mut self, now: Timestamp, id: ListenerId, incoming: &Incoming) -> Accepted {
+        self.now = self.now.max(now);
+        let tuple = &incoming.tuple;
+        let Some(listener) = self.listeners.get_mut(id) else { return Accepted::Gone };
+        let connections = &self.rooms.connections;
+        let found = listener.accept_queue.take(|id| {
+            connections.get(connection_key(*id)).is_some_and(|connection| connection.tuple == *tuple)
+        });
+        if let Some(found) = found {
+            self.hand_over(now, found);
+            return Accepted::Connection(found);
+        }
+        match self.demux.find(tuple, &self.rooms) {
+            Some(Room::HalfOpen(key)) if !self.rooms.half_open.is_refused(key) => Accepted::Waiting,
+            _ => Accepted::Gone,
+        }
     }
 
     /// Turns a SYN away. Says whether it was still waiting.

@@ -117,9 +117,15 @@ impl TimeWaitTable {
         self.queue.front().map(|place| place.expires.near(now))
     }
 
-    /// Takes an entry whose 2 MSL are over. It still has its tuple until the next call.
-    pub(crate) fn pop_expired(&mut self, now: Timestamp) -> Option<(TupleKey, FourTuple)> {
-        while self.next_deadline(now)? <= now {
+    /// Takes an entry whose 2 MSL are over. Each place in the queue that is looked at costs one of the budget,
+    /// those of entries that have been taken over or restarted included.
+    pub(crate) fn pop_expired(
+        &mut self,
+        now: Timestamp,
+        budget: &mut usize,
+    ) -> Option<(TupleKey, FourTuple)> {
+        while *budget > 0 && self.next_deadline(now)? <= now {
+            *budget -= 1;
             if let Some(expired) = self.pop_front() {
                 return Some(expired);
             }
@@ -256,9 +262,38 @@ mod tests {
             table.segment_arrives(key, &fin, 0, 0, now);
         }
         assert!(table.queue.len() <= usize::from(MAX_QUEUED));
-        assert_eq!(table.pop_expired(now + Duration::from_secs(61)).map(|(_, tuple)| tuple), Some(tuple));
-        assert_eq!((table.len(), table.pop_expired(now + Duration::from_secs(61))), (0, None));
+        let (later, budget) = (now + Duration::from_secs(61), &mut 100);
+        assert_eq!(table.pop_expired(later, budget).map(|(_, tuple)| tuple), Some(tuple));
+        assert_eq!((table.len(), table.pop_expired(later, budget)), (0, None));
         assert!(table.queue.is_empty());
         assert_eq!(table.entries.len(), 0);
+    }
+
+    /// A million that have been taken over, and a million that have not: no call does more than its budget.
+    #[test]
+    fn a_million_expire_within_the_budget() {
+        let mut table = TimeWaitTable::new(Duration::from_secs(60));
+        let parts =
+            TimeWaitParts { snd_nxt: SeqNum::new(5), rcv_nxt: SeqNum::new(9), window: 9, ts_recent: None };
+        let local = "10.0.0.1:80".parse().unwrap();
+        for number in 0..2_000_000_u32 {
+            let remote = std::net::Ipv4Addr::from_bits(number);
+            let tuple = FourTuple::new(local, (remote, 9).into());
+            let key = table.insert(&tuple, &parts, Timestamp::START).unwrap();
+            if number < 1_000_000 {
+                table.remove(key);
+            }
+        }
+        let now = Timestamp::START + Duration::from_secs(60);
+        let (mut calls, mut expired) = (0, 0);
+        while table.next_deadline(now).is_some() {
+            let (mut budget, before) = (1000, table.queue.len());
+            while table.pop_expired(now, &mut budget).is_some() {
+                expired += 1;
+            }
+            assert_eq!(before - table.queue.len(), 1000);
+            calls += 1;
+        }
+        assert_eq!((calls, expired, table.len(), table.entries.len()), (2000, 1_000_000, 0, 0));
     }
 }

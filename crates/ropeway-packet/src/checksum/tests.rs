@@ -31,10 +31,7 @@ fn edges() {
         let expected = if len % 2 == 0 { 0xffff } else { 0xff00 };
         assert_eq!(sum(&bytes).fold(), expected, "{len} bytes");
     }
-    let mut huge = Checksum {
-        sum: u64::MAX,
-        odd: false,
-    };
+    let mut huge = Checksum { sum: u64::MAX, odd: false };
     assert_eq!(huge.fold(), 0xffff);
     huge.sum -= 1;
     assert_eq!(huge.fold(), 0xfffe);
@@ -63,6 +60,15 @@ proptest! {
     fn equals_pnet(bytes in vec(any::<u8>(), 1..300)) {
         // The word to skip lies behind the end. (Of no bytes pnet says 0.)
         prop_assert_eq!(sum(&bytes).finish(), util::checksum(&bytes, usize::MAX));
+    }
+
+    #[test]
+    fn folding_keeps_the_sum_modulo_65535(sum: u64) {
+        for sum in [sum, sum | 0xffff_ffff_0000_0000, 0xffff_ffff_0001_0000] {
+            let folded = Checksum { sum, odd: false }.fold();
+            prop_assert_eq!(u64::from(folded) % 0xffff, sum % 0xffff);
+            prop_assert_eq!(folded == 0, sum == 0);
+        }
     }
 
     #[test]

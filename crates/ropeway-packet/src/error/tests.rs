@@ -12,10 +12,7 @@ fn every_error_says_something_else() {
         Box::new(IpError::BadChecksum),
         Box::new(IpError::BadFragment { offset: 4 }),
         Box::new(IpError::UnrecognizedNextHeader { offset: 6 }),
-        Box::new(IpError::UnrecognizedOption {
-            offset: 42,
-            report: OptionReport::Silent,
-        }),
+        Box::new(IpError::UnrecognizedOption { offset: 42, report: OptionReport::Silent }),
         Box::new(IpError::BadOption { offset: 43 }),
         Box::new(IpError::BadRoutingHeader { offset: 42 }),
         Box::new(IpError::TooManyExtensions),

@@ -50,11 +50,7 @@ pub fn emit_echo_reply(
     data: &[u8],
     hop_limit: u8,
 ) -> Vec<u8> {
-    let kind = if dst.is_ipv4() {
-        v4::ECHO_REPLY
-    } else {
-        v6::ECHO_REPLY
-    };
+    let kind = if dst.is_ipv4() { v4::ECHO_REPLY } else { v6::ECHO_REPLY };
     emit_echo(src, dst, kind, ident, seq, data, hop_limit)
 }
 
@@ -69,11 +65,7 @@ pub fn emit_echo_request(
     data: &[u8],
     hop_limit: u8,
 ) -> Vec<u8> {
-    let kind = if dst.is_ipv4() {
-        v4::ECHO_REQUEST
-    } else {
-        v6::ECHO_REQUEST
-    };
+    let kind = if dst.is_ipv4() { v4::ECHO_REQUEST } else { v6::ECHO_REQUEST };
     emit_echo(src, dst, kind, ident, seq, data, hop_limit)
 }
 
@@ -88,14 +80,7 @@ fn emit_echo(
 ) -> Vec<u8> {
     let [i0, i1] = ident.to_be_bytes();
     let [s0, s1] = seq.to_be_bytes();
-    emit(
-        src,
-        dst,
-        [kind, 0, 0, 0, i0, i1, s0, s1],
-        data,
-        usize::from(u16::MAX),
-        hop_limit,
-    )
+    emit(src, dst, [kind, 0, 0, 0, i0, i1, s0, s1], data, usize::from(u16::MAX), hop_limit)
 }
 
 /// The IP packet with an error from `src` to `dst`, the sender of `offending`, which is the whole
@@ -104,13 +89,7 @@ fn emit_echo(
 ///
 /// Whether an error may be sent at all is for the caller to decide: never about an ICMP error, a
 /// broadcast or multicast, a fragment other than the first (RFC 1122 3.2.2, RFC 4443 2.4 e).
-pub fn emit_error(
-    src: IpAddr,
-    dst: IpAddr,
-    kind: IcmpErrorKind,
-    offending: &[u8],
-    hop_limit: u8,
-) -> Vec<u8> {
+pub fn emit_error(src: IpAddr, dst: IpAddr, kind: IcmpErrorKind, offending: &[u8], hop_limit: u8) -> Vec<u8> {
     let (header, limit) = match dst {
         IpAddr::V4(_) => (error_v4(kind), V4_ERROR_LEN),
         IpAddr::V6(_) => (error_v6(kind, offending), V6_ERROR_LEN),
@@ -123,28 +102,12 @@ fn error_v4(kind: IcmpErrorKind) -> [u8; HEADER_LEN] {
         IcmpErrorKind::Unreachable(kind) => [v4::UNREACHABLE, kind.to_v4(), 0, 0, 0, 0, 0, 0],
         IcmpErrorKind::PacketTooBig { mtu } => {
             let [hi, lo] = u16::try_from(mtu).unwrap_or(u16::MAX).to_be_bytes();
-            [
-                v4::UNREACHABLE,
-                v4::FRAGMENTATION_NEEDED,
-                0,
-                0,
-                0,
-                0,
-                hi,
-                lo,
-            ]
+            [v4::UNREACHABLE, v4::FRAGMENTATION_NEEDED, 0, 0, 0, 0, hi, lo]
         }
         IcmpErrorKind::TimeExceeded { code } => [v4::TIME_EXCEEDED, code, 0, 0, 0, 0, 0, 0],
-        IcmpErrorKind::ParameterProblem { code, pointer } => [
-            v4::PARAMETER_PROBLEM,
-            code,
-            0,
-            0,
-            u8::try_from(pointer).unwrap_or(u8::MAX),
-            0,
-            0,
-            0,
-        ],
+        IcmpErrorKind::ParameterProblem { code, pointer } => {
+            [v4::PARAMETER_PROBLEM, code, 0, 0, u8::try_from(pointer).unwrap_or(u8::MAX), 0, 0, 0]
+        }
     }
 }
 
@@ -152,11 +115,7 @@ fn error_v6(kind: IcmpErrorKind, offending: &[u8]) -> [u8; HEADER_LEN] {
     let (kind, code, word) = match kind {
         IcmpErrorKind::Unreachable(UnreachableKind::Protocol) => {
             let pointer = protocol_offset(offending).and_then(|offset| u32::try_from(offset).ok());
-            (
-                v6::PARAMETER_PROBLEM,
-                v6::UNRECOGNIZED_NEXT_HEADER,
-                pointer.unwrap_or(0),
-            )
+            (v6::PARAMETER_PROBLEM, v6::UNRECOGNIZED_NEXT_HEADER, pointer.unwrap_or(0))
         }
         IcmpErrorKind::Unreachable(kind) => (v6::UNREACHABLE, kind.to_v6(), 0),
         IcmpErrorKind::PacketTooBig { mtu } => (v6::PACKET_TOO_BIG, 0, mtu),
@@ -180,11 +139,7 @@ fn emit(
     let params = IpParams {
         src,
         dst,
-        protocol: if dst.is_ipv4() {
-            Protocol::ICMP
-        } else {
-            Protocol::ICMPV6
-        },
+        protocol: if dst.is_ipv4() { Protocol::ICMP } else { Protocol::ICMPV6 },
         hop_limit,
         // RFC 1122 3.2.2: errors are sent with normal (zero) TOS bits.
         traffic_class: 0,
@@ -199,12 +154,7 @@ fn emit(
     let mut sum = match dst {
         IpAddr::V4(_) => Checksum::new(),
         // RFC 4443 2.3.
-        IpAddr::V6(_) => pseudo_header(
-            src,
-            dst,
-            params.protocol,
-            u32::try_from(len).unwrap_or(u32::MAX),
-        ),
+        IpAddr::V6(_) => pseudo_header(src, dst, params.protocol, u32::try_from(len).unwrap_or(u32::MAX)),
     };
     sum.add_bytes(&header);
     sum.add_bytes(body);

@@ -203,9 +203,7 @@ pub fn parse(packet: &[u8], ip: &IpPacket) -> Result<IcmpMessage, IcmpError> {
     let bytes = ip.payload_of(packet);
     // RFC 792 and RFC 4443 2.1: type, code and checksum are common to all messages. The ones that
     // are understood have 8 bytes at least; the others here too.
-    let &header = bytes
-        .first_chunk::<HEADER_LEN>()
-        .ok_or(IcmpError::Truncated)?;
+    let &header = bytes.first_chunk::<HEADER_LEN>().ok_or(IcmpError::Truncated)?;
     if !checksum::verify(ip.src, ip.dst, ip.protocol, bytes) {
         return Err(IcmpError::BadChecksum);
     }
@@ -220,36 +218,19 @@ fn read_v4(header: [u8; HEADER_LEN], body: Range<usize>) -> IcmpMessage {
     // RFC 4884 4.1: the length of the quote in words of 32 bits, if an extension follows it.
     let quoted = |body| bounded(body, usize::from(b5) * 4);
     match kind {
-        v4::ECHO_REQUEST => IcmpMessage::EchoRequest {
-            ident,
-            seq,
-            data: body,
-        },
-        v4::ECHO_REPLY => IcmpMessage::EchoReply {
-            ident,
-            seq,
-            data: body,
-        },
-        v4::UNREACHABLE if code == v4::FRAGMENTATION_NEEDED => IcmpMessage::PacketTooBig {
-            mtu: u32::from(seq),
-            quote: quoted(body),
-        },
+        v4::ECHO_REQUEST => IcmpMessage::EchoRequest { ident, seq, data: body },
+        v4::ECHO_REPLY => IcmpMessage::EchoReply { ident, seq, data: body },
+        v4::UNREACHABLE if code == v4::FRAGMENTATION_NEEDED => {
+            IcmpMessage::PacketTooBig { mtu: u32::from(seq), quote: quoted(body) }
+        }
         v4::UNREACHABLE => IcmpMessage::Unreachable {
-            code: UnreachableCode {
-                kind: UnreachableKind::from_v4(code),
-                raw: code,
-            },
+            code: UnreachableCode { kind: UnreachableKind::from_v4(code), raw: code },
             quote: quoted(body),
         },
-        v4::TIME_EXCEEDED => IcmpMessage::TimeExceeded {
-            code,
-            quote: quoted(body),
-        },
-        v4::PARAMETER_PROBLEM => IcmpMessage::ParameterProblem {
-            code,
-            pointer: u32::from(b4),
-            quote: quoted(body),
-        },
+        v4::TIME_EXCEEDED => IcmpMessage::TimeExceeded { code, quote: quoted(body) },
+        v4::PARAMETER_PROBLEM => {
+            IcmpMessage::ParameterProblem { code, pointer: u32::from(b4), quote: quoted(body) }
+        }
         v4::SOURCE_QUENCH => IcmpMessage::SourceQuench { quote: body },
         kind => IcmpMessage::Other { kind, code },
     }
@@ -264,47 +245,22 @@ fn read_v6(header: [u8; HEADER_LEN], body: Range<usize>) -> IcmpMessage {
     // RFC 4884 4.2: the same in words of 64 bits, in another place.
     let quoted = |body| bounded(body, usize::from(b4) * 8);
     match kind {
-        v6::ECHO_REQUEST => IcmpMessage::EchoRequest {
-            ident,
-            seq,
-            data: body,
-        },
-        v6::ECHO_REPLY => IcmpMessage::EchoReply {
-            ident,
-            seq,
-            data: body,
-        },
+        v6::ECHO_REQUEST => IcmpMessage::EchoRequest { ident, seq, data: body },
+        v6::ECHO_REPLY => IcmpMessage::EchoReply { ident, seq, data: body },
         v6::UNREACHABLE => IcmpMessage::Unreachable {
-            code: UnreachableCode {
-                kind: UnreachableKind::from_v6(code),
-                raw: code,
-            },
+            code: UnreachableCode { kind: UnreachableKind::from_v6(code), raw: code },
             quote: quoted(body),
         },
-        v6::PACKET_TOO_BIG => IcmpMessage::PacketTooBig {
-            mtu: word,
-            quote: body,
-        },
-        v6::TIME_EXCEEDED => IcmpMessage::TimeExceeded {
-            code,
-            quote: quoted(body),
-        },
-        v6::PARAMETER_PROBLEM => IcmpMessage::ParameterProblem {
-            code,
-            pointer: word,
-            quote: body,
-        },
+        v6::PACKET_TOO_BIG => IcmpMessage::PacketTooBig { mtu: word, quote: body },
+        v6::TIME_EXCEEDED => IcmpMessage::TimeExceeded { code, quote: quoted(body) },
+        v6::PARAMETER_PROBLEM => IcmpMessage::ParameterProblem { code, pointer: word, quote: body },
         kind => IcmpMessage::Other { kind, code },
     }
 }
 
 /// The first `len` bytes of the range, or all of it if `len` is 0, "not said", or beyond it.
 fn bounded(body: Range<usize>, len: usize) -> Range<usize> {
-    if len == 0 || len > body.len() {
-        body
-    } else {
-        body.start..body.start + len
-    }
+    if len == 0 || len > body.len() { body } else { body.start..body.start + len }
 }
 
 #[cfg(test)]

@@ -121,15 +121,11 @@ impl Fragment {
         // RFC 791 3.2 and RFC 8200 4.5: every fragment except the last is a multiple of 8 bytes
         // long.
         if self.more && !len.is_multiple_of(8) {
-            return Err(IpError::BadFragment {
-                offset: length_field,
-            });
+            return Err(IpError::BadFragment { offset: length_field });
         }
         // RFC 8200 4.5: the reassembled payload would exceed 65535 bytes.
         if usize::from(self.offset) + len > usize::from(u16::MAX) {
-            return Err(IpError::BadFragment {
-                offset: offset_field,
-            });
+            return Err(IpError::BadFragment { offset: offset_field });
         }
         Ok(self)
     }

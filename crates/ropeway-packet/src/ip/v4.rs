@@ -23,24 +23,9 @@ const OFFSET_MASK: u16 = MORE_FRAGMENTS - 1;
 #[inline]
 pub(super) fn parse(packet: &[u8]) -> Result<IpPacket, IpError> {
     // Not through pnet's view: its getters of 32-bit fields are calls, and this is the data path.
-    let fixed = packet
-        .first_chunk::<HEADER_LEN>()
-        .ok_or(IpError::Truncated)?;
-    let &[
-        version_ihl,
-        traffic_class,
-        l0,
-        l1,
-        i0,
-        i1,
-        p0,
-        p1,
-        hop_limit,
-        protocol,
-        _,
-        _,
-        addresses @ ..,
-    ] = fixed;
+    let fixed = packet.first_chunk::<HEADER_LEN>().ok_or(IpError::Truncated)?;
+    let &[version_ihl, traffic_class, l0, l1, i0, i1, p0, p1, hop_limit, protocol, _, _, addresses @ ..] =
+        fixed;
     let [s0, s1, s2, s3, d0, d1, d2, d3] = addresses;
     let header_len = usize::from(version_ihl & 0x0f) * 4;
     let total_len = usize::from(u16::from_be_bytes([l0, l1]));
@@ -65,10 +50,7 @@ pub(super) fn parse(packet: &[u8]) -> Result<IpPacket, IpError> {
     }
     let place = u16::from_be_bytes([p0, p1]);
     let fragment = if place & (MORE_FRAGMENTS | OFFSET_MASK) != 0 {
-        let fragment = Fragment {
-            offset: (place & OFFSET_MASK) * 8,
-            more: place & MORE_FRAGMENTS != 0,
-        };
+        let fragment = Fragment { offset: (place & OFFSET_MASK) * 8, more: place & MORE_FRAGMENTS != 0 };
         Some(fragment.check(total_len - header_len, TOTAL_LENGTH_OFFSET, FRAGMENT_OFFSET)?)
     } else {
         None
@@ -103,11 +85,7 @@ pub(super) fn emit(params: &IpParams, dst: Ipv4Addr, payload_len: usize, out: &m
         IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
     };
     let total_len = u16::try_from(payload_len.saturating_add(HEADER_LEN)).unwrap_or(u16::MAX);
-    let place = if params.dont_fragment {
-        DONT_FRAGMENT
-    } else {
-        0
-    };
+    let place = if params.dont_fragment { DONT_FRAGMENT } else { 0 };
     let mut checksum = Checksum::new();
     checksum.add_u16(u16::from_be_bytes([VERSION_IHL, params.traffic_class]));
     checksum.add_u16(total_len);

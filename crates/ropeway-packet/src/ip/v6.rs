@@ -68,11 +68,7 @@ impl Chain {
             fragment: None,
             ident: 0,
         };
-        if is_extension(first) {
-            chain.walk(packet)
-        } else {
-            Ok(chain)
-        }
+        if is_extension(first) { chain.walk(packet) } else { Ok(chain) }
     }
 
     /// Extension headers are rare: they are kept out of the way of [`parse`].
@@ -98,13 +94,9 @@ impl Chain {
             // RFC 8200 4: zero in any header but the fixed one is treated as an unrecognised next
             // header.
             Protocol::HOP_BY_HOP if offset != HEADER_LEN => {
-                return Err(IpError::UnrecognizedNextHeader {
-                    offset: self.protocol_offset,
-                });
+                return Err(IpError::UnrecognizedNextHeader { offset: self.protocol_offset });
             }
-            Protocol::HOP_BY_HOP | Protocol::IPV6_DESTINATION_OPTIONS => {
-                check_options(header, offset)?
-            }
+            Protocol::HOP_BY_HOP | Protocol::IPV6_DESTINATION_OPTIONS => check_options(header, offset)?,
             // RFC 8200 4.4: no routing type is known here, and type 0 is deprecated (RFC 5095).
             // Without segments left the header is ignored; with segments left the packet is
             // discarded.
@@ -127,13 +119,9 @@ impl Chain {
 
     /// Reads a fragment header that `len` bytes follow.
     fn take_fragment(&mut self, header: &[u8], len: usize) -> Result<(), IpError> {
-        let &[_, _, place_hi, place_lo, ident @ ..] =
-            header.first_chunk::<8>().ok_or(IpError::Truncated)?;
+        let &[_, _, place_hi, place_lo, ident @ ..] = header.first_chunk::<8>().ok_or(IpError::Truncated)?;
         let place = u16::from_be_bytes([place_hi, place_lo]);
-        let place = Fragment {
-            offset: place & !0b111,
-            more: place & 1 != 0,
-        };
+        let place = Fragment { offset: place & !0b111, more: place & 1 != 0 };
         self.ident = u32::from_be_bytes(ident);
         // RFC 6946: a fragment header around a whole datagram says nothing; the walk goes on behind
         // it.
@@ -173,7 +161,6 @@ fn extension(kind: Protocol, rest: &[u8]) -> Option<(&[u8], Protocol)> {
 /// packet.
 fn check_options(header: &[u8], offset: usize) -> Result<(), IpError> {
     const PAD1: u8 = 0;
-    const PADN: u8 = 1;
     let mut at = 2;
     while let Some(&kind) = header.get(at) {
         if kind == PAD1 {
@@ -184,24 +171,18 @@ fn check_options(header: &[u8], offset: usize) -> Result<(), IpError> {
         // RFC 8200 4.2: what to do with an option that is not recognised stands in the top bits of
         // its type.
         let report = match kind >> 6 {
-            _ if kind == PADN => None,
-            0b00 => None,
+            0b00 => None, // PadN is one of these
             0b01 => Some(OptionReport::Silent),
             0b10 => Some(OptionReport::Always),
             _ => Some(OptionReport::UnlessMulticast),
         };
         if let Some(report) = report {
-            return Err(IpError::UnrecognizedOption {
-                offset: offset + at,
-                report,
-            });
+            return Err(IpError::UnrecognizedOption { offset: offset + at, report });
         }
         match end {
             Some(end) if end <= header.len() => at = end,
             _ => {
-                return Err(IpError::BadOption {
-                    offset: offset + at + 1,
-                });
+                return Err(IpError::BadOption { offset: offset + at + 1 });
             }
         }
     }
@@ -218,17 +199,13 @@ pub(crate) fn quoted_upper_layer(quote: &[u8], first: Protocol) -> (Protocol, Op
         if !is_extension(protocol) {
             break;
         }
-        let Some((header, next)) = quote.get(at..).and_then(|rest| extension(protocol, rest))
-        else {
+        let Some((header, next)) = quote.get(at..).and_then(|rest| extension(protocol, rest)) else {
             return (protocol, None);
         };
         let later = protocol == Protocol::IPV6_FRAGMENT
-            && header.get(2..4).is_none_or(|place| {
-                place
-                    .iter()
-                    .zip([0xff, 0xf8])
-                    .any(|(byte, mask)| byte & mask != 0)
-            });
+            && header
+                .get(2..4)
+                .is_none_or(|place| place.iter().zip([0xff, 0xf8]).any(|(byte, mask)| byte & mask != 0));
         protocol = next;
         at += header.len();
         if later {
@@ -247,21 +224,11 @@ pub(super) fn emit(params: &IpParams, dst: Ipv6Addr, payload_len: usize, out: &m
         IpAddr::V4(_) => Ipv6Addr::UNSPECIFIED,
         IpAddr::V6(src) => src,
     };
-    let first_word =
-        6 << 28 | u32::from(params.traffic_class) << 20 | params.flow_label & 0x000f_ffff;
+    let first_word = 6 << 28 | u32::from(params.traffic_class) << 20 | params.flow_label & 0x000f_ffff;
     let [w0, w1, w2, w3] = first_word.to_be_bytes();
     let [len_hi, len_lo] = u16::try_from(payload_len).unwrap_or(u16::MAX).to_be_bytes();
     let (fixed, addresses) = header.split_at_mut(8);
-    fixed.copy_from_slice(&[
-        w0,
-        w1,
-        w2,
-        w3,
-        len_hi,
-        len_lo,
-        params.protocol.0,
-        params.hop_limit,
-    ]);
+    fixed.copy_from_slice(&[w0, w1, w2, w3, len_hi, len_lo, params.protocol.0, params.hop_limit]);
     let (to_src, to_dst) = addresses.split_at_mut(16);
     to_src.copy_from_slice(&src.octets());
     to_dst.copy_from_slice(&dst.octets());

@@ -69,20 +69,9 @@ impl fmt::Debug for HeaderBuf {
 ///
 /// The protocol is TCP whatever [`IpParams::protocol`] says.
 #[inline]
-pub fn emit_tcp(
-    ip: &IpParams,
-    tcp: &TcpHeader,
-    payload: &Payload,
-    checksum: ChecksumMode,
-) -> HeaderBuf {
-    let ip = IpParams {
-        protocol: Protocol::TCP,
-        ..*ip
-    };
-    let mut headers = HeaderBuf {
-        bytes: [0; HeaderBuf::CAPACITY],
-        len: 0,
-    };
+pub fn emit_tcp(ip: &IpParams, tcp: &TcpHeader, payload: &Payload, checksum: ChecksumMode) -> HeaderBuf {
+    let ip = IpParams { protocol: Protocol::TCP, ..*ip };
+    let mut headers = HeaderBuf { bytes: [0; HeaderBuf::CAPACITY], len: 0 };
     let ip_len = ip.header_len();
     if let Some((ip_header, out)) = headers.bytes.split_at_mut_checked(ip_len) {
         let tcp_len = tcp.emit(out);
@@ -115,10 +104,7 @@ fn fill_in_checksum(
             sum.finish()
         }
     };
-    if let Some(field) = tcp_header
-        .get_mut(CHECKSUM_OFFSET..)
-        .and_then(<[u8]>::first_chunk_mut)
-    {
+    if let Some(field) = tcp_header.get_mut(CHECKSUM_OFFSET..).and_then(<[u8]>::first_chunk_mut) {
         *field = checksum.to_be_bytes();
     }
 }
@@ -159,12 +145,7 @@ pub fn parse_tcp(packet: &[u8], ip: IpPacket, verify: bool) -> Result<TcpSegment
         return Err(TcpError::BadChecksum);
     }
     let payload = ip.payload.start + parsed.header_len..ip.payload.end;
-    Ok(TcpSegment {
-        ip,
-        tcp: parsed.header,
-        malformed_options: parsed.malformed_options,
-        payload,
-    })
+    Ok(TcpSegment { ip, tcp: parsed.header, malformed_options: parsed.malformed_options, payload })
 }
 
 #[cfg(test)]

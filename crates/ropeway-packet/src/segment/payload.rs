@@ -28,11 +28,7 @@ impl Payload {
     /// No data.
     #[inline]
     pub const fn new() -> Self {
-        Self {
-            first: Bytes::new(),
-            rest: Vec::new(),
-            len: 0,
-        }
+        Self { first: Bytes::new(), rest: Vec::new(), len: 0 }
     }
 
     /// Appends a part.
@@ -61,10 +57,7 @@ impl Payload {
     /// The parts in order; none of them is empty.
     #[inline]
     pub fn parts(&self) -> impl DoubleEndedIterator<Item = &Bytes> + Clone {
-        Some(&self.first)
-            .filter(|first| !first.is_empty())
-            .into_iter()
-            .chain(&self.rest)
+        Some(&self.first).filter(|first| !first.is_empty()).into_iter().chain(&self.rest)
     }
 
     /// A copy of the bytes in one piece.
@@ -76,22 +69,14 @@ impl Payload {
 
     /// The bytes in one piece; copied only if there are several parts.
     pub fn into_bytes(self) -> Bytes {
-        if self.rest.is_empty() {
-            self.first
-        } else {
-            self.to_vec().into()
-        }
+        if self.rest.is_empty() { self.first } else { self.to_vec().into() }
     }
 }
 
 impl From<Bytes> for Payload {
     #[inline]
     fn from(part: Bytes) -> Self {
-        Self {
-            len: part.len(),
-            first: part,
-            rest: Vec::new(),
-        }
+        Self { len: part.len(), first: part, rest: Vec::new() }
     }
 }
 
@@ -112,10 +97,7 @@ impl FromIterator<Bytes> for Payload {
 impl PartialEq for Payload {
     fn eq(&self, other: &Self) -> bool {
         self.len == other.len
-            && self
-                .parts()
-                .flat_map(|part| part.iter())
-                .eq(other.parts().flat_map(|part| part.iter()))
+            && self.parts().flat_map(|part| part.iter()).eq(other.parts().flat_map(|part| part.iter()))
     }
 }
 

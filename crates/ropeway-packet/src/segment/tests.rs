@@ -9,11 +9,7 @@ use super::*;
 use crate::{Fragment, SeqNum, TcpFlags, TcpOptions, Timestamps, ip};
 
 fn params(is_v4: bool) -> IpParams {
-    let (src, dst) = if is_v4 {
-        ("192.0.2.1", "192.0.2.2")
-    } else {
-        ("2001:db8::1", "2001:db8::2")
-    };
+    let (src, dst) = if is_v4 { ("192.0.2.1", "192.0.2.2") } else { ("2001:db8::1", "2001:db8::2") };
     IpParams {
         src: src.parse().unwrap(),
         dst: dst.parse().unwrap(),
@@ -36,10 +32,7 @@ fn header() -> TcpHeader {
         flags: TcpFlags::ACK,
         window: 3,
         urgent: 0,
-        options: TcpOptions {
-            timestamps: Some(Timestamps { tsval: 4, tsecr: 5 }),
-            ..TcpOptions::default()
-        },
+        options: TcpOptions { timestamps: Some(Timestamps { tsval: 4, tsecr: 5 }), ..TcpOptions::default() },
     }
 }
 
@@ -85,10 +78,7 @@ fn four_tuples() {
     assert_eq!(tuple.reversed(), FourTuple::new(remote, local));
     assert_eq!(tuple.reversed().reversed(), tuple);
     assert!(tuple.is_ipv4());
-    assert_eq!(
-        format!("{tuple} {tuple:?}"),
-        [tuple.to_string(), tuple.to_string()].join(" ")
-    );
+    assert_eq!(format!("{tuple} {tuple:?}"), [tuple.to_string(), tuple.to_string()].join(" "));
     assert_eq!(tuple.to_string(), "192.0.2.1:80 <-> 192.0.2.2:4000");
     let v6 = FourTuple::new("[::1]:80".parse().unwrap(), "[::2]:4000".parse().unwrap());
     assert_eq!(v6.to_string(), "[::1]:80 <-> [::2]:4000");
@@ -99,13 +89,7 @@ fn four_tuples() {
 fn headers_have_room_for_the_longest() {
     let mut sack = crate::SackBlocks::EMPTY;
     while sack.push((SeqNum::new(1), SeqNum::new(2))) {}
-    let longest = TcpHeader {
-        options: TcpOptions {
-            sack,
-            ..header().options
-        },
-        ..header()
-    };
+    let longest = TcpHeader { options: TcpOptions { sack, ..header().options }, ..header() };
     for is_v4 in [true, false] {
         let params = params(is_v4);
         let headers = emit_tcp(&params, &longest, &Payload::new(), ChecksumMode::Full);
@@ -154,16 +138,10 @@ fn segments_are_found_and_verified() {
         }
         let mut bytes = good.clone();
         bytes[start] ^= 1;
-        assert_eq!(
-            parse_tcp(&bytes, ip.clone(), true),
-            Err(TcpError::BadChecksum)
-        );
+        assert_eq!(parse_tcp(&bytes, ip.clone(), true), Err(TcpError::BadChecksum));
         assert!(parse_tcp(&bytes, ip.clone(), false).is_ok());
         // A header that belongs to another packet does no harm.
-        assert_eq!(
-            parse_tcp(&good[..good.len() - 1], ip, true),
-            Err(TcpError::Truncated)
-        );
+        assert_eq!(parse_tcp(&good[..good.len() - 1], ip, true), Err(TcpError::Truncated));
     }
 }
 
@@ -179,18 +157,9 @@ fn padding_of_the_link_is_no_data() {
 fn other_packets_are_refused() {
     let bytes = packet(&params(true), &header(), &Payload::new());
     let ip = ip::parse(&bytes).unwrap();
-    let udp = IpPacket {
-        protocol: Protocol::UDP,
-        ..ip.clone()
-    };
+    let udp = IpPacket { protocol: Protocol::UDP, ..ip.clone() };
     assert_eq!(parse_tcp(&bytes, udp, true), Err(TcpError::NotTcp));
-    let fragment = IpPacket {
-        fragment: Some(Fragment {
-            offset: 0,
-            more: true,
-        }),
-        ..ip
-    };
+    let fragment = IpPacket { fragment: Some(Fragment { offset: 0, more: true }), ..ip };
     assert_eq!(parse_tcp(&bytes, fragment, true), Err(TcpError::Fragment));
 }
 

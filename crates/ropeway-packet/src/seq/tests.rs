@@ -89,6 +89,7 @@ proptest! {
         let (start, later) = (SeqNum::new(start), SeqNum::new(start) + distance);
         prop_assert!(start.before(later) && later.after(start));
         prop_assert!(start.at_or_before(later) && !start.at_or_after(later));
+        prop_assert!(!later.at_or_before(start) && later.at_or_after(start));
         prop_assert_eq!(later.since(start), distance);
         prop_assert_eq!(later - distance, start);
         prop_assert_eq!(start.max(later), later);

@@ -108,10 +108,7 @@ impl Not for TcpFlags {
 
 impl fmt::Debug for TcpFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut names = Self::NAMES
-            .iter()
-            .filter(|(flag, _)| self.contains(*flag))
-            .map(|(_, name)| *name);
+        let mut names = Self::NAMES.iter().filter(|(flag, _)| self.contains(*flag)).map(|(_, name)| *name);
         f.write_str(names.next().unwrap_or("EMPTY"))?;
         names.try_for_each(|name| write!(f, "|{name}"))
     }

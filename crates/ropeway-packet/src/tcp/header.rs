@@ -62,9 +62,7 @@ impl TcpHeader {
         if header_len < MIN_LEN {
             return Err(TcpError::BadDataOffset);
         }
-        let options = segment
-            .get(MIN_LEN..header_len)
-            .ok_or(TcpError::Truncated)?;
+        let options = segment.get(MIN_LEN..header_len).ok_or(TcpError::Truncated)?;
         // RFC 9293 3.1: the reserved bits "must be ignored in received segments", but for the one
         // AccECN took.
         let flags = u16::from(fields.get_reserved()) << 8 | u16::from(fields.get_flags());
@@ -80,11 +78,7 @@ impl TcpHeader {
             options: TcpOptions::default(),
         };
         let malformed_options = header.options.read(options, flags.contains(TcpFlags::SYN));
-        Ok(ParsedTcp {
-            header,
-            header_len,
-            malformed_options,
-        })
+        Ok(ParsedTcp { header, header_len, malformed_options })
     }
 
     /// The length of the header in bytes, with the options that fit: a multiple of 4, 20 to 60.
@@ -105,9 +99,7 @@ impl TcpHeader {
     pub fn emit(&self, out: &mut [u8]) -> usize {
         let layout = self.options.layout(self.flags.contains(TcpFlags::SYN));
         let len = MIN_LEN + layout.len;
-        let Some((fixed, options)) = out
-            .get_mut(..len)
-            .and_then(<[u8]>::split_first_chunk_mut::<MIN_LEN>)
+        let Some((fixed, options)) = out.get_mut(..len).and_then(<[u8]>::split_first_chunk_mut::<MIN_LEN>)
         else {
             return 0;
         };

@@ -68,10 +68,7 @@ impl SackBlocks {
     /// How many blocks a header has room for.
     pub const MAX: usize = 4;
     /// No blocks.
-    pub const EMPTY: Self = Self {
-        blocks: [(SeqNum::new(0), SeqNum::new(0)); Self::MAX],
-        len: 0,
-    };
+    pub const EMPTY: Self = Self { blocks: [(SeqNum::new(0), SeqNum::new(0)); Self::MAX], len: 0 };
 
     /// The blocks.
     #[inline]
@@ -122,10 +119,7 @@ impl FastOpen {
     const MAX: usize = 16;
 
     /// The request for a cookie.
-    pub const REQUEST: Self = Self {
-        cookie: [0; Self::MAX],
-        len: 0,
-    };
+    pub const REQUEST: Self = Self { cookie: [0; Self::MAX], len: 0 };
 
     /// The option with this cookie; empty is the request. `None` if the length is not allowed: it
     /// is 0, or an even number from 4 to 16.
@@ -133,14 +127,9 @@ impl FastOpen {
     pub fn new(cookie: &[u8]) -> Option<Self> {
         let legal = cookie.is_empty()
             || (Self::MIN..=Self::MAX).contains(&cookie.len()) && cookie.len().is_multiple_of(2);
-        let mut option = Self {
-            cookie: [0; Self::MAX],
-            len: u8::try_from(cookie.len()).ok().filter(|_| legal)?,
-        };
-        option
-            .cookie
-            .get_mut(..cookie.len())?
-            .copy_from_slice(cookie);
+        let mut option =
+            Self { cookie: [0; Self::MAX], len: u8::try_from(cookie.len()).ok().filter(|_| legal)? };
+        option.cookie.get_mut(..cookie.len())?.copy_from_slice(cookie);
         Some(option)
     }
 
@@ -211,9 +200,8 @@ impl TcpOptions {
             // RFC 9293 3.1 MUST-68: all other options have a length; MUST-7: an illegal option
             // length, above all zero, must not harm. What follows cannot be told apart, so the walk
             // ends.
-            let Some((option, behind)) = behind
-                .first()
-                .and_then(|&len| rest.split_at_checked(usize::from(len)))
+            let Some((option, behind)) =
+                behind.first().and_then(|&len| rest.split_at_checked(usize::from(len)))
             else {
                 return true;
             };
@@ -299,11 +287,7 @@ impl TcpOptions {
         if sack_blocks > 0 {
             len += 4 + 8 * sack_blocks;
         }
-        Layout {
-            syn,
-            sack_blocks,
-            len,
-        }
+        Layout { syn, sack_blocks, len }
     }
 
     /// Writes the options as Linux's `tcp_options_write` does. `out` has the layout's length.
@@ -331,18 +315,10 @@ impl TcpOptions {
         if let Some(shift) = self.window_scale.filter(|_| layout.syn) {
             out.put([NOP, WINDOW_SCALE, 3, shift]);
         }
-        if let Some(blocks) = self
-            .sack
-            .as_slice()
-            .get(..layout.sack_blocks)
-            .filter(|blocks| !blocks.is_empty())
+        if let Some(blocks) =
+            self.sack.as_slice().get(..layout.sack_blocks).filter(|blocks| !blocks.is_empty())
         {
-            out.put([
-                NOP,
-                NOP,
-                SACK,
-                u8::try_from(2 + 8 * blocks.len()).unwrap_or(0),
-            ]);
+            out.put([NOP, NOP, SACK, u8::try_from(2 + 8 * blocks.len()).unwrap_or(0)]);
             for (start, end) in blocks {
                 out.put(start.get().to_be_bytes());
                 out.put(end.get().to_be_bytes());

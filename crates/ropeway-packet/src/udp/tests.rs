@@ -51,11 +51,7 @@ fn lengths_are_checked() {
         // An IP payload that ends within the header.
         for len in 0..8 {
             let mut bytes = good[..at + len].to_vec();
-            IpParams {
-                protocol: Protocol::UDP,
-                ..params
-            }
-            .emit(len, &mut bytes);
+            IpParams { protocol: Protocol::UDP, ..params }.emit(len, &mut bytes);
             assert_eq!(read(&bytes), Err(UdpError::Truncated), "{len}");
         }
     }
@@ -113,10 +109,7 @@ fn other_packets_are_refused() {
     ip.protocol = Protocol::TCP;
     assert_eq!(parse(&bytes, &ip, true), Err(UdpError::NotUdp));
     ip.protocol = Protocol::UDP;
-    ip.fragment = Some(crate::Fragment {
-        offset: 0,
-        more: true,
-    });
+    ip.fragment = Some(crate::Fragment { offset: 0, more: true });
     assert_eq!(parse(&bytes, &ip, true), Err(UdpError::Fragment));
     // A header that belongs to another packet does no harm.
     ip.fragment = None;
@@ -130,10 +123,7 @@ fn the_longest_datagrams() {
         let bytes = emit(&params, 1, 2, &vec![1; longest]).unwrap();
         assert_eq!(bytes.len(), params.header_len() + 8 + longest);
         assert_eq!(read(&bytes).unwrap().payload.len(), longest);
-        assert_eq!(
-            emit(&params, 1, 2, &vec![1; longest + 1]),
-            Err(UdpError::TooLong)
-        );
+        assert_eq!(emit(&params, 1, 2, &vec![1; longest + 1]), Err(UdpError::TooLong));
     }
 }
 

@@ -19,11 +19,7 @@ pub(crate) fn packets() -> Vec<Captured> {
         .map(|entry| entry.expect("a directory entry").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "bin"))
         .map(|path| Captured {
-            name: path
-                .file_stem()
-                .expect("a name")
-                .to_string_lossy()
-                .into_owned(),
+            name: path.file_stem().expect("a name").to_string_lossy().into_owned(),
             bytes: fs::read(&path).expect("a packet"),
         })
         .collect();

@@ -14,8 +14,8 @@ use pnet_packet::ipv4::Ipv4Packet;
 use pnet_packet::ipv6::Ipv6Packet;
 use pnet_packet::tcp::TcpPacket;
 use ropeway_packet::{
-    Checksum, IcmpErrorKind, IcmpMessage, IpPacket, IpParams, ParsedTcp, Protocol, SackBlocks,
-    TcpHeader, TcpOptions, TcpSegment, UnreachableKind, checksum, icmp, ip, parse_tcp, udp,
+    Checksum, IcmpErrorKind, IcmpMessage, IpPacket, IpParams, ParsedTcp, Protocol, SackBlocks, TcpHeader,
+    TcpOptions, TcpSegment, UnreachableKind, checksum, icmp, ip, parse_tcp, udp,
 };
 
 /// Parses `bytes` in every way there is. Returns whether they are a good packet up to the transport's checksum.
@@ -45,10 +45,7 @@ pub(crate) fn exercise(bytes: &[u8]) -> bool {
     if let Ok(segment) = parse_tcp(bytes, ip.clone(), false) {
         let verified = parse_tcp(bytes, ip.clone(), true).is_ok();
         let payload = &bytes[ip.payload.clone()];
-        assert_eq!(
-            verified,
-            checksum::verify(ip.src, ip.dst, Protocol::TCP, payload)
-        );
+        assert_eq!(verified, checksum::verify(ip.src, ip.dst, Protocol::TCP, payload));
         let TcpSegment { payload, .. } = segment;
         assert!(ip.payload.start + 20 <= payload.start && payload.end == ip.payload.end);
         good |= verified;
@@ -70,31 +67,19 @@ fn check_ip(bytes: &[u8], ip: &IpPacket) {
     assert!(bytes.get(ip.payload.clone()).is_some(), "{ip:?}");
     let protocol_at = ip::protocol_offset(bytes).expect("a packet that parses has a protocol");
     assert_eq!(bytes[protocol_at], ip.protocol.0);
-    let IpPacket {
-        src,
-        dst,
-        hop_limit,
-        traffic_class,
-        ..
-    } = *ip;
+    let IpPacket { src, dst, hop_limit, traffic_class, .. } = *ip;
     let (fixed_len, end) = match (src, dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
             let pnet = Ipv4Packet::new(bytes).expect("20 bytes");
             assert_eq!((pnet.get_source(), pnet.get_destination()), (src, dst));
-            assert_eq!(
-                (pnet.get_ttl(), pnet.get_next_level_protocol().0),
-                (hop_limit, ip.protocol.0)
-            );
+            assert_eq!((pnet.get_ttl(), pnet.get_next_level_protocol().0), (hop_limit, ip.protocol.0));
             assert_eq!(pnet.get_dscp() << 2 | pnet.get_ecn(), traffic_class);
             (20, usize::from(pnet.get_total_length()))
         }
         (IpAddr::V6(src), IpAddr::V6(dst)) => {
             let pnet = Ipv6Packet::new(bytes).expect("40 bytes");
             assert_eq!((pnet.get_source(), pnet.get_destination()), (src, dst));
-            assert_eq!(
-                (pnet.get_hop_limit(), pnet.get_traffic_class()),
-                (hop_limit, traffic_class)
-            );
+            assert_eq!((pnet.get_hop_limit(), pnet.get_traffic_class()), (hop_limit, traffic_class));
             (40, 40 + usize::from(pnet.get_payload_length()))
         }
         _ => unreachable!("one family"),
@@ -117,37 +102,20 @@ fn check_ip(bytes: &[u8], ip: &IpPacket) {
     packet.extend_from_slice(&bytes[ip.payload.clone()]);
     // Only IPv6 keeps its extension headers outside the fixed header.
     if let Ok(again) = ip::parse(&packet) {
-        assert_eq!(
-            (again.src, again.dst, again.payload.len()),
-            (src, dst, ip.payload.len())
-        );
-        assert_eq!(
-            (again.hop_limit, again.traffic_class),
-            (hop_limit, traffic_class)
-        );
+        assert_eq!((again.src, again.dst, again.payload.len()), (src, dst, ip.payload.len()));
+        assert_eq!((again.hop_limit, again.traffic_class), (hop_limit, traffic_class));
     } else {
         assert!(ip.payload.len() > 65_515, "{ip:?}");
     }
 }
 
 fn check_tcp(segment: &[u8], parsed: &ParsedTcp) {
-    let ParsedTcp {
-        header, header_len, ..
-    } = *parsed;
+    let ParsedTcp { header, header_len, .. } = *parsed;
     assert!((20..=60).contains(&header_len) && header_len % 4 == 0 && header_len <= segment.len());
     let pnet = TcpPacket::new(segment).expect("20 bytes");
-    assert_eq!(
-        (pnet.get_source(), pnet.get_destination()),
-        (header.src_port, header.dst_port)
-    );
-    assert_eq!(
-        (pnet.get_sequence(), pnet.get_acknowledgement()),
-        (header.seq.get(), header.ack.get())
-    );
-    assert_eq!(
-        (pnet.get_window(), pnet.get_urgent_ptr()),
-        (header.window, header.urgent)
-    );
+    assert_eq!((pnet.get_source(), pnet.get_destination()), (header.src_port, header.dst_port));
+    assert_eq!((pnet.get_sequence(), pnet.get_acknowledgement()), (header.seq.get(), header.ack.get()));
+    assert_eq!((pnet.get_window(), pnet.get_urgent_ptr()), (header.window, header.urgent));
     assert_eq!(u16::from(pnet.get_flags()), header.flags.bits() & 0xff);
 
     // What was read can be written, and is read again as it was, but for SACK blocks without room.
@@ -157,20 +125,11 @@ fn check_tcp(segment: &[u8], parsed: &ParsedTcp) {
     let again = TcpHeader::parse(&out[..len]).expect("our own header");
     assert!(!again.malformed_options && again.header_len == len);
     let without_sack = |header: TcpHeader| TcpHeader {
-        options: TcpOptions {
-            sack: SackBlocks::EMPTY,
-            ..header.options
-        },
+        options: TcpOptions { sack: SackBlocks::EMPTY, ..header.options },
         ..header
     };
     assert_eq!(without_sack(again.header), without_sack(header));
-    assert!(
-        header
-            .options
-            .sack
-            .as_slice()
-            .starts_with(again.header.options.sack.as_slice())
-    );
+    assert!(header.options.sack.as_slice().starts_with(again.header.options.sack.as_slice()));
 }
 
 fn check_icmp(bytes: &[u8], message: IcmpMessage) {

@@ -112,6 +112,8 @@ impl Connection {
         setup: &Setup,
         env: &Env<'_>,
     ) -> Self {
+        let mut options = options;
+        options.normalize();
         let ip_and_tcp = header_overhead(&tuple);
         let announce = setup.device_mtu.saturating_sub(ip_and_tcp);
         let advmss = options.max_segment.map_or(announce, |max| max.min(announce)).max(1);
@@ -251,7 +253,7 @@ impl Connection {
         TcpHeader {
             src_port: self.tuple.local_port,
             dst_port: self.tuple.remote_port,
-            seq: self.snd.max,
+            seq: self.acceptable_seq(),
             ack: self.rcv.nxt,
             flags: TcpFlags::RST | TcpFlags::ACK,
             ..TcpHeader::default()

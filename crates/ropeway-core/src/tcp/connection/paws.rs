@@ -68,6 +68,8 @@ impl Connection {
             return Paws::Pass;
         }
         match segment.options.timestamps {
+            // A SYN is challenged in any case (RFC 5961 4): the peer may have restarted without timestamps.
+            None if segment.flags.contains(TcpFlags::SYN) => Paws::Pass,
             None => Paws::Missing,
             Some(timestamps) if state.is_old(timestamps.tsval, now) => Paws::Old,
             Some(_) => Paws::Pass,

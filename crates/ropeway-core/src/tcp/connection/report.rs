@@ -76,18 +76,24 @@ impl Statistics {
 }
 
 impl Connection {
-    /// Whether a third of the send buffer is free, and little enough waits unsent: less than that is not
-    /// worth waking a writer for.
+    /// Whether it is worth waking a writer: a third of the send buffer is free.
     pub(super) fn is_writable(&self) -> bool {
+        self.has_room((self.options.send_buffer / 3).max(1))
+    }
+
+    /// Whether `send` has an answer: it takes `room` bytes, or says that it never will.
+    fn has_room(&self, room: usize) -> bool {
         if self.fin_queued || matches!(self.state(), State::Closed | State::TimeWait) {
             return true;
         }
-        if matches!(self.state(), State::SynSent | State::SynReceived) {
-            return false;
-        }
-        let room = self.options.send_buffer.saturating_sub(self.send_buffer.len());
-        room >= (self.options.send_buffer / 3).max(1)
-            && self.options.notsent_lowat.is_none_or(|lowat| self.not_sent() < lowat.max(1))
+        let opening = matches!(self.state(), State::SynSent | State::SynReceived);
+        let free = self.options.send_buffer.saturating_sub(self.send_buffer.len());
+        !opening && free >= room && self.is_below_lowat()
+    }
+
+    /// Whether little enough waits unsent (`TCP_NOTSENT_LOWAT`).
+    pub(super) fn is_below_lowat(&self) -> bool {
+        self.options.notsent_lowat.is_none_or(|lowat| self.not_sent() < lowat.max(1))
     }
 
     fn not_sent(&self) -> usize {
@@ -105,7 +111,7 @@ impl Connection {
         if read_closed {
             ready |= Readiness::READ_CLOSED;
         }
-        if self.is_writable() {
+        if self.has_room(1) {
             ready |= Readiness::WRITABLE;
         }
         if over || self.fin_queued {

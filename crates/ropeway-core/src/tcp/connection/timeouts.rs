@@ -8,7 +8,10 @@ use crate::error::ConnectionError;
 
 impl Connection {
     pub(crate) fn handle_timeout(&mut self, env: &mut Env<'_>) {
-        while let Some(timer) = self.timers.take_due(env.now) {
+        for timer in Timer::ALL {
+            if !self.timers.take_due(timer, env.now) {
+                continue;
+            }
             match timer {
                 Timer::Retransmit => self.retransmission_timeout(env),
                 Timer::Persist => self.persist_timeout(env),

@@ -63,10 +63,12 @@ impl TimerTable {
         self.deadlines.iter().flatten().min().copied()
     }
 
-    /// Stops a timer that is due, and names it.
-    pub(crate) fn take_due(&mut self, now: Timestamp) -> Option<Timer> {
-        let due = Timer::ALL.into_iter().find(|timer| self.get(*timer).is_some_and(|at| at <= now))?;
-        self.stop(due);
-        Some(due)
+    /// Stops a timer if it is due, and says whether it was.
+    pub(crate) fn take_due(&mut self, timer: Timer, now: Timestamp) -> bool {
+        let due = self.get(timer).is_some_and(|at| at <= now);
+        if due {
+            self.stop(timer);
+        }
+        due
     }
 }

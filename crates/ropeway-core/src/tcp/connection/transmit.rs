@@ -28,9 +28,15 @@ impl Plan {
 impl Connection {
     /// The next segment to send, if there is one. After `None` there is nothing until something happens.
     pub(crate) fn poll_transmit(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
+        if matches!(self.state(), State::Closed | State::TimeWait) {
+            // TIME-WAIT answers from its own table, the last ACK included.
+            self.output_due = false;
+            return None;
+        }
         if self.syn_due {
             return Some(self.send_syn(env));
         }
+        self.statistics.busy(self.snd.outstanding() > 0 || !self.send_buffer.is_empty(), env.now);
         let was_writable = self.is_writable();
         let segment = self.probe(env).or_else(|| self.send_data(env)).or_else(|| self.send_ack(env));
         if !was_writable && self.is_writable() {
@@ -72,12 +78,19 @@ impl Connection {
         self.transmit(&header, Payload::new(), env)
     }
 
+    /// The sequence number of a segment without data: one that a peer takes which has closed or shrunk its
+    /// window under what is in flight.
+    pub(super) fn acceptable_seq(&self) -> SeqNum {
+        let edge = self.snd.una + self.snd.wnd;
+        if self.state().is_synchronized() && edge.before(self.snd.max) { edge } else { self.snd.max }
+    }
+
     fn send_ack(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
         let synchronized = self.state().is_synchronized() || self.state() == State::SynReceived;
         if !self.acks.is_due() || !synchronized {
             return None;
         }
-        Some(self.emit(self.snd.max, TcpFlags::ACK, 0, env))
+        Some(self.emit(self.acceptable_seq(), TcpFlags::ACK, 0, env))
     }
 
     /// Data and the FIN.

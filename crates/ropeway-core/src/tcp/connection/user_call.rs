@@ -57,8 +57,8 @@ impl Connection {
             return Err(SendError::BrokenPipe);
         }
         match self.options.send_buffer.saturating_sub(self.send_buffer.len()) {
-            0 => Err(SendError::WouldBlock),
-            room => Ok(room),
+            room if room > 0 && self.is_below_lowat() => Ok(room),
+            _ => Err(SendError::WouldBlock),
         }
     }
 
@@ -78,6 +78,7 @@ impl Connection {
         self.check_readable()?;
         let payload = self.receive_buffer.take(max);
         if !payload.is_empty() {
+            self.forget_read_urgent();
             self.maybe_update_window();
         }
         Ok(payload)
@@ -163,7 +164,9 @@ impl Connection {
         if matches!(state, State::Closed | State::TimeWait) {
             return None;
         }
-        let reset = (state != State::SynSent).then(|| self.reset_header());
+        // In CLOSING and LAST-ACK both sides have closed already.
+        let tell = !matches!(state, State::SynSent | State::Closing | State::LastAck);
+        let reset = tell.then(|| self.reset_header());
         self.error = Some(ConnectionError::Aborted);
         self.finish(Cause::Abort);
         reset

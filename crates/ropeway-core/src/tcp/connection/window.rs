@@ -65,7 +65,9 @@ impl Connection {
         let len = unsent.min(mss).min(window);
         if len < unsent.min(mss) || window == 0 {
             // MUST-38: a piece of the window only if it is at least half of the largest one ever seen.
-            if window == 0 || len < (self.snd.max_wnd / 2).max(1) {
+            // What has timed out goes out again as far as it fits (SHLD-16).
+            let again = self.retransmits > 0 && self.snd.nxt.before(self.snd.max);
+            if window == 0 || (!again && len < (self.snd.max_wnd / 2).max(1)) {
                 return Allowed::Wait(SenderLimit::ReceiveWindow);
             }
         }

@@ -35,6 +35,12 @@ impl AcceptQueue {
         self.queue.pop_front()
     }
 
+    /// Takes the first one that is wanted, out of turn.
+    pub(crate) fn take(&mut self, wanted: impl Fn(&ConnectionId) -> bool) -> Option<ConnectionId> {
+        let at = self.queue.iter().position(wanted)?;
+        self.queue.remove(at)
+    }
+
     pub(crate) fn drain(self) -> impl Iterator<Item = ConnectionId> {
         self.queue.into_iter()
     }

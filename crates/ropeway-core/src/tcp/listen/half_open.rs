@@ -2,7 +2,8 @@
 //!
 //! SYN-ACKs are retransmitted with backoff, and the entry is reaped when they run out. The delay before the
 //! n-th retransmission is the same for all, so there is one queue for each n, in the order of arrival. An
-//! entry has one place in one queue; when it ends, its slot is free as soon as that place comes up.
+//! entry has one place in one queue; when it ends, its slot is free as soon as that place comes up, or when
+//! there are more dead entries than live ones.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -117,7 +118,11 @@ pub(crate) struct HalfOpenTable {
     decision_timeout: Duration,
     prefixes: PrefixCounts,
     live: usize,
+    dead: usize,
 }
+
+/// So many entries may always be dead before they are looked for.
+const MANY_DEAD: usize = 256;
 
 impl HalfOpenTable {
     pub(crate) fn new(
@@ -136,6 +141,7 @@ impl HalfOpenTable {
             decision_timeout,
             prefixes: PrefixCounts::new(prefix_key),
             live: 0,
+            dead: 0,
         }
     }
 
@@ -214,20 +220,32 @@ impl HalfOpenTable {
         };
         entry.phase = Phase::Dead;
         self.live -= 1;
+        self.dead += 1;
         if let Some(tuple) = self.entries.tuple(key) {
             self.prefixes.sub(tuple.remote_addr);
         }
         self.prune();
     }
 
-    /// Frees what is dead at the front of a queue, so that a front always tells a true deadline.
+    /// Frees what is dead at the front of a queue, so that a front always tells a true deadline; and all that
+    /// is dead, if it is the greater part: an entry that waits long must not keep those behind it.
     fn prune(&mut self) {
-        for queue in &mut self.queues {
-            while let Some(key) = queue.front() {
-                if self.entries.get(*key).is_some_and(|entry| entry.phase != Phase::Dead) {
-                    break;
-                }
-                self.entries.remove(*key);
+        let everywhere = self.dead > self.live + MANY_DEAD;
+        let Self { entries, queues, dead, .. } = self;
+        let mut lives = |key: TupleKey| {
+            let lives = entries.get(key).is_some_and(|entry| entry.phase != Phase::Dead);
+            if !lives {
+                entries.remove(key);
+                *dead -= 1;
+            }
+            lives
+        };
+        for queue in queues {
+            if everywhere {
+                queue.retain(|key| lives(*key));
+                continue;
+            }
+            while queue.front().is_some_and(|key| !lives(*key)) {
                 queue.pop_front();
             }
         }
@@ -312,7 +330,9 @@ impl HalfOpenTable {
         if flags.contains(TcpFlags::SYN) {
             return Answer::BackToListen;
         }
-        if !flags.contains(TcpFlags::ACK) {
+        // RFC 7323 3.2: what lacks the timestamps that were agreed on is dropped.
+        let lacks_timestamps = entry.timestamps().is_some() && segment.options.timestamps.is_none();
+        if lacks_timestamps || !flags.contains(TcpFlags::ACK) {
             return Answer::Drop;
         }
         if segment.ack != entry.iss + 1 {
@@ -410,6 +430,7 @@ impl HalfOpenTable {
         self.queues.first_mut()?.push_back(new);
         if let Some(entry) = self.entries.get_mut(key) {
             entry.phase = Phase::Dead;
+            self.dead += 1;
         }
         self.prune();
         Some(new)
@@ -465,5 +486,27 @@ mod tests {
     #[test]
     fn an_entry_takes_forty_or_sixty_four_bytes() {
         assert_eq!(slot_sizes::<HalfOpen>(), (40, 64));
+    }
+
+    #[test]
+    fn one_that_waits_does_not_keep_those_behind_it() {
+        let timeout = Duration::from_secs(1);
+        let mut table = HalfOpenTable::new(5, timeout, timeout * 120, timeout * 120, [0; 16]);
+        let insert = |table: &mut HalfOpenTable, port| {
+            let local = "10.0.0.1:80".parse().unwrap();
+            let tuple = FourTuple::new(local, ("10.0.0.2".parse::<std::net::IpAddr>().unwrap(), port).into());
+            let (iss, wscale) = (SeqNum::new(1), None);
+            let opening = Opening { iss, wscale, timestamps: true, undecided: true };
+            table.insert(&tuple, 0, &TcpHeader::default(), &opening, Timestamp::START).unwrap()
+        };
+        insert(&mut table, 0);
+        for port in 1..=50_000 {
+            let key = insert(&mut table, port);
+            let key = if port % 2 == 0 { table.decide(key, Timestamp::START).unwrap() } else { key };
+            table.remove(key);
+        }
+        assert_eq!(table.len(), 1);
+        assert!(table.entries.len() <= MANY_DEAD + 3, "{}", table.entries.len());
+        assert!(table.queues.iter().all(|queue| queue.len() <= MANY_DEAD + 3));
     }
 }

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use ropeway_packet::{FourTuple, SeqNum};
 
+use crate::event::ConnectionId;
+
 /// What a SYN said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -44,6 +46,17 @@ impl Incoming {
     pub fn original_dst(&self) -> SocketAddr {
         self.tuple.local()
     }
+}
+
+/// What has become of a SYN that was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// The handshake is not complete yet.
+    Waiting,
+    /// It is: this is the connection.
+    Connection(ConnectionId),
+    /// It never will be: the peer has reset, or has not answered.
+    Gone,
 }
 
 /// How a SYN is turned away.

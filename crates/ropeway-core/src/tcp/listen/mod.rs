@@ -35,7 +35,8 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    fn new(local: SocketAddr, backlog: usize, options: SocketOptions, asks_user: bool) -> Self {
+    fn new(local: SocketAddr, backlog: usize, mut options: SocketOptions, asks_user: bool) -> Self {
+        options.normalize();
         Self {
             local,
             options,

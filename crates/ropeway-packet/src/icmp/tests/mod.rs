@@ -5,11 +5,7 @@ use super::*;
 use crate::{ChecksumMode, Fragment, IpParams, Payload, SeqNum, TcpFlags, TcpHeader, emit_tcp, ip};
 
 fn addrs(is_v4: bool) -> (IpAddr, IpAddr) {
-    let (src, dst) = if is_v4 {
-        ("192.0.2.1", "192.0.2.2")
-    } else {
-        ("2001:db8::1", "2001:db8::2")
-    };
+    let (src, dst) = if is_v4 { ("192.0.2.1", "192.0.2.2") } else { ("2001:db8::1", "2001:db8::2") };
     (src.parse().unwrap(), dst.parse().unwrap())
 }
 
@@ -46,27 +42,15 @@ fn read(packet: &[u8]) -> IcmpMessage {
 /// An ICMP message with this header and body, from a router.
 fn message(is_v4: bool, header: [u8; 8], body: &[u8]) -> Vec<u8> {
     let (dst, src) = addrs(is_v4);
-    let protocol = if is_v4 {
-        Protocol::ICMP
-    } else {
-        Protocol::ICMPV6
-    };
+    let protocol = if is_v4 { Protocol::ICMP } else { Protocol::ICMPV6 };
     let mut bytes = header.to_vec();
     bytes.extend_from_slice(body);
     let len = u32::try_from(bytes.len()).unwrap();
-    let mut sum = if is_v4 {
-        checksum::Checksum::new()
-    } else {
-        checksum::pseudo_header(src, dst, protocol, len)
-    };
+    let mut sum =
+        if is_v4 { checksum::Checksum::new() } else { checksum::pseudo_header(src, dst, protocol, len) };
     sum.add_bytes(&bytes);
     bytes[2..4].copy_from_slice(&sum.finish().to_be_bytes());
-    let params = IpParams {
-        src,
-        dst,
-        protocol,
-        ..params(is_v4)
-    };
+    let params = IpParams { src, dst, protocol, ..params(is_v4) };
     let mut packet = vec![0; params.header_len()];
     params.emit(bytes.len(), &mut packet);
     packet.extend(bytes);
@@ -76,10 +60,7 @@ fn message(is_v4: bool, header: [u8; 8], body: &[u8]) -> Vec<u8> {
 fn kind_of(is_v4: bool, code: u8) -> UnreachableKind {
     let kind = if is_v4 { 3 } else { 1 };
     match read(&message(is_v4, [kind, code, 0, 0, 0, 0, 0, 0], &[])) {
-        IcmpMessage::Unreachable {
-            code: UnreachableCode { kind, raw },
-            ..
-        } => {
+        IcmpMessage::Unreachable { code: UnreachableCode { kind, raw }, .. } => {
             assert_eq!(raw, code);
             kind
         }
@@ -89,9 +70,7 @@ fn kind_of(is_v4: bool, code: u8) -> UnreachableKind {
 
 #[test]
 fn unreachable_codes_of_v4() {
-    use UnreachableKind::{
-        AdminProhibited, Host, Network, Other, Port, Protocol, SourceRouteFailed,
-    };
+    use UnreachableKind::{AdminProhibited, Host, Network, Other, Port, Protocol, SourceRouteFailed};
     let kinds = [
         (0, Network),
         (1, Host),
@@ -140,29 +119,11 @@ fn unreachable_codes_of_v6() {
 fn path_mtu() {
     // RFC 1191 4: the lower half of the word; RFC 4443 3.2: the whole of it.
     let v4 = message(true, [3, 4, 0, 0, 0, 0, 5, 0xdc], &[1; 28]);
-    assert_eq!(
-        read(&v4),
-        IcmpMessage::PacketTooBig {
-            mtu: 1500,
-            quote: 28..56
-        }
-    );
+    assert_eq!(read(&v4), IcmpMessage::PacketTooBig { mtu: 1500, quote: 28..56 });
     let old = message(true, [3, 4, 0, 0, 0, 0, 0, 0], &[1; 28]);
-    assert_eq!(
-        read(&old),
-        IcmpMessage::PacketTooBig {
-            mtu: 0,
-            quote: 28..56
-        }
-    );
+    assert_eq!(read(&old), IcmpMessage::PacketTooBig { mtu: 0, quote: 28..56 });
     let v6 = message(false, [2, 0, 0, 0, 0, 1, 0, 0], &[1; 48]);
-    assert_eq!(
-        read(&v6),
-        IcmpMessage::PacketTooBig {
-            mtu: 65_536,
-            quote: 48..96
-        }
-    );
+    assert_eq!(read(&v6), IcmpMessage::PacketTooBig { mtu: 65_536, quote: 48..96 });
 }
 
 #[test]
@@ -170,57 +131,22 @@ fn the_other_errors() {
     let quote = [9; 28];
     let v4 = |header| read(&message(true, header, &quote));
     let v6 = |header| read(&message(false, header, &quote));
-    assert_eq!(
-        v4([11, 1, 0, 0, 0, 0, 0, 0]),
-        IcmpMessage::TimeExceeded {
-            code: 1,
-            quote: 28..56
-        }
-    );
-    assert_eq!(
-        v6([3, 0, 0, 0, 0, 0, 0, 0]),
-        IcmpMessage::TimeExceeded {
-            code: 0,
-            quote: 48..76
-        }
-    );
+    assert_eq!(v4([11, 1, 0, 0, 0, 0, 0, 0]), IcmpMessage::TimeExceeded { code: 1, quote: 28..56 });
+    assert_eq!(v6([3, 0, 0, 0, 0, 0, 0, 0]), IcmpMessage::TimeExceeded { code: 0, quote: 48..76 });
     assert_eq!(
         v4([12, 0, 0, 0, 20, 0, 0, 0]),
-        IcmpMessage::ParameterProblem {
-            code: 0,
-            pointer: 20,
-            quote: 28..56
-        }
+        IcmpMessage::ParameterProblem { code: 0, pointer: 20, quote: 28..56 }
     );
     assert_eq!(
         v6([4, 1, 0, 0, 0, 0, 1, 6]),
-        IcmpMessage::ParameterProblem {
-            code: 1,
-            pointer: 262,
-            quote: 48..76
-        }
+        IcmpMessage::ParameterProblem { code: 1, pointer: 262, quote: 48..76 }
     );
-    assert_eq!(
-        v4([4, 0, 0, 0, 0, 0, 0, 0]),
-        IcmpMessage::SourceQuench { quote: 28..56 }
-    );
+    assert_eq!(v4([4, 0, 0, 0, 0, 0, 0, 0]), IcmpMessage::SourceQuench { quote: 28..56 });
     // Redirect, neighbour solicitation, and numbers that mean something in the other family.
-    assert_eq!(
-        v4([5, 1, 0, 0, 0, 0, 0, 0]),
-        IcmpMessage::Other { kind: 5, code: 1 }
-    );
-    assert_eq!(
-        v6([135, 0, 0, 0, 0, 0, 0, 0]),
-        IcmpMessage::Other { kind: 135, code: 0 }
-    );
-    assert_eq!(
-        v4([128, 0, 0, 0, 0, 0, 0, 0]),
-        IcmpMessage::Other { kind: 128, code: 0 }
-    );
-    assert_eq!(
-        v6([8, 0, 0, 0, 0, 0, 0, 0]),
-        IcmpMessage::Other { kind: 8, code: 0 }
-    );
+    assert_eq!(v4([5, 1, 0, 0, 0, 0, 0, 0]), IcmpMessage::Other { kind: 5, code: 1 });
+    assert_eq!(v6([135, 0, 0, 0, 0, 0, 0, 0]), IcmpMessage::Other { kind: 135, code: 0 });
+    assert_eq!(v4([128, 0, 0, 0, 0, 0, 0, 0]), IcmpMessage::Other { kind: 128, code: 0 });
+    assert_eq!(v6([8, 0, 0, 0, 0, 0, 0, 0]), IcmpMessage::Other { kind: 8, code: 0 });
 }
 
 #[test]
@@ -252,38 +178,16 @@ fn what_is_refused() {
             assert_eq!(parse(&bytes, &ip), Err(IcmpError::BadChecksum), "bit {bit}");
         }
         for len in 0..8 {
-            let short = IpPacket {
-                payload: start..start + len,
-                ..ip.clone()
-            };
+            let short = IpPacket { payload: start..start + len, ..ip.clone() };
             assert_eq!(parse(&good, &short), Err(IcmpError::Truncated));
         }
         // A header that belongs to another packet does no harm.
-        assert_eq!(
-            parse(&good[..good.len() - 1], &ip),
-            Err(IcmpError::Truncated)
-        );
-        let fragment = IpPacket {
-            fragment: Some(Fragment {
-                offset: 0,
-                more: true,
-            }),
-            ..ip.clone()
-        };
+        assert_eq!(parse(&good[..good.len() - 1], &ip), Err(IcmpError::Truncated));
+        let fragment = IpPacket { fragment: Some(Fragment { offset: 0, more: true }), ..ip.clone() };
         assert_eq!(parse(&good, &fragment), Err(IcmpError::Fragment));
         // The other family's ICMP, and no ICMP at all.
-        for protocol in [
-            Protocol::TCP,
-            if is_v4 {
-                Protocol::ICMPV6
-            } else {
-                Protocol::ICMP
-            },
-        ] {
-            let other = IpPacket {
-                protocol,
-                ..ip.clone()
-            };
+        for protocol in [Protocol::TCP, if is_v4 { Protocol::ICMPV6 } else { Protocol::ICMP }] {
+            let other = IpPacket { protocol, ..ip.clone() };
             assert_eq!(parse(&good, &other), Err(IcmpError::NotIcmp));
         }
     }

@@ -15,20 +15,8 @@ fn quotes_may_be_cut_anywhere() {
             }
             let quoted = quoted.unwrap();
             let total_len = u32::try_from(packet.len()).unwrap();
-            assert_eq!(
-                quoted.ip,
-                QuotedIp {
-                    src,
-                    dst,
-                    protocol: Protocol::TCP,
-                    total_len
-                }
-            );
-            assert_eq!(
-                quoted.ports,
-                (len >= header_len + 4).then_some((4000, 80)),
-                "{len} bytes"
-            );
+            assert_eq!(quoted.ip, QuotedIp { src, dst, protocol: Protocol::TCP, total_len });
+            assert_eq!(quoted.ports, (len >= header_len + 4).then_some((4000, 80)), "{len} bytes");
             let seq = (len >= header_len + 8).then_some(SeqNum::new(0x0102_0304));
             assert_eq!(quoted.seq, seq, "{len} bytes");
         }
@@ -76,10 +64,7 @@ fn only_a_first_fragment_has_ports() {
         let mut later = quote.clone();
         later[at] = byte;
         let quoted = parse_quote(&later).unwrap();
-        assert_eq!(
-            (quoted.ip.protocol, quoted.ports, quoted.seq),
-            (Protocol::TCP, None, None)
-        );
+        assert_eq!((quoted.ip.protocol, quoted.ports, quoted.seq), (Protocol::TCP, None, None));
     }
 }
 
@@ -90,26 +75,17 @@ fn quotes_with_extension_headers() {
     quote[6] = Protocol::HOP_BY_HOP.0;
     let extension = [Protocol::TCP.0, 0, 0x80, 4, 0, 0, 0, 0];
     quote.splice(40..40, extension);
-    assert_eq!(
-        parse_quote(&quote).unwrap().seq,
-        Some(SeqNum::new(0x0102_0304))
-    );
+    assert_eq!(parse_quote(&quote).unwrap().seq, Some(SeqNum::new(0x0102_0304)));
     // Cut within the chain: the header that is cut.
     for len in 40..48 {
         let quoted = parse_quote(&quote[..len]).unwrap();
-        assert_eq!(
-            (quoted.ip.protocol, quoted.ports),
-            (Protocol::HOP_BY_HOP, None)
-        );
+        assert_eq!((quoted.ip.protocol, quoted.ports), (Protocol::HOP_BY_HOP, None));
     }
     // A chain without end.
     quote.truncate(40);
     quote.extend([Protocol::HOP_BY_HOP.0, 0, 0, 0, 0, 0, 0, 0].repeat(1000));
     let quoted = parse_quote(&quote).unwrap();
-    assert_eq!(
-        (quoted.ip.protocol, quoted.ports),
-        (Protocol::HOP_BY_HOP, None)
-    );
+    assert_eq!((quoted.ip.protocol, quoted.ports), (Protocol::HOP_BY_HOP, None));
 }
 
 #[test]
@@ -118,10 +94,7 @@ fn quotes_of_other_protocols() {
         let (src, dst) = addrs(is_v4);
         let udp = udp::emit(&params(is_v4), 53, 5353, b"x").unwrap();
         let quoted = parse_quote(&udp).unwrap();
-        assert_eq!(
-            (quoted.ip.protocol, quoted.ports, quoted.seq),
-            (Protocol::UDP, Some((53, 5353)), None)
-        );
+        assert_eq!((quoted.ip.protocol, quoted.ports, quoted.seq), (Protocol::UDP, Some((53, 5353)), None));
         let echo = emit_echo_request(src, dst, 1, 2, &[], 64);
         let quoted = parse_quote(&echo).unwrap();
         assert_eq!((quoted.ports, quoted.seq), (None, None));

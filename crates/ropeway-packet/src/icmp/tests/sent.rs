@@ -6,23 +6,13 @@ use super::*;
 #[test]
 fn errors_that_are_sent_are_understood() {
     use UnreachableKind::{AdminProhibited, Host, Network, Other, Port, SourceRouteFailed};
-    let mut kinds = [
-        Network,
-        Host,
-        Port,
-        SourceRouteFailed,
-        AdminProhibited,
-        Other(99),
-    ]
-    .map(IcmpErrorKind::Unreachable)
-    .to_vec();
+    let mut kinds = [Network, Host, Port, SourceRouteFailed, AdminProhibited, Other(99)]
+        .map(IcmpErrorKind::Unreachable)
+        .to_vec();
     kinds.extend([
         IcmpErrorKind::PacketTooBig { mtu: 1400 },
         IcmpErrorKind::TimeExceeded { code: 1 },
-        IcmpErrorKind::ParameterProblem {
-            code: 0,
-            pointer: 9,
-        },
+        IcmpErrorKind::ParameterProblem { code: 0, pointer: 9 },
     ]);
     for is_v4 in [true, false] {
         let (src, dst) = addrs(is_v4);
@@ -33,20 +23,12 @@ fn errors_that_are_sent_are_understood() {
             let ip = ip::parse(&packet).unwrap();
             assert_eq!((ip.src, ip.dst, ip.hop_limit), (dst, src, 64));
             let (understood, quote) = match parse(&packet, &ip).unwrap() {
-                IcmpMessage::Unreachable { code, quote } => {
-                    (IcmpErrorKind::Unreachable(code.kind), quote)
+                IcmpMessage::Unreachable { code, quote } => (IcmpErrorKind::Unreachable(code.kind), quote),
+                IcmpMessage::PacketTooBig { mtu, quote } => (IcmpErrorKind::PacketTooBig { mtu }, quote),
+                IcmpMessage::TimeExceeded { code, quote } => (IcmpErrorKind::TimeExceeded { code }, quote),
+                IcmpMessage::ParameterProblem { code, pointer, quote } => {
+                    (IcmpErrorKind::ParameterProblem { code, pointer }, quote)
                 }
-                IcmpMessage::PacketTooBig { mtu, quote } => {
-                    (IcmpErrorKind::PacketTooBig { mtu }, quote)
-                }
-                IcmpMessage::TimeExceeded { code, quote } => {
-                    (IcmpErrorKind::TimeExceeded { code }, quote)
-                }
-                IcmpMessage::ParameterProblem {
-                    code,
-                    pointer,
-                    quote,
-                } => (IcmpErrorKind::ParameterProblem { code, pointer }, quote),
                 other => panic!("{other:?}"),
             };
             assert_eq!(understood, kind);
@@ -59,45 +41,19 @@ fn errors_that_are_sent_are_understood() {
 fn an_unknown_protocol_has_two_names() {
     let kind = IcmpErrorKind::Unreachable(UnreachableKind::Protocol);
     let (us, peer) = addrs(true);
-    let code = UnreachableCode {
-        kind: UnreachableKind::Protocol,
-        raw: 2,
-    };
+    let code = UnreachableCode { kind: UnreachableKind::Protocol, raw: 2 };
     let packet = emit_error(us, peer, kind, &tcp_packet(true), 64);
-    assert_eq!(
-        read(&packet),
-        IcmpMessage::Unreachable {
-            code,
-            quote: 28..68
-        }
-    );
+    assert_eq!(read(&packet), IcmpMessage::Unreachable { code, quote: 28..68 });
     // RFC 4443 3.4: a parameter problem that points to the number, here in a destination-options header.
     let (us, peer) = addrs(false);
     let packet = emit_error(us, peer, kind, &tcp_packet(false), 64);
-    assert_eq!(
-        read(&packet),
-        IcmpMessage::ParameterProblem {
-            code: 1,
-            pointer: 6,
-            quote: 48..108
-        }
-    );
-    let params = IpParams {
-        protocol: Protocol::IPV6_DESTINATION_OPTIONS,
-        ..params(false)
-    };
+    assert_eq!(read(&packet), IcmpMessage::ParameterProblem { code: 1, pointer: 6, quote: 48..108 });
+    let params = IpParams { protocol: Protocol::IPV6_DESTINATION_OPTIONS, ..params(false) };
     let mut offending = vec![0; 40];
     params.emit(8, &mut offending);
     offending.extend([253, 0, 1, 4, 0, 0, 0, 0]);
     let packet = emit_error(us, peer, kind, &offending, 64);
-    assert_eq!(
-        read(&packet),
-        IcmpMessage::ParameterProblem {
-            code: 1,
-            pointer: 40,
-            quote: 48..96
-        }
-    );
+    assert_eq!(read(&packet), IcmpMessage::ParameterProblem { code: 1, pointer: 40, quote: 48..96 });
 }
 
 #[test]
@@ -106,21 +62,11 @@ fn fields_that_are_too_small_saturate() {
     let error = |kind| read(&emit_error(us, peer, kind, &[], 64));
     assert_eq!(
         error(IcmpErrorKind::PacketTooBig { mtu: 70_000 }),
-        IcmpMessage::PacketTooBig {
-            mtu: 65_535,
-            quote: 28..28
-        }
+        IcmpMessage::PacketTooBig { mtu: 65_535, quote: 28..28 }
     );
     assert_eq!(
-        error(IcmpErrorKind::ParameterProblem {
-            code: 0,
-            pointer: 300
-        }),
-        IcmpMessage::ParameterProblem {
-            code: 0,
-            pointer: 255,
-            quote: 28..28
-        }
+        error(IcmpErrorKind::ParameterProblem { code: 0, pointer: 300 }),
+        IcmpMessage::ParameterProblem { code: 0, pointer: 255, quote: 28..28 }
     );
 }
 
@@ -129,22 +75,9 @@ fn errors_quote_as_much_as_they_may() {
     for (is_v4, limit) in [(true, 576), (false, 1280)] {
         let (us, peer) = addrs(is_v4);
         let overhead = params(is_v4).header_len() + 8;
-        for len in [
-            0,
-            1,
-            limit - overhead - 1,
-            limit - overhead,
-            limit - overhead + 1,
-            70_000,
-        ] {
+        for len in [0, 1, limit - overhead - 1, limit - overhead, limit - overhead + 1, 70_000] {
             let offending = vec![1; len];
-            let packet = emit_error(
-                us,
-                peer,
-                IcmpErrorKind::TimeExceeded { code: 0 },
-                &offending,
-                64,
-            );
+            let packet = emit_error(us, peer, IcmpErrorKind::TimeExceeded { code: 0 }, &offending, 64);
             assert_eq!(packet.len(), (overhead + len).min(limit));
             let quote = overhead..packet.len();
             assert_eq!(read(&packet), IcmpMessage::TimeExceeded { code: 0, quote });

@@ -40,10 +40,7 @@ fn families_are_not_mixed() {
     // The destination decides; the source that does not fit is left unspecified.
     let v4 = params("2001:db8::1", "192.0.2.2");
     let parsed = parse(&packet(&v4, &[])).unwrap();
-    assert_eq!(
-        (parsed.src, parsed.dst),
-        ("0.0.0.0".parse().unwrap(), v4.dst)
-    );
+    assert_eq!((parsed.src, parsed.dst), ("0.0.0.0".parse().unwrap(), v4.dst));
     let v6 = params("192.0.2.1", "2001:db8::2");
     let parsed = parse(&packet(&v6, &[])).unwrap();
     assert_eq!((parsed.src, parsed.dst), ("::".parse().unwrap(), v6.dst));
@@ -51,10 +48,7 @@ fn families_are_not_mixed() {
 
 #[test]
 fn a_short_buffer_is_left_alone() {
-    for params in [
-        params("192.0.2.1", "192.0.2.2"),
-        params("2001:db8::1", "2001:db8::2"),
-    ] {
+    for params in [params("192.0.2.1", "192.0.2.2"), params("2001:db8::1", "2001:db8::2")] {
         for len in 0..params.header_len() {
             let mut out = vec![0xee; len];
             assert_eq!(params.emit(0, &mut out), 0);
@@ -86,8 +80,5 @@ fn protocol_numbers() {
         Protocol::IPV6_NO_NEXT_HEADER,
         Protocol::IPV6_DESTINATION_OPTIONS,
     ];
-    assert_eq!(
-        numbers.map(|protocol| protocol.0),
-        [0, 1, 6, 17, 43, 44, 51, 58, 59, 60]
-    );
+    assert_eq!(numbers.map(|protocol| protocol.0), [0, 1, 6, 17, 43, 44, 51, 58, 59, 60]);
 }

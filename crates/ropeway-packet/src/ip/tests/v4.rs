@@ -55,11 +55,7 @@ fn truncated_anywhere() {
 fn header_length() {
     for words in 0..5 {
         let bytes = changed(|bytes| bytes[0] = 0x40 | words);
-        assert_eq!(
-            parse(&bytes),
-            Err(IpError::BadHeaderLength),
-            "{words} words"
-        );
+        assert_eq!(parse(&bytes), Err(IpError::BadHeaderLength), "{words} words");
     }
     // Options are passed over, whatever they are: RFC 9293 3.9.2 MUST-50.
     for words in 6..=15 {
@@ -115,27 +111,9 @@ fn fragments() {
     assert!(whole(0x4000).dont_fragment);
     // The reserved bit means nothing.
     assert_eq!(whole(0x8000).fragment, None);
-    assert_eq!(
-        whole(0x2000).fragment,
-        Some(Fragment {
-            offset: 0,
-            more: true
-        })
-    );
-    assert_eq!(
-        whole(0x2003).fragment,
-        Some(Fragment {
-            offset: 24,
-            more: true
-        })
-    );
-    assert_eq!(
-        whole(0x0003).fragment,
-        Some(Fragment {
-            offset: 24,
-            more: false
-        })
-    );
+    assert_eq!(whole(0x2000).fragment, Some(Fragment { offset: 0, more: true }));
+    assert_eq!(whole(0x2003).fragment, Some(Fragment { offset: 24, more: true }));
+    assert_eq!(whole(0x0003).fragment, Some(Fragment { offset: 24, more: false }));
 }
 
 #[test]
@@ -153,22 +131,12 @@ fn fragments_that_no_datagram_has() {
         set_fragment(bytes, 0x1fff);
         set_total_length(bytes, 27);
     });
-    assert_eq!(
-        parse(&just).unwrap().fragment,
-        Some(Fragment {
-            offset: 65_528,
-            more: false
-        })
-    );
+    assert_eq!(parse(&just).unwrap().fragment, Some(Fragment { offset: 65_528, more: false }));
 }
 
 #[test]
 fn errors_are_silent() {
-    for error in [
-        IpError::BadChecksum,
-        IpError::BadTotalLength,
-        IpError::BadVersion(5),
-    ] {
+    for error in [IpError::BadChecksum, IpError::BadTotalLength, IpError::BadVersion(5)] {
         assert_eq!(error.parameter_problem(false), None);
     }
     assert_eq!(protocol_offset(&changed(|_| ())), Some(9));

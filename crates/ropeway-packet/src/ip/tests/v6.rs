@@ -11,10 +11,7 @@ const PAD_4: [u8; 6] = [1, 4, 0, 0, 0, 0];
 
 /// A packet whose payload starts with a header of kind `first`.
 fn chain(first: Protocol, payload: &[u8]) -> Vec<u8> {
-    let params = IpParams {
-        protocol: first,
-        ..params("2001:db8::1", "2001:db8::2")
-    };
+    let params = IpParams { protocol: first, ..params("2001:db8::1", "2001:db8::2") };
     packet(&params, payload)
 }
 
@@ -49,11 +46,7 @@ fn every_field() {
 
 #[test]
 fn flow_label_has_20_bits() {
-    let params = IpParams {
-        flow_label: u32::MAX,
-        traffic_class: 0,
-        ..params("::1", "::2")
-    };
+    let params = IpParams { flow_label: u32::MAX, traffic_class: 0, ..params("::1", "::2") };
     assert_eq!(packet(&params, &[])[..4], [0x60, 0x0f, 0xff, 0xff]);
 }
 
@@ -100,10 +93,7 @@ fn jumbograms_are_refused() {
     // RFC 2675: payload length 0, and the real one in a hop-by-hop option that is not understood here.
     let jumbo = header(Protocol::TCP, 0, [0xc2, 4, 0, 1, 0, 0]);
     let mut bytes = chain(Protocol::HOP_BY_HOP, &[&jumbo[..], &[7; 20]].concat());
-    let error = IpError::UnrecognizedOption {
-        offset: 42,
-        report: OptionReport::UnlessMulticast,
-    };
+    let error = IpError::UnrecognizedOption { offset: 42, report: OptionReport::UnlessMulticast };
     assert_eq!(parse(&bytes), Err(error));
     bytes[4..6].fill(0);
     assert_eq!(parse(&bytes), Err(IpError::Truncated));
@@ -124,10 +114,7 @@ fn long_headers_are_passed() {
             extension[1] = len;
             let parsed = parse(&chain(kind, &[&extension[..], &[7; 8]].concat())).unwrap();
             assert_eq!(parsed.payload, 40 + bytes..48 + bytes, "{kind:?} {len}");
-            assert_eq!(
-                parse(&chain(kind, &extension[..bytes - 1])),
-                Err(IpError::Truncated)
-            );
+            assert_eq!(parse(&chain(kind, &extension[..bytes - 1])), Err(IpError::Truncated));
         }
     }
 }
@@ -166,35 +153,21 @@ fn options() {
 
 #[test]
 fn who_is_told_of_an_option() {
-    let problem = |report, multicast| {
-        IpError::UnrecognizedOption { offset: 42, report }.parameter_problem(multicast)
-    };
+    let problem =
+        |report, multicast| IpError::UnrecognizedOption { offset: 42, report }.parameter_problem(multicast);
     assert_eq!(problem(OptionReport::Silent, false), None);
     assert_eq!(problem(OptionReport::Always, false), Some((2, 42)));
     assert_eq!(problem(OptionReport::Always, true), Some((2, 42)));
     assert_eq!(problem(OptionReport::UnlessMulticast, false), Some((2, 42)));
     assert_eq!(problem(OptionReport::UnlessMulticast, true), None);
-    assert_eq!(
-        IpError::BadRoutingHeader { offset: 42 }.parameter_problem(false),
-        Some((0, 42))
-    );
-    assert_eq!(
-        IpError::BadRoutingHeader { offset: 42 }.parameter_problem(true),
-        None
-    );
-    assert_eq!(
-        IpError::UnrecognizedNextHeader { offset: 6 }.parameter_problem(false),
-        Some((1, 6))
-    );
+    assert_eq!(IpError::BadRoutingHeader { offset: 42 }.parameter_problem(false), Some((0, 42)));
+    assert_eq!(IpError::BadRoutingHeader { offset: 42 }.parameter_problem(true), None);
+    assert_eq!(IpError::UnrecognizedNextHeader { offset: 6 }.parameter_problem(false), Some((1, 6)));
 }
 
 #[test]
 fn hop_by_hop_options_stand_first() {
-    let payload = [
-        header(Protocol::HOP_BY_HOP, 0, PAD_4),
-        header(Protocol::TCP, 0, PAD_4),
-    ]
-    .concat();
+    let payload = [header(Protocol::HOP_BY_HOP, 0, PAD_4), header(Protocol::TCP, 0, PAD_4)].concat();
     let misplaced = |first| parse(&chain(first, &payload)).unwrap_err();
     let error = IpError::UnrecognizedNextHeader { offset: 40 };
     assert_eq!(misplaced(Protocol::IPV6_DESTINATION_OPTIONS), error);
@@ -207,10 +180,7 @@ fn routing_headers() {
     for kind in [0, 2, 3, 4, 253] {
         let with = |left| {
             let rest = [kind, left, 0, 0, 0, 0];
-            parse(&chain(
-                Protocol::IPV6_ROUTING,
-                &header(Protocol::TCP, 0, rest),
-            ))
+            parse(&chain(Protocol::IPV6_ROUTING, &header(Protocol::TCP, 0, rest)))
         };
         assert_eq!(with(0).unwrap().protocol, Protocol::TCP);
         assert_eq!(with(1), Err(IpError::BadRoutingHeader { offset: 42 }));
@@ -226,21 +196,12 @@ fn chains_end() {
         payload[at] = Protocol::IPV6_NO_NEXT_HEADER.0;
         parse(&chain(Protocol::IPV6_DESTINATION_OPTIONS, &payload))
     };
-    assert_eq!(
-        chain_of(MAX_EXTENSION_HEADERS).unwrap().protocol,
-        Protocol::IPV6_NO_NEXT_HEADER
-    );
-    assert_eq!(
-        chain_of(MAX_EXTENSION_HEADERS + 1),
-        Err(IpError::TooManyExtensions)
-    );
+    assert_eq!(chain_of(MAX_EXTENSION_HEADERS).unwrap().protocol, Protocol::IPV6_NO_NEXT_HEADER);
+    assert_eq!(chain_of(MAX_EXTENSION_HEADERS + 1), Err(IpError::TooManyExtensions));
     assert_eq!(chain_of(8000), Err(IpError::TooManyExtensions));
     // Atomic fragments count as well.
     let atomic = fragment(Protocol::IPV6_FRAGMENT, 0, 1).repeat(20);
-    assert_eq!(
-        parse(&chain(Protocol::IPV6_FRAGMENT, &atomic)),
-        Err(IpError::TooManyExtensions)
-    );
+    assert_eq!(parse(&chain(Protocol::IPV6_FRAGMENT, &atomic)), Err(IpError::TooManyExtensions));
 }
 
 #[test]
@@ -248,42 +209,14 @@ fn fragments_end_the_walk() {
     // What the fragment header names may be another extension header: it belongs to the reassembled payload.
     let body = header(Protocol::TCP, 0, [0x80, 4, 0, 0, 0, 0]);
     for (place, expected) in [
-        (
-            0x0001,
-            Fragment {
-                offset: 0,
-                more: true,
-            },
-        ),
-        (
-            0x0009,
-            Fragment {
-                offset: 8,
-                more: true,
-            },
-        ),
-        (
-            0x0578,
-            Fragment {
-                offset: 0x578,
-                more: false,
-            },
-        ),
+        (0x0001, Fragment { offset: 0, more: true }),
+        (0x0009, Fragment { offset: 8, more: true }),
+        (0x0578, Fragment { offset: 0x578, more: false }),
         // The reserved bits mean nothing; pnet takes one of them for part of the offset.
-        (
-            0x000f,
-            Fragment {
-                offset: 8,
-                more: true,
-            },
-        ),
+        (0x000f, Fragment { offset: 8, more: true }),
     ] {
         let head = fragment(Protocol::IPV6_DESTINATION_OPTIONS, place, 0x0102_0304);
-        let parsed = parse(&chain(
-            Protocol::IPV6_FRAGMENT,
-            &[head, body.clone()].concat(),
-        ))
-        .unwrap();
+        let parsed = parse(&chain(Protocol::IPV6_FRAGMENT, &[head, body.clone()].concat())).unwrap();
         assert_eq!(parsed.fragment, Some(expected));
         assert_eq!(parsed.ident, 0x0102_0304);
         assert_eq!(parsed.protocol, Protocol::IPV6_DESTINATION_OPTIONS);
@@ -310,7 +243,9 @@ fn fragments_are_not_nested() {
 fn atomic_fragments_are_whole() {
     // RFC 6946; here with the reserved bits set.
     for place in [0, 0b110] {
-        let payload = [fragment(Protocol::TCP, place, 9), vec![7; 21]].concat();
+        let mut payload = [fragment(Protocol::TCP, place, 9), vec![7; 21]].concat();
+        // Not a length, but a reserved byte.
+        payload[1] = 0xff;
         let parsed = parse(&chain(Protocol::IPV6_FRAGMENT, &payload)).unwrap();
         assert_eq!(parsed.fragment, None);
         assert_eq!((parsed.protocol, parsed.payload), (Protocol::TCP, 48..69));
@@ -322,25 +257,13 @@ fn atomic_fragments_are_whole() {
 #[test]
 fn fragments_that_no_datagram_has() {
     let with = |place, len| {
-        parse(&chain(
-            Protocol::IPV6_FRAGMENT,
-            &[fragment(Protocol::TCP, place, 1), vec![7; len]].concat(),
-        ))
+        parse(&chain(Protocol::IPV6_FRAGMENT, &[fragment(Protocol::TCP, place, 1), vec![7; len]].concat()))
     };
     // RFC 8200 4.5: the pointers of the two parameter problems.
     assert_eq!(with(0x0001, 15), Err(IpError::BadFragment { offset: 4 }));
     assert_eq!(with(0xfff8, 8), Err(IpError::BadFragment { offset: 42 }));
-    assert_eq!(
-        with(0xfff8, 7).unwrap().fragment,
-        Some(Fragment {
-            offset: 65_528,
-            more: false
-        })
-    );
-    assert_eq!(
-        IpError::BadFragment { offset: 42 }.parameter_problem(false),
-        Some((0, 42))
-    );
+    assert_eq!(with(0xfff8, 7).unwrap().fragment, Some(Fragment { offset: 65_528, more: false }));
+    assert_eq!(IpError::BadFragment { offset: 42 }.parameter_problem(false), Some((0, 42)));
 }
 
 prop_compose! {

@@ -21,10 +21,7 @@ fn emit(header: &TcpHeader) -> Vec<u8> {
     let mut bytes = vec![0xee; 60];
     let len = header.emit(&mut bytes);
     assert_eq!(len, header.len());
-    assert!(
-        bytes[len..].iter().all(|&byte| byte == 0xee),
-        "wrote behind the header"
-    );
+    assert!(bytes[len..].iter().all(|&byte| byte == 0xee), "wrote behind the header");
     bytes.truncate(len);
     bytes
 }
@@ -41,18 +38,14 @@ fn blocks(starts: impl IntoIterator<Item = u32>) -> SackBlocks {
     blocks
 }
 
-const STAMPS: Timestamps = Timestamps {
-    tsval: 0x0102_0304,
-    tsecr: 0x0506_0708,
-};
+const STAMPS: Timestamps = Timestamps { tsval: 0x0102_0304, tsecr: 0x0506_0708 };
 const STAMP_BYTES: [u8; 10] = [8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
 
 #[test]
 fn fixed_fields() {
     let mut bytes = segment(TcpFlags::EMPTY, &[]);
     bytes[..20].copy_from_slice(&[
-        0x12, 0x34, 0x56, 0x78, 1, 2, 3, 4, 5, 6, 7, 8, 0x5f, 0xff, 0x9a, 0xbc, 0xaa, 0xaa, 0xde,
-        0xf0,
+        0x12, 0x34, 0x56, 0x78, 1, 2, 3, 4, 5, 6, 7, 8, 0x5f, 0xff, 0x9a, 0xbc, 0xaa, 0xaa, 0xde, 0xf0,
     ]);
     let parsed = TcpHeader::parse(&bytes).unwrap();
     let header = TcpHeader {
@@ -66,14 +59,7 @@ fn fixed_fields() {
         urgent: 0xdef0,
         options: TcpOptions::default(),
     };
-    assert_eq!(
-        parsed,
-        ParsedTcp {
-            header,
-            header_len: 20,
-            malformed_options: false
-        }
-    );
+    assert_eq!(parsed, ParsedTcp { header, header_len: 20, malformed_options: false });
     // They are sent as zero, and the checksum too.
     bytes[12] = 0x51;
     bytes[16..18].fill(0);
@@ -84,11 +70,7 @@ fn fixed_fields() {
 fn header_must_be_whole() {
     let bytes = segment(TcpFlags::SYN, &[2, 4, 5, 180]);
     for len in 0..bytes.len() {
-        assert_eq!(
-            TcpHeader::parse(&bytes[..len]),
-            Err(TcpError::Truncated),
-            "{len} bytes"
-        );
+        assert_eq!(TcpHeader::parse(&bytes[..len]), Err(TcpError::Truncated), "{len} bytes");
     }
     assert_eq!(TcpHeader::parse(&bytes).unwrap().header_len, 24);
 }
@@ -105,22 +87,13 @@ fn data_offset_must_lie_in_the_segment() {
             assert_eq!(parsed.unwrap().header_len, usize::from(words) * 4);
         }
         let exact = usize::from(words.max(5)) * 4;
-        assert!(
-            TcpHeader::parse(&bytes[..exact - 1]).is_err(),
-            "{words} words"
-        );
+        assert!(TcpHeader::parse(&bytes[..exact - 1]).is_err(), "{words} words");
     }
 }
 
 #[test]
 fn segment_length_counts_syn_and_fin() {
-    let len = |flags, payload| {
-        TcpHeader {
-            flags,
-            ..TcpHeader::default()
-        }
-        .segment_len(payload)
-    };
+    let len = |flags, payload| TcpHeader { flags, ..TcpHeader::default() }.segment_len(payload);
     assert_eq!(len(TcpFlags::ACK, 0), 0);
     assert_eq!(len(TcpFlags::ACK, 5), 5);
     assert_eq!(len(TcpFlags::SYN, 0), 1);
@@ -133,10 +106,7 @@ fn flags_print_their_names() {
     assert_eq!(print(TcpFlags::EMPTY), "EMPTY");
     assert_eq!(print(TcpFlags::FIN), "FIN");
     assert_eq!(print(TcpFlags::SYN | TcpFlags::ACK), "SYN|ACK");
-    assert_eq!(
-        print(!TcpFlags::EMPTY),
-        "FIN|SYN|RST|PSH|ACK|URG|ECE|CWR|AE"
-    );
+    assert_eq!(print(!TcpFlags::EMPTY), "FIN|SYN|RST|PSH|ACK|URG|ECE|CWR|AE");
     assert_eq!(TcpFlags::from_bits_truncate(u16::MAX), !TcpFlags::EMPTY);
 }
 
@@ -149,6 +119,7 @@ fn flags_are_a_set() {
     assert!(flags.intersects(TcpFlags::SYN | TcpFlags::FIN));
     assert!(!flags.intersects(TcpFlags::FIN));
     assert!(flags.contains(TcpFlags::EMPTY) && !flags.intersects(TcpFlags::EMPTY));
+    assert_eq!(flags | TcpFlags::ACK, flags);
     assert_eq!(flags & TcpFlags::ACK, TcpFlags::ACK);
     assert_eq!(flags & !TcpFlags::ACK, TcpFlags::SYN);
 }
@@ -165,8 +136,5 @@ fn sack_blocks_and_cookies_are_bounded() {
         assert_eq!(FastOpen::new(&vec![1; len]).is_some(), legal, "{len} bytes");
     }
     assert_eq!(FastOpen::new(&[]), Some(FastOpen::REQUEST));
-    assert_eq!(
-        format!("{:?}", FastOpen::new(&[1, 2, 3, 4]).unwrap()),
-        "FastOpen([1, 2, 3, 4])"
-    );
+    assert_eq!(format!("{:?}", FastOpen::new(&[1, 2, 3, 4]).unwrap()), "FastOpen([1, 2, 3, 4])");
 }

@@ -51,22 +51,10 @@ fn any_header() -> impl Strategy<Value = TcpHeader> {
 fn sayable(header: TcpHeader) -> TcpHeader {
     let mut said = header;
     if !header.flags.contains(TcpFlags::SYN) {
-        let TcpOptions {
-            timestamps, sack, ..
-        } = header.options;
-        said.options = TcpOptions {
-            timestamps,
-            sack,
-            ..TcpOptions::default()
-        };
+        let TcpOptions { timestamps, sack, .. } = header.options;
+        said.options = TcpOptions { timestamps, sack, ..TcpOptions::default() };
     }
-    let other = TcpHeader {
-        options: TcpOptions {
-            sack: SackBlocks::EMPTY,
-            ..said.options
-        },
-        ..said
-    };
+    let other = TcpHeader { options: TcpOptions { sack: SackBlocks::EMPTY, ..said.options }, ..said };
     let room = (60 - other.len()).saturating_sub(4) / 8;
     said.options.sack = SackBlocks::EMPTY;
     for &block in header.options.sack.as_slice().iter().take(room) {

@@ -25,52 +25,16 @@ fn every_option_alone() {
     assert_eq!(well_formed(&[]), none);
     assert_eq!(well_formed(&[0]), none);
     assert_eq!(well_formed(&[NOP; 40]), none);
-    assert_eq!(
-        well_formed(&[2, 4, 5, 180]),
-        TcpOptions {
-            mss: Some(1460),
-            ..none
-        }
-    );
+    assert_eq!(well_formed(&[2, 4, 5, 180]), TcpOptions { mss: Some(1460), ..none });
     // RFC 7323 2.2: reported as it stands, even above 14.
-    assert_eq!(
-        well_formed(&[3, 3, 7]),
-        TcpOptions {
-            window_scale: Some(7),
-            ..none
-        }
-    );
-    assert_eq!(
-        well_formed(&[3, 3, 255]),
-        TcpOptions {
-            window_scale: Some(255),
-            ..none
-        }
-    );
+    assert_eq!(well_formed(&[3, 3, 7]), TcpOptions { window_scale: Some(7), ..none });
+    assert_eq!(well_formed(&[3, 3, 255]), TcpOptions { window_scale: Some(255), ..none });
     // RFC 2018 2
-    assert_eq!(
-        well_formed(&[4, 2]),
-        TcpOptions {
-            sack_permitted: true,
-            ..none
-        }
-    );
+    assert_eq!(well_formed(&[4, 2]), TcpOptions { sack_permitted: true, ..none });
     // RFC 7323 3.2
-    assert_eq!(
-        well_formed(&STAMP_BYTES),
-        TcpOptions {
-            timestamps: Some(STAMPS),
-            ..none
-        }
-    );
+    assert_eq!(well_formed(&STAMP_BYTES), TcpOptions { timestamps: Some(STAMPS), ..none });
     // RFC 7413 4.1.1
-    assert_eq!(
-        well_formed(&[34, 2]),
-        TcpOptions {
-            fast_open: Some(FastOpen::REQUEST),
-            ..none
-        }
-    );
+    assert_eq!(well_formed(&[34, 2]), TcpOptions { fast_open: Some(FastOpen::REQUEST), ..none });
     for len in (4..=16).step_by(2) {
         let cookie: Vec<u8> = (1..=len).collect();
         let mut bytes = vec![34, 2 + len];
@@ -148,13 +112,7 @@ fn illegal_lengths_end_the_walk() {
         let mut bytes = before.to_vec();
         bytes.extend_from_slice(bad);
         // What follows cannot be told apart any more.
-        assert_eq!(
-            malformed(&bytes),
-            TcpOptions {
-                mss: Some(1460),
-                ..TcpOptions::default()
-            }
-        );
+        assert_eq!(malformed(&bytes), TcpOptions { mss: Some(1460), ..TcpOptions::default() });
     }
     let mut bytes = vec![253, 0];
     bytes.extend(before);
@@ -184,14 +142,7 @@ fn known_options_of_wrong_length_are_left_out() {
         let mut bytes = bad.to_vec();
         bytes.extend(after);
         let options = malformed(&bytes);
-        assert_eq!(
-            options,
-            TcpOptions {
-                window_scale: Some(7),
-                ..TcpOptions::default()
-            },
-            "{bad:?}"
-        );
+        assert_eq!(options, TcpOptions { window_scale: Some(7), ..TcpOptions::default() }, "{bad:?}");
     }
 }
 
@@ -199,10 +150,7 @@ fn known_options_of_wrong_length_are_left_out() {
 fn the_last_of_equal_options_wins() {
     assert_eq!(well_formed(&[2, 4, 0, 1, 2, 4, 0, 2]).mss, Some(2));
     assert_eq!(well_formed(&[3, 3, 1, 3, 3, 2]).window_scale, Some(2));
-    assert_eq!(
-        well_formed(&[34, 2, 34, 6, 1, 2, 3, 4]).fast_open,
-        FastOpen::new(&[1, 2, 3, 4])
-    );
+    assert_eq!(well_formed(&[34, 2, 34, 6, 1, 2, 3, 4]).fast_open, FastOpen::new(&[1, 2, 3, 4]));
     let mut two_sacks = vec![5, 18, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4];
     two_sacks.extend([5, 10, 0, 0, 0, 9, 0, 0, 0, 10]);
     assert_eq!(well_formed(&two_sacks).sack, blocks([9]));
@@ -211,8 +159,5 @@ fn the_last_of_equal_options_wins() {
     assert_eq!(well_formed(&two_stamps).timestamps, Some(STAMPS));
     // A malformed one does not undo a good one.
     assert_eq!(malformed(&[2, 4, 0, 1, 2, 3, 0]).mss, Some(1));
-    assert_eq!(
-        malformed(&[34, 6, 1, 2, 3, 4, 34, 3, 0]).fast_open,
-        FastOpen::new(&[1, 2, 3, 4])
-    );
+    assert_eq!(malformed(&[34, 6, 1, 2, 3, 4, 34, 3, 0]).fast_open, FastOpen::new(&[1, 2, 3, 4]));
 }

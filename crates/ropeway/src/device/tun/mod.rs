@@ -1,6 +1,7 @@
 //! A TUN device: the kernel's end of a point-to-point link whose other end is us.
 
 mod builder;
+mod counters;
 mod error;
 mod name;
 mod netlink;
@@ -12,7 +13,6 @@ use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -21,6 +21,8 @@ use tokio::task::coop;
 use tokio_tun::Tun;
 
 pub use self::builder::TunBuilder;
+use self::counters::Counts;
+pub use self::counters::TunCounters;
 pub use self::error::TunError;
 use self::slab::Slab;
 use super::{Capabilities, Device, Received, Transmit};
@@ -130,7 +132,7 @@ impl TunDevice {
     /// A handle to the counts of what was lost, which outlives the device.
     #[must_use]
     pub fn counters(&self) -> TunCounters {
-        TunCounters(Arc::clone(&self.counters))
+        TunCounters::of(&self.counters)
     }
 
     /// Reads packets until `batch` has gained `max` or the kernel has no more.
@@ -310,51 +312,4 @@ fn deletion(tun: &Tun) -> io::Result<impl Future<Output = io::Error> + Send + us
 fn device_mtu(tun: &Tun) -> io::Result<u16> {
     let mtu = tun.mtu().map_err(builder::from_tokio_tun)?;
     Ok(u16::try_from(mtu).unwrap_or(u16::MAX))
-}
-
-/// What a [`TunDevice`] lost, by reason. Reading it costs the device nothing.
-///
-/// ```no_run
-/// # async fn example() -> std::io::Result<()> {
-/// let device = ropeway::device::tun::TunDevice::attach("rope0")?;
-/// let counters = device.counters();
-/// // ... give the device to a stack; later:
-/// println!("{} packets lost while the link was down", counters.link_down());
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug)]
-pub struct TunCounters(Arc<Counts>);
-
-impl TunCounters {
-    /// Packets that were not sent because the link was down.
-    #[must_use]
-    pub fn link_down(&self) -> u64 {
-        self.0.link_down.load(Ordering::Relaxed)
-    }
-
-    /// Packets that were not sent because the kernel would not have them: malformed ones, or for want of memory.
-    #[must_use]
-    pub fn refused(&self) -> u64 {
-        self.0.refused.load(Ordering::Relaxed)
-    }
-
-    /// Packets that were received in part only, because somebody had raised the device's MTU, and so thrown away.
-    #[must_use]
-    pub fn truncated(&self) -> u64 {
-        self.0.truncated.load(Ordering::Relaxed)
-    }
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    link_down: AtomicU64,
-    refused: AtomicU64,
-    truncated: AtomicU64,
-}
-
-impl Counts {
-    fn add(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
 }

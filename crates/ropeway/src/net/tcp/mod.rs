@@ -1,6 +1,7 @@
 //! TCP utility types: the halves of a [`TcpStream`](crate::net::TcpStream), and its options' own types.
 
 mod connection;
+pub(crate) mod incoming;
 pub(crate) mod listener;
 mod options;
 mod ready;
@@ -9,6 +10,8 @@ mod split;
 mod split_owned;
 pub(crate) mod stream;
 
+pub use incoming::{AnyListener, Incoming};
 pub use options::TcpKeepalive;
+pub use ropeway_core::{Rejection, SynOptions};
 pub use split::{ReadHalf, WriteHalf};
 pub use split_owned::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};

@@ -193,10 +193,13 @@ macro_rules! impl_options {
             ///
             /// [`InvalidInput`](io::ErrorKind::InvalidInput) if a time or the count is zero.
             pub fn set_tcp_keepalive(&self, params: &TcpKeepalive) -> io::Result<()> {
-                let old = self.options(|options| options.keep_alive)?;
-                let new = params.apply(old);
-                let new = new.ok_or_else(|| invalid("keepalive times and counts are not zero"))?;
-                self.update_options(|options| options.keep_alive = Some(new))
+                let mut valid = false;
+                self.update_options(|options| {
+                    let new = params.apply(options.keep_alive);
+                    valid = new.is_some();
+                    options.keep_alive = new.or(options.keep_alive);
+                })?;
+                if valid { Ok(()) } else { Err(invalid("keepalive times and counts are not zero")) }
             }
 
             /// How long sent data may stay unacknowledged before the connection is given up with

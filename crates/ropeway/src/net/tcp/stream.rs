@@ -202,7 +202,7 @@ impl TcpStream {
         let max = buf.remaining();
         let payload = ready!(
             self.connection
-                .poll(Slot::Reader, Effect::Driver, cx, |core, now, id| { recv(core, now, id, max) })
+                .poll(Slot::Reader, Effect::Output, cx, |core, now, id| { recv(core, now, id, max) })
         )?;
         // Copied without the lock.
         payload.parts().for_each(|part| buf.put_slice(part));

@@ -26,7 +26,7 @@ impl Connection {
                     None => Verdict::Drop,
                 });
             }
-            self.established(&segment.header, Cause::AckOfSyn, env);
+            self.established(segment, Cause::AckOfSyn, env);
         }
         if ack.after(self.snd.max) {
             env.counters.unacceptable_acks += 1;
@@ -37,7 +37,7 @@ impl Connection {
             env.counters.unacceptable_acks += 1;
             return ControlFlow::Break(Verdict::Challenge);
         }
-        let window = self.window_of(&segment.header);
+        let window = self.window_of(segment);
         if ack.after(self.snd.una) {
             self.acknowledged(&segment.header, env);
         } else if self.is_duplicate(segment, window) {
@@ -55,21 +55,23 @@ impl Connection {
     }
 
     /// SEG.WND, scaled (RFC 7323 2.3), unsigned (MUST-1).
-    fn window_of(&self, header: &TcpHeader) -> u32 {
-        match self.snd.wscale {
-            Some(scale) if !header.flags.contains(TcpFlags::SYN) => scale.unscale(header.window),
-            _ => u32::from(header.window),
+    fn window_of(&self, segment: &Arrival) -> u32 {
+        let field = segment.header.window;
+        match (segment.window, self.snd.wscale) {
+            (Some(window), _) => window,
+            (None, Some(scale)) if !segment.has(TcpFlags::SYN) => scale.unscale(field),
+            _ => u32::from(field),
         }
     }
 
     /// ESTABLISHED: our SYN has been acknowledged.
-    pub(super) fn established(&mut self, header: &TcpHeader, cause: Cause, env: &mut Env<'_>) {
+    pub(super) fn established(&mut self, segment: &Arrival, cause: Cause, env: &mut Env<'_>) {
         self.transition(cause);
-        self.snd.wl1 = header.seq;
-        self.snd.wl2 = header.ack;
-        self.snd.wnd = self.window_of(header);
+        self.snd.wl1 = segment.seq();
+        self.snd.wl2 = segment.ack();
+        self.snd.wnd = self.window_of(segment);
         self.snd.max_wnd = self.snd.wnd;
-        self.sample_round_trip(header, env);
+        self.sample_round_trip(&segment.header, env);
         if self.retransmits > 0 {
             self.rto.after_lost_handshake();
             self.congestion.on_lost_handshake();
@@ -101,6 +103,8 @@ impl Connection {
         self.snd.small = self.snd.small.max(ack);
         self.send_buffer.acknowledge(ack);
         self.retransmits = 0;
+        // Something got through: what trouble there was is over.
+        self.soft_error = None;
         self.stop_persist();
         self.statistics.bytes_acked += u64::from(acked);
         self.statistics.delivered += u64::from(acked.div_ceil(mss));

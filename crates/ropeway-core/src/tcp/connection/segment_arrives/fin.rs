@@ -4,15 +4,16 @@ use ropeway_packet::TcpFlags;
 
 use super::Arrival;
 use crate::event::Readiness;
+use crate::tcp::connection::Connection;
 use crate::tcp::connection::state::{Cause, State};
-use crate::tcp::connection::{Connection, Env};
 
 impl Connection {
     /// By now `segment` begins where its FIN is. A FIN beyond a gap is remembered until the gap closes.
-    pub(super) fn check_fin(&mut self, segment: &Arrival, _env: &mut Env<'_>) {
-        if segment.has(TcpFlags::FIN) && self.rcv.fin.is_none() {
-            self.rcv.fin = Some(segment.seq());
-            if segment.seq() != self.rcv.nxt {
+    /// The text that came with it has been answered already.
+    pub(super) fn check_fin(&mut self, segment: &Arrival, has_text: bool) {
+        if segment.has(TcpFlags::FIN) && !self.statistics.fin_received {
+            self.rcv.fin.get_or_insert(segment.seq());
+            if segment.seq() != self.rcv.nxt && !has_text {
                 self.duplicate_ack();
             }
         }

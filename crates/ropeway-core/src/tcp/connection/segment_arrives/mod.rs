@@ -24,6 +24,8 @@ pub(crate) struct Arrival {
     pub(crate) header: TcpHeader,
     pub(crate) payload: Bytes,
     pub(crate) malformed_options: bool,
+    /// SEG.WND in bytes, where the header's field does not tell.
+    pub(crate) window: Option<u32>,
 }
 
 impl Arrival {
@@ -110,8 +112,9 @@ impl Connection {
         self.check_ack(segment, env)?; // fifth
         self.check_options(segment)?;
         self.check_urg(segment, urgent_from); // sixth
+        let has_text = !segment.payload.is_empty();
         self.take_text(segment, env)?; // seventh
-        self.check_fin(segment, env); // eighth
+        self.check_fin(segment, has_text); // eighth
         ControlFlow::Continue(())
     }
 

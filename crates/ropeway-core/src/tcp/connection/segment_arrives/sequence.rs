@@ -44,13 +44,14 @@ impl Connection {
     fn unify_simultaneous_open(&self, segment: &mut Arrival) {
         let repeats_syn = segment.has(TcpFlags::SYN | TcpFlags::ACK) && segment.seq() == self.rcv.irs;
         if self.state() == State::SynReceived && repeats_syn && segment.ack() == self.snd.max {
+            segment.window = Some(segment.header.window.into());
             segment.clear(TcpFlags::SYN);
             segment.header.seq = self.rcv.nxt;
         }
     }
 
     /// Cuts off what lies outside the window.
-    fn trim(&self, segment: &mut Arrival) {
+    pub(super) fn trim(&self, segment: &mut Arrival) {
         if segment.has(TcpFlags::SYN) || segment.has(TcpFlags::RST) {
             return;
         }

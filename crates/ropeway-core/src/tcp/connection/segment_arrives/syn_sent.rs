@@ -45,7 +45,7 @@ impl Connection {
         self.peer_syn(segment.seq(), &negotiated, env.now);
         self.rcv.edge = self.rcv.nxt + u32::from(self.initial_window());
         if has_ack {
-            self.established(&segment.header, Cause::SynAck, env);
+            self.established(segment, Cause::SynAck, env);
             self.ack_now();
             return self.take_rest_of_syn(segment, env);
         }
@@ -62,9 +62,11 @@ impl Connection {
         let urgent_from = segment.seq() + 1;
         segment.clear(TcpFlags::SYN);
         segment.header.seq = urgent_from;
+        self.trim(segment);
         self.check_urg(segment, urgent_from);
+        let has_text = !segment.payload.is_empty();
         self.take_text(segment, env)?;
-        self.check_fin(segment, env);
+        self.check_fin(segment, has_text);
         ControlFlow::Continue(())
     }
 

@@ -53,14 +53,16 @@ impl Connection {
         let len = data.len();
         self.rcv.nxt += length_u32(len);
         self.statistics.bytes_received += len as u64;
-        if !self.read_shut {
+        if self.read_shut {
+            self.forget_read_urgent();
+        } else {
             self.receive_buffer.push(data);
         }
     }
 
     /// Bytes beyond a gap are held (SHLD-31), and the gap is told of at once (MAY-13).
     fn keep(&mut self, seq: ropeway_packet::SeqNum, data: Bytes, env: &mut Env<'_>) {
-        let limit = 2 * self.options.recv_buffer + REASSEMBLY_SLACK;
+        let limit = self.options.recv_buffer.saturating_mul(2).saturating_add(REASSEMBLY_SLACK);
         if self.reassembly.insert(seq, data, limit) {
             env.counters.out_of_order += 1;
         } else {

@@ -8,6 +8,13 @@ use crate::tcp::connection::Connection;
 use crate::tcp::connection::state::State;
 
 impl Connection {
+    /// Urgent data that has been read is not urgent any more, and must not be again when sequence numbers wrap.
+    pub(in crate::tcp::connection) fn forget_read_urgent(&mut self) {
+        if self.urgent_remaining().is_none() {
+            self.rcv.up = None;
+        }
+    }
+
     /// Urgent data stays in the stream; the pointer is told to the user when it moves forward (MUST-32).
     /// `from` is the segment's own sequence number, from which its pointer counts (MUST-62).
     pub(super) fn check_urg(&mut self, segment: &Arrival, from: SeqNum) {

@@ -77,7 +77,7 @@ impl TcpStream {
     }
 
     fn try_take(&self, max: usize) -> io::Result<Payload> {
-        self.connection.attempt(Effect::Driver, |core, now, id| recv(core, now, id, max))
+        self.connection.attempt(Effect::Output, |core, now, id| recv(core, now, id, max))
     }
 }
 
@@ -131,7 +131,7 @@ impl TcpStream {
     pub async fn read_bytes(&self, max: usize) -> io::Result<Bytes> {
         let payload = self
             .connection
-            .wait(read_interest(), Effect::Driver, |core, now, id| recv(core, now, id, max))
+            .wait(read_interest(), Effect::Output, |core, now, id| recv(core, now, id, max))
             .await?;
         Ok(payload.into_bytes())
     }

@@ -1,0 +1,179 @@
+//! Scans the ports of a host over ropeway's TCP, half-open: each SYN-ACK is answered with a RST.
+//!
+//! Without arguments, there are two hosts of our own to scan: the kernel, at the other end of a TUN device in a
+//! network namespace of this process, and a second ropeway, which was told what its ports are to say. `--help`
+//! tells the rest.
+
+use std::error::Error;
+use std::io::IsTerminal;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use ropeway::device::memory;
+use ropeway::net::TcpListener;
+use ropeway::packet::Protocol;
+use ropeway::scan::{probe_tcp_on, probe_udp_on};
+use ropeway::{ConnectionError, IpCidr, PortPolicy, ProbeOutcome, Stack};
+use ropeway_examples::namespace::Namespace;
+use ropeway_examples::{link, namespace, report, say};
+use tokio::net::{TcpListener as KernelListener, UdpSocket};
+use tokio::task::JoinSet;
+use tokio::time::interval;
+
+#[derive(Parser)]
+#[command(about = "Ask a host which of its ports are open, closed or filtered")]
+struct Options {
+    /// The host to scan, over the device of --tun: one of yours, or of somebody who has agreed. Without it, two
+    /// hosts of our own are scanned
+    #[arg(requires_all = ["tun", "address"])]
+    host: Option<IpAddr>,
+    /// Which of its ports, such as 22,80,8000-8100
+    #[arg(long, value_parser = report::parse_ports, value_delimiter = ',', default_value = "1-1024")]
+    ports: Vec<RangeInclusive<u16>>,
+    /// UDP ports, not TCP ports
+    #[arg(long, requires = "host")]
+    udp: bool,
+    /// Ask about so many ports a second
+    #[arg(long, default_value = "500", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rate: u32,
+    /// Ask so many times more when there is no answer
+    #[arg(long, default_value = "1")]
+    retries: u32,
+    /// Wait so many seconds for a port to answer
+    #[arg(long, value_name = "SECONDS", default_value = "2")]
+    timeout: u64,
+    /// The TUN device to use, made by hand as docs/TUN.md shows
+    #[arg(long, value_name = "NAME", requires = "host")]
+    tun: Option<String>,
+    /// Our address on it, such as 10.9.0.2/24
+    #[arg(long, value_name = "ADDRESS/PREFIX", requires = "host")]
+    address: Option<IpCidr>,
+    /// The kernel's address on it. Needed only to make a device that is not there
+    #[arg(long, value_name = "ADDRESS", requires = "host")]
+    via: Option<IpAddr>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    // First of all: an ordinary user gets the rights only while the process has a single thread.
+    let place = options.host.is_none().then(namespace::enter);
+    report::exit_code("portscan", run(options, place))
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn run(options: Options, place: Option<Result<Namespace, String>>) -> Result<(), Box<dyn Error>> {
+    if let (Some(host), Some(tun), Some(own)) = (options.host, &options.tun, options.address) {
+        let stack = link::stack(link::attach_or_make(tun, own, options.via)?, own, |_, _| ())?;
+        let protocol = if options.udp { Protocol::UDP } else { Protocol::TCP };
+        return scan(&stack, host, protocol, &options.ports, &options).await;
+    }
+    let place = place.unwrap_or_else(|| Err("there is no namespace".to_owned()));
+    match place.and_then(|place| link::tun(&place).map_err(|error| error.to_string())) {
+        Ok(device) => {
+            say!("Linux, at the other end of a TUN device:");
+            let _tcp = KernelListener::bind((link::KERNEL, 80)).await?;
+            let _udp = UdpSocket::bind((link::KERNEL, 53)).await?;
+            let stack = link::own_stack(device, |_, _| ())?;
+            scan(&stack, link::KERNEL, Protocol::TCP, &[1..=100], &options).await?;
+            // Linux sends six ICMP errors at once, and then one a second.
+            scan(&stack, link::KERNEL, Protocol::UDP, &[51..=55], &options).await?;
+        }
+        Err(reason) => say!("No TUN device ({reason}), so Linux is left out.\n"),
+    }
+    say!("ropeway, which was told to refuse at ports 21 to 25, prohibit at 26 to 28, and drop at 90 to 99:");
+    let (ours, theirs) = memory::pair(1500);
+    let host = Stack::builder().address(IpCidr::new(link::KERNEL, 24)).device(theirs).build()?;
+    let _listeners = [
+        TcpListener::bind_on(&host, (link::KERNEL, 22)).await?,
+        TcpListener::bind_on(&host, (link::KERNEL, 80)).await?,
+    ];
+    for protocol in [Protocol::TCP, Protocol::UDP] {
+        host.set_port_policy(protocol, 21..=25, PortPolicy::Refuse)?;
+        host.set_port_policy(protocol, 26..=28, PortPolicy::Prohibit)?;
+        host.set_port_policy(protocol, 90..=99, PortPolicy::Drop)?;
+    }
+    let stack = link::own_stack(ours, |_, _| ())?;
+    scan(&stack, link::KERNEL, Protocol::TCP, &[1..=100], &options).await?;
+    scan(&stack, link::KERNEL, Protocol::UDP, &[1..=100], &options).await
+}
+
+/// Asks about all ports, so many a second, and prints a line for each run of ports that gave the same answer.
+async fn scan(
+    stack: &Stack,
+    host: IpAddr,
+    protocol: Protocol,
+    ports: &[RangeInclusive<u16>],
+    options: &Options,
+) -> Result<(), Box<dyn Error>> {
+    let mut ports: Vec<u16> = ports.iter().cloned().flatten().collect();
+    ports.sort_unstable();
+    ports.dedup();
+    let started = Instant::now();
+    let bar = progress_bar(ports.len());
+    let mut turns = interval(Duration::from_secs(1) / options.rate);
+    let mut probes = JoinSet::new();
+    let mut answers = Vec::with_capacity(ports.len());
+    let mut waiting = ports.into_iter();
+    loop {
+        tokio::select! {
+            _ = turns.tick(), if waiting.len() > 0 => {
+                let address = SocketAddr::new(host, waiting.next().unwrap_or_default());
+                let (patience, retries) = (Duration::from_secs(options.timeout), options.retries);
+                probes.spawn(probe(stack.clone(), address, protocol, patience, retries));
+            }
+            Some(answer) = probes.join_next() => {
+                answers.push(answer??);
+                bar.inc(1);
+            }
+            else => break,
+        }
+    }
+    bar.finish_and_clear();
+    answers.sort_unstable();
+
+    let name = if protocol == Protocol::UDP { "udp" } else { "tcp" };
+    for run in answers.chunk_by(|(port, says), (next, also)| port + 1 == *next && says == also) {
+        if let (Some((first, says)), Some((last, _))) = (run.first(), run.last()) {
+            let ports = if first == last { first.to_string() } else { format!("{first}-{last}") };
+            say!("  {:<16}{says}", format!("{ports}/{name}"));
+        }
+    }
+    say!("  {} {name} ports of {host} in {:.1?}\n", answers.len(), started.elapsed());
+    Ok(())
+}
+
+/// Asks about one port, and puts the answer into words.
+async fn probe(
+    stack: Stack,
+    address: SocketAddr,
+    protocol: Protocol,
+    patience: Duration,
+    retries: u32,
+) -> std::io::Result<(u16, &'static str)> {
+    let outcome = match protocol {
+        Protocol::UDP => probe_udp_on(&stack, address, b"", patience, retries).await?,
+        _ => Some(probe_tcp_on(&stack, address, patience, retries).await?),
+    };
+    let says = match outcome {
+        Some(ProbeOutcome::Open) => "open",
+        Some(ProbeOutcome::Closed) => "closed",
+        Some(ProbeOutcome::Filtered(ConnectionError::TimedOut)) => "filtered (no answer)",
+        Some(ProbeOutcome::Filtered(ConnectionError::Prohibited)) => "filtered (prohibited)",
+        Some(_) => "filtered (unreachable)",
+        None => "open or filtered (no answer)",
+    };
+    Ok((address.port(), says))
+}
+
+/// A bar on a terminal.
+fn progress_bar(ports: usize) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} ports {eta}");
+    ProgressBar::new(ports as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

@@ -1,0 +1,148 @@
+//! Runs the examples as a user does, and reads what they print.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // what is not there fails the test
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// An example, as `cargo test` has built it beside the tests.
+fn example(name: &str) -> Command {
+    let tests = std::env::current_exe().unwrap();
+    let path: PathBuf = tests.parent().unwrap().parent().unwrap().join("examples").join(name);
+    assert!(path.exists(), "{} is missing: cargo build --examples", path.display());
+    Command::new(path)
+}
+
+fn run(name: &str, arguments: &[&str]) -> (Output, String) {
+    let output = example(name).args(arguments).output().unwrap();
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    (output, text)
+}
+
+/// In CI there are the rights for a TUN device, so it must have been used.
+fn uses_tun(text: &str) {
+    if std::env::var_os("ROPEWAY_REQUIRE_TUN").is_some_and(|value| value == "1") {
+        assert!(text.contains("TUN device rope0"), "{text}");
+    }
+}
+
+#[test]
+fn http_fetch_fetches_a_page_and_draws_its_way() {
+    let (output, text) = run("http_fetch", &[]);
+    assert!(output.status.success(), "{output:?}");
+    uses_tun(&text);
+    assert!(text.contains("200 OK") && text.contains("which is what the server sent"), "{text}");
+    let states =
+        ["SYN-SENT", "SYN-RECEIVED", "ESTABLISHED", "FIN-WAIT-1", "CLOSE-WAIT", "LAST-ACK", "TIME-WAIT"];
+    for state in states {
+        assert!(text.contains(state), "{state} in\n{text}");
+    }
+    assert!(text.find("[mss 1460").unwrap() < text.find("FIN,ACK").unwrap());
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn http_fetch_fetches_much_and_writes_a_capture() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("fetch.pcap");
+    let (output, text) = run("http_fetch", &["--size", "5M", "--pcap", file.to_str().unwrap()]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(text.contains("5242880 bytes") && text.contains("to the left ..."), "{text}");
+    let capture = fs::read(&file).unwrap();
+    // pcap with nanoseconds, in the byte order that pcap-file chose, and LINKTYPE_RAW.
+    assert!([0x4d3c_b2a1, 0xa1b2_3c4d].contains(&u32::from_le_bytes(capture[..4].try_into().unwrap())));
+    assert!(capture[20..24].contains(&101));
+    assert!(capture.len() > 5 << 20);
+}
+
+#[test]
+fn what_cannot_be_done_is_told_in_one_line() {
+    let fails = |arguments: &[&str], hint: &str| {
+        let (output, _) = run("http_fetch", arguments);
+        let message = String::from_utf8(output.stderr).unwrap();
+        let line = message.lines().next().unwrap_or_default();
+        assert!(!output.status.success() && line.contains(hint), "{arguments:?}: {message}");
+        assert!(!message.contains("panicked"), "{message}");
+    };
+    let device = ["--tun", "norope0", "--address", "10.9.0.2/24"];
+    fails(&["ftp://10.9.0.1/"], "http://");
+    fails(&["http://10.9.0.1/"], "docs/TUN.md");
+    fails(&[&["http://10.9.0.1/"], &device[..]].concat(), "norope0");
+    fails(&[&["http://10.9.0.1/", "--via", "10.8.0.1"], &device[..]].concat(), "10.8.0.1");
+    fails(&["http://10.9.0.1/", "--tun", "a-name-far-too-long", "--address", "10.9.0.2/24"], "15 bytes");
+    fails(&["http://[fd09::1]/", "--tun", "norope0", "--address", "10.9.0.2/24"], "same IP version");
+    fails(&["--size", "much"], "200M");
+    fails(&["--pcap", "/there/is/no/such/directory"], "/there/is/no/such/directory");
+}
+
+#[test]
+fn a_reader_that_stops_is_no_reason_to_panic() {
+    let mut child = example("http_fetch").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn http_serve_prints_a_line_that_works_as_it_stands() {
+    let mut serve = example("http_serve").stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(serve.stdout.take().unwrap());
+    let mut command = String::new();
+    while !command.starts_with("    ") {
+        command.clear();
+        assert!(output.read_line(&mut command).unwrap() > 0, "it ends without a command");
+    }
+    let has_curl = Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_ok();
+    let page = has_curl.then(|| Command::new("sh").args(["-c", &format!("{} -sS", command.trim())]).output());
+    assert!(Command::new("kill").args(["-INT", &serve.id().to_string()]).status().unwrap().success());
+    assert!(serve.wait().unwrap().success(), "Ctrl-C is an orderly end");
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    if let Some(page) = page {
+        let page = page.unwrap();
+        assert!(
+            String::from_utf8_lossy(&page.stdout).contains("Both ends of the rope are ready"),
+            "{page:?}"
+        );
+        assert!(rest.contains("is connected"), "{rest}");
+    }
+}
+
+#[test]
+fn echo_goes_there_and_back() {
+    let (output, text) = run("echo", &[]);
+    assert!(output.status.success() && text.contains("31 bytes went there and back"), "{output:?}");
+}
+
+#[test]
+fn portscan_sees_what_the_ports_were_told_to_say() {
+    let (output, text) = run("portscan", &[]);
+    assert!(output.status.success(), "{output:?}");
+    let (linux, ropeway) = text.split_once("ropeway, which was told").unwrap();
+    if std::env::var_os("ROPEWAY_REQUIRE_TUN").is_some_and(|value| value == "1") {
+        for line in [
+            "1-79/tcp        closed",
+            "80/tcp          open\n",
+            "51-52/udp       closed",
+            "53/udp          open or",
+        ] {
+            assert!(linux.contains(line), "{line} in\n{text}");
+        }
+    }
+    let lines = [
+        "1-25/tcp        closed",
+        "26-28/tcp       filtered (prohibited)",
+        "80/tcp          open\n",
+        "90-99/tcp       filtered (no answer)",
+        "1-25/udp        closed",
+        "26-28/udp       filtered (prohibited)",
+        "90-99/udp       open or filtered",
+    ];
+    for line in lines {
+        assert!(ropeway.contains(line), "{line} in\n{text}");
+    }
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
