@@ -1,7 +1,14 @@
 //! A bad network at every position of a short connection: loss, repetition, reordering, corruption.
 //!
 //! However it goes, the stream arrives whole, both ends reach CLOSED, and no table keeps an entry.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test says what is wrong by failing"
+)]
 
 mod common;
 

@@ -1,6 +1,13 @@
 //! What the stack does around its connections: closed ports, UDP and ICMP, backlogs, ports, loopback, urgent
 //! data (RFC 9293 3.8.5, 3.9, 3.10.7.1, RFC 1122).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test says what is wrong by failing"
+)]
 
 mod common;
 

@@ -1,5 +1,12 @@
 //! Every state and every way between two of them (RFC 9293 3.3.2, 3.5, 3.6, 3.10).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test says what is wrong by failing"
+)]
 
 mod common;
 
@@ -1036,6 +1043,25 @@ fn the_peers_fin_again_restarts_time_wait() {
     lab.at_us(ms(210_000) - 1);
     assert_eq!(lab.stack.sizes().time_wait, 1);
     lab.at(210_000);
+    lab.assert_empty();
+}
+
+// RFC 9293 3.10.7.4 eighth: "restart the 2 MSL time-wait timeout", however often it was before.
+#[test]
+fn a_fin_that_comes_very_often_restarts_time_wait_each_time() {
+    let (mut lab, id) = in_state(State::TimeWait);
+    lab.close(id);
+    for n in 1..=20 {
+        lab.at(n * 100);
+        lab.send(fin().seq(1));
+        lab.expect(ack().seq(2).ack(2));
+    }
+    lab.at(30_000);
+    lab.send(fin().seq(1));
+    lab.expect(ack().seq(2).ack(2));
+    lab.at_us(ms(90_000) - 1);
+    assert_eq!(lab.stack.sizes().time_wait, 1);
+    lab.at(90_000);
     lab.assert_empty();
 }
 

@@ -348,8 +348,10 @@ impl Pair {
                     } else {
                         program.script.pop_front();
                         program.done = 0;
-                        return wrong.is_none()
-                            || self.fail(&format!("{name}: {}", wrong.unwrap_or_default()));
+                        match wrong {
+                            Some(wrong) => self.fail(&format!("{name}: {wrong}")),
+                            None => return true,
+                        }
                     }
                 }
                 Err(RecvError::WouldBlock) => return false,
