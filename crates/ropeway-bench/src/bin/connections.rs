@@ -290,7 +290,8 @@ fn flood(mode: SynCookieMode, syns: u32, honest: u32) {
         }
     }
     let grown = full.map_or(0, |full| allocated().saturating_sub(full));
-    let opened = ids.iter().filter(|id| clients.info(now, **id).is_ok_and(|info| info.segments_in > 0)).count();
+    let opened =
+        ids.iter().filter(|id| clients.info(now, **id).is_ok_and(|info| info.segments_in > 0)).count();
     println!(
         "{mode:?}: {:.2} M SYNs/s on one core; honest clients: {opened} of {honest} got in, {} SYNs sent again; \
          allocated, honest clients included: {} bytes after a tenth, {grown} more at the end",
