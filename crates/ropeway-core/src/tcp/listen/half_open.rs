@@ -317,8 +317,15 @@ impl HalfOpenTable {
         }
         let rcv_nxt = entry.irs + 1;
         if flags.contains(TcpFlags::SYN) && !flags.contains(TcpFlags::RST) && segment.seq == entry.irs {
-            // The peer's SYN again: our SYN-ACK may be lost.
+            // The peer's SYN again: our SYN-ACK may be lost. The echo is of the latest (RFC 7323 4.3).
             entry.answered_again();
+            let mut syn_ack = syn_ack;
+            if let (Some(echo), Some(latest)) = (&mut syn_ack.options.timestamps, segment.options.timestamps)
+                && SeqNum::new(latest.tsval).after(SeqNum::new(entry.ts_recent))
+            {
+                entry.ts_recent = latest.tsval;
+                echo.tsecr = latest.tsval;
+            }
             return Answer::Reply(syn_ack);
         }
         let len = segment.segment_len(payload_len);
