@@ -46,9 +46,10 @@ fn connect(job: &Job, port: Option<u16>) -> io::Result<TcpStream> {
     socket.set_tcp_nodelay(true)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;
+    // Also of those that choose no port: a connection that asks for their port later is refused otherwise,
+    // as long as they are in TIME-WAIT.
+    socket.set_reuse_address(true)?;
     if let Some(port) = port {
-        // Connections of earlier runs may still be in TIME-WAIT on the same port.
-        socket.set_reuse_address(true)?;
         socket.bind(&SocketAddrV4::new(KERNEL_ADDRESS, port).into())?;
     }
     socket.connect_timeout(&job.target().into(), PATIENCE)?;

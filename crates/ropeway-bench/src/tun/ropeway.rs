@@ -89,8 +89,10 @@ async fn send(job: &Job, listener: &TcpListener) -> io::Result<Meter> {
     while !meter.add(stream.write(&buffer).await?) {}
     stream.shutdown().await?;
     // The peer closes when it has everything.
-    stream.read(&mut buffer).await?;
-    Ok(meter)
+    match stream.read(&mut buffer).await? {
+        0 => Ok(meter),
+        unexpected => Err(io::Error::other(format!("the peer sent {unexpected} bytes"))),
+    }
 }
 
 async fn echo(job: &Job, listener: &TcpListener) -> io::Result<Meter> {

@@ -269,18 +269,18 @@ mod tests {
         assert_eq!(table.entries.len(), 0);
     }
 
-    /// A million that have been taken over, and a million that have not: no call does more than its budget.
+    /// A million, half of which have been taken over: no call does more than its budget.
     #[test]
     fn a_million_expire_within_the_budget() {
         let mut table = TimeWaitTable::new(Duration::from_secs(60));
         let parts =
             TimeWaitParts { snd_nxt: SeqNum::new(5), rcv_nxt: SeqNum::new(9), window: 9, ts_recent: None };
         let local = "10.0.0.1:80".parse().unwrap();
-        for number in 0..2_000_000_u32 {
+        for number in 0..1_000_000_u32 {
             let remote = std::net::Ipv4Addr::from_bits(number);
             let tuple = FourTuple::new(local, (remote, 9).into());
             let key = table.insert(&tuple, &parts, Timestamp::START).unwrap();
-            if number < 1_000_000 {
+            if number < 500_000 {
                 table.remove(key);
             }
         }
@@ -294,6 +294,6 @@ mod tests {
             assert_eq!(before - table.queue.len(), 1000);
             calls += 1;
         }
-        assert_eq!((calls, expired, table.len(), table.entries.len()), (2000, 1_000_000, 0, 0));
+        assert_eq!((calls, expired, table.len(), table.entries.len()), (1000, 500_000, 0, 0));
     }
 }
