@@ -480,6 +480,24 @@ fn lost_acknowledgements_cost_little() {
     assert!(pair.stacks[0].counters().tcp_retransmitted < 5);
 }
 
+/// Lost acknowledgements make retransmissions, and what those are acknowledged with must not look like round
+/// trips of seconds (RFC 6298 3, RFC 7323 4).
+#[test]
+fn lost_acknowledgements_do_not_inflate_the_timeout() {
+    // A sends a little from time to time; of B's acknowledgements every second one is lost.
+    let mut pair = Pair::new().fate(|crossing| {
+        let lost = crossing.from == 1 && crossing.number_this_way > 3 && crossing.number_this_way % 2 == 0;
+        if lost { Fate::Drop } else { Fate::Deliver }
+    });
+    pair.converse(&[Op::Send(100), Op::Pause(3000)].repeat(10), &[Op::Recv(1000)]);
+    pair.run(secs(300));
+    let info = pair.stacks[0].info(pair.ts(), pair.programs[0].id.unwrap()).unwrap();
+    // The path takes a millisecond, and a delayed acknowledgement 40.
+    if info.srtt > Duration::from_millis(50) {
+        pair.fail(&format!("srtt {:?}, rto {:?}", info.srtt, info.rto));
+    }
+}
+
 /// The path stands still for seconds now and then, and goes on: timeouts are spurious, nothing is lost.
 #[test]
 fn a_path_that_pauses_is_survived() {

@@ -764,6 +764,25 @@ fn the_echo_is_of_the_oldest_unacknowledged_segment() {
     assert_eq!(lab.expect(ack().ack(5841)).tcp.options.timestamps.unwrap().tsecr, 2030);
 }
 
+// RFC 7323 4.3 (2) with Linux's tcp_sequence, to which a repeat of the last segment is not outside of the
+// window: the peer's retransmission is answered with its own timestamp. With the first one's, the peer would
+// take the whole time that it waited for a round trip.
+#[test]
+fn the_echo_of_a_retransmission_is_its_own() {
+    let mut lab = Lab::new();
+    lab.accepted(Peer { ts: true, ..Peer::default() });
+    lab.send(some(100).ts(2000, 0));
+    lab.after(40);
+    assert_eq!(lab.expect(ack().ack(101)).tcp.options.timestamps.unwrap().tsecr, 2000);
+    // That was lost.
+    lab.send(some(100).seq(1).ts(2240, 0));
+    assert_eq!(lab.expect(ack().ack(101)).tcp.options.timestamps.unwrap().tsecr, 2240);
+    lab.send(fin().ts(2300, 0));
+    assert_eq!(lab.expect(ack().ack(102)).tcp.options.timestamps.unwrap().tsecr, 2300);
+    lab.send(fin().seq(101).ts(2500, 0));
+    assert_eq!(lab.expect(ack().ack(102)).tcp.options.timestamps.unwrap().tsecr, 2500);
+}
+
 // RFC 7323 5.3
 #[test]
 fn paws_drops_an_old_segment_and_acknowledges_it() {
