@@ -29,7 +29,6 @@ use tokio::time::interval;
 struct Options {
     /// The host to scan, over the device of --tun: one of yours, or of somebody who has agreed. Without it, two
     /// hosts of our own are scanned
-    #[arg(requires_all = ["tun", "address"])]
     host: Option<IpAddr>,
     /// Which of its ports, such as 22,80,8000-8100
     #[arg(long, value_parser = report::parse_ports, value_delimiter = ',', default_value = "1-1024")]
@@ -59,28 +58,39 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    // First of all: an ordinary user gets the rights only while the process has a single thread.
-    let place = options.host.is_none().then(namespace::enter);
-    report::exit_code("portscan", run(options, place))
+    let result = match options.host {
+        Some(host) => scan_host(host, &options),
+        // First of all: an ordinary user gets the rights only while the process has a single thread.
+        None => demonstrate(namespace::enter(), &options),
+    };
+    report::exit_code("portscan", result)
 }
 
+/// Scans a host that can be reached over a device that was set up by hand.
 #[tokio::main(flavor = "current_thread")]
-async fn run(options: Options, place: Option<Result<Namespace, String>>) -> Result<(), Box<dyn Error>> {
-    if let (Some(host), Some(tun), Some(own)) = (options.host, &options.tun, options.address) {
-        let stack = link::stack(link::attach_or_make(tun, own, options.via)?, own, |_, _| ())?;
-        let protocol = if options.udp { Protocol::UDP } else { Protocol::TCP };
-        return scan(&stack, host, protocol, &options.ports, &options).await;
-    }
-    let place = place.unwrap_or_else(|| Err("there is no namespace".to_owned()));
+async fn scan_host(host: IpAddr, options: &Options) -> Result<(), Box<dyn Error>> {
+    let (Some(tun), Some(own)) = (&options.tun, options.address) else {
+        return Err("a host needs --tun NAME and --address ADDRESS/PREFIX: docs/TUN.md shows how to set \
+                    them up"
+            .into());
+    };
+    let stack = link::stack(link::attach_or_make(tun, own, options.via)?, own, |_, _| ())?;
+    let protocol = if options.udp { Protocol::UDP } else { Protocol::TCP };
+    scan(&stack, host, protocol, &options.ports, options).await
+}
+
+/// Scans two hosts of our own.
+#[tokio::main(flavor = "current_thread")]
+async fn demonstrate(place: Result<Namespace, String>, options: &Options) -> Result<(), Box<dyn Error>> {
     match place.and_then(|place| link::tun(&place).map_err(|error| error.to_string())) {
         Ok(device) => {
             say!("Linux, at the other end of a TUN device:");
             let _tcp = KernelListener::bind((link::KERNEL, 80)).await?;
             let _udp = UdpSocket::bind((link::KERNEL, 53)).await?;
             let stack = link::own_stack(device, |_, _| ())?;
-            scan(&stack, link::KERNEL, Protocol::TCP, &[1..=100], &options).await?;
+            scan(&stack, link::KERNEL, Protocol::TCP, &[1..=100], options).await?;
             // Linux sends six ICMP errors at once, and then one a second.
-            scan(&stack, link::KERNEL, Protocol::UDP, &[51..=55], &options).await?;
+            scan(&stack, link::KERNEL, Protocol::UDP, &[51..=55], options).await?;
         }
         Err(reason) => say!("No TUN device ({reason}), so Linux is left out.\n"),
     }
@@ -97,8 +107,8 @@ async fn run(options: Options, place: Option<Result<Namespace, String>>) -> Resu
         host.set_port_policy(protocol, 90..=99, PortPolicy::Drop)?;
     }
     let stack = link::own_stack(ours, |_, _| ())?;
-    scan(&stack, link::KERNEL, Protocol::TCP, &[1..=100], &options).await?;
-    scan(&stack, link::KERNEL, Protocol::UDP, &[1..=100], &options).await
+    scan(&stack, link::KERNEL, Protocol::TCP, &[1..=100], options).await?;
+    scan(&stack, link::KERNEL, Protocol::UDP, &[1..=100], options).await
 }
 
 /// Asks about all ports, so many a second, and prints a line for each run of ports that gave the same answer.

@@ -118,6 +118,18 @@ fn echo_goes_there_and_back() {
 }
 
 #[test]
+fn portscan_says_what_it_needs() {
+    let fails = |arguments: &[&str], hint: &str| {
+        let (output, _) = run("portscan", arguments);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && message.contains(hint), "{arguments:?}: {message}");
+    };
+    fails(&["10.9.0.1"], "docs/TUN.md");
+    fails(&["10.9.0.1", "--ports", "80-22"], "22,80,8000-8100");
+    fails(&["10.9.0.1", "--tun", "norope0", "--address", "10.9.0.2/24"], "norope0");
+}
+
+#[test]
 fn portscan_sees_what_the_ports_were_told_to_say() {
     let (output, text) = run("portscan", &[]);
     assert!(output.status.success(), "{output:?}");

@@ -31,6 +31,8 @@ over_both_families! {
     #[needs("nmap")]
     nmap_sends_syns
     #[needs("nmap")]
+    nmap_sends_wrong_checksums
+    #[needs("nmap")]
     nmap_connects
     #[needs("nmap")]
     nmap_sends_what_no_connection_begins_with
@@ -108,6 +110,8 @@ async fn nmap(target: SocketAddr, arguments: &[&str]) -> String {
     let address = target.ip().to_string();
     let ports = format!("{OPEN}-{DROP}");
     let mut all = vec!["-n", "-Pn", "-T4", "--max-retries", "1", "--host-timeout", "60s", "-p", &ports];
+    // A machine that is busy with other tests is not a filter.
+    all.extend(["--min-rtt-timeout", "500ms"]);
     if target.is_ipv6() {
         all.push("-6");
     }
@@ -143,6 +147,12 @@ async fn nmap_sends_syns(family: Family) {
     let expected =
         [(OPEN, "open"), (CLOSED, "closed"), (REFUSE, "closed"), (PROHIBIT, "filtered"), (DROP, "filtered")];
     sees(family, &["-sS"], expected).await;
+}
+
+/// Who answers those is no host, but a filter that gives itself away.
+async fn nmap_sends_wrong_checksums(family: Family) {
+    let expected = [OPEN, CLOSED, REFUSE, PROHIBIT, DROP].map(|port| (port, "filtered"));
+    sees(family, &["--badsum"], expected).await;
 }
 
 async fn nmap_connects(family: Family) {

@@ -48,7 +48,7 @@ pub struct Counters {
     pub cookies_accepted: u64,
     /// ACKs that brought no good cookie back while cookies were in use.
     pub cookies_failed: u64,
-    /// SYNs and final ACKs dropped because the accept queue was full.
+    /// SYNs and final ACKs dropped because the accept queue was full, or there were `max_connections`.
     pub accept_queue_overflows: u64,
     /// TIME-WAIT entries that made room for a newer one.
     pub time_wait_overflows: u64,

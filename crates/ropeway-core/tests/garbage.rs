@@ -2,7 +2,14 @@
 //! without bound, and an honest connection beside it all does not notice.
 //!
 //! A few seconds by default; `ROPEWAY_SOAK=<factor>` runs so many times as long. A failure names its seed.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test says what is wrong by failing"
+)]
 
 mod common;
 

@@ -1,7 +1,14 @@
 //! A bad network at every position of a short connection: loss, repetition, reordering, corruption.
 //!
 //! However it goes, the stream arrives whole, both ends reach CLOSED, and no table keeps an entry.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test says what is wrong by failing"
+)]
 
 mod common;
 
@@ -243,7 +250,7 @@ fn one_packet_is_lost_and_another_is_late() {
 
 #[test]
 fn a_network_that_does_everything_at_once() {
-    let runs = if std::env::var_os("ROPEWAY_SOAK").is_some() { 50_000 } else { 1000 };
+    let runs = if std::env::var_os("ROPEWAY_SOAK").is_some() { 50_000 } else { 500 };
     for seed in 0..runs {
         let mut random = Random::new(seed);
         let (_, client, server) = CONVERSATIONS[random.below(4) as usize];
@@ -374,6 +381,93 @@ fn each_packet_is_lost_once_without_options() {
             let mut pair = new();
             pair.set_fate(move |crossing| if crossing.number == lost { Fate::Drop } else { Fate::Deliver });
             pair.live(secs(200));
+        }
+    }
+}
+
+/// A link in the middle is narrower than the ends know: a router drops what does not fit, and says so, or is
+/// not heard.
+#[test]
+fn a_narrow_link_in_the_middle_is_found_out() {
+    for v6 in [false, true] {
+        for mtu in [1280, 1300, 1499] {
+            for unheard in [0, 1, 3] {
+                let mut pair = if v6 { Pair::new().v6() } else { Pair::new() };
+                pair.narrow = Some(pair::Narrow { mtu, unheard });
+                pair.converse(CONVERSATIONS[0].1, CONVERSATIONS[0].2);
+                pair.live(secs(100));
+                let mut pair = if v6 { Pair::new().v6() } else { Pair::new() };
+                pair.narrow = Some(pair::Narrow { mtu, unheard });
+                pair.converse(
+                    &[Op::Send(500_000), Op::Recv(300_000), Op::Close],
+                    &[Op::Recv(500_000), Op::Send(300_000), Op::RecvEof, Op::Close],
+                );
+                pair.live(secs(100));
+            }
+        }
+    }
+}
+
+/// Random programs with random options over a random network: whatever they do, the streams arrive whole.
+#[test]
+fn random_programs_over_a_random_network() {
+    let runs = if std::env::var_os("ROPEWAY_SOAK").is_some() { 30_000 } else { 250 };
+    for seed in 0..runs {
+        let mut random = Random::new(seed + 1_000_000);
+        let (mut client, mut server) = (Vec::new(), Vec::new());
+        for _ in 0..1 + random.below(6) {
+            let most = [10, 2000, 20_000][random.below(3) as usize];
+            let len = 1 + random.below(most) as usize;
+            let (speaker, listener) =
+                if random.chance(50) { (&mut client, &mut server) } else { (&mut server, &mut client) };
+            // Written in pieces, read in pieces.
+            for (script, op) in [(speaker, Op::Send as fn(usize) -> Op), (listener, Op::Recv)] {
+                let mut left = len;
+                while left > 0 {
+                    let piece = 1 + random.below(left as u64) as usize;
+                    script.push(op(piece));
+                    left -= piece;
+                    if random.chance(20) {
+                        script.push(Op::Pause(random.below(300)));
+                    }
+                    if random.chance(20) {
+                        script.push(Op::Set(random.next()));
+                    }
+                }
+            }
+        }
+        let (first, second) =
+            if random.chance(50) { (&mut client, &mut server) } else { (&mut server, &mut client) };
+        if random.chance(50) {
+            first.extend([Op::ShutdownWrite, Op::RecvEof, Op::Close]);
+        } else {
+            first.push(Op::Close);
+        }
+        second.extend([Op::RecvEof, Op::Close]);
+        let trouble = random.below(25);
+        let mut network = random.clone();
+        let mut pair = Pair::new().fate(move |_| match network.below(100) {
+            n if n >= trouble => Fate::Deliver,
+            n if n % 3 == 0 => Fate::Drop,
+            n if n % 3 == 1 => Fate::Late(Duration::from_micros(network.below(50_000))),
+            _ => Fate::Duplicate,
+        });
+        pair.delay =
+            [Duration::from_micros(random.below(30_000)), Duration::from_micros(random.below(30_000))];
+        // Smaller ones work too, but not in any time that a test has.
+        let sizes = [500, 1460, 5000, 65_535, 512 * 1024];
+        let mut buffer = || sizes[random.below(5) as usize];
+        let (r1, s1, r2, s2) = (buffer(), buffer(), buffer(), buffer());
+        pair.converse_with(
+            &client,
+            &server,
+            |options| (options.recv_buffer, options.send_buffer) = (r1, s1),
+            |options| (options.recv_buffer, options.send_buffer) = (r2, s2),
+        );
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pair.live(secs(3000))));
+        if let Err(panic) = done {
+            eprintln!("with seed {seed}");
+            std::panic::resume_unwind(panic);
         }
     }
 }

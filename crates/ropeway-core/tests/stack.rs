@@ -1,6 +1,13 @@
 //! What the stack does around its connections: closed ports, UDP and ICMP, backlogs, ports, loopback, urgent
 //! data (RFC 9293 3.8.5, 3.9, 3.10.7.1, RFC 1122).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test says what is wrong by failing"
+)]
 
 mod common;
 
@@ -866,6 +873,57 @@ fn loopback_connections_never_leave_the_stack() {
         lab.quiet();
         lab.assert_empty();
     }
+}
+
+/// With the checksum left to the device, packets that never reach one are good all the same.
+#[test]
+fn loopback_works_with_checksum_offload() {
+    let mut lab = Lab::with(|config| config.tx_checksum_offload = true);
+    let (client, server) = converse_within(&mut lab, "127.0.0.1:80", None);
+    lab.abort(client);
+    lab.close(client);
+    lab.close(server);
+    lab.assert_empty();
+}
+
+#[test]
+fn an_ipv4_address_in_ipv6_clothes_is_an_ipv4_address() {
+    let mut lab = Lab::new();
+    let remote = address("[::ffff:10.0.0.1]:80");
+    let id = lab.stack.connect(lab.ts(), None, remote, SocketOptions::default()).unwrap();
+    lab.collect();
+    let segment = lab.next_tcp();
+    assert_eq!((segment.ip.src, segment.ip.dst), (ip_of("10.0.0.2"), ip_of("10.0.0.1")));
+    assert_eq!(lab.stack.tuple(id).unwrap().remote(), address("10.0.0.1:80"));
+}
+
+/// Two ends that disagree answer each other for ever, unless somebody counts (RFC 5961 7).
+#[test]
+fn an_acknowledgement_storm_dies_down() {
+    let (mut lab, _) = established();
+    let mut answers = 0;
+    for _ in 0..10_000 {
+        lab.input(ack().seq(5_000_000));
+        answers += lab.drain().len();
+        lab.now += 100;
+    }
+    assert!(answers <= 202, "{answers} in a second");
+}
+
+// RFC 6437 2: the same label on all packets of a flow
+#[test]
+fn the_flow_label_of_a_connection_does_not_change() {
+    let mut lab = Lab::new().v6();
+    let id = lab.accepted(Peer::default());
+    lab.write(id, &pattern(0, 5000));
+    lab.shutdown_write(id);
+    let labels: Vec<u32> = lab
+        .drain()
+        .iter()
+        .map(|sent| u32::from_be_bytes(sent.packet[..4].try_into().unwrap()) & 0xf_ffff)
+        .collect();
+    assert!(labels.len() >= 4);
+    assert!(labels.iter().all(|label| *label == labels[0] && *label != 0), "{labels:x?}");
 }
 
 #[test]

@@ -1,5 +1,12 @@
 //! Every state and every way between two of them (RFC 9293 3.3.2, 3.5, 3.6, 3.10).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test says what is wrong by failing"
+)]
 
 mod common;
 
@@ -187,6 +194,57 @@ fn two_stacks_open_at_the_same_moment_and_any_packet_is_lost() {
         }
         pair.live(secs(60));
     }
+}
+
+/// Both open, both send, both close, and two packets are lost, or one comes late.
+#[test]
+fn two_stacks_open_and_close_at_the_same_moment_over_a_bad_network() {
+    let ends: [std::net::SocketAddr; 2] =
+        ["10.0.0.1:5000".parse().unwrap(), "10.0.0.2:6000".parse().unwrap()];
+    let run = |fate: Box<dyn FnMut(&pair::Crossing<'_>) -> Fate>| {
+        let mut pair = Pair::new();
+        pair.set_fate(fate);
+        pair.delay = [std::time::Duration::from_millis(10); 2];
+        let ts = pair.ts();
+        for side in 0..2 {
+            let options = SocketOptions::default();
+            let id = pair.stacks[side].connect(ts, Some(ends[side]), ends[1 - side], options).unwrap();
+            let script = [Op::Send(2000), Op::Recv(2000), Op::ShutdownWrite, Op::RecvEof, Op::Close];
+            pair.add(side, Some(id), None, &script);
+        }
+        pair.live(secs(60));
+    };
+    for first in 0..16 {
+        for second in first + 1..18 {
+            run(Box::new(move |crossing| {
+                if [first, second].contains(&crossing.number) { Fate::Drop } else { Fate::Deliver }
+            }));
+        }
+        for late in [15, 300, 3000] {
+            run(Box::new(move |crossing| {
+                if crossing.number == first {
+                    Fate::Late(std::time::Duration::from_millis(late))
+                } else {
+                    Fate::Deliver
+                }
+            }));
+        }
+    }
+}
+
+// RFC 7323 4.3 (2): the echo is of the latest SYN, or the peer measures a round trip of seconds.
+#[test]
+fn the_syn_ack_echoes_the_timestamp_of_the_latest_syn() {
+    let mut lab = Lab::new();
+    lab.listen();
+    lab.send(syn().mss(1460).ts(1000, 0));
+    assert_eq!(lab.expect(syn_ack()).tcp.options.timestamps.unwrap().tsecr, 1000);
+    lab.at(900);
+    lab.send(syn().mss(1460).ts(1900, 0));
+    assert_eq!(lab.expect(syn_ack()).tcp.options.timestamps.unwrap().tsecr, 1900);
+    // An old duplicate does not put it back.
+    lab.send(syn().mss(1460).ts(1000, 0));
+    assert_eq!(lab.expect(syn_ack()).tcp.options.timestamps.unwrap().tsecr, 1900);
 }
 
 // RFC 9293 3.10.7.3: an acceptable SYN-ACK may bring data and even a FIN.
@@ -661,6 +719,48 @@ fn abort_sends_nothing_when_both_have_closed() {
     }
 }
 
+// RFC 9293 3.6.1 SHLD-3, and Linux's tcp_close: unread data resets, whoever closed first.
+#[test]
+fn close_with_unread_data_resets_although_both_have_closed() {
+    for closing in [false, true] {
+        let (mut lab, id) = in_state(if closing { State::FinWait1 } else { State::Established });
+        lab.send(data(b"unread").ack(1).fin());
+        lab.expect(ack().ack(8));
+        if !closing {
+            lab.shutdown_write(id);
+            lab.expect(fin().seq(1));
+        }
+        lab.assert_state(id, if closing { State::Closing } else { State::LastAck });
+        lab.close(id);
+        lab.expect(rst_ack().seq(2));
+        lab.assert_empty();
+    }
+}
+
+// RFC 9293 3.10.4, 3.10.5: LAST-ACK begins when the FIN is sent. While data waits in front of it, the peer has
+// to be told that it will never come. Linux: tcp_disconnect, "snd_nxt != write_seq".
+#[test]
+fn abort_with_unsent_data_resets_although_both_have_closed() {
+    for closing in [false, true] {
+        let mut lab = Lab::new();
+        let id = lab.accepted(Peer { win: 10, ..Peer::default() });
+        lab.write(id, &pattern(0, 1000));
+        lab.expect(data(pattern(0, 10)));
+        if closing {
+            lab.shutdown_write(id);
+            lab.send(fin().ack(11).win(0));
+        } else {
+            lab.send(fin().ack(11).win(0));
+            lab.drain();
+            lab.shutdown_write(id);
+        }
+        lab.drain();
+        lab.assert_state(id, if closing { State::Closing } else { State::LastAck });
+        lab.abort(id);
+        lab.expect(rst_ack().seq(11));
+    }
+}
+
 #[test]
 fn abort_in_syn_sent_sends_nothing() {
     let (mut lab, id) = in_state(State::SynSent);
@@ -1036,6 +1136,25 @@ fn the_peers_fin_again_restarts_time_wait() {
     lab.at_us(ms(210_000) - 1);
     assert_eq!(lab.stack.sizes().time_wait, 1);
     lab.at(210_000);
+    lab.assert_empty();
+}
+
+// RFC 9293 3.10.7.4 eighth: "restart the 2 MSL time-wait timeout", however often it was before.
+#[test]
+fn a_fin_that_comes_very_often_restarts_time_wait_each_time() {
+    let (mut lab, id) = in_state(State::TimeWait);
+    lab.close(id);
+    for n in 1..=20 {
+        lab.at(n * 100);
+        lab.send(fin().seq(1));
+        lab.expect(ack().seq(2).ack(2));
+    }
+    lab.at(30_000);
+    lab.send(fin().seq(1));
+    lab.expect(ack().seq(2).ack(2));
+    lab.at_us(ms(90_000) - 1);
+    assert_eq!(lab.stack.sizes().time_wait, 1);
+    lab.at(90_000);
     lab.assert_empty();
 }
 

@@ -1,5 +1,12 @@
 //! Every timer at its exact moment (RFC 9293 3.8, RFC 6298).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test says what is wrong by failing"
+)]
 
 mod common;
 
@@ -463,6 +470,51 @@ fn user_timeout_set_while_waiting_counts_from_the_start_of_waiting() {
     lab.assert_state(id, State::Established);
     lab.at(450);
     lab.assert_state(id, State::Closed);
+}
+
+// tcp(7), TCP_USER_TIMEOUT: "or buffered data may remain untransmitted (due to zero window size)"
+#[test]
+fn user_timeout_counts_while_the_window_is_closed() {
+    let mut deaths = Vec::new();
+    for answered in [false, true] {
+        let (mut lab, id) = shut_out();
+        lab.set(id, |options| options.user_timeout = Some(Duration::from_millis(5000)));
+        lab.write(id, &pattern(0, 3000));
+        let mut died = None;
+        while died.is_none() && lab.now < secs(60) {
+            let at = lab.next_deadline().unwrap();
+            lab.run_to(at);
+            for _ in lab.drain() {
+                if answered {
+                    lab.input(ack().ack(2));
+                    lab.collect();
+                }
+            }
+            died = (lab.state(id) == State::Closed).then_some(lab.now);
+        }
+        // From the write, or from the first probe.
+        deaths.push(died);
+    }
+    let in_time = |died: &Option<u64>| died.is_some_and(|died| (ms(5000)..=ms(5200)).contains(&died));
+    assert!(deaths.iter().all(in_time), "unanswered and answered, it died at {deaths:?} us");
+}
+
+// RFC 6429; Linux's tcp_probe_timer gives an orphan up once the interval has reached its maximum.
+#[test]
+fn an_orphan_does_not_live_for_ever_because_its_peer_keeps_the_window_closed() {
+    let (mut lab, id) = shut_out();
+    lab.write(id, &pattern(0, 3000));
+    lab.close(id);
+    while lab.stack.sizes().connections > 0 {
+        assert!(lab.now < secs(24 * 3600), "it lives after a day");
+        let at = lab.next_deadline().unwrap();
+        lab.run_to(at);
+        for _ in lab.drain() {
+            lab.input(ack().ack(2));
+            lab.collect();
+        }
+    }
+    assert!(lab.now > secs(60));
 }
 
 // ---- delayed ACK (RFC 9293 3.8.6.3)

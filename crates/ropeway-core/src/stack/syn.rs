@@ -42,14 +42,13 @@ impl Stack {
         reused: Option<(TupleKey, SeqNum)>,
     ) {
         self.counters.syns_received += 1;
-        let Some(listener) = self.listeners.get(id) else { return };
-        if listener.accept_queue.is_full() {
-            self.counters.accept_queue_overflows += 1;
+        if !self.has_room_to_accept(id) {
             if self.config.abort_on_overflow {
                 self.reset(tuple, syn, 0);
             }
             return;
         }
+        let Some(listener) = self.listeners.get(id) else { return };
         let undecided = listener.asks_user;
         let queue_full = listener.syn_queue_is_full();
         let prefix_full = self.rooms.half_open.of_prefix(tuple) >= self.config.half_open_per_prefix;

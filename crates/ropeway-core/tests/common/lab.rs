@@ -276,7 +276,12 @@ impl Lab {
     #[track_caller]
     pub fn collect(&mut self) {
         let now = self.ts();
-        while let Some(transmit) = self.stack.poll_transmit(now) {
+        loop {
+            let announced = self.stack.has_output();
+            let Some(transmit) = self.stack.poll_transmit(now) else { break };
+            if !announced {
+                self.fail("has_output did not tell of a packet");
+            }
             let packet = transmit.to_bytes();
             assert!(!packet.is_empty(), "an empty packet");
             let tcp = wire::parse(&packet);

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ropeway_core::packet::TcpFlags;
+use ropeway_core::packet::icmp::emit_error;
+use ropeway_core::packet::{IcmpErrorKind, TcpFlags};
 use ropeway_core::{
-    Cause, ConnectionId, Event, ListenerId, Received, RecvError, SendError, SocketOptions, Stack,
+    Cause, ConnectionId, Event, ListenerId, Readiness, Received, RecvError, SendError, SocketOptions, Stack,
     StackConfig, State, Timestamp, next,
 };
 
@@ -26,6 +27,14 @@ pub enum Fate {
     Late(Duration),
     /// It arrives with this byte changed.
     Corrupt(usize, u8),
+}
+
+/// A link between the ends that takes smaller packets than theirs do.
+#[derive(Clone, Copy, Debug)]
+pub struct Narrow {
+    pub mtu: usize,
+    /// So many of the router's messages are lost first.
+    pub unheard: usize,
 }
 
 /// A packet that is about to cross.
@@ -53,6 +62,8 @@ pub enum Op {
     Abort,
     /// Reading or writing fails, whatever the reason.
     Fails,
+    /// Changes an option; which and how, the number decides.
+    Set(u64),
     /// Does nothing for so many milliseconds.
     Pause(u64),
 }
@@ -70,6 +81,8 @@ pub struct Program {
     received: usize,
     since: u64,
     state: State,
+    /// It was told "would block", or has to wait for its connection: only an event with one of these wakes it.
+    waits_for: Option<Readiness>,
     /// Bytes made ready to be sent, and where in the stream they begin.
     ready: (usize, Vec<u8>),
 }
@@ -85,6 +98,7 @@ impl Program {
     pub fn abandon(&mut self, op: Op) {
         assert_eq!(self.script.pop_front(), Some(op));
         self.done = 0;
+        self.waits_for = None;
     }
 }
 
@@ -96,6 +110,7 @@ pub struct Pair {
     pub rate: Option<u64>,
     /// With a rate: how many bytes may wait for the wire; what is beyond is dropped.
     pub queue: usize,
+    pub narrow: Option<Narrow>,
     /// Nothing crosses.
     pub cut: bool,
     fate: Box<dyn FnMut(&Crossing<'_>) -> Fate>,
@@ -138,6 +153,7 @@ impl Pair {
             delay: [Duration::from_micros(500); 2],
             rate: None,
             queue: usize::MAX,
+            narrow: None,
             cut: false,
             fate: Box::new(|_| Fate::Deliver),
             in_flight: BTreeMap::new(),
@@ -217,6 +233,8 @@ impl Pair {
             sent: 0,
             received: 0,
             since: 0,
+            // As a program does that polls for its connection, or for somebody to accept.
+            waits_for: Some(Readiness::WRITABLE),
             ready: (0, Vec::new()),
             state: if id.is_some() { State::SynSent } else { State::Listen },
         });
@@ -292,9 +310,15 @@ impl Pair {
         let program = &mut self.programs[index];
         let stack = &mut self.stacks[program.side];
         let name = ["A", "B"][program.side];
+        if program.waits_for.is_some() {
+            return false;
+        }
         let Some(id) = program.id else {
             let Some(listener) = program.listener else { return false };
-            let Ok(Some((id, _))) = stack.accept(ts, listener) else { return false };
+            let Ok(Some((id, _))) = stack.accept(ts, listener) else {
+                program.waits_for = Some(Readiness::WRITABLE);
+                return false;
+            };
             program.id = Some(id);
             return true;
         };
@@ -325,7 +349,10 @@ impl Pair {
                         }
                         true
                     }
-                    Err(SendError::WouldBlock) => return false,
+                    Err(SendError::WouldBlock) => {
+                        program.waits_for = Some(Readiness::WRITABLE);
+                        return false;
+                    }
                     Err(error) => {
                         wrong = Some(format!("send answered {error:?}"));
                         false
@@ -348,11 +375,16 @@ impl Pair {
                     } else {
                         program.script.pop_front();
                         program.done = 0;
-                        return wrong.is_none()
-                            || self.fail(&format!("{name}: {}", wrong.unwrap_or_default()));
+                        match wrong {
+                            Some(wrong) => self.fail(&format!("{name}: {wrong}")),
+                            None => return true,
+                        }
                     }
                 }
-                Err(RecvError::WouldBlock) => return false,
+                Err(RecvError::WouldBlock) => {
+                    program.waits_for = Some(Readiness::READABLE);
+                    return false;
+                }
                 Err(error) => {
                     wrong = Some(format!("recv answered {error:?}"));
                     false
@@ -364,7 +396,10 @@ impl Pair {
                     wrong = Some(format!("{} bytes where the stream should end", payload.len()));
                     false
                 }
-                Err(RecvError::WouldBlock) => return false,
+                Err(RecvError::WouldBlock) => {
+                    program.waits_for = Some(Readiness::READABLE);
+                    return false;
+                }
                 Err(error) => {
                     wrong = Some(format!("recv answered {error:?}"));
                     false
@@ -389,6 +424,10 @@ impl Pair {
                 if stack.take_error(id).is_none() {
                     return false;
                 }
+                true
+            }
+            Op::Set(what) => {
+                stack.update_options(ts, id, |options| set_option(options, what)).unwrap();
                 true
             }
             Op::Pause(millis) => {
@@ -418,15 +457,36 @@ impl Pair {
     pub fn take_output(&mut self) {
         let ts = self.ts();
         for side in 0..2 {
-            while let Some(transmit) = self.stacks[side].poll_transmit(ts) {
+            loop {
+                let announced = self.stacks[side].has_output();
+                let Some(transmit) = self.stacks[side].poll_transmit(ts) else { break };
+                if !announced {
+                    self.fail("has_output did not tell of a packet");
+                }
                 let packet = transmit.to_bytes();
                 self.cross(side, packet);
             }
             while let Some(event) = self.stacks[side].poll_event() {
-                let _: Event = event;
+                self.wake(side, event);
             }
         }
         self.check_states();
+    }
+
+    /// Hands an event to whom it is for.
+    fn wake(&mut self, side: usize, event: Event) {
+        for program in self.programs.iter_mut().filter(|program| program.side == side) {
+            let wakes = match event {
+                Event::Acceptable(listener) => program.id.is_none() && program.listener == Some(listener),
+                Event::Ready(id, gained) => {
+                    program.id == Some(id) && program.waits_for.is_some_and(|what| gained.intersects(what))
+                }
+                _ => false,
+            };
+            if wakes {
+                program.waits_for = None;
+            }
+        }
     }
 
     #[track_caller]
@@ -452,6 +512,25 @@ impl Pair {
             } else {
                 self.wire_free_at[from] = free + packet.len() as u64 * 1_000_000 / rate;
                 arrives = self.wire_free_at[from] + self.delay[from].as_micros() as u64;
+            }
+        }
+        if let Some(narrow) = &mut self.narrow
+            && packet.len() > narrow.mtu
+        {
+            fate = Fate::Drop;
+            if narrow.unheard > 0 {
+                narrow.unheard -= 1;
+            } else {
+                let v6 = packet[0] >> 4 == 6;
+                let (router, ends) = if v6 {
+                    ("fd00:9::9", ["fd00::1", "fd00::2"])
+                } else {
+                    ("10.9.9.9", ["10.0.0.1", "10.0.0.2"])
+                };
+                let kind = IcmpErrorKind::PacketTooBig { mtu: narrow.mtu as u32 };
+                let to = ends[from].parse().unwrap();
+                let message = emit_error(router.parse().unwrap(), to, kind, &packet, 64);
+                self.fly(1 - from, message.into(), arrives);
             }
         }
         let what = match &fate {
@@ -603,10 +682,31 @@ impl Pair {
         let states: Vec<String> = (0..self.programs.len())
             .map(|index| {
                 let program = &self.programs[index];
-                format!("{}: {} {:?}", ["A", "B"][program.side], self.state(index), program.script)
+                let name = ["A", "B"][program.side];
+                format!(
+                    "{name}: {} {:?} waits for {:?}",
+                    self.state(index),
+                    program.script,
+                    program.waits_for
+                )
             })
             .collect();
         panic!("{why}\n--- at {} us; {}\n{}", self.now, states.join("; "), self.record());
+    }
+}
+
+fn set_option(options: &mut SocketOptions, what: u64) {
+    let yes = what & 0x100 != 0;
+    let size = [500, 1460, 5000, 65_535, 512 * 1024][(what >> 16) as usize % 5];
+    match what % 8 {
+        0 => options.nodelay = yes,
+        1 => options.cork = yes,
+        2 => options.quick_ack = yes,
+        3 => options.recv_buffer = size,
+        4 => options.send_buffer = size,
+        5 => options.max_segment = yes.then_some(100 + (size % 2000) as u16),
+        6 => options.notsent_lowat = yes.then_some(size),
+        _ => options.keep_alive = yes.then(Default::default),
     }
 }
 

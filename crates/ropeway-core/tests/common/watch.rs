@@ -88,7 +88,7 @@ impl Watch {
             way.tsval = Some(ts.tsval);
         }
         way.end = if after(end, way.end) { end } else { way.end };
-        let Some(other) = other.filter(|_| tcp.flags.contains(TcpFlags::ACK)) else { return None };
+        let other = other.filter(|_| tcp.flags.contains(TcpFlags::ACK))?;
         let is_syn = tcp.flags.contains(TcpFlags::SYN);
         if !is_syn && (way.offered_timestamps && other.offered_timestamps) != tcp.options.timestamps.is_some()
         {

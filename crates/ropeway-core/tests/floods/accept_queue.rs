@@ -100,28 +100,29 @@ fn a_peer_that_resets_while_it_waits_is_accepted_as_reset_or_not_at_all() {
     assert!(lab.accept_next(listener).is_some(), "its place is free");
 }
 
-/// `max_connections`: beyond it nobody gets in, and nothing breaks.
+/// `max_connections`: beyond it SYNs are dropped, and a handshake that is under way waits.
 #[test]
 fn the_most_connections_are_the_most() {
     let mut lab = Lab::with(|config| config.max_connections = 2);
     let listener = lab.listen();
+    lab.switch(4003);
+    lab.send(syn().mss(1460));
+    lab.expect(syn_ack());
     for port in [4001, 4002] {
         lab.switch(port);
         lab.handshake(Peer::default());
     }
-    lab.switch(4003);
-    lab.input(syn().mss(1460));
-    lab.drain();
-    lab.input(ack().seq(1));
-    lab.drain();
-    assert_eq!(lab.stack.sizes().connections, 2);
     let id = lab.accept_next(listener).unwrap();
-    lab.abort(id);
+    lab.switch(4004);
+    lab.send(syn().mss(1460));
+    lab.quiet();
+    lab.switch(4003);
+    lab.send(ack().seq(1));
+    lab.quiet();
+    assert_eq!((lab.stack.sizes().connections, lab.half_open()), (2, 1));
+    lab.stack.abort(lab.ts(), id);
     lab.close(id);
     lab.drain();
-    lab.input(ack().seq(1));
-    lab.drain();
-    lab.run_to(secs(3));
-    lab.drain();
-    assert!(lab.stack.sizes().connections <= 2);
+    lab.send(ack().seq(1));
+    assert_eq!((lab.stack.sizes().connections, lab.half_open()), (2, 0));
 }

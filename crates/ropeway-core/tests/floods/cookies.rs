@@ -262,3 +262,45 @@ fn a_cookie_does_not_spoil_the_round_trip_time() {
     let id = lab.accept_next(listener).unwrap();
     assert!(lab.info(id).srtt <= Duration::from_millis(4), "{:?}", lab.info(id).srtt);
 }
+
+#[test]
+fn cookies_over_ipv6() {
+    let mut lab = Lab::with(always).v6();
+    let listener = lab.listen();
+    lab.flow.ts = Some(7);
+    lab.send(syn().ws(9));
+    lab.expect(syn_ack().seq(0).ack(1));
+    lab.send(data("six"));
+    let id = lab.accept_next(listener).unwrap();
+    assert_eq!(lab.read_all(id), b"six");
+    // RFC 9293 3.7.1 MUST-15: 1220 without the option, less the timestamps.
+    assert_eq!((lab.info(id).snd_wscale, lab.info(id).snd_mss), (Some(9), 1208));
+}
+
+/// A cookie belongs to the listener that its SYN went to, of those that share the address.
+#[test]
+fn listeners_that_share_an_address_know_their_cookies() {
+    let mut lab = Lab::with(always);
+    let listeners = [(); 4].map(|()| lab.listen_with(256, |options| options.reuse_port = true));
+    for port in 1000..1200 {
+        lab.switch(port);
+        lab.handshake(Peer::default());
+    }
+    let accepted = listeners.iter().filter(|listener| lab.accept_next(**listener).is_some()).count();
+    assert_eq!((accepted, lab.counters().cookies_accepted), (4, 200));
+}
+
+/// The connection that a cookie opened is over; its ACK comes again, within the cookie's lifetime or after.
+#[test]
+fn a_cookie_that_is_replayed_later_opens_nothing() {
+    let (mut lab, listener) = challenged();
+    lab.send(ack());
+    let id = lab.accept_next(listener).unwrap();
+    lab.send(rst());
+    lab.close(id);
+    lab.assert_empty();
+    lab.at_us(secs(127));
+    lab.send(ack().seq(1).ack(1));
+    lab.expect(rst().seq(1));
+    lab.assert_empty();
+}

@@ -187,3 +187,41 @@ fn a_guessed_ack_does_not_complete_a_handshake() {
     lab.send(ack());
     assert_eq!(lab.counters().passive_opens, 1);
 }
+
+/// Two forged SYNs make two listeners hold a half-open connection to each other, whose numbers do not agree:
+/// each answers the other's ACK with an ACK. That must not go on for ever (RFC 5961 7).
+#[test]
+fn two_listeners_do_not_fight_with_acks() {
+    let mut labs = [Lab::new(), Lab::new()];
+    (labs[1].local, labs[1].remote) = ("10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap());
+    labs[1].stack.remove_address("10.0.0.2".parse().unwrap());
+    labs[1].stack.add_address("10.0.0.1/24".parse().unwrap());
+    labs[0].remote = labs[1].local;
+    for (lab, isn) in labs.iter_mut().zip([1_000, 2_000_000]) {
+        lab.listen();
+        lab.silent = true;
+        lab.flow.isn = isn;
+        lab.input(syn().mss(1460));
+    }
+    let mut crossed = 0;
+    for millis in (0..63_000).step_by(10) {
+        for side in 0..2 {
+            labs[side].run_to(ms(millis));
+            for sent in labs[side].drain() {
+                labs[1 - side].inject(sent.packet);
+                crossed += 1;
+            }
+        }
+    }
+    assert!(crossed <= 200, "{crossed} packets");
+}
+
+/// RFC 9293 3.10.7.2: other controls and text in the SYN may be kept or, as here, left for the peer to repeat.
+#[test]
+fn data_in_a_syn_is_neither_kept_nor_acknowledged() {
+    let mut lab = lab(4, |_| {});
+    lab.send(syn().bytes("early").mss(1460));
+    lab.expect(syn_ack().seq(0).ack(1));
+    lab.send(data("early").seq(1));
+    assert_eq!(lab.counters().passive_opens, 1);
+}

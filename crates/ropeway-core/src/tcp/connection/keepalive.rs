@@ -4,7 +4,7 @@ use ropeway_packet::TcpFlags;
 
 use super::state::{Cause, State};
 use super::timers::Timer;
-use super::{Connection, Env};
+use super::{Connection, Env, Holder};
 use crate::error::ConnectionError;
 use crate::options::KeepAlive;
 use crate::recovery::rto::backed_off;
@@ -78,8 +78,17 @@ impl Connection {
     /// acknowledgement could open it: probe after one RTO (SHLD-29), then ever more rarely.
     pub(super) fn arm_persist(&mut self, now: Timestamp) {
         if !self.timers.is_set(Timer::Persist) {
-            self.timers.set(Timer::Persist, now + self.persist_interval());
+            self.set_persist(now);
         }
+    }
+
+    /// The next probe, or the user timeout if that comes first.
+    fn set_persist(&mut self, now: Timestamp) {
+        let mut at = now + self.persist_interval();
+        if let (Some(timeout), Some(since)) = (self.options.user_timeout, self.unanswered_since) {
+            at = at.min((since + timeout).max(now));
+        }
+        self.timers.set(Timer::Persist, at);
     }
 
     fn persist_interval(&self) -> std::time::Duration {
@@ -89,7 +98,9 @@ impl Connection {
     /// The persist timer went off. The connection stays open as long as the peer answers (MUST-37).
     pub(super) fn persist_timeout(&mut self, env: &mut Env<'_>) {
         let limit = self.retry_limit(env);
-        if self.probing.unanswered >= limit || self.user_timeout_is_over(env.now) {
+        // Nobody waits for an orphan: its peer does not keep it alive for ever (RFC 6429 4).
+        let forsaken = self.holder == Holder::Nobody && self.probing.window_probes >= limit;
+        if forsaken || self.probing.unanswered >= limit || self.user_timeout_is_over(env.now) {
             self.fail(self.soft_error.unwrap_or(ConnectionError::TimedOut), Cause::Timeout, env);
             return;
         }
@@ -98,12 +109,15 @@ impl Connection {
         self.unanswered_since.get_or_insert(env.now);
         self.probing.due = Some(Due::Window);
         self.output_due = true;
-        self.timers.set(Timer::Persist, env.now + self.persist_interval());
+        self.set_persist(env.now);
     }
 
     /// The window is open again, or there is nothing left to send.
     pub(super) fn stop_persist(&mut self) {
-        self.timers.stop(Timer::Persist);
+        if self.timers.is_set(Timer::Persist) {
+            self.timers.stop(Timer::Persist);
+            self.unanswered_since = None;
+        }
         self.probing.window_probes = 0;
         if self.probing.due == Some(Due::Window) {
             self.probing.due = None;
@@ -115,7 +129,8 @@ impl Connection {
         self.probing.last_heard = Some(now);
         if self.probing.unanswered > 0 {
             self.probing.unanswered = 0;
-            if self.snd.outstanding() == 0 || self.timers.is_set(Timer::Persist) {
+            // The user timeout counts while the window stays closed, answered or not (tcp(7)).
+            if self.snd.outstanding() == 0 && !self.timers.is_set(Timer::Persist) {
                 self.unanswered_since = None;
             }
             self.restart_keep_alive(now);

@@ -39,7 +39,9 @@ impl Rcv {
         let wnd = self.wnd();
         match (len, wnd) {
             (0, 0) => seq == self.nxt,
-            (0, _) => seq.within(self.nxt, wnd),
+            // Right at the edge stand the acknowledgements of a peer that has filled the window. Linux takes
+            // them too.
+            (0, _) => seq.within(self.nxt, wnd + 1),
             (_, 0) => false,
             (_, _) => seq.before(self.edge) && (seq + len).after(self.nxt),
         }
@@ -60,7 +62,9 @@ mod tests {
         assert!(!rcv.is_acceptable(rcv.nxt + 1, 0));
         rcv.edge = rcv.nxt + 10;
         assert!(rcv.is_acceptable(rcv.nxt + 9, 0));
-        assert!(!rcv.is_acceptable(rcv.nxt + 10, 0));
+        assert!(rcv.is_acceptable(rcv.nxt + 10, 0));
+        assert!(!rcv.is_acceptable(rcv.nxt + 11, 0));
+        assert!(!rcv.is_acceptable(rcv.nxt + 10, 1));
         assert!(rcv.is_acceptable(rcv.nxt - 5, 6));
         assert!(!rcv.is_acceptable(rcv.nxt - 5, 5));
         assert!(rcv.is_acceptable(rcv.nxt + 9, 100));

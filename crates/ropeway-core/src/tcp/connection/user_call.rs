@@ -164,8 +164,10 @@ impl Connection {
         if matches!(state, State::Closed | State::TimeWait) {
             return None;
         }
-        // In CLOSING and LAST-ACK both sides have closed already.
-        let tell = !matches!(state, State::SynSent | State::Closing | State::LastAck);
+        // In CLOSING and LAST-ACK both sides have closed already; unless something was lost, all is said.
+        let all_said = self.snd.max.after(self.send_buffer.end()) && self.receive_buffer.is_empty();
+        let both_closed = matches!(state, State::Closing | State::LastAck) && all_said;
+        let tell = state != State::SynSent && !both_closed;
         let reset = tell.then(|| self.reset_header());
         self.error = Some(ConnectionError::Aborted);
         self.finish(Cause::Abort);

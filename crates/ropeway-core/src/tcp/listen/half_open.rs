@@ -31,8 +31,14 @@ struct HalfOpen {
     deadline: ShortTimestamp,
     scales: Scales,
     retransmits: u8,
+    /// ACKs sent since the last SYN-ACK.
+    acks: u8,
     phase: Phase,
 }
+
+/// What is not acceptable is acknowledged this often after each SYN-ACK. Two listeners that forged SYNs have
+/// set on each other would answer each other's ACKs for ever.
+const MAX_ACKS: u8 = 8;
 
 /// What an entry is waiting for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -203,6 +209,7 @@ impl HalfOpenTable {
             deadline: ShortTimestamp::new(now + delay),
             scales: Scales::new(syn.options.window_scale, opening.wscale),
             retransmits: 0,
+            acks: 0,
             phase,
         };
         let key = self.entries.insert(tuple, entry)?;
@@ -278,6 +285,7 @@ impl HalfOpenTable {
         }
         if let Some(entry) = self.entries.get_mut(key) {
             entry.retransmits = entry.retransmits.saturating_add(1);
+            entry.acks = 0;
             entry.answered_again();
             let delay = backed_off(self.first_timeout, entry.retransmits.into(), self.longest_timeout);
             entry.deadline = ShortTimestamp::new(now + delay);
@@ -309,8 +317,15 @@ impl HalfOpenTable {
         }
         let rcv_nxt = entry.irs + 1;
         if flags.contains(TcpFlags::SYN) && !flags.contains(TcpFlags::RST) && segment.seq == entry.irs {
-            // The peer's SYN again: our SYN-ACK may be lost.
+            // The peer's SYN again: our SYN-ACK may be lost. The echo is of the latest (RFC 7323 4.3).
             entry.answered_again();
+            let mut syn_ack = syn_ack;
+            if let (Some(echo), Some(latest)) = (&mut syn_ack.options.timestamps, segment.options.timestamps)
+                && SeqNum::new(latest.tsval).after(SeqNum::new(entry.ts_recent))
+            {
+                entry.ts_recent = latest.tsval;
+                echo.tsecr = latest.tsval;
+            }
             return Answer::Reply(syn_ack);
         }
         let len = segment.segment_len(payload_len);
@@ -320,12 +335,12 @@ impl HalfOpenTable {
             // RFC 5961 3: only the very next sequence number proves that the peer sent it.
             return match in_window {
                 true if segment.seq == rcv_nxt => Answer::BackToListen,
-                true => Answer::Reply(ack),
+                true => entry.acknowledge(ack),
                 false => Answer::Drop,
             };
         }
         if !in_window || entry.is_older_than_syn(segment) {
-            return Answer::Reply(ack);
+            return entry.acknowledge(ack);
         }
         if flags.contains(TcpFlags::SYN) {
             return Answer::BackToListen;
@@ -455,6 +470,11 @@ impl HalfOpen {
             Phase::Undecided { timestamps: true } | Phase::Answered { timestamps: true, .. }
         );
         on.then_some(self.ts_recent)
+    }
+
+    fn acknowledge(&mut self, ack: TcpHeader) -> Answer {
+        self.acks = self.acks.saturating_add(1);
+        if self.acks > MAX_ACKS { Answer::Drop } else { Answer::Reply(ack) }
     }
 
     fn answered_again(&mut self) {

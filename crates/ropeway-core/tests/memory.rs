@@ -1,0 +1,208 @@
+//! Memory: what a stack holds is bounded by what its tables and buffers hold, however long it runs.
+//!
+//! One test function: the allocator counts for the whole process.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test says what is wrong by failing"
+)]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicIsize, Ordering};
+use std::time::Duration;
+
+use common::*;
+use ropeway_core::KeepAlive;
+
+struct Counting;
+
+static LIVE: AtomicIsize = AtomicIsize::new(0);
+
+// SAFETY: everything is done by the system's allocator; only a number is kept beside it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.fetch_add(layout.size().cast_signed(), Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size().cast_signed(), Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn live() -> isize {
+    LIVE.load(Ordering::Relaxed)
+}
+
+#[test]
+fn memory_stays_bounded() {
+    let tests: [(&str, fn()); 7] = [
+        ("a long life with long timers", a_long_life_with_long_timers),
+        ("many short lives", many_short_lives),
+        ("a flood of half-open connections", a_flood_of_half_open_connections),
+        ("a FIN repeated in TIME-WAIT", a_fin_repeated_in_time_wait),
+        ("single bytes beyond gaps", single_bytes_beyond_gaps),
+        ("single bytes unread", single_bytes_unread),
+        ("single bytes written", single_bytes_written),
+    ];
+    for (name, test) in tests {
+        test();
+        println!("{name}: bounded");
+    }
+}
+
+fn silent() -> Lab {
+    let mut lab = Lab::new();
+    lab.silent = true;
+    lab
+}
+
+/// Each answer sets and stops short timers under a long one.
+fn a_long_life_with_long_timers() {
+    let mut lab = silent();
+    let id = lab.accepted_with(Peer::default(), |options| {
+        options.keep_alive = Some(KeepAlive { idle: Duration::from_secs(7200), ..KeepAlive::default() });
+    });
+    let mut before = 0;
+    for round in 0..6000 {
+        lab.input(some(10));
+        lab.collect();
+        let _ = lab.stack.recv(lab.ts(), id, 100);
+        lab.run_to(lab.now + ms(300));
+        lab.stack.send(lab.ts(), id, b"answer", Default::default()).unwrap();
+        lab.collect();
+        lab.input(ack());
+        lab.run_to(lab.now + ms(300));
+        lab.drain();
+        lab.events.clear();
+        if round == 1000 {
+            before = live();
+        }
+    }
+    assert!(live() - before < 4096, "{} bytes more after 5000 rounds", live() - before);
+}
+
+fn many_short_lives() {
+    let mut lab = silent();
+    let listener = lab.listen();
+    let mut before = 0;
+    for round in 0..30_000u32 {
+        lab.flow = lab::Flow { win: 65_535, ..lab::Flow::default() };
+        lab.remote.set_port(1000 + (round % 60_000) as u16);
+        lab.input(syn().mss(1460));
+        lab.collect();
+        lab.input(ack());
+        lab.collect();
+        let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+        lab.input(data(b"request").fin());
+        lab.collect();
+        let _ = lab.stack.recv(lab.ts(), id, 100);
+        lab.stack.send(lab.ts(), id, b"response", Default::default()).unwrap();
+        lab.close(id);
+        lab.input(ack());
+        lab.drain();
+        lab.events.clear();
+        lab.run_to(lab.now + ms(1));
+        if round == 5000 {
+            before = live();
+        }
+    }
+    assert_eq!(lab.stack.sizes().connections, 0);
+    assert!(live() - before < 64 * 1024, "{} bytes more after 25000 connections", live() - before);
+}
+
+fn a_flood_of_half_open_connections() {
+    let mut lab = silent();
+    lab.listen_with(1000, |_| {});
+    let mut before = 0;
+    for round in 0..100_000u32 {
+        lab.flow = lab::Flow { win: 65_535, ..lab::Flow::default() };
+        lab.remote.set_port(1000 + (round % 60_000) as u16);
+        lab.input(syn().mss(1460));
+        lab.drain();
+        // Half of them take it back.
+        if round % 2 == 0 {
+            lab.input(rst().seq(1));
+        }
+        lab.run_to(lab.now + ms(1));
+        lab.drain();
+        if round == 70_000 {
+            before = live();
+        }
+    }
+    assert!(live() - before < 64 * 1024, "{} bytes more after 30000 SYNs", live() - before);
+}
+
+fn a_fin_repeated_in_time_wait() {
+    let mut lab = silent();
+    let id = lab.accepted(Peer::default());
+    lab.close(id);
+    lab.input(fin().ack(2));
+    lab.drain();
+    let before = live();
+    for _ in 0..50_000 {
+        lab.now += 10;
+        lab.input(fin().seq(1).ack(2));
+        lab.drain();
+    }
+    assert!(live() - before < 4096, "{} bytes more after 50000 FINs", live() - before);
+}
+
+/// The window is 512 KiB; a byte every two makes a range of each.
+fn single_bytes_beyond_gaps() {
+    let mut lab = silent();
+    let listener = lab.listen();
+    lab.send(syn().mss(1460).ws(0));
+    lab.drain();
+    lab.send(ack());
+    let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+    let before = live();
+    for n in 0..30_000 {
+        lab.input(some(1).seq(3 + 2 * n));
+        lab.drain();
+    }
+    let used = live() - before;
+    assert!(used < 4 * 512 * 1024, "{used} bytes for 30000");
+    let _ = id;
+}
+
+fn single_bytes_unread() {
+    let mut lab = silent();
+    let listener = lab.listen();
+    lab.send(syn().mss(1460).ws(0));
+    lab.drain();
+    lab.send(ack());
+    let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+    let before = live();
+    for _ in 0..30_000 {
+        lab.input(some(1));
+        lab.drain();
+        lab.events.clear();
+    }
+    let used = live() - before;
+    assert!(used < 256 * 1024, "{used} bytes for 30000");
+    assert_eq!(lab.info(id).unread, 30_000);
+}
+
+fn single_bytes_written() {
+    let mut lab = silent();
+    let id = lab.accepted(Peer { win: 0, ..Peer::default() });
+    let before = live();
+    for _ in 0..30_000 {
+        lab.stack.send(lab.ts(), id, b"x", Default::default()).unwrap();
+        lab.collect();
+    }
+    let used = live() - before;
+    assert!(used < 256 * 1024, "{used} bytes for 30000");
+}
