@@ -11,9 +11,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{APPLICATION_BUFFER, Job, KERNEL_ADDRESS, PATIENCE, Scenario};
 
-/// The kernel's own search for a free port costs more than all the rest of a short connection once there
-/// are thousands in TIME-WAIT, so each connection is given the next one of these, until none is left.
+/// Short connections get the next one of these ports each, until none is left: the kernel's own search for a
+/// free one costs more than all the rest of a connection once there are thousands in TIME-WAIT.
 const PORTS: RangeInclusive<u16> = 2000..=64000;
+/// The port of a connection that has its run for itself.
+const LONE_PORT: u16 = 65000;
 
 /// What the kernel's side of a run found.
 #[derive(Debug, Default)]
@@ -31,27 +33,24 @@ pub(crate) struct PeerReport {
 /// Runs the kernel's side of `job` to its end.
 pub(crate) fn run(job: &Job) -> io::Result<PeerReport> {
     match job.scenario {
-        Scenario::Download => send(connect(job, None)?, job),
-        Scenario::Upload => receive(connect(job, None)?),
-        Scenario::Ping => ping(connect(job, None)?, job),
+        Scenario::Download => send(connect(job, LONE_PORT)?, job),
+        Scenario::Upload => receive(connect(job, LONE_PORT)?),
+        Scenario::Ping => ping(connect(job, LONE_PORT)?, job),
         Scenario::Connect => connect_again_and_again(job, 1),
         Scenario::Connect16 => connect_again_and_again(job, 16),
     }
 }
 
-fn connect(job: &Job, port: Option<u16>) -> io::Result<TcpStream> {
+fn connect(job: &Job, port: u16) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     // Before the connection is made: a socket that starts with BBR keeps its pacing.
     socket.set_tcp_congestion(b"cubic")?;
     socket.set_tcp_nodelay(true)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;
-    // Also of those that choose no port: a connection that asks for their port later is refused otherwise,
-    // as long as they are in TIME-WAIT.
+    // A connection of an earlier run may still be in TIME-WAIT on this port.
     socket.set_reuse_address(true)?;
-    if let Some(port) = port {
-        socket.bind(&SocketAddrV4::new(KERNEL_ADDRESS, port).into())?;
-    }
+    socket.bind(&SocketAddrV4::new(KERNEL_ADDRESS, port).into())?;
     socket.connect_timeout(&job.target().into(), PATIENCE)?;
     Ok(socket.into())
 }
@@ -98,7 +97,7 @@ fn connect_again_and_again(job: &Job, threads: u64) -> io::Result<PeerReport> {
             if !PORTS.contains(&port) {
                 break;
             }
-            exchange(&mut connect(job, Some(port))?)?;
+            exchange(&mut connect(job, port)?)?;
             exchanges += 1;
         }
         io::Result::Ok(exchanges)
