@@ -29,6 +29,12 @@ impl Connection {
                 self.ack_now();
             } else {
                 env.counters.out_of_window += 1;
+                // The last segment again, because our acknowledgement was lost: the echo is of this copy, or
+                // the peer measures how long it waited. Linux takes it as in the window.
+                let repeats_last = segment.len() > 0 && segment.seq() + segment.len() == self.rcv.nxt;
+                if repeats_last && !segment.has(TcpFlags::RST) {
+                    self.update_ts_recent(&segment.header, env.now);
+                }
                 let verdict = if segment.has(TcpFlags::RST) { Verdict::Drop } else { Verdict::Ack };
                 return ControlFlow::Break(verdict);
             }
