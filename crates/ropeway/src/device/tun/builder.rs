@@ -110,7 +110,7 @@ impl TunBuilder {
         }
         clear_offload(&tun)?;
         self.configure(&name, v6)?;
-        TunDevice::new(tun, self.mtu)
+        TunDevice::new(&tun, self.mtu)
     }
 
     fn configure(&self, name: &InterfaceName, v6: bool) -> Result<(), TunError> {
@@ -160,7 +160,7 @@ pub(super) fn attach(name: &str) -> io::Result<TunDevice> {
     // A link that was waiting for us begins to carry packets in the background.
     wait_until(|| tun.flags().is_ok_and(is_ready));
     let mtu = super::device_mtu(&tun)?;
-    TunDevice::new(tun, mtu)
+    TunDevice::new(&tun, mtu)
 }
 
 /// Finds out whether making a device would fail, since tokio-tun leaks a descriptor when it does.

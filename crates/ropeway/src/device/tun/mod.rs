@@ -9,14 +9,16 @@ mod slab;
 mod sys;
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::future::{Future, poll_fn};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read, Write};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::task::coop;
 use tokio_tun::Tun;
 
@@ -60,16 +62,43 @@ const GATHER_MOST: usize = 16;
 /// # }
 /// ```
 pub struct TunDevice {
-    tun: Tun,
+    name: String,
+    /// Our own handle of what tokio-tun has opened.
+    queue: Arc<File>,
+    /// Set while there is nothing to read, or the kernel takes no more. Without it nobody is called for each
+    /// packet that arrives, which costs a busy device a tenth of its time.
+    watch: Option<Watch>,
+    /// Reads in a row that found nothing.
+    dry: u32,
+    /// The last write found no room.
+    blocked: bool,
+    /// It has been deleted.
+    gone: bool,
     mtu: u16,
     slab: Slab,
     /// The packet that is being sent, in one piece.
     outgoing: BytesMut,
-    /// Ends when the device has been deleted. The kernel tells it as an error condition, which is neither
-    /// readability nor writability; tokio-tun, which waits for these, would wait for ever.
-    deleted: Option<Pin<Box<dyn Future<Output = io::Error> + Send>>>,
     counters: Arc<Counts>,
 }
+
+/// Who is told when an idle device has something to read, has room, or is deleted.
+struct Watch {
+    ready: AsyncFd<Arc<File>>,
+    /// Ends when the device has been deleted. The kernel tells it as an error condition, which is neither
+    /// readability nor writability; who waits for these would wait for ever.
+    deleted: Pin<Box<dyn Future<Output = io::Error> + Send>>,
+}
+
+impl Watch {
+    fn new(queue: &Arc<File>, name: &str) -> io::Result<Self> {
+        let ready = sys::watch(Arc::clone(queue))?;
+        Ok(Self { ready, deleted: Box::pin(deletion(queue, name)?) })
+    }
+}
+
+/// So many turns of the driver may find nothing before the device is watched: as many as it takes for the
+/// kernel to answer what we have just sent.
+const PATIENCE: u32 = 4;
 
 impl TunDevice {
     /// Starts to describe a device that is to be made.
@@ -105,14 +134,17 @@ impl TunDevice {
         builder::attach(name)
     }
 
-    fn new(tun: Tun, mtu: u16) -> io::Result<Self> {
-        let deleted = deletion(&tun)?;
+    fn new(tun: &Tun, mtu: u16) -> io::Result<Self> {
         Ok(Self {
-            tun,
+            name: tun.name().to_owned(),
+            queue: Arc::new(sys::duplicate(tun)?),
+            watch: None,
+            dry: 0,
+            blocked: false,
+            gone: false,
             mtu,
             slab: Slab::new(mtu),
             outgoing: BytesMut::new(),
-            deleted: Some(Box::pin(deleted)),
             counters: Arc::default(),
         })
     }
@@ -120,7 +152,7 @@ impl TunDevice {
     /// The interface's name.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.tun.name()
+        &self.name
     }
 
     /// The longest packet that the device carries, in bytes: as it was when the device was opened.
@@ -148,64 +180,88 @@ impl TunDevice {
                 Poll::Ready(Ok(Some(packet))) => batch.push(Received::new(packet)),
                 Poll::Ready(Ok(None)) => {}
                 // After packets an error can wait: it comes again.
-                _ if batch.len() > start => break,
+                _ if batch.len() > start => {
+                    self.dry = 0;
+                    return Poll::Ready(Ok(()));
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return self.poll_deleted(cx).map(Err),
             }
+        }
+        self.dry = 0;
+        if !self.blocked {
+            self.watch = None;
         }
         Poll::Ready(Ok(()))
     }
 
     /// Reads one packet; `None` if it had to be thrown away.
     fn read_packet(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
-        let window = self.slab.window();
-        let room = window.len();
-        let mut buf = ReadBuf::new(window);
-        match ready!(Pin::new(&mut self.tun).poll_read(cx, &mut buf)) {
-            Ok(()) => {
-                let len = buf.filled().len();
-                let packet = self.slab.take(len);
-                if len < room {
-                    return Poll::Ready(Ok(Some(packet)));
+        loop {
+            let guard = match &self.watch {
+                Some(watch) => Some(ready!(watch.ready.poll_read_ready(cx))?),
+                None => None,
+            };
+            let window = self.slab.window();
+            let room = window.len();
+            let error = match (&*self.queue).read(window) {
+                Ok(len) if len < room => return Poll::Ready(Ok(Some(self.slab.take(len)))),
+                Ok(_) => {
+                    // Somebody has raised the MTU, and the kernel has cut this packet to the room there was.
+                    Counts::add(&self.counters.truncated);
+                    self.slab.set_longest(u16::MAX);
+                    return Poll::Ready(Ok(None));
                 }
-                // Somebody has raised the MTU, and the kernel has cut this packet to the room there was.
-                Counts::add(&self.counters.truncated);
-                if let Ok(mtu) = device_mtu(&self.tun) {
-                    self.slab.set_longest(mtu);
+                Err(error) => error,
+            };
+            match (error.kind(), guard) {
+                (io::ErrorKind::Interrupted, _) => {}
+                (io::ErrorKind::WouldBlock, Some(mut guard)) => guard.clear_ready(),
+                (io::ErrorKind::WouldBlock, None) => {
+                    self.dry += 1;
+                    if self.dry < PATIENCE {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    self.watch = Some(Watch::new(&self.queue, &self.name)?);
                 }
-                Poll::Ready(Ok(None))
+                _ => return Poll::Ready(Err(self.fatal(error))),
             }
-            Err(error) => Poll::Ready(Err(self.fatal(error))),
         }
     }
 
     /// Sends one packet, or drops it if it can never be sent.
     fn write_packet(&mut self, cx: &mut Context<'_>, packet: &Transmit) -> Poll<io::Result<()>> {
         loop {
+            let guard = match &self.watch {
+                Some(watch) if self.blocked => Some(ready!(watch.ready.poll_write_ready(cx))?),
+                _ => None,
+            };
             let result = match gather(packet) {
-                Some(pieces) => self.tun.try_sendv(&pieces),
+                Some(pieces) => (&*self.queue).write_vectored(&pieces),
                 None => {
                     self.outgoing.clear();
                     packet.write_to(&mut self.outgoing);
-                    self.tun.try_send(&self.outgoing)
+                    (&*self.queue).write(&self.outgoing)
                 }
             };
-            let error = match result {
-                Ok(_) => return Poll::Ready(Ok(())),
-                Err(error) => error,
+            let Err(error) = result else {
+                self.blocked = false;
+                return Poll::Ready(Ok(()));
             };
-            match (error.kind(), error.raw_os_error()) {
+            match (error.kind(), guard) {
                 (io::ErrorKind::Interrupted, _) => {}
-                (io::ErrorKind::WouldBlock, _) => {
-                    self.outgoing.clear();
-                    packet.write_to(&mut self.outgoing);
-                    // Tries once more, and registers the waker if it is still no use.
-                    return match ready!(Pin::new(&mut self.tun).poll_write(cx, &self.outgoing)) {
-                        Ok(_) => Poll::Ready(Ok(())),
-                        Err(error) => Poll::Ready(self.drop_or_fail(error)),
-                    };
+                (io::ErrorKind::WouldBlock, Some(mut guard)) => guard.clear_ready(),
+                (io::ErrorKind::WouldBlock, None) => {
+                    self.blocked = true;
+                    if self.watch.is_none() {
+                        self.watch = Some(Watch::new(&self.queue, &self.name)?);
+                    }
                 }
-                _ => return Poll::Ready(self.drop_or_fail(error)),
+                _ => {
+                    self.blocked = false;
+                    return Poll::Ready(self.drop_or_fail(error));
+                }
             }
         }
     }
@@ -222,12 +278,13 @@ impl TunDevice {
     }
 
     fn poll_deleted(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if let Some(deleted) = &mut self.deleted {
-            let error = ready!(deleted.as_mut().poll(cx));
-            self.deleted = None;
-            return Poll::Ready(error);
+        if self.gone {
+            return Poll::Ready(TunError::Deleted { name: self.name().to_owned() }.into());
         }
-        Poll::Ready(TunError::Deleted { name: self.name().to_owned() }.into())
+        let Some(watch) = &mut self.watch else { return Poll::Pending };
+        let error = ready!(watch.deleted.as_mut().poll(cx));
+        self.gone = true;
+        Poll::Ready(error)
     }
 
     fn fatal(&self, error: io::Error) -> io::Error {
@@ -289,9 +346,9 @@ fn gather(packet: &Transmit) -> Option<Vec<IoSlice<'_>>> {
 }
 
 /// A future that ends, with the error to tell, when the device is deleted.
-fn deletion(tun: &Tun) -> io::Result<impl Future<Output = io::Error> + Send + use<>> {
-    let watch = sys::watch_for_errors(tun)?;
-    let name = tun.name().to_owned();
+fn deletion(queue: &File, name: &str) -> io::Result<impl Future<Output = io::Error> + Send + use<>> {
+    let watch = sys::watch_for_errors(queue)?;
+    let name = name.to_owned();
     Ok(async move {
         loop {
             match watch.ready(Interest::ERROR).await {

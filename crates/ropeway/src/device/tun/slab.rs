@@ -1,9 +1,16 @@
 //! Where received packets are read to.
 
+use std::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
+
+use super::sys;
 
 /// Bytes in a slab. It is what `BytesMut` can give back to itself, and small enough for the L2 cache.
 const SLAB: usize = 64 * 1024;
+
+/// Used-up slabs that may be waited for; what is beyond goes back to the allocator.
+const MOST_SPENT: usize = 16;
 
 /// A piece of initialised memory that packets are read to one after the other, and split off it: a packet
 /// costs neither an allocation nor a copy. When no packet of a used-up slab is left, its memory is used again.
@@ -11,13 +18,16 @@ const SLAB: usize = 64 * 1024;
 pub(super) struct Slab {
     /// What no packet occupies yet.
     free: BytesMut,
+    /// The rests of used-up slabs, the oldest first: each can have its whole slab back when no packet of it
+    /// is left.
+    spent: VecDeque<BytesMut>,
     /// The longest packet that is expected, in bytes.
     longest: usize,
 }
 
 impl Slab {
     pub(super) fn new(mtu: u16) -> Self {
-        Self { free: BytesMut::new(), longest: usize::from(mtu) }
+        Self { free: BytesMut::new(), spent: VecDeque::new(), longest: usize::from(mtu) }
     }
 
     /// Sets the longest packet that is expected, in bytes.
@@ -29,11 +39,31 @@ impl Slab {
     /// been cut short.
     pub(super) fn window(&mut self) -> &mut [u8] {
         if self.free.len() <= self.longest {
-            self.free.clear();
-            self.free.reserve(SLAB);
-            self.free.resize(SLAB, 0);
+            self.next_slab();
         }
         &mut self.free
+    }
+
+    fn next_slab(&mut self) {
+        let rest = std::mem::take(&mut self.free);
+        if rest.capacity() > 0 {
+            self.spent.push_back(rest);
+        }
+        if self.spent.front_mut().is_some_and(|oldest| {
+            oldest.clear();
+            oldest.try_reclaim(SLAB)
+        }) && let Some(mut slab) = self.spent.pop_front()
+        {
+            // Reclaiming never allocates: this is the memory that `resize` has initialised below.
+            sys::restore_len(&mut slab, SLAB);
+            self.free = slab;
+            return;
+        }
+        if self.spent.len() > MOST_SPENT {
+            self.spent.pop_front();
+        }
+        self.free = BytesMut::with_capacity(SLAB);
+        self.free.resize(SLAB, 0);
     }
 
     /// Splits off the packet that was read to the first `len` bytes of the window.

@@ -6,7 +6,9 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
 
+use bytes::BytesMut;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -91,6 +93,31 @@ pub(super) fn watch_for_errors(tun: &impl AsRawFd) -> io::Result<AsyncFd<OwnedFd
     // Errors are always told. A TUN device never has priority data, so with this interest no packet wakes us.
     // SAFETY: the `AsyncFd` owns the only handle of this descriptor, which so stays open and the same.
     unsafe { AsyncFd::register_with_interest(fd, Interest::PRIORITY) }.map_err(io::Error::from)
+}
+
+/// A handle of our own for what `tun` has opened.
+pub(super) fn duplicate(tun: &impl AsRawFd) -> io::Result<File> {
+    // SAFETY: `tun` keeps its descriptor open, and is borrowed for longer than this lives.
+    let fd = unsafe { BorrowedFd::borrow_raw(tun.as_raw_fd()) }.try_clone_to_owned()?;
+    Ok(File::from(fd))
+}
+
+/// Waits for something to read, or room to write, until it is dropped.
+///
+/// # Panics
+///
+/// If the runtime of this thread has no I/O driver, as every socket of Tokio's.
+pub(super) fn watch(queue: Arc<File>) -> io::Result<AsyncFd<Arc<File>>> {
+    // SAFETY: the `AsyncFd` owns a share of the file, whose descriptor so stays open and the same.
+    unsafe { AsyncFd::register(queue) }.map_err(io::Error::from)
+}
+
+/// Gives a buffer back the length it had.
+pub(super) fn restore_len(buf: &mut BytesMut, len: usize) {
+    debug_assert!(len <= buf.capacity());
+    // SAFETY: the caller says that these bytes have been initialised once, in the same allocation; nothing
+    // makes initialised bytes uninitialised again.
+    unsafe { buf.set_len(len) };
 }
 
 fn interface_request() -> libc::ifreq {
