@@ -77,7 +77,7 @@ impl Stack {
                 self.push_reply(ip.src, Transmit::whole(reply.into()));
             }
             IcmpMessage::PacketTooBig { mtu, ref quote } => {
-                self.icmp_for_connection(now, received.packet.get(quote.clone()), |stack, key, refused| {
+                self.icmp_for_connection(received.packet.get(quote.clone()), |stack, key, refused| {
                     stack.packet_too_big(now, key, mtu, refused);
                 });
             }
@@ -88,7 +88,7 @@ impl Stack {
                 if self.udp_probe_refused(received.packet.get(quote.clone()), error) {
                     return;
                 }
-                self.icmp_for_connection(now, received.packet.get(quote.clone()), |stack, key, _| {
+                self.icmp_for_connection(received.packet.get(quote.clone()), |stack, key, _| {
                     stack.with_connection(now, connection_id(key), |connection, env| {
                         connection.icmp_error(error, hard, env);
                     });
@@ -112,12 +112,7 @@ impl Stack {
 
     /// Finds the connection that an ICMP error quotes (RFC 9293 3.9.2.2 MUST-54), and makes sure that the
     /// quoted sequence number is one that is in flight (RFC 5927 4.1).
-    fn icmp_for_connection(
-        &mut self,
-        _now: Timestamp,
-        quote: Option<&[u8]>,
-        act: impl FnOnce(&mut Self, Key, u32),
-    ) {
+    fn icmp_for_connection(&mut self, quote: Option<&[u8]>, act: impl FnOnce(&mut Self, Key, u32)) {
         let quoted = quote.and_then(icmp::parse_quote);
         let found = quoted.and_then(|quoted| {
             let (local_port, remote_port) = quoted.ports.filter(|_| quoted.ip.protocol == Protocol::TCP)?;

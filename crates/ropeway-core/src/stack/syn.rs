@@ -13,7 +13,7 @@ use crate::event::ListenerId;
 use crate::tcp::closed::reset_for;
 use crate::tcp::connection::state::{Cause, State, report};
 use crate::tcp::connection::{
-    Arrival, Connection, Env, Handshake, announced_scale, header_overhead, timestamp_clock,
+    Arrival, Connection, Env, Handshake, announced_scale, default_mss, header_overhead, timestamp_clock,
 };
 use crate::tcp::listen::Listener;
 use crate::tcp::listen::half_open::{Announced, Answer, Opening};
@@ -146,8 +146,7 @@ impl Stack {
         let own_scale = self.own_scale(id);
         let Some(listener) = self.listeners.get_mut(id) else { return };
         listener.cookie_sent = Some(now);
-        let default_mss = if tuple.is_ipv4() { 536 } else { 1220 };
-        let iss = self.cookies.make(tuple, syn.seq, syn.options.mss.unwrap_or(default_mss), now);
+        let iss = self.cookies.make(tuple, syn.seq, syn.options.mss.unwrap_or(default_mss(tuple)), now);
         let clock = self.config.timestamps.then(|| timestamp_clock(now, announced.timestamp_offset));
         self.counters.cookies_sent += 1;
         let header = TcpHeader {

@@ -28,8 +28,8 @@ use ropeway_packet::{
 
 use self::ack_policy::AckPolicy;
 use self::keepalive::Probing;
-pub(crate) use self::mss::header_overhead;
-use self::mss::{MIN_MSS, default_mss};
+use self::mss::MIN_MSS;
+pub(crate) use self::mss::{default_mss, header_overhead};
 use self::parts::ChallengeLimit;
 pub(crate) use self::parts::{Env, Handshake, Holder, Negotiated, Scheduled, Setup, TimeWaitParts};
 use self::paws::TimestampState;

@@ -11,7 +11,7 @@ const TIMESTAMPS_LEN: u16 = 12;
 pub(crate) const MIN_MSS: u16 = 48;
 
 /// RFC 9293 3.7.1 MUST-15
-pub(super) fn default_mss(tuple: &FourTuple) -> u16 {
+pub(crate) fn default_mss(tuple: &FourTuple) -> u16 {
     if tuple.is_ipv4() { 536 } else { 1220 }
 }
 
