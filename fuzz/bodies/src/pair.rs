@@ -137,6 +137,10 @@ impl Pair {
     }
 
     fn step(&mut self, input: &mut Unstructured<'_>) {
+        // Initial sequence numbers run ahead of what a step can send: that keeps incarnations apart
+        // (RFC 9293 3.4.1).
+        self.now += Duration::from_micros(1100);
+        self.expire();
         let op = byte(input);
         let which = usize::from(op >> 4);
         match op & 15 {
