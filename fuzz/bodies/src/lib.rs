@@ -13,6 +13,7 @@
 mod differential;
 #[path = "../../../crates/ropeway-packet/tests/exercise/mod.rs"]
 mod exercise;
+pub mod pack;
 mod pair;
 mod stack;
 mod story;
