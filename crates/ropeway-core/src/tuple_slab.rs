@@ -3,6 +3,7 @@
 //! There may be a million of them, so an IPv4 tuple takes 12 bytes and an IPv6 tuple 36, and the table grows
 //! by pages: nothing is ever copied to make it larger.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ropeway_packet::FourTuple;
@@ -50,7 +51,7 @@ impl<A: Copy + Into<IpAddr>> Ends<A> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry<A, T> {
     ends: Ends<A>,
     value: T,
@@ -60,11 +61,18 @@ struct Entry<A, T> {
 const PAGE: u32 = 256;
 
 /// Slots in pages. An `Option` of an entry is as large as the entry: `T` has a value to spare.
-#[derive(Debug)]
+#[derive(Clone)]
 struct Pages<E> {
     pages: Vec<Box<[Option<E>]>>,
     free: Vec<u32>,
     used: u32,
+}
+
+/// Without the slots that are empty.
+impl<E: fmt::Debug> fmt::Debug for Pages<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).entry(&"free", &self.free).entry(&"used", &self.used).finish()
+    }
 }
 
 impl<E> Pages<E> {
@@ -116,7 +124,7 @@ impl<E> Pages<E> {
 }
 
 /// Entries with their tuples.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TupleSlab<T> {
     v4: Pages<Entry<Ipv4Addr, T>>,
     v6: Pages<Entry<Ipv6Addr, T>>,

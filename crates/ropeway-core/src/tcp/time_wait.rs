@@ -12,7 +12,7 @@ use crate::time::{ShortTimestamp, Timestamp};
 use crate::tuple_slab::{TupleKey, TupleSlab};
 
 /// Twenty-four bytes, besides the tuple and the place in the queue.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     snd_nxt: SeqNum,
     rcv_nxt: SeqNum,
@@ -52,7 +52,7 @@ pub(crate) enum Answer {
     NewIncarnation(SeqNum),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TimeWaitTable {
     entries: TupleSlab<Entry>,
     queue: VecDeque<Place>,

@@ -6,7 +6,7 @@ use super::timers::Timer;
 use super::{Connection, Env};
 
 /// What is owed to the peer.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct AckPolicy {
     /// One acknowledgement is due now.
     now: bool,
