@@ -145,8 +145,8 @@ impl Stack {
         self.now = self.now.max(now);
         self.expire_connections(now);
         self.expire_half_open(now);
-        let mut budget = TIMEOUT_BUDGET;
-        while let Some((key, tuple)) = self.rooms.time_wait.pop_expired(now, &mut budget) {
+        for _ in 0..TIMEOUT_BUDGET {
+            let Some((key, tuple)) = self.rooms.time_wait.pop_expired(now) else { break };
             self.demux.remove(&tuple, Room::TimeWait(key));
             self.report(&tuple, State::TimeWait, Cause::Timeout);
         }
