@@ -272,6 +272,11 @@ mod tests {
         assert_eq!(left, keys.iter().copied().zip(0..1000).skip(700).collect::<Vec<_>>());
         let again: Vec<_> = (0..700).map(|n| slab.insert(&tuple, Box::new(n)).unwrap()).collect();
         assert_eq!((pages(&slab), slab.len(), slab.v4.pages.len()), (16, 1000, 16));
-        assert!(again.iter().enumerate().all(|(n, key)| slab.get(*key).is_some_and(|v| **v as usize == n)));
+        assert!(
+            again
+                .iter()
+                .enumerate()
+                .all(|(n, key)| slab.get(*key).is_some_and(|v| i32::try_from(n) == Ok(**v)))
+        );
     }
 }

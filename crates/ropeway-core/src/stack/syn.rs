@@ -91,7 +91,7 @@ impl Stack {
         if let Some((old, _)) = reused {
             self.counters.time_wait_reused += 1;
             self.rooms.time_wait.remove(old);
-            self.demux.remove(tuple, Room::TimeWait(old));
+            self.demux.remove(tuple, Room::TimeWait(old), &self.rooms);
             self.report(tuple, State::TimeWait, Cause::Syn);
         }
         self.demux.insert(tuple, Room::HalfOpen(key), &self.rooms);
@@ -312,7 +312,7 @@ impl Stack {
     fn strike_half_open(&mut self, key: TupleKey, tuple: &FourTuple, id: ListenerId) {
         let refused = self.rooms.half_open.is_refused(key);
         let undecided = self.rooms.half_open.is_undecided(key);
-        self.demux.remove(tuple, Room::HalfOpen(key));
+        self.demux.remove(tuple, Room::HalfOpen(key), &self.rooms);
         self.rooms.half_open.remove(key);
         if let Some(listener) = self.listeners.get_mut(id) {
             let count = if refused { &mut listener.refused } else { &mut listener.half_open };
@@ -351,7 +351,7 @@ impl Stack {
         self.now = self.now.max(now);
         let Some((key, id)) = self.undecided(incoming) else { return false };
         let Some(decided) = self.rooms.half_open.decide(key, now) else { return false };
-        self.demux.remove(&incoming.tuple, Room::HalfOpen(key));
+        self.demux.remove(&incoming.tuple, Room::HalfOpen(key), &self.rooms);
         self.demux.insert(&incoming.tuple, Room::HalfOpen(decided), &self.rooms);
         self.send_syn_ack(now, &incoming.tuple, decided, id);
         true
