@@ -611,6 +611,25 @@ fn close_with_linger_zero_resets_and_discards() {
     lab.at(10_000);
 }
 
+/// What a close that lingers waits for: the acknowledgement of the FIN, and of all data before it.
+#[test]
+fn the_acknowledgement_of_our_fin_is_an_event() {
+    let (mut lab, id) = in_state(State::Established);
+    lab.write(id, b"last words");
+    lab.expect(data(b"last words"));
+    lab.shutdown_write(id);
+    lab.expect(fin().seq(11));
+    lab.send(ack().ack(11));
+    assert!(!lab.told(id, Readiness::FIN_ACKED), "the FIN itself is still to be acknowledged");
+    assert!(!lab.stack.readiness(id).contains(Readiness::FIN_ACKED));
+    lab.send(ack().ack(12));
+    lab.assert_state(id, State::FinWait2);
+    assert!(lab.told(id, Readiness::FIN_ACKED));
+    assert!(lab.stack.readiness(id).contains(Readiness::FIN_ACKED));
+    lab.close(id);
+    assert!(lab.stack.readiness(id).contains(Readiness::FIN_ACKED), "and so is that of one that is gone");
+}
+
 // RFC 9293 3.10.4
 #[test]
 fn close_in_listen_forgets_handshakes_and_resets_who_waits() {

@@ -155,6 +155,31 @@ impl Connection {
         })
     }
 
+    /// Closes, and waits until the peer's TCP has acknowledged everything, for at most as long as `SO_LINGER`
+    /// says. A linger time of zero resets; dropping does that.
+    pub(crate) async fn close(self) -> io::Result<()> {
+        let linger = self.options(|options| options.linger)?;
+        if linger.is_some_and(|linger| linger.is_zero()) {
+            return Ok(());
+        }
+        self.shutdown_write()?;
+        let finished = self.wait(Readiness::FIN_ACKED, Effect::None, |core, _, id| {
+            let readiness = core.readiness(id);
+            if !readiness.contains(Readiness::FIN_ACKED) {
+                return Poll::Pending;
+            }
+            let error = readiness.contains(Readiness::ERROR).then(|| core.take_error(id)).flatten();
+            Poll::Ready(error.map_or(Ok(()), |error| Err(error::connection(error, is_ipv6(core, id)))))
+        });
+        let Some(linger) = linger else { return finished.await };
+        tokio::time::timeout(linger, finished).await.unwrap_or_else(|_| {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the linger time is over; what is left is sent in the background",
+            ))
+        })
+    }
+
     /// Sends FIN after what was written. A connection that is over already has nothing to shut down, which
     /// tokio does not count as an error.
     pub(crate) fn shutdown_write(&self) -> io::Result<()> {

@@ -184,6 +184,7 @@ impl Connection {
             _ => {
                 self.transition(Cause::AckOfFin);
                 self.arm_fin_wait_2(env);
+                self.gain(Readiness::FIN_ACKED);
             }
         }
     }
@@ -193,7 +194,9 @@ impl Connection {
         self.transition(cause);
         self.timers.stop_all();
         self.output_due = false;
-        self.gain(Readiness::READABLE | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED);
+        self.gain(
+            Readiness::READABLE | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED | Readiness::FIN_ACKED,
+        );
     }
 
     /// An active open has been answered by `ack`.
