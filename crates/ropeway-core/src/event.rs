@@ -2,6 +2,8 @@
 
 use std::ops::{BitOr, BitOrAssign};
 
+use ropeway_packet::FourTuple;
+
 use crate::probe::UdpProbeId;
 
 /// A connection. Ids are never reused while one who holds them could mistake another for it.
@@ -112,8 +114,9 @@ pub enum Event {
     Acceptable(ListenerId),
     /// `poll_incoming` on this listener has a SYN to decide on.
     Incoming(ListenerId),
-    /// A SYN of this listener that was to be decided on, or had been accepted, has come to nothing.
-    IncomingGone(ListenerId),
+    /// A SYN of this listener has come to its end: it was accepted and the handshake is complete, or it came to
+    /// nothing, before the decision or after it. `poll_accepted` tells which.
+    IncomingSettled(ListenerId, FourTuple),
     /// This UDP probe has an outcome.
     Probed(UdpProbeId),
     /// This connection's readiness has gained at least what is named (an active open that succeeded gains

@@ -293,6 +293,20 @@ fn trouble_that_is_over_is_forgotten() {
     assert_eq!(lab.stack.take_error(id), None);
 }
 
+#[test]
+fn a_handshake_that_took_long_leaves_no_error() {
+    let mut lab = Lab::new();
+    let id = lab.connect();
+    lab.expect(syn());
+    for at in [1000, 3000, 7000, 15_000] {
+        lab.at(at);
+        lab.expect(syn());
+    }
+    lab.send(syn_ack().mss(1460));
+    lab.expect(ack());
+    assert_eq!(lab.stack.take_error(id), None);
+}
+
 // RFC 6298 3 (Karn): no sample from what was sent twice, and the backoff stays until there is one.
 #[test]
 fn karn_takes_no_sample_from_a_retransmission() {

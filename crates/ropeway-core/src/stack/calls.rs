@@ -201,7 +201,7 @@ impl Stack {
             match noticed {
                 Noticed::Listener(id) => return Some(Event::Acceptable(id)),
                 Noticed::Incoming(id) => return Some(Event::Incoming(id)),
-                Noticed::Gone(id) => return Some(Event::IncomingGone(id)),
+                Noticed::Settled(id, tuple) => return Some(Event::IncomingSettled(id, tuple)),
                 Noticed::Probed(id) => return Some(Event::Probed(id)),
                 Noticed::Connection(key) => {
                     let Some(connection) = self.rooms.connections.get_mut(key) else { continue };

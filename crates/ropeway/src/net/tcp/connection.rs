@@ -68,10 +68,7 @@ impl Connection {
             if !core.readiness(id).intersects(outcome) {
                 return Poll::Pending;
             }
-            Poll::Ready(match core.take_error(id) {
-                Some(error) => Err(error::connection(error, is_ipv6(core, id))),
-                None => Ok(()),
-            })
+            Poll::Ready(outcome_of(core, id))
         })
         .await
     }
@@ -164,12 +161,10 @@ impl Connection {
         }
         self.shutdown_write()?;
         let finished = self.wait(Readiness::FIN_ACKED, Effect::None, |core, _, id| {
-            let readiness = core.readiness(id);
-            if !readiness.contains(Readiness::FIN_ACKED) {
+            if !core.readiness(id).contains(Readiness::FIN_ACKED) {
                 return Poll::Pending;
             }
-            let error = readiness.contains(Readiness::ERROR).then(|| core.take_error(id)).flatten();
-            Poll::Ready(error.map_or(Ok(()), |error| Err(error::connection(error, is_ipv6(core, id)))))
+            Poll::Ready(outcome_of(core, id))
         });
         let Some(linger) = linger else { return finished.await };
         tokio::time::timeout(linger, finished).await.unwrap_or_else(|_| {
@@ -274,6 +269,15 @@ pub(crate) fn shown(addr: SocketAddr, ipv6: bool) -> SocketAddr {
     match addr {
         SocketAddr::V4(addr) if ipv6 => (addr.ip().to_ipv6_mapped(), addr.port()).into(),
         addr => addr,
+    }
+}
+
+/// What has ended the connection, if something has. Trouble that it has survived is not an outcome.
+fn outcome_of(core: &mut Core, id: ConnectionId) -> io::Result<()> {
+    let failed = core.readiness(id).contains(Readiness::ERROR);
+    match failed.then(|| core.take_error(id)).flatten() {
+        Some(error) => Err(error::connection(error, is_ipv6(core, id))),
+        None => Ok(()),
     }
 }
 

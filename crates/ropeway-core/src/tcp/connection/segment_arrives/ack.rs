@@ -77,6 +77,7 @@ impl Connection {
             self.congestion.on_lost_handshake();
         }
         self.retransmits = 0;
+        self.soft_error = None;
         self.snd.una = self.snd.iss + 1;
         self.snd.small = self.snd.una;
         self.timers.stop(Timer::Retransmit);
