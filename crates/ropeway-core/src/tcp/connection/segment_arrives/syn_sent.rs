@@ -59,9 +59,9 @@ impl Connection {
 
     /// Data and FIN may come with the SYN-ACK; they begin after the SYN.
     fn take_rest_of_syn(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
-        let urgent_from = segment.seq() + 1;
+        let urgent_from = segment.seq();
         segment.clear(TcpFlags::SYN);
-        segment.header.seq = urgent_from;
+        segment.header.seq = urgent_from + 1;
         self.trim(segment);
         self.check_urg(segment, urgent_from);
         let has_text = !segment.payload.is_empty();
