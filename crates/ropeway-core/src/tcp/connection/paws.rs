@@ -76,9 +76,10 @@ impl Connection {
         }
     }
 
-    pub(super) fn update_ts_recent(&mut self, segment: &TcpHeader, now: Timestamp) {
+    /// `seq` is the number at which the segment began before it was trimmed.
+    pub(super) fn update_ts_recent(&mut self, seq: SeqNum, segment: &TcpHeader, now: Timestamp) {
         if let (Some(state), Some(timestamps)) = (&mut self.timestamps, segment.options.timestamps) {
-            state.update(segment.seq, timestamps.tsval, now);
+            state.update(seq, timestamps.tsval, now);
         }
     }
 

@@ -33,7 +33,7 @@ impl Connection {
             return ControlFlow::Break(Verdict::Ack);
         }
         // RFC 5961 5.2, MAY-12: an acknowledgement this old is a guess.
-        if ack.before(self.snd.una - self.snd.max_wnd) {
+        if !self.is_recent_ack(segment) {
             env.counters.unacceptable_acks += 1;
             return ControlFlow::Break(Verdict::Challenge);
         }
@@ -52,6 +52,13 @@ impl Connection {
         }
         self.check_ack_of_fin(env);
         ControlFlow::Continue(())
+    }
+
+    /// Whether a segment acknowledges what somebody who sees our segments may acknowledge (RFC 5961 5.2).
+    pub(super) fn is_recent_ack(&self, segment: &Arrival) -> bool {
+        let ack = segment.ack();
+        let oldest = self.snd.una - self.snd.max_wnd;
+        segment.has(TcpFlags::ACK) && ack.at_or_after(oldest) && ack.at_or_before(self.snd.max)
     }
 
     /// SEG.WND, scaled (RFC 7323 2.3), unsigned (MUST-1).

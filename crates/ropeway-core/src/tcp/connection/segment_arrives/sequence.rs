@@ -32,14 +32,14 @@ impl Connection {
                 // The last segment again, because our acknowledgement was lost: the echo is of this copy, or
                 // the peer measures how long it waited. Linux takes it as in the window.
                 let repeats_last = segment.len() > 0 && segment.seq() + segment.len() == self.rcv.nxt;
-                if repeats_last && !segment.has(TcpFlags::RST) {
-                    self.update_ts_recent(&segment.header, env.now);
+                let forgeable = segment.has(TcpFlags::RST) || segment.has(TcpFlags::SYN);
+                if repeats_last && !forgeable && self.is_recent_ack(segment) {
+                    self.update_ts_recent(segment.seq(), &segment.header, env.now);
                 }
                 let verdict = if segment.has(TcpFlags::RST) { Verdict::Drop } else { Verdict::Ack };
                 return ControlFlow::Break(verdict);
             }
         }
-        self.update_ts_recent(&segment.header, env.now);
         self.peer_heard(env.now);
         self.trim(segment);
         ControlFlow::Continue(())
