@@ -8,7 +8,21 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod addresses;
 #[path = "../common/mod.rs"]
 mod common;
+mod options;
+mod reports;
+mod sending;
+mod timeouts;
 mod timestamps;
 mod urgent;
+
+use common::*;
+use ropeway_core::ConnectionId;
+
+fn established() -> (Lab, ConnectionId) {
+    let mut lab = Lab::new();
+    let id = lab.accepted(Peer::default());
+    (lab, id)
+}
