@@ -1,4 +1,4 @@
-//! TIME-WAIT: a table of its own (RFC 9293 3.6.1 MUST-13, RFC 1337, RFC 6191).
+//! TIME-WAIT: a table of its own (RFC 9293 3.6.1, RFC 1337, RFC 6191).
 //!
 //! Every entry waits equally long, so a queue in the order of arrival is a queue in the order of expiry.
 
@@ -86,6 +86,7 @@ impl TimeWaitTable {
         parts: &TimeWaitParts,
         now: Timestamp,
     ) -> Option<TupleKey> {
+        // RFC 9293 3.6.1 MUST-13
         let expires = ShortTimestamp::new(now + self.duration);
         let phase = if parts.ts_recent.is_some() { Phase::Timestamps } else { Phase::Plain };
         let entry = Entry {
@@ -116,8 +117,8 @@ impl TimeWaitTable {
         self.queue.front().map(|place| place.expires.near(now))
     }
 
-    /// Takes an entry whose 2 MSL are over. Each place in the queue that is looked at costs one of the budget,
-    /// those of entries that have been taken over or restarted included.
+    /// Takes an entry whose 2 MSL are over (RFC 9293 3.10.8 R-12). Each place in the queue that is looked at
+    /// costs one of the budget, those of entries that have been taken over or restarted included.
     pub(crate) fn pop_expired(
         &mut self,
         now: Timestamp,
@@ -188,7 +189,8 @@ impl TimeWaitTable {
         let len = segment.segment_len(payload_len);
         let last = segment.seq + len;
         if segment.flags.contains(TcpFlags::FIN) && last == entry.rcv_nxt {
-            // The peer did not get our last ACK: it gets another, and the wait begins anew.
+            // RFC 9293 3.10.7.4 R-10: the peer did not get our last ACK; it gets another, and the wait begins
+            // anew.
             entry.expires = ShortTimestamp::new(now + self.duration);
             if entry.queued < MAX_QUEUED {
                 entry.queued += 1;
@@ -224,7 +226,7 @@ impl TimeWaitTable {
 
 impl Entry {
     /// Whether a SYN can only come from a new incarnation of the connection: its timestamp is above the old
-    /// one's (RFC 6191 2), or else its sequence number is (RFC 9293 3.6.1 MAY-2).
+    /// one's (RFC 6191 2, RFC 9293 3.6.1 SHLD-4), or else its sequence number is (MAY-2).
     fn is_older_than(&self, syn: &TcpHeader) -> bool {
         if let (Phase::Timestamps, Some(timestamps)) = (self.phase, syn.options.timestamps) {
             if SeqNum::new(timestamps.tsval).after(SeqNum::new(self.ts_recent)) {

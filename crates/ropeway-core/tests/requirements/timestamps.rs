@@ -1,4 +1,4 @@
-//! Timestamps (RFC 7323 3 to 5).
+//! Timestamps and round trips (RFC 7323 3 to 5, RFC 6298 3).
 
 use std::time::Duration;
 
@@ -26,6 +26,26 @@ fn a_syn_echoes_nothing_and_the_echo_in_a_syn_means_nothing() {
     lab.send(ack());
     let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
     assert_eq!(lab.info(id).srtt, Duration::from_millis(10));
+}
+
+// RFC 6298 3-2: also without timestamps, whatever the flight is made of.
+#[test]
+fn each_flight_gives_a_sample() {
+    for (ts, segments) in [(false, 1), (false, 8), (true, 1)] {
+        let mut lab = Lab::new();
+        let id = lab.accepted(Peer { ts, ..Peer::default() });
+        let mut srtt = lab.info(id).srtt;
+        assert_eq!(srtt, Duration::ZERO, "the handshake took no time");
+        for _ in 0..10 {
+            let len = segments * usize::from(lab.info(id).snd_mss);
+            lab.write(id, &pattern(0, len));
+            assert_eq!(lab.drain().len(), segments);
+            lab.after(80);
+            lab.send(ack());
+            srtt = (7 * srtt + Duration::from_millis(80)) / 8;
+            assert_eq!(lab.info(id).srtt, srtt);
+        }
+    }
 }
 
 // RFC 7323 4.1-2: only what acknowledges something new is a sample.

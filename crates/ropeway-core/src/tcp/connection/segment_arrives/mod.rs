@@ -112,7 +112,8 @@ impl Connection {
         self.check_syn(segment)?; // fourth
         self.check_ack(segment, env)?; // fifth
         self.check_options(segment)?;
-        // Only now: what is challenged may be forged, and would make the peer's own timestamps look old.
+        // Only now: what is challenged may be forged, and would make the peer's own timestamps look old
+        // (RFC 7323 5.2-2).
         self.update_ts_recent(seq, &segment.header, env.now);
         self.check_urg(segment, seq); // sixth
         let has_text = !segment.payload.is_empty();
