@@ -647,6 +647,7 @@ fn max_connections_is_kept() {
 
 // ---- ports and addresses (RFC 9293 3.9.1.1)
 
+// RFC 9293 3.9.1.1 MUST-41
 #[test]
 fn what_can_be_listened_on() {
     let mut lab = Lab::new();

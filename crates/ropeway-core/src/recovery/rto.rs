@@ -141,8 +141,7 @@ mod tests {
     // RFC 6298 4-1
     #[test]
     fn a_steady_path_still_gets_the_clocks_granularity() {
-        let mut config = StackConfig::default();
-        config.min_rto = Duration::ZERO;
+        let config = StackConfig { min_rto: Duration::ZERO, ..StackConfig::default() };
         let mut rto = Rto::new(&config);
         for _ in 0..1000 {
             rto.sample(Duration::from_millis(100));
