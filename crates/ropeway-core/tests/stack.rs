@@ -1015,9 +1015,14 @@ fn the_urgent_pointer_only_moves_forward() {
     lab.drain();
     assert_eq!(lab.stack.urgent_remaining(id), Some(8));
     assert!(!lab.told(id, Readiness::PRIORITY));
+    // One that is nearer, although not read yet, does not count either.
+    lab.send(ack().urg(100));
+    lab.send(ack().urg(2));
+    assert_eq!(lab.stack.urgent_remaining(id), Some(110));
+    lab.events.clear();
     // MUST-32: it advances, and that is told.
-    lab.send(data(b"more").seq(11).urg(3));
-    assert_eq!(lab.stack.urgent_remaining(id), Some(13));
+    lab.send(data(b"more").seq(11).urg(103));
+    assert_eq!(lab.stack.urgent_remaining(id), Some(113));
     assert!(lab.told(id, Readiness::PRIORITY));
     lab.drain();
 }

@@ -937,6 +937,7 @@ fn a_peer_that_begins_anew_gets_through() {
         lab.send(syn());
         lab.expect(syn_ack());
         // The peer has restarted: a new SYN from the same port.
+        let mut answered = false;
         for _ in 0..3 {
             lab.flow.isn = seq;
             lab.flow.nxt = 0;
@@ -944,8 +945,9 @@ fn a_peer_that_begins_anew_gets_through() {
             lab.collect();
             if let Some(sent) = lab.out.pop_front() {
                 let tcp = sent.tcp.unwrap().tcp;
-                if tcp.flags.contains(ropeway_core::packet::TcpFlags::SYN) && tcp.ack == SeqNum::new(seq + 1)
-                {
+                answered = tcp.flags.contains(ropeway_core::packet::TcpFlags::SYN)
+                    && tcp.ack == SeqNum::new(seq + 1);
+                if answered {
                     break;
                 }
                 // What a peer in SYN-SENT answers to an ACK that it does not understand.
@@ -954,6 +956,7 @@ fn a_peer_that_begins_anew_gets_through() {
                 lab.collect();
             }
         }
+        assert!(answered, "isn {seq}: its SYN gets no SYN-ACK");
         lab.flow.isn = seq;
         lab.flow.nxt = 1;
         lab.flow.seen = 1;

@@ -328,6 +328,23 @@ fn karn_takes_no_sample_from_a_retransmission() {
 }
 
 // RFC 7323 4.1-2, RFC 7323 4.2-1, RFC 6298 3-1
+// RFC 9293 3.8.1 MUST-18, RFC 6298 3-1: nor from a fast retransmit, before which no timer went off.
+#[test]
+fn karn_takes_no_sample_from_a_fast_retransmit() {
+    let (mut lab, id) = established();
+    lab.write(id, &pattern(0, 5 * 1460));
+    lab.drain();
+    lab.at(50);
+    for _ in 0..3 {
+        lab.send(ack().ack(1));
+    }
+    lab.expect(data(pattern(0, 1460)).seq(1));
+    lab.at(120);
+    lab.send(ack());
+    assert_eq!(lab.info(id).srtt, Duration::ZERO, "the handshake took no time, and is all that was measured");
+}
+
+// RFC 7323 4.1-2, RFC 7323 4.2-1, RFC 6298 3-1
 // RFC 7323 4: with timestamps the echo tells which transmission was acknowledged.
 #[test]
 fn timestamps_sample_what_was_sent_twice() {

@@ -76,6 +76,7 @@ fn the_user_timeout_ends_a_connection_in_every_state() {
         assert!(!lab.drain().is_empty(), "{state}: it is retransmitted until then");
         lab.assert_state(id, state);
         lab.at(4321);
+        lab.quiet();
         lab.assert_state(id, State::Closed);
         assert_eq!(lab.stack.take_error(id), Some(ConnectionError::TimedOut), "{state}");
         lab.close(id);
