@@ -133,23 +133,23 @@ pub struct StackConfig {
     pub socket: SocketOptions,
     /// How long TIME-WAIT lasts: 2 MSL. 60 s by default; RFC 9293's own MSL would make it 4 minutes.
     pub time_wait: Duration,
-    /// The retransmission timeout before there is a round-trip sample (RFC 6298 2.1). 1 s.
+    /// The retransmission timeout before there is a round-trip sample (RFC 6298 2-1). 1 s.
     pub initial_rto: Duration,
-    /// The smallest retransmission timeout. 200 ms, as in Linux; RFC 6298 2.4 suggests 1 s.
+    /// The smallest retransmission timeout. 200 ms, as in Linux; RFC 6298 (2.4) suggests 1 s.
     pub min_rto: Duration,
-    /// The largest retransmission timeout, backoff included (RFC 6298 2.5). 120 s.
+    /// The largest retransmission timeout, backoff included (RFC 6298 2-5). 120 s.
     pub max_rto: Duration,
     /// How long an acknowledgement may wait for company. 40 ms; always below 500 ms (RFC 9293 MUST-40).
     pub delayed_ack: Duration,
-    /// R1 (RFC 9293 3.8.3): retransmissions of a segment after which delivery trouble is reported. 3.
+    /// R1 (RFC 9293 3.8.3 SHLD-10): retransmissions of a segment after which delivery trouble is reported. 3.
     pub retries1: u32,
-    /// R2 (RFC 9293 3.8.3): retransmissions of a segment after which the connection is given up. 15, which
-    /// is more than a quarter of an hour.
+    /// R2 (RFC 9293 3.8.3 SHLD-11): retransmissions of a segment after which the connection is given up. 15,
+    /// which is more than a quarter of an hour.
     pub retries2: u32,
     /// R2 of a connection that no application holds any more. 8.
     pub orphan_retries: u32,
     /// How often a SYN-ACK is retransmitted before its half-open connection is reaped. 5: with a first
-    /// timeout of 1 s, reaped after 63 s.
+    /// timeout of 1 s, reaped after 63 s (RFC 4987 3.3-1).
     pub synack_retries: u32,
     /// How long a connection that no application holds any more waits in FIN-WAIT-2. 60 s.
     pub fin_timeout: Duration,

@@ -82,7 +82,7 @@ pub(crate) struct TimeWaitParts {
 }
 
 /// Challenge ACKs are limited per connection: a limit shared by all would tell an attacker about others
-/// (RFC 5961 7, CVE-2016-5696).
+/// (RFC 9293 3.10.7.4 R-06, RFC 5961 7-1, CVE-2016-5696).
 #[derive(Debug, Default)]
 pub(super) struct ChallengeLimit {
     second: u64,

@@ -105,13 +105,17 @@ impl Connection {
 
     /// RFC 9293 3.10.7.4
     fn arrives_in_other_states(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
-        let urgent_from = segment.seq();
+        // Trimming moves it.
+        let seq = segment.seq();
         self.check_sequence(segment, env)?; // first
         self.check_rst(segment, env)?; // second; third, security, is not for us
         self.check_syn(segment)?; // fourth
         self.check_ack(segment, env)?; // fifth
         self.check_options(segment)?;
-        self.check_urg(segment, urgent_from); // sixth
+        // Only now: what is challenged may be forged, and would make the peer's own timestamps look old
+        // (RFC 7323 5.2-2).
+        self.update_ts_recent(seq, &segment.header, env.now);
+        self.check_urg(segment, seq); // sixth
         let has_text = !segment.payload.is_empty();
         self.take_text(segment, env)?; // seventh
         self.check_fin(segment, has_text); // eighth
