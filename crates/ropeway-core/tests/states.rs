@@ -1345,3 +1345,22 @@ fn time_wait_makes_room_when_it_is_full() {
     lab.at(60_010);
     lab.assert_empty();
 }
+
+/// What has arrived from behind a FIN says that the stream does not end there: a forged FIN, with nothing but a number
+/// in the window right, must not keep the true one from being taken (found by the fuzz target `stack`).
+#[test]
+fn a_fin_that_the_stream_has_passed_does_not_hide_the_true_one() {
+    let mut lab = Lab::new();
+    let id = lab.accepted(Peer::default());
+    lab.send(data(pattern(10, 10)).seq(11));
+    lab.expect(ack().ack(1));
+    lab.send(fin().seq(5));
+    lab.drain();
+    lab.send(data(pattern(0, 10)).seq(1));
+    lab.expect(ack().ack(21));
+    lab.assert_state(id, State::Established);
+    assert_eq!(lab.read(id, 100), pattern(0, 20));
+    lab.send(fin().seq(21));
+    lab.expect(ack().ack(22));
+    lab.assert_state(id, State::CloseWait);
+}
