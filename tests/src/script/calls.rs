@@ -28,7 +28,8 @@ pub(super) struct Pending {
 
 impl Runner<'_> {
     pub(super) fn call_event(&mut self, call: &Call, end: Option<u64>) -> Result<(), Stop> {
-        let text = self.script.lines.get(self.line - 1).map(|text| text.trim().to_owned()).unwrap_or_default();
+        let text =
+            self.script.lines.get(self.line - 1).map(|text| text.trim().to_owned()).unwrap_or_default();
         self.note(&text);
         let mut pending = Pending {
             call: call.clone(),
@@ -90,14 +91,19 @@ impl Runner<'_> {
         let is_expected = match (done, expected) {
             (_, None) => true,
             (Done::Returned(value), Some(expected)) => *value == expected,
-            (Done::Error(name), Some(-1)) => errno
-                .is_none_or(|errno| errno == *name || errno_number(errno).is_some_and(|it| Some(it) == errno_number(name))),
+            (Done::Error(name), Some(-1)) => errno.is_none_or(|errno| {
+                errno == *name || errno_number(errno).is_some_and(|it| Some(it) == errno_number(name))
+            }),
             _ => false,
         };
         if !is_expected {
             let expected = expected.map_or("...".into(), |value| value.to_string());
             let expected = format!("{expected} {}", errno.unwrap_or_default());
-            return Err(fail(format!("{}() is to return {}, and returns {show}", pending.call.name, expected.trim())));
+            return Err(fail(format!(
+                "{}() is to return {}, and returns {show}",
+                pending.call.name,
+                expected.trim()
+            )));
         }
         if self.now.abs_diff(pending.end) > self.tolerance(pending.end) {
             return Err(fail(format!(
@@ -302,7 +308,8 @@ impl Runner<'_> {
         let options = self.stack.options(connection).cloned().unwrap_or_default();
         let asked = format!("{:?}", call.args.get(3)).contains("SOCK_NONBLOCK");
         let kind = Kind::Connection(connection);
-        self.sockets.insert(fd, Socket { kind, nonblocking: asked, options, keep_alive, told_connected: true });
+        self.sockets
+            .insert(fd, Socket { kind, nonblocking: asked, options, keep_alive, told_connected: true });
         if let Ok(tuple) = self.stack.tuple(connection)
             && let Some(flow) = self
                 .flows
@@ -488,7 +495,9 @@ impl Runner<'_> {
             }
             Err(SendError::WouldBlock) if !nonblocking => Ok(Done::Blocks),
             // What was written counts.
-            Err(_) if pending.progress > 0 => Ok(Done::Returned(i64::try_from(pending.progress).unwrap_or(0))),
+            Err(_) if pending.progress > 0 => {
+                Ok(Done::Returned(i64::try_from(pending.progress).unwrap_or(0)))
+            }
             Err(error) => Ok(Done::Error(send_errno(error))),
         }
     }
@@ -614,7 +623,9 @@ impl Runner<'_> {
 
     /// A value that a call gives back through a pointer.
     pub(super) fn check_value(&self, what: &str, expected: Option<&Expr>, actual: i64) -> Result<(), Stop> {
-        let Some(expected) = expected.map(|expr| self.integer(expr)).transpose()?.flatten() else { return Ok(()) };
+        let Some(expected) = expected.map(|expr| self.integer(expr)).transpose()?.flatten() else {
+            return Ok(());
+        };
         if expected == actual {
             return Ok(());
         }

@@ -144,7 +144,9 @@ fn unpadded(options: &[TcpOption]) -> usize {
                 TcpOption::WindowScale(_) => 3,
                 TcpOption::SackPermitted => 2,
                 TcpOption::Sack(_) | TcpOption::Timestamps { .. } => padded - 2,
-                TcpOption::FastOpen { cookie, experimental } => 2 + cookie.len() + usize::from(*experimental) * 2,
+                TcpOption::FastOpen { cookie, experimental } => {
+                    2 + cookie.len() + usize::from(*experimental) * 2
+                }
                 TcpOption::Other(_, value) => 2 + value.len(),
                 TcpOption::Mss(_) => 4,
             }
@@ -170,10 +172,8 @@ fn name_of(option: &TcpOption) -> Option<&'static str> {
 }
 
 fn same_option(expected: &TcpOption, actual: &TcpOption, settings: &Settings) -> bool {
-    let (
-        TcpOption::Timestamps { val, ecr },
-        TcpOption::Timestamps { val: actual_val, ecr: actual_ecr },
-    ) = (expected, actual)
+    let (TcpOption::Timestamps { val, ecr }, TcpOption::Timestamps { val: actual_val, ecr: actual_ecr }) =
+        (expected, actual)
     else {
         return expected == actual;
     };

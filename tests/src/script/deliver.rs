@@ -134,7 +134,12 @@ impl Runner<'_> {
         index
     }
 
-    fn deliver_icmp(&mut self, spec: &PacketSpec, icmp: &IcmpSpec, extras: &PacketExtras) -> Result<(), Stop> {
+    fn deliver_icmp(
+        &mut self,
+        spec: &PacketSpec,
+        icmp: &IcmpSpec,
+        extras: &PacketExtras,
+    ) -> Result<(), Stop> {
         self.note(&notation::spec(spec));
         let v4 = self.settings.local.is_ipv4();
         let Some((kind, code)) = icmp_numbers(icmp, v4) else {

@@ -89,7 +89,9 @@ impl Runner<'_> {
     }
 
     fn name_timestamp(&mut self, spec: &PacketSpec, sniffed: &Sniffed) {
-        let (Body::Tcp(expected), PacketBody::Tcp(actual)) = (&spec.body, &sniffed.packet.body) else { return };
+        let (Body::Tcp(expected), PacketBody::Tcp(actual)) = (&spec.body, &sniffed.packet.body) else {
+            return;
+        };
         let ts = |options: &[TcpOption]| {
             options.iter().find_map(|option| match option {
                 TcpOption::Timestamps { val, .. } => Some(*val),

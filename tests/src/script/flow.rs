@@ -90,7 +90,8 @@ impl Flow {
                     }
                 }
                 TcpOption::Timestamps { ecr, .. } if acks => {
-                    *ecr = self.echo(*ecr).ok_or(format!("no timestamp was sent that ecr {ecr} could echo"))?;
+                    *ecr =
+                        self.echo(*ecr).ok_or(format!("no timestamp was sent that ecr {ecr} could echo"))?;
                 }
                 _ => {}
             }

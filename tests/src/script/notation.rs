@@ -13,8 +13,7 @@ pub(super) fn time(micros: u64) -> String {
 /// `S. 0:0(0) ack 1 win 65535 <mss 1460>`
 pub(super) fn tcp(tcp: &Tcp) -> String {
     let len = u32::try_from(tcp.payload.len()).unwrap_or(u32::MAX);
-    let mut text =
-        format!("{} {}:{}({len})", flag::letters(tcp.flags), tcp.seq, tcp.seq.wrapping_add(len));
+    let mut text = format!("{} {}:{}({len})", flag::letters(tcp.flags), tcp.seq, tcp.seq.wrapping_add(len));
     if tcp.has(flag::ACK) {
         let _ = write!(text, " ack {}", tcp.ack);
     }
@@ -90,8 +89,7 @@ pub(super) fn spec(spec: &PacketSpec) -> String {
 
 fn tcp_spec(tcp: &TcpSpec) -> String {
     let len = u32::try_from(tcp.len).unwrap_or(u32::MAX);
-    let mut text =
-        format!("{} {}:{}({len})", flag::letters(tcp.flags), tcp.seq, tcp.seq.wrapping_add(len));
+    let mut text = format!("{} {}:{}({len})", flag::letters(tcp.flags), tcp.seq, tcp.seq.wrapping_add(len));
     if let Some(ack) = tcp.ack {
         let _ = write!(text, " ack {ack}");
     }

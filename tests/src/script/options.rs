@@ -23,7 +23,9 @@ impl Runner<'_> {
         if name == "TCP_CONGESTION" {
             // Scripts want to be sure of Reno's arithmetic, which is all there is.
             return match args.get(3) {
-                Some(Expr::Str(text)) if matches!(text.as_slice(), b"reno" | b"newreno") => Ok(Done::Returned(0)),
+                Some(Expr::Str(text)) if matches!(text.as_slice(), b"reno" | b"newreno") => {
+                    Ok(Done::Returned(0))
+                }
                 Some(Expr::Str(text)) => {
                     Err(Stop::Unsupported(format!("TCP_CONGESTION {}", String::from_utf8_lossy(text))))
                 }
@@ -108,7 +110,9 @@ impl Runner<'_> {
         let Some(Expr::Struct(fields)) = expr else { return Err(self.fail("expected {onoff=, linger=}")) };
         let field = |name: &str| {
             fields.iter().find_map(|field| match field {
-                Expr::Field(known, value) if known.trim_start_matches("l_") == name => self.integer(value).ok()?,
+                Expr::Field(known, value) if known.trim_start_matches("l_") == name => {
+                    self.integer(value).ok()?
+                }
                 _ => None,
             })
         };

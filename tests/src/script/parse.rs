@@ -162,7 +162,11 @@ impl Parser {
             match token {
                 Token::Pragma(name, value) => {
                     let pragma = Pragma { line: self.line(), name, value };
-                    if pragma.name == "packet" { pragmas.push(pragma) } else { script.pragmas.push(pragma) }
+                    if pragma.name == "packet" {
+                        pragmas.push(pragma)
+                    } else {
+                        script.pragmas.push(pragma)
+                    }
                     self.at += 1;
                 }
                 // The clean-up command at the end has no time.

@@ -237,8 +237,7 @@ impl<'s> Runner<'s> {
         }
         let Some(sniffed) = self.sniffed.front() else { return Ok(()) };
         let late = sniffed.at + self.settings.tolerance < at;
-        let outgoing =
-            |event: &&Event| matches!(&event.action, Action::Packet(spec) if spec.direction == Direction::Out);
+        let outgoing = |event: &&Event| matches!(&event.action, Action::Packet(spec) if spec.direction == Direction::Out);
         let next = self.script.events.iter().skip(index).find(outgoing);
         let may_wait = next.is_some_and(|event| event.time == EventTime::Any);
         if late && !may_wait {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use ropeway_core::{
-    BindingId, ConnectError, ConnectionError, ConnectionId, KeepAlive, ListenError, ListenerId, RecvError, SendError,
-    SocketOptions,
+    BindingId, ConnectError, ConnectionError, ConnectionId, KeepAlive, ListenError, ListenerId, RecvError,
+    SendError, SocketOptions,
 };
 
 /// What a descriptor stands for.

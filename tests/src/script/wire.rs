@@ -223,7 +223,9 @@ pub fn encode_options(options: &[TcpOption]) -> Vec<u8> {
             }
             TcpOption::Timestamps { val, ecr } => (8, [val.to_be_bytes(), ecr.to_be_bytes()].concat()),
             TcpOption::FastOpen { cookie, experimental: false } => (34, cookie.clone()),
-            TcpOption::FastOpen { cookie, experimental: true } => (254, [&[0xf9, 0x89], &cookie[..]].concat()),
+            TcpOption::FastOpen { cookie, experimental: true } => {
+                (254, [&[0xf9, 0x89], &cookie[..]].concat())
+            }
             TcpOption::Other(kind, value) => (*kind, value.clone()),
         };
         out.push(kind);

@@ -106,10 +106,14 @@ impl Connection {
     /// RFC 9293 3.10.7.4
     fn arrives_in_other_states(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
         let urgent_from = segment.seq();
+        let untrimmed = segment.header;
         self.check_sequence(segment, env)?; // first
         self.check_rst(segment, env)?; // second; third, security, is not for us
         self.check_syn(segment)?; // fourth
         self.check_ack(segment, env)?; // fifth
+        // Whoever cannot name what is in flight sets no clock: a TS.Recent from the future would make PAWS drop
+        // all that follows (RFC 7323 5.3, RFC 5961 5).
+        self.update_ts_recent(&untrimmed, env.now);
         self.check_options(segment)?;
         self.check_urg(segment, urgent_from); // sixth
         let has_text = !segment.payload.is_empty();

@@ -39,7 +39,6 @@ impl Connection {
                 return ControlFlow::Break(verdict);
             }
         }
-        self.update_ts_recent(&segment.header, env.now);
         self.peer_heard(env.now);
         self.trim(segment);
         ControlFlow::Continue(())
