@@ -82,6 +82,8 @@ impl Runner<'_> {
                 let (seq, mut payload) = (tcp.seq, std::mem::take(&mut tcp.payload));
                 payload.extend_from_slice(&joined.payload);
                 *tcp = Tcp { seq, payload, ..joined };
+                // What a host cuts itself has a PSH at its end in Linux, so that the receiver joins no more.
+                tcp.flags = (tcp.flags & !flag::PSH) | (expected.flags & flag::PSH);
             }
             self.mark(next.trace);
             first.at = next.at;

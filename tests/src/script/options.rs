@@ -154,7 +154,10 @@ impl Runner<'_> {
             "TCP_USER_TIMEOUT" => {
                 options.user_timeout.map_or(0, |time| i64::try_from(time.as_millis()).unwrap_or(0))
             }
-            "TCP_NOTSENT_LOWAT" => options.notsent_lowat.map_or(0, whole),
+            "TCP_NOTSENT_LOWAT" => {
+                let default = self.settings.config.socket.notsent_lowat;
+                options.notsent_lowat.filter(|_| options.notsent_lowat != default).map_or(0, whole)
+            }
             "SO_ACCEPTCONN" => i64::from(matches!(socket.kind, Kind::Listener(_))),
             _ => return Err(Stop::Unsupported(name)),
         };

@@ -133,6 +133,7 @@ impl Settings {
     /// Finds the sysctls that a shell command sets: in itself, and in the scripts that it names. Nothing is
     /// run.
     pub(super) fn command(&mut self, command: &str, path: &Path) {
+        let command = &command.replace("> /dev/null", "").replace("2>&1", "").replace(">/dev/null", "");
         let folder = path.parent().unwrap_or(Path::new("."));
         for line in command.lines().flat_map(|line| line.split([';', '&'])) {
             let line = line.split(" #").next().unwrap_or_default().trim();
