@@ -572,6 +572,47 @@ fn a_lone_segment_is_acknowledged_after_40_ms() {
     lab.at(100_000);
 }
 
+// As Linux: a sender's slow start is not held up by acknowledgements that wait.
+#[test]
+fn the_first_segments_are_acknowledged_at_once() {
+    let mut lab = Lab::with(|config| config.quick_acks = 16);
+    let id = lab.accepted(Peer::default());
+    for n in 1..=16 {
+        lab.send(some(100));
+        lab.expect(ack().ack(1 + 100 * n));
+    }
+    lab.send(some(100));
+    lab.after(40);
+    lab.expect(ack().ack(1701));
+    // A pause begins it anew; not more often than half the window has room for.
+    lab.read(id, 100_000);
+    lab.drain();
+    lab.after(5000);
+    lab.send(some(100));
+    lab.expect(ack().ack(1801));
+}
+
+#[test]
+fn the_acknowledgement_of_what_is_answered_goes_with_the_answer() {
+    let mut lab = Lab::with(|config| config.quick_acks = 16);
+    let id = lab.accepted(Peer::default());
+    lab.send(some(100));
+    lab.expect(ack().ack(101));
+    lab.write(id, b"answer");
+    lab.expect(data(b"answer").ack(101));
+    lab.after(10);
+    lab.send(some(100).ack(7));
+    lab.after(10);
+    lab.write(id, b"answer");
+    lab.expect(data(b"answer").ack(201));
+    // An application that answers no more is found out by the delay.
+    lab.send(some(100).ack(13));
+    lab.after(40);
+    lab.expect(ack().ack(301));
+    lab.send(some(100));
+    lab.expect(ack().ack(401));
+}
+
 // SHLD-19
 #[test]
 fn every_second_full_segment_is_acknowledged_at_once() {

@@ -442,7 +442,7 @@ fn close_lets_go_what_nagle_held() {
 /// Write, write, read: the second write waits for the delayed acknowledgement of the first, and no longer.
 #[test]
 fn nagle_against_delayed_acknowledgements_costs_one_delay() {
-    let mut pair = Pair::new();
+    let mut pair = Pair::with(|_, config| config.quick_acks = 0);
     pair.converse_with(
         &[Op::Send(10), Op::Pause(1), Op::Send(20), Op::Recv(5), Op::Close],
         &[Op::Recv(30), Op::Send(5), Op::RecvEof, Op::Close],

@@ -205,6 +205,7 @@ impl Connection {
             self.release_small = false;
             self.timers.stop(Timer::Cork);
         }
+        self.data_sent(env);
         self.statistics.bytes_sent += u64::from(plan.len);
         self.statistics.last_data_sent = Some(env.now);
         // RFC 6298 5-1, RFC 6298 5-6
