@@ -144,7 +144,7 @@ pub struct StackConfig {
     /// How many acknowledgements are not delayed at a connection's beginning, and after a pause longer than a
     /// retransmission timeout: the sender's congestion window is small then, and opens with each. As in Linux,
     /// an application that answers what it reads within `delayed_ack` ends that. 16; 0 delays from the first.
-    pub quick_acks: u32,
+    pub quick_acks: u8,
     /// R1 (RFC 9293 3.8.3 SHLD-10): retransmissions of a segment after which delivery trouble is reported. 3.
     pub retries1: u32,
     /// R2 (RFC 9293 3.8.3 SHLD-11): retransmissions of a segment after which the connection is given up. 15,
