@@ -131,7 +131,8 @@ pub struct StackConfig {
     pub tx_checksum_offload: bool,
     /// What new sockets start with.
     pub socket: SocketOptions,
-    /// How long TIME-WAIT lasts: 2 MSL. 60 s by default; RFC 9293's own MSL would make it 4 minutes.
+    /// How long TIME-WAIT lasts: 2 MSL. 60 s by default; RFC 9293's own MSL would make it 4 minutes. Five days
+    /// at most.
     pub time_wait: Duration,
     /// The retransmission timeout before there is a round-trip sample (RFC 6298 2-1). 1 s.
     pub initial_rto: Duration,

@@ -92,7 +92,7 @@ impl TimeWaitTable {
             older: Link::NONE,
             newer: Link::NONE,
             window: parts.window,
-            expires: ShortTimestamp::new(now + self.duration),
+            expires: ShortTimestamp::after(now, self.duration),
             timestamps: parts.ts_recent.is_some(),
         };
         let key = self.entries.insert(tuple, entry)?;
@@ -126,7 +126,7 @@ impl TimeWaitTable {
     fn restart(&mut self, key: TupleKey, now: Timestamp) {
         self.unlink(key);
         if let Some(entry) = self.entries.get_mut(key) {
-            entry.expires = ShortTimestamp::new(now + self.duration);
+            entry.expires = ShortTimestamp::after(now, self.duration);
         }
         self.link_newest(key);
     }
