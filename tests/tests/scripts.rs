@@ -1,11 +1,11 @@
 //! Every packet script in `tests/scripts`, over IPv4 and IPv6, each a test of its own:
-//! `cargo test -p ropeway-tests --test scripts syn_sent` runs those with that in their name.
+//! `cargo test -p ropeway-tests --test scripts syn-sent` runs those with that in their name.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use ropeway_tests::script::{Ip, Mode, Outcome, Settings, parse, run, versions};
+use ropeway_tests::script::{Ip, Mode, Outcome, Settings, orders, parse, run, versions};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -14,8 +14,14 @@ fn main() -> ExitCode {
     find(&root, &mut scripts);
     scripts.sort();
     assert!(scripts.len() >= 10, "the scripts are not where they are looked for: {}", root.display());
-    let trials = scripts.iter().flat_map(|path| trials(&root, path)).collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let mut all: Vec<_> = scripts.iter().flat_map(|path| written(&root, path)).collect();
+    let generated = orders();
+    assert_eq!(generated.len(), 121);
+    for (order, text) in &generated {
+        let name = format!("reassembly/order-{order}");
+        all.extend(trials(&name, Path::new(&format!("{name}.pkt")), text));
+    }
+    libtest_mimic::run(&arguments, all).exit_code()
 }
 
 fn find(folder: &Path, scripts: &mut Vec<PathBuf>) {
@@ -29,10 +35,14 @@ fn find(folder: &Path, scripts: &mut Vec<PathBuf>) {
     }
 }
 
-fn trials(root: &Path, path: &Path) -> Vec<Trial> {
+fn written(root: &Path, path: &Path) -> Vec<Trial> {
     let name = path.strip_prefix(root).unwrap_or(path).with_extension("").display().to_string();
-    let text = std::fs::read_to_string(path).unwrap();
-    let script = match parse(&text) {
+    trials(&name, path, &std::fs::read_to_string(path).unwrap())
+}
+
+/// A test for each version of IP that the script runs over.
+fn trials(name: &str, path: &Path, text: &str) -> Vec<Trial> {
+    let script = match parse(text) {
         Ok(script) => script,
         Err(error) => {
             let message = format!("{}: {error}", path.display());

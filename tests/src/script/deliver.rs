@@ -92,7 +92,7 @@ impl Runner<'_> {
             payload: payload(tcp, extras),
         };
         let text = format!("< {}", notation::tcp(&segment));
-        let translated = flow.to_wire(&mut segment);
+        let translated = flow.arrive(&mut segment);
         let (src, dst) = (flow.remote.ip(), flow.local.ip());
         if let Some(ack) = extras.ack_field {
             segment.ack = flow.local_seq(ack);

@@ -25,6 +25,8 @@ pub(super) struct Flow {
     script_isn: u32,
     /// The stack has sent more than a SYN.
     synchronized: bool,
+    /// The stack has sent timestamps.
+    has_timestamps: bool,
     /// The script's TSval to the one on the wire.
     ts_map: HashMap<u32, u32>,
     /// The first TSval: of the script, and of the wire.
@@ -57,6 +59,7 @@ impl Flow {
             local_isn: 0,
             script_isn: 0,
             synchronized: false,
+            has_timestamps: false,
             ts_map: HashMap::new(),
             first_ts: None,
             written: Vec::new(),
@@ -69,7 +72,7 @@ impl Flow {
     // ---- the script's end sends
 
     /// Puts a segment with the script's numbers onto the wire. Errors with what cannot be translated.
-    pub(super) fn to_wire(&mut self, tcp: &mut Tcp) -> Result<(), String> {
+    pub(super) fn arrive(&mut self, tcp: &mut Tcp) -> Result<(), String> {
         let syn = tcp.has(flag::SYN);
         if syn && !self.synchronized {
             self.remote_isn = tcp.seq;
@@ -109,6 +112,9 @@ impl Flow {
     }
 
     fn echo(&self, script: u32) -> Option<u32> {
+        if !self.has_timestamps {
+            return Some(script);
+        }
         let (first_script, first_wire) = self.first_ts?;
         let known = self.ts_map.get(&script).copied();
         Some(known.unwrap_or_else(|| script.wrapping_sub(first_script).wrapping_add(first_wire)))
@@ -119,6 +125,8 @@ impl Flow {
     /// A segment has left the stack.
     pub(super) fn sent(&mut self, tcp: &Tcp) {
         self.last_sent_seq = tcp.seq;
+        self.has_timestamps |=
+            tcp.options.iter().any(|option| matches!(option, TcpOption::Timestamps { .. }));
         if tcp.has(flag::SYN) {
             self.local_isn = tcp.seq;
             if tcp.has(flag::ACK) {

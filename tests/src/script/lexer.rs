@@ -82,9 +82,9 @@ impl Lexer<'_> {
             self.emit(Token::Code(code), len + 2);
         } else if rest.starts_with("...") {
             self.emit(Token::Ellipsis, 3);
-        } else if rest.starts_with("--") {
-            let len = 2 + word_len(&rest[2..]);
-            self.emit(Token::Option(rest[2..len].to_owned()), len);
+        } else if let Some(name) = rest.strip_prefix("--") {
+            let len = word_len(name);
+            self.emit(Token::Option(name[..len].to_owned()), 2 + len);
         } else if first == '"' || first == '`' {
             self.quoted(first)?;
         } else if let Some((token, len)) = number(rest) {

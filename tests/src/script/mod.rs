@@ -30,6 +30,7 @@ mod info;
 mod lexer;
 mod notation;
 mod options;
+mod orders;
 mod parse;
 mod parse_packet;
 mod python;
@@ -42,6 +43,7 @@ pub mod wire;
 use std::fmt;
 
 pub use compare::Difference;
+pub use orders::orders;
 pub use parse::parse;
 pub use report::{Failure, Outcome, Report};
 pub use run::run;

@@ -25,8 +25,9 @@ pub enum Mode {
     /// As packetdrill does: 4 ms or an eighth of the time between two events, several small segments for a
     /// large one, and packets behind the last line are nobody's concern.
     Packetdrill,
-    /// As our own scripts want it: half a millisecond, every segment is a line, and the clock does not move
-    /// past a packet that no line expects. Timestamps and their echoes are exact.
+    /// As our own scripts want it: half a millisecond, every segment is a line, in the order in which things
+    /// happen: nothing else happens before a packet that was sent has had its line, and none is left at the end.
+    /// Timestamps and their echoes are exact.
     Strict,
 }
 
