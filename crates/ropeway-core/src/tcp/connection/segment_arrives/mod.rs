@@ -82,14 +82,14 @@ impl Connection {
         let reply = match step {
             ControlFlow::Continue(()) | ControlFlow::Break(Verdict::Drop) => None,
             ControlFlow::Break(Verdict::Ack) => {
-                if segment.payload.is_empty() && !self.challenge.allows(env.now) {
+                if segment.payload.is_empty() && !self.challenge.allows(env) {
                     return None;
                 }
                 self.ack_now();
                 None
             }
             ControlFlow::Break(Verdict::Challenge) => {
-                if self.challenge.allows(env.now) {
+                if self.challenge.allows(env) {
                     env.counters.challenge_acks += 1;
                     self.ack_now();
                 }
