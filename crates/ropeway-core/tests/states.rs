@@ -991,6 +991,8 @@ fn old_acks_change_nothing() {
     for old in [1, 1461, 3000] {
         lab.send(ack().ack(old).win(1));
     }
+    // Not even one that comes with something new.
+    lab.send(some(10).ack(1).win(1));
     lab.quiet();
     let after = lab.info(id);
     assert_eq!((after.unacked, after.snd_wnd, after.cwnd), (before.unacked, before.snd_wnd, before.cwnd));
