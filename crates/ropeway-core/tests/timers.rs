@@ -401,6 +401,7 @@ fn an_ack_of_all_stops_the_timer() {
     lab.send(ack());
     assert_eq!(lab.info(id).unacked, 0);
     lab.at(100_000);
+    assert_eq!((lab.next_deadline(), lab.stack.counters().retransmission_timeouts), (None, 0));
 }
 
 #[test]
