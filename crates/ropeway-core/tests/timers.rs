@@ -254,7 +254,7 @@ fn data_is_sent_again_at_its_backoff() {
     assert_eq!(lab.next_deadline(), None);
 }
 
-// RFC 9293 3.8.3 MUST-20, SHLD-9 to SHLD-11; RFC 9293 3.9.1.8 MUST-47
+// RFC 9293 3.8.3 MUST-20, SHLD-9, SHLD-10, SHLD-11; RFC 9293 3.9.1.8 MUST-47
 #[test]
 fn r1_is_told_and_r2_ends_the_connection() {
     let (mut lab, id) = established();

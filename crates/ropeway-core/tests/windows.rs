@@ -995,7 +995,7 @@ fn a_peer_without_any_option_is_served() {
     }
 }
 
-// MUST-4 to MUST-7, MUST-64, MUST-68
+// MUST-4, MUST-5, MUST-6, MUST-7, MUST-64, MUST-68
 #[test]
 fn odd_options_are_skipped_and_lies_survived() {
     let good: [&[u8]; 5] = [
