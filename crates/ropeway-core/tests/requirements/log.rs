@@ -1,7 +1,8 @@
 //! What the log says.
 
+use std::cell::RefCell;
 use std::fmt::{Debug, Write as _};
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 
 use ropeway_core::State;
 use tracing::field::{Field, Visit};
@@ -11,9 +12,13 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use crate::common::*;
 use crate::established;
 
-/// Keeps what is logged at DEBUG and above, as text.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
+thread_local! {
+    /// What was logged on this thread.
+    static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Keeps what is logged at DEBUG and above, for each thread: tests run side by side.
+struct Log;
 
 struct Line<'a>(&'a mut String);
 
@@ -33,17 +38,19 @@ impl Subscriber for Log {
     fn record(&self, _: &Id, _: &Record<'_>) {}
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn event(&self, event: &Event<'_>) {
-        event.record(&mut Line(&mut self.0.lock().unwrap()));
+        TEXT.with_borrow_mut(|text| event.record(&mut Line(text)));
     }
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
 }
 
 fn logged(what: impl FnOnce()) -> String {
-    let log = Log::default();
-    tracing::subscriber::with_default(log.clone(), what);
-    let text = log.0.lock().unwrap();
-    text.clone()
+    // For the whole process: what was found to be of no interest to one thread's own would not be asked again.
+    static SET: Once = Once::new();
+    SET.call_once(|| tracing::subscriber::set_global_default(Log).unwrap());
+    TEXT.take();
+    what();
+    TEXT.take()
 }
 
 // RFC 9293 3.1 MUST-7: "and log the error cause"
