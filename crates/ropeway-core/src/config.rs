@@ -182,6 +182,8 @@ pub struct StackConfig {
     /// How long an unanswered SYN of `listen_any` waits for the user's decision. 120 s: by then the peer has
     /// given up.
     pub decision_timeout: Duration,
+    /// Most challenge ACKs of one connection a second (RFC 5961 7-2). 100.
+    pub challenge_acks_per_second: u32,
     /// Answer ICMP echo requests. On.
     pub echo_replies: bool,
     /// Most ICMP errors we send a second (RFC 1812 4.3.2.8, RFC 4443 2.4 f). 1000.
@@ -216,6 +218,7 @@ impl Default for StackConfig {
             half_open_per_prefix: 512,
             abort_on_overflow: false,
             decision_timeout: Duration::from_secs(120),
+            challenge_acks_per_second: 100,
             echo_replies: true,
             icmp_errors_per_second: 1000,
         }

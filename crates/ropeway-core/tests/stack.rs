@@ -1004,7 +1004,7 @@ fn loopback_survives_an_abort_and_a_reset() {
 
 // ---- urgent data (RFC 9293 3.8.5, RFC 6093)
 
-// MUST-30 to MUST-33, MUST-62
+// MUST-30, MUST-31, MUST-32, MUST-33, MUST-62
 #[test]
 fn urgent_data_is_told_and_stays_in_the_stream() {
     let (mut lab, id) = established();

@@ -675,6 +675,24 @@ fn close_in_syn_sent_forgets_all() {
     lab.at(100_000);
 }
 
+// RFC 9293 3.10.4 R-11: "return 'error: closing' responses to any queued SENDs, or RECEIVEs"
+#[test]
+fn shutdown_in_syn_sent_tells_who_waits() {
+    let (mut lab, id) = in_state(State::SynSent);
+    lab.write(id, b"never sent");
+    assert_eq!(lab.stack.recv(lab.ts(), id, 1).unwrap_err(), RecvError::WouldBlock);
+    lab.shutdown_write(id);
+    lab.quiet();
+    lab.assert_state(id, State::Closed);
+    assert!(lab.told(id, Readiness::READ_CLOSED | Readiness::WRITE_CLOSED));
+    assert!(lab.read(id, 1).is_empty());
+    assert_eq!(lab.stack.send(lab.ts(), id, b"x", Default::default()), Err(SendError::BrokenPipe));
+    lab.send(syn_ack());
+    lab.expect(rst().seq(1));
+    lab.close(id);
+    lab.assert_empty();
+}
+
 // RFC 9293 3.10.4: queued for processing after entering ESTABLISHED
 #[test]
 fn close_in_syn_received_sends_its_fin_once_open() {
@@ -1010,6 +1028,9 @@ fn old_acks_change_nothing() {
     for old in [1, 1461, 3000] {
         lab.send(ack().ack(old).win(1));
     }
+    // Not even one that comes with something new.
+    lab.send(some(100));
+    lab.send(some(10).ack(1).win(1));
     lab.quiet();
     let after = lab.info(id);
     assert_eq!((after.unacked, after.snd_wnd, after.cwnd), (before.unacked, before.snd_wnd, before.cwnd));

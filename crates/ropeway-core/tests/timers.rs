@@ -254,7 +254,7 @@ fn data_is_sent_again_at_its_backoff() {
     assert_eq!(lab.next_deadline(), None);
 }
 
-// RFC 9293 3.8.3 MUST-20, SHLD-9 to SHLD-11; RFC 9293 3.9.1.8 MUST-47
+// RFC 9293 3.8.3 MUST-20, SHLD-9, SHLD-10, SHLD-11; RFC 9293 3.9.1.8 MUST-47
 #[test]
 fn r1_is_told_and_r2_ends_the_connection() {
     let (mut lab, id) = established();
@@ -415,6 +415,7 @@ fn an_ack_of_all_stops_the_timer() {
     lab.send(ack());
     assert_eq!(lab.info(id).unacked, 0);
     lab.at(100_000);
+    assert_eq!((lab.next_deadline(), lab.stack.counters().retransmission_timeouts), (None, 0));
 }
 
 #[test]

@@ -605,6 +605,13 @@ fn windows_are_scaled_only_if_both_say_so() {
     assert_eq!((lab.info(id).snd_wscale, lab.info(id).rcv_wscale), (None, None));
     lab.send_all([some(1460), some(1460)]);
     lab.expect(ack().win(65535));
+    // Nor when it was we who asked.
+    let mut lab = Lab::new();
+    let id = lab.connect();
+    lab.expect(syn().ws(7));
+    lab.send(syn_ack().mss(1460).win(1000));
+    lab.expect(ack().win(65535));
+    assert_eq!((lab.info(id).snd_wscale, lab.info(id).rcv_wscale), (None, None));
     // We do not.
     let mut lab = Lab::with(|config| config.window_scaling = false);
     let listener = lab.listen();
@@ -988,7 +995,7 @@ fn a_peer_without_any_option_is_served() {
     }
 }
 
-// MUST-4 to MUST-7, MUST-64, MUST-68
+// MUST-4, MUST-5, MUST-6, MUST-7, MUST-64, MUST-68
 #[test]
 fn odd_options_are_skipped_and_lies_survived() {
     let good: [&[u8]; 5] = [

@@ -1,7 +1,8 @@
 //! A packet arrives: whose it is, and which room takes it.
 
 use ropeway_packet::{
-    FourTuple, IcmpErrorKind, IpPacket, Protocol, TcpError, TcpFlags, UnreachableKind, ip, parse_tcp,
+    FourTuple, IcmpErrorKind, IpPacket, Protocol, TcpError, TcpFlags, UnreachableKind, WindowScale, ip,
+    parse_tcp,
 };
 
 use super::Stack;
@@ -97,6 +98,11 @@ impl Stack {
         };
         self.counters.tcp_received += 1;
         self.counters.malformed_options += u64::from(segment.malformed_options);
+        if let Some(shift) = segment.tcp.options.window_scale.filter(|shift| *shift > WindowScale::MAX.get())
+        {
+            // RFC 7323 2.3-3
+            tracing::debug!(remote = %remote_addr, shift, "the window scale is above 14 and counts as 14");
+        }
         let tuple = FourTuple {
             local_addr,
             remote_addr,

@@ -130,6 +130,26 @@ fn the_limit_on_challenges_is_each_connections_own() {
     assert_eq!(answers(&mut lab, 300), 100, "a second later");
 }
 
+/// RFC 5961 7-2
+#[test]
+fn the_limit_on_challenges_can_be_set() {
+    for limit in [0, 1, 7] {
+        let mut lab = Lab::with(|config| config.challenge_acks_per_second = limit);
+        let id = lab.accepted(Peer::default());
+        for second in 0..3 {
+            lab.at_us(secs(second));
+            for round in 0..20 {
+                // RSTs, SYNs and ACKs of what was never sent share it.
+                lab.input([rst().seq(2), syn().seq(1), ack().seq(1).ack(9)][round % 3].clone());
+                lab.flow.nxt = 1;
+                let answers = lab.drain().len();
+                assert_eq!(answers, usize::from(round < limit as usize), "{round} of {limit}");
+            }
+        }
+        lab.assert_state(id, State::Established);
+    }
+}
+
 /// RFC 5927 4.1: only what quotes a sequence number in flight is believed.
 #[test]
 fn icmp_with_a_guessed_sequence_number_is_ignored() {

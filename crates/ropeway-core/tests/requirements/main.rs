@@ -11,6 +11,7 @@
 mod addresses;
 #[path = "../common/mod.rs"]
 mod common;
+mod log;
 mod options;
 mod reports;
 mod sending;

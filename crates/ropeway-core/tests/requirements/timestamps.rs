@@ -65,6 +65,29 @@ fn a_duplicate_acknowledgement_is_no_sample() {
     assert_eq!(lab.info(id).srtt, srtt);
 }
 
+// RFC 7323 5.2-3
+#[test]
+fn a_reset_of_ours_has_timestamps_if_they_were_agreed_on() {
+    for (ts, abort) in [(true, true), (true, false), (false, true)] {
+        let mut lab = Lab::new();
+        let id = lab.accepted(Peer { ts, ..Peer::default() });
+        lab.at(50);
+        lab.send(data(b"unread"));
+        lab.after(40);
+        lab.expect(ack());
+        let clock = lab.flow.tsval;
+        lab.after(10);
+        if abort {
+            lab.abort(id);
+        } else {
+            lab.close(id);
+        }
+        let reset = lab.expect(rst_ack().seq(1));
+        let stamps = reset.tcp.options.timestamps.map(|stamps| (stamps.tsval, stamps.tsecr));
+        assert_eq!(stamps, ts.then(|| (clock.wrapping_add(10), 1050)));
+    }
+}
+
 // RFC 7323 5.3-2: a timestamp is looked at when its segment arrives, not when the gap before it closes.
 #[test]
 fn a_segment_that_waited_for_a_gap_is_not_judged_again() {

@@ -248,13 +248,17 @@ impl Connection {
     }
 
     /// The RST that ends a synchronized connection from this side (RFC 9293 3.10.5).
-    pub(crate) fn reset_header(&self) -> TcpHeader {
+    pub(crate) fn reset_header(&self, now: Timestamp) -> TcpHeader {
+        // RFC 7323 5.2-3
+        let timestamps = self.timestamps.as_ref();
+        let timestamps = timestamps.map(|state| Timestamps { tsval: self.tsval(now), tsecr: state.recent });
         TcpHeader {
             src_port: self.tuple.local_port,
             dst_port: self.tuple.remote_port,
             seq: self.acceptable_seq(),
             ack: self.rcv.nxt,
             flags: TcpFlags::RST | TcpFlags::ACK,
+            options: TcpOptions { timestamps, ..TcpOptions::default() },
             ..TcpHeader::default()
         }
     }

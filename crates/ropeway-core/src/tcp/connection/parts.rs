@@ -90,14 +90,12 @@ pub(super) struct ChallengeLimit {
 }
 
 impl ChallengeLimit {
-    const PER_SECOND: u32 = 100;
-
-    pub(super) fn allows(&mut self, now: Timestamp) -> bool {
-        let second = now.as_micros() / 1_000_000;
+    pub(super) fn allows(&mut self, env: &Env<'_>) -> bool {
+        let second = env.now.as_micros() / 1_000_000;
         if self.second != second {
             *self = Self { second, sent: 0 };
         }
-        self.sent += 1;
-        self.sent <= Self::PER_SECOND
+        self.sent = self.sent.saturating_add(1);
+        self.sent <= env.config.challenge_acks_per_second
     }
 }
