@@ -403,13 +403,12 @@ fn same_quote(bytes: &[u8], quote: std::ops::Range<usize>, repr: &Result<wire::I
         return;
     };
     // RFC 4884 cuts the quote to the length that the message gives, which smoltcp does not look at.
-    let quoted = icmp::parse_quote(&bytes[quote]);
-    if let Some(quoted) = quoted {
-        if quoted.ip.src.is_ipv4() {
-            let theirs: (IpAddr, IpAddr) = (header.src_addr.into(), header.dst_addr.into());
-            assert_eq!((quoted.ip.src, quoted.ip.dst), theirs);
-            assert_eq!(quoted.ip.protocol.0, u8::from(header.next_header));
-        }
+    if let Some(quoted) = icmp::parse_quote(&bytes[quote])
+        && quoted.ip.src.is_ipv4()
+    {
+        let theirs: (IpAddr, IpAddr) = (header.src_addr.into(), header.dst_addr.into());
+        assert_eq!((quoted.ip.src, quoted.ip.dst), theirs);
+        assert_eq!(quoted.ip.protocol.0, u8::from(header.next_header));
     }
 }
 

@@ -7,16 +7,20 @@
 //! |---|---|---|
 //! | [`parse`] | a packet | what is parsed, emitted and parsed again stays the same |
 //! | [`differential`] | a packet | ropeway-packet against pnet_packet and smoltcp |
+//! | [`stack`] | what a network and an application do to a stack | both streams, byte for byte |
 //! | [`pair`] | what a link and two programs do | two stacks against a byte pipe |
 
 mod differential;
 #[path = "../../../crates/ropeway-packet/tests/exercise/mod.rs"]
 mod exercise;
+pub mod pack;
 mod pair;
+mod stack;
 mod story;
 
 pub use differential::differential;
 pub use pair::pair;
+pub use stack::stack;
 pub use story::tell_stories;
 
 /// Any bytes as a packet, as they are and with their lengths and checksums made right.

@@ -418,17 +418,19 @@ impl Pair {
         self.judge();
     }
 
-    fn finish_programs(&mut self) {
-        for side in 0..2 {
+    fn read_all(&mut self, side: usize) {
+        loop {
             let before = self.sides[side].read;
             self.recv(side, 100_000);
-            while self.sides[side].read > before && !self.sides[side].saw_end {
-                let before = self.sides[side].read;
-                self.recv(side, 100_000);
-                if self.sides[side].read == before {
-                    break;
-                }
+            if self.sides[side].read == before || self.sides[side].saw_end {
+                return;
             }
+        }
+    }
+
+    fn finish_programs(&mut self) {
+        for (side, name) in NAMES.into_iter().enumerate() {
+            self.read_all(side);
             let Some(id) = self.sides[side].id.filter(|_| !self.sides[side].left) else { continue };
             if self.stacks[side].is_connected(id) {
                 self.shutdown(side);
@@ -437,7 +439,7 @@ impl Pair {
             let over = own.finished || !self.stacks[side].is_connected(id);
             if (own.saw_end && over) || own.failed {
                 own.left = true;
-                tell(self.now, || format!("  {} closes at its end", NAMES[side]));
+                tell(self.now, || format!("  {name} closes at its end"));
                 self.stacks[side].close(self.now, id);
             }
         }
