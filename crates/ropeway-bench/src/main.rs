@@ -5,6 +5,7 @@
 //! docs/PERFORMANCE.md has the method and what came out.
 #![deny(unsafe_code)]
 
+mod link;
 mod memory;
 mod meter;
 mod report;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-/// Measures ropeway side by side with smoltcp.
+/// Measures ropeway side by side with smoltcp and the kernel's TCP.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -36,7 +37,7 @@ enum Command {
 /// What both commands take.
 #[derive(clap::Args, Clone, Debug)]
 struct Common {
-    /// The stacks, in the order of their turns; ratios are the first one's over the last one's.
+    /// The stacks, in the order of their turns; ratios are the first one's over each other one's.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "ropeway,smoltcp")]
     stacks: Vec<StackKind>,
     /// How often each stack gets its turn.
@@ -66,6 +67,8 @@ enum StackKind {
     Ropeway,
     /// smoltcp 0.14 in a polling loop of its own, as in its benchmark example.
     Smoltcp,
+    /// Linux's own TCP behind a second TUN device, served with Tokio's sockets; over TUN only.
+    Kernel,
 }
 
 impl StackKind {
@@ -73,6 +76,7 @@ impl StackKind {
         match self {
             Self::Ropeway => "ropeway",
             Self::Smoltcp => "smoltcp",
+            Self::Kernel => "kernel",
         }
     }
 }

@@ -70,6 +70,13 @@ pub(crate) fn enter_network_namespace() -> io::Result<()> {
     fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
 }
 
+/// Moves the calling thread, and no other, into a network namespace of its own; it ends with the last descriptor
+/// that belongs to it.
+pub(crate) fn unshare_network() -> io::Result<()> {
+    // SAFETY: the call takes no pointers.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNET) }).map(drop)
+}
+
 /// Waits until `fd` is readable or `timeout` has passed; `None` waits for ever.
 pub(crate) fn wait_readable(fd: RawFd, timeout: Option<Duration>) -> io::Result<()> {
     let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };

@@ -65,6 +65,7 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
             let carried = match stack {
                 StackKind::Ropeway => ropeway::run(packets, buffer, timestamps),
                 StackKind::Smoltcp => smoltcp::run(packets, buffer),
+                StackKind::Kernel => Err(io::Error::other("the kernel's TCP is not in memory: use `tun`")),
             }?;
             let figures = figures(carried, begin.elapsed());
             report.add(Sample { scenario: "memory", stack: stack.name(), round, figures });

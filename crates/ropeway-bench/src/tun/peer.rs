@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{APPLICATION_BUFFER, Job, KERNEL_ADDRESS, PATIENCE, Scenario};
+use super::{APPLICATION_BUFFER, Job, PATIENCE, Scenario};
+use crate::link::KERNEL_ADDRESS;
 
 /// Short connections get the next one of these ports each, until none is left: the kernel's own search for a
 /// free one costs more than all the rest of a connection once there are thousands in TIME-WAIT.
