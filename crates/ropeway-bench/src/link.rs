@@ -8,6 +8,7 @@ use std::thread;
 
 use ropeway::IpCidr;
 use ropeway::device::tun::TunDevice;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::sys;
 
@@ -77,6 +78,15 @@ pub(crate) fn tun_device(address: Ipv4Addr) -> io::Result<TunDevice> {
         .build()
 }
 
+/// A socket of the kernel's end, about to connect.
+pub(crate) fn kernel_socket() -> io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    // Before the connection is made: a socket that starts with BBR keeps its pacing.
+    socket.set_tcp_congestion(b"cubic")?;
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket)
+}
+
 /// The kernel's counts of packets on the device.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct DeviceCounts {
@@ -86,6 +96,13 @@ pub(crate) struct DeviceCounts {
     pub(crate) from_stack: u64,
     /// Lost on the way to the stack because the device's queue was full.
     pub(crate) dropped: u64,
+}
+
+impl DeviceCounts {
+    /// What the kernel wanted to send to the stack.
+    pub(crate) fn offered(self) -> u64 {
+        self.to_stack + self.dropped
+    }
 }
 
 /// Reads [`DeviceCounts`], wherever its thread has gone since.

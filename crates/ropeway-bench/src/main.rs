@@ -5,6 +5,7 @@
 //! docs/PERFORMANCE.md has the method and what came out.
 #![deny(unsafe_code)]
 
+mod flood;
 mod link;
 mod memory;
 mod meter;
@@ -30,11 +31,13 @@ struct Cli {
 enum Command {
     /// Against the kernel's TCP, over a TUN device in a network namespace of its own.
     Tun(tun::Settings),
+    /// A SYN flood by hping3 over TUN, with honest clients in it.
+    Flood(flood::Settings),
     /// Two ends of one stack, joined by queues on one thread: no device, no kernel.
     Memory(memory::Settings),
 }
 
-/// What both commands take.
+/// What the commands that compare stacks take.
 #[derive(clap::Args, Clone, Debug)]
 struct Common {
     /// The stacks, in the order of their turns; ratios are the first one's over each other one's.
@@ -84,6 +87,7 @@ impl StackKind {
 fn main() -> ExitCode {
     let result: io::Result<()> = match Cli::parse().command {
         Command::Tun(settings) => tun::run(&settings),
+        Command::Flood(settings) => flood::run(&settings),
         Command::Memory(settings) => memory::run(&settings),
     };
     match result {

@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use ropeway::device::tun::TunDevice;
 use ropeway::device::{Device as _, Received, Transmit};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
 use super::{Job, StackReport, application};
@@ -59,9 +58,8 @@ pub(crate) async fn run(job: Arc<Job>, ready: Sender<()>) -> io::Result<StackRep
 }
 
 fn listen(job: &Job) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-    // What it accepts inherits all of these.
-    socket.set_tcp_congestion(b"cubic")?;
+    // What it accepts inherits all settings.
+    let socket = link::kernel_socket()?;
     socket.set_recv_buffer_size(job.buffer)?;
     socket.set_send_buffer_size(job.buffer)?;
     socket.set_nonblocking(true)?;

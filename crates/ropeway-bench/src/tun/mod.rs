@@ -3,7 +3,7 @@
 //! The stack under test has one thread and one CPU, the kernel's side of the application another. Each run
 //! makes its device anew. The kernel's end always connects, the stack accepts.
 
-mod application;
+pub(crate) mod application;
 mod kernel;
 mod peer;
 mod ropeway;
