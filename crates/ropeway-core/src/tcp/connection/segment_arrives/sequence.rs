@@ -30,7 +30,7 @@ impl Connection {
                 segment.clear(TcpFlags::FIN);
                 self.ack_now();
             } else if self.is_behind_a_probe(segment) {
-                if self.challenge.allows(env.now) {
+                if self.challenge.allows(env) {
                     self.ack_now();
                 }
                 self.peer_heard(env.now);
