@@ -2,6 +2,7 @@
 
 mod builder;
 mod handles;
+mod partition;
 
 use std::fmt;
 use std::future::Future;

@@ -26,6 +26,8 @@ pub enum Cause {
     Partition,
     /// The host is not running.
     HostDown,
+    /// The host is frozen, and too many packets wait for it.
+    HostFrozen,
     /// It is larger than the next link's MTU.
     TooBig,
     /// There is no such address, or no way to it.
@@ -47,6 +49,7 @@ impl fmt::Display for Cause {
             Self::LinkDown => "lost: the link is down",
             Self::Partition => "lost: cut off by a partition",
             Self::HostDown => "lost: the host is down",
+            Self::HostFrozen => "dropped: too much waits for a frozen host",
             Self::TooBig => "refused: larger than the next link's MTU",
             Self::NoRoute => "refused: no way to that address",
             Self::HopLimit => "refused: out of hops",
@@ -85,17 +88,23 @@ pub(crate) struct Record {
     limit: usize,
     kept: usize,
     pub(crate) seen: VecDeque<Seen>,
+    /// What befell the network, and when.
+    pub(crate) events: Vec<(Micros, String)>,
     /// The names of the ends of each link.
     pub(crate) links: Vec<[String; 2]>,
 }
 
 impl Record {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, kept: 0, seen: VecDeque::new(), links: Vec::new() }
+        Self { limit, kept: 0, seen: VecDeque::new(), events: Vec::new(), links: Vec::new() }
     }
 
     pub(crate) fn add_link(&mut self, first: &str, second: &str) {
         self.links.push([first.to_owned(), second.to_owned()]);
+    }
+
+    pub(crate) fn log(&mut self, at: Micros, what: String) {
+        self.events.push((at, what));
     }
 
     pub(crate) fn packet(&mut self, at: Micros, link: LinkId, way: Way, packet: &Packet, fate: Fate) {

@@ -40,7 +40,7 @@ struct Range {
 impl Tasks {
     /// The life that the running task belongs to.
     pub(crate) fn current(&self) -> io::Result<Arc<LifeToken>> {
-        let life = tokio::task::try_id().and_then(|id| self.state().find(number(id))).ok_or_else(nobody)?;
+        let life = self.state().current().ok_or_else(nobody)?;
         if life.has_ended() {
             let text = format!("this task was spawned on the host {:?}, which has crashed since", life.host);
             return Err(io::Error::new(io::ErrorKind::NetworkDown, text));
@@ -80,6 +80,13 @@ impl Drop for Poll<'_> {
 }
 
 impl State {
+    fn current(&self) -> Option<Arc<LifeToken>> {
+        match self.open.last() {
+            Some((_, life)) => Some(Arc::clone(life)),
+            None => self.find(number(tokio::task::try_id()?)),
+        }
+    }
+
     fn find(&self, id: u64) -> Option<Arc<LifeToken>> {
         let at = self.ranges.partition_point(|range| range.before <= id);
         self.ranges.get(at).filter(|range| range.after < id).map(|range| Arc::clone(&range.life))

@@ -1,7 +1,10 @@
 //! Hosts: the stacks that live on them, and their turns.
 
+use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -16,6 +19,9 @@ use crate::record::Cause;
 use crate::shared::HostWaker;
 use crate::tasks::LifeToken;
 
+/// Packets that wait for a host that is frozen: the length of the queue of a TAP device of Linux.
+const FROZEN_QUEUE: usize = 1000;
+
 /// A host.
 #[derive(Debug)]
 pub(crate) struct HostNode {
@@ -26,8 +32,32 @@ pub(crate) struct HostNode {
     /// How often it was started.
     pub(crate) boots: u32,
     pub(crate) is_frozen: bool,
+    /// What runs whenever it starts.
+    pub(crate) services: Vec<Service>,
     /// It is to have a turn at this moment.
     pub(super) is_pending: bool,
+}
+
+/// Something that runs whenever a host starts.
+pub(crate) struct Service(Box<dyn FnMut() -> Running + Send>);
+
+/// What a service does.
+type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Service {
+    pub(crate) fn new(start: impl FnMut() -> Running + Send + 'static) -> Self {
+        Self(Box::new(start))
+    }
+
+    pub(crate) fn start(&mut self) -> Running {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Service")
+    }
 }
 
 /// A host from one start to the next crash.
@@ -45,7 +75,15 @@ pub(crate) struct Life {
 
 impl HostNode {
     pub(crate) fn new(config: StackConfig, clock: Arc<HostClock>) -> Self {
-        Self { config, clock, life: None, boots: 0, is_frozen: false, is_pending: false }
+        Self {
+            config,
+            clock,
+            life: None,
+            boots: 0,
+            is_frozen: false,
+            services: Vec::new(),
+            is_pending: false,
+        }
     }
 }
 
@@ -135,7 +173,11 @@ impl World {
 
     /// A packet has reached its host.
     pub(super) fn deliver(&mut self, node: NodeId, packet: Packet) {
+        let frozen = self.host_mut(node).is_some_and(|host| host.is_frozen);
         match self.life_mut(node) {
+            Some(life) if frozen && life.inbox.len() >= FROZEN_QUEUE => {
+                self.lost(node, &packet, Cause::HostFrozen);
+            }
             Some(life) => {
                 life.inbox.push(Received::new(packet.bytes));
                 self.mark_pending(node);

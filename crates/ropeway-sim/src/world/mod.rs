@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use self::addresses::Allocator;
 use self::events::{Event, EventQueue};
-pub(crate) use self::host::HostNode;
+pub(crate) use self::host::{HostNode, Service};
 pub(crate) use self::pipe::PipeState;
 use self::routes::Routes;
 use crate::engine::Micros;
@@ -225,8 +225,16 @@ impl World {
         self.by_address.get(&address).copied()
     }
 
-    pub(crate) fn now(&self) -> Micros {
-        self.now
+    /// For the log.
+    pub(crate) fn names_of(&self, nodes: &[NodeId]) -> String {
+        let names: Vec<_> = nodes.iter().map(|node| self.node(*node).name.as_str()).collect();
+        names.join(", ")
+    }
+
+    /// Notes what befell the network.
+    pub(crate) fn log(&mut self, what: String) {
+        let now = self.shared.upgrade().map_or(self.now, |shared| shared.time.now());
+        self.record.log(now, what);
     }
 
     pub(crate) fn next_event(&self) -> Option<Micros> {
