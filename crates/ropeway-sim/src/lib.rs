@@ -43,6 +43,7 @@
 mod clock;
 mod engine;
 mod host;
+pub mod ladder;
 mod link;
 mod net;
 mod record;

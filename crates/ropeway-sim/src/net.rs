@@ -3,6 +3,7 @@
 mod builder;
 mod handles;
 mod partition;
+mod records;
 
 use std::fmt;
 use std::future::Future;
@@ -85,6 +86,9 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.engine.abort();
+        if std::thread::panicking() {
+            records::tell_failure(&self.shared.world());
+        }
         // Sockets may be left, and learn that their stacks have ended; tasks end, too. Neither under the lock.
         let lives = self.shared.world().end();
         for life in lives {

@@ -127,14 +127,13 @@ async fn both_ends_restart() {
 #[tokio::test(start_paused = true)]
 async fn children_of_a_crashed_host_are_told() {
     let (_net, a, b) = two();
-    let child = b
-        .run(async {
-            tokio::spawn(async {
-                sleep(SECOND).await;
-                TcpStream::connect("a:1").await
-            })
-        })
-        .await;
+    let connect = async {
+        sleep(SECOND).await;
+        TcpStream::connect("a:1").await
+    };
+    let (sender, child) = tokio::sync::oneshot::channel();
+    b.spawn(async { sender.send(tokio::spawn(connect)).unwrap() });
+    let child = child.await.unwrap();
     b.restart();
     let error = child.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NetworkDown);

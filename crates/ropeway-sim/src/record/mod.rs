@@ -1,8 +1,12 @@
 //! What happened: every packet on every link, and the faults.
 
+mod journeys;
+mod pcap;
+
 use std::collections::VecDeque;
 use std::fmt;
 
+pub(crate) use self::journeys::Journey;
 use crate::engine::Micros;
 use crate::world::{LinkId, NodeId, Packet, Way};
 

@@ -59,6 +59,7 @@ pub(crate) struct Notes {
     pub(crate) duplicate: bool,
     pub(crate) reordered: bool,
     pub(crate) marked: bool,
+    pub(crate) rule: bool,
 }
 
 #[derive(Debug)]
