@@ -66,6 +66,12 @@ impl Net {
         hasher.finish128().as_u128()
     }
 
+    /// How many packets hosts and routers have sent so far.
+    #[must_use]
+    pub fn packets(&self) -> u64 {
+        self.handle.shared.world().packets()
+    }
+
     /// What befell the network, one line for each fault: when, in milliseconds, and what.
     #[must_use]
     pub fn log(&self) -> String {

@@ -226,6 +226,11 @@ impl World {
         self.by_address.get(&address).copied()
     }
 
+    /// How many packets were sent so far.
+    pub(crate) fn packets(&self) -> u64 {
+        self.packets
+    }
+
     /// For the log.
     pub(crate) fn names_of(&self, nodes: &[NodeId]) -> String {
         let names: Vec<_> = nodes.iter().map(|node| self.node(*node).name.as_str()).collect();
