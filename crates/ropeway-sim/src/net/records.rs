@@ -163,7 +163,8 @@ fn millis(at: Micros) -> String {
     format!("{}.{:03}", at / 1000, at % 1000)
 }
 
-fn ladders(world: &World) -> String {
+/// Draws the connections that were active last.
+pub(crate) fn ladders(world: &World) -> String {
     let journeys = world.journeys();
     let mut found = connections(&journeys, |_| true);
     found.sort_by_key(|segments| segments.last().map(|segment| segment.sent_at));
