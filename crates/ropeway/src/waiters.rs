@@ -35,6 +35,11 @@ impl Afterwards {
         }
     }
 
+    /// Whether a task will be woken that waits for a socket.
+    pub(crate) fn will_wake(&self) -> bool {
+        !self.woken.is_empty()
+    }
+
     /// Wakes the driver, if it is asleep.
     pub(crate) fn wake_driver(&mut self, asleep: &mut Option<Waker>) {
         if let Some(driver) = asleep.take() {

@@ -20,7 +20,7 @@
 mod addr;
 pub mod tcp;
 
+pub use addr::{ToSocketAddrs, lookup_host};
 pub use tcp::listener::TcpListener;
 pub use tcp::socket::TcpSocket;
 pub use tcp::stream::TcpStream;
-pub use tokio::net::{ToSocketAddrs, lookup_host};

@@ -98,7 +98,7 @@ impl TcpStream {
     ///
     /// A call that is dropped closes the connection it was opening.
     pub async fn connect_on<A: ToSocketAddrs>(stack: &Stack, addr: A) -> io::Result<Self> {
-        try_each(addr, |addr| Self::connect_addr(stack.clone(), addr)).await
+        try_each(stack, addr, |addr| Self::connect_addr(stack.clone(), addr)).await
     }
 
     async fn connect_addr(stack: Stack, remote: SocketAddr) -> io::Result<Self> {
