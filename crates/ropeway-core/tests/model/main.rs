@@ -33,7 +33,7 @@ fn number(variable: &str) -> Option<u32> {
 }
 
 /// A scenario that has no more states than these is explored with one move more, if nobody says how many.
-const SMALL: usize = if cfg!(debug_assertions) { 100 } else { 1000 };
+const SMALL: usize = if cfg!(debug_assertions) { 120 } else { 1000 };
 
 /// Bytes exactly once and in order; always a packet, a timer or a call to come while anything is outstanding; no edge
 /// that the diagram does not have; and every path ends with both CLOSED and all tables empty.

@@ -129,13 +129,12 @@ impl Write for Sink {
 }
 
 /// Who writes `Debug` by hand, and why a fingerprint misses nothing.
-const BY_HAND: [(&str, &str); 8] = [
+const BY_HAND: [(&str, &str); 7] = [
     ("PrefixCounts", "they follow from the SYN queue"),
     ("SynCookies", "keys: they are the same all along, and what follows from them and the clock"),
     ("PortSelector", "the scenarios name their ports"),
     ("IsnGenerator", "keys: the same all along"),
     ("Demux", "it follows from the rooms"),
-    ("Pages", "only what is empty is left out"),
     ("Readiness", "says all of it"),
     ("Timestamp", "says all of it"),
 ];

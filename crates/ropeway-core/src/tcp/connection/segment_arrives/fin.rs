@@ -25,7 +25,7 @@ impl Connection {
         }
     }
 
-    /// The peer has nothing more to say.
+    /// The peer has nothing more to say (RFC 9293 3.10.7.4 R-10).
     fn take_fin(&mut self) {
         self.rcv.nxt += 1;
         if self.rcv.edge.before(self.rcv.nxt) {

@@ -12,6 +12,7 @@ use crate::tcp::connection::{Connection, Env};
 
 impl Connection {
     pub(super) fn check_sequence(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
+        // RFC 7323 5.3-1: before anything else; RFC 7323 5.3-2: and never again.
         match self.check_paws(&segment.header, env.now) {
             Paws::Pass => {}
             Paws::Old => {
@@ -21,6 +22,7 @@ impl Connection {
             Paws::Missing => return ControlFlow::Break(Verdict::Drop),
         }
         self.unify_simultaneous_open(segment);
+        // RFC 9293 3.10.7.4 R-04
         if !self.rcv.is_acceptable(segment.seq(), segment.len()) {
             // MUST-66: with the window closed, ACK, RST and URG of what begins at RCV.NXT still count.
             if self.rcv.wnd() == 0 && segment.seq() == self.rcv.nxt {
@@ -28,7 +30,7 @@ impl Connection {
                 segment.clear(TcpFlags::FIN);
                 self.ack_now();
             } else if self.is_behind_a_probe(segment) {
-                if self.challenge.allows(env.now) {
+                if self.challenge.allows(env) {
                     self.ack_now();
                 }
                 self.peer_heard(env.now);
@@ -38,14 +40,16 @@ impl Connection {
                 // The last segment again, because our acknowledgement was lost: the echo is of this copy, or
                 // the peer measures how long it waited. Linux takes it as in the window.
                 let repeats_last = segment.len() > 0 && segment.seq() + segment.len() == self.rcv.nxt;
-                if repeats_last && !segment.has(TcpFlags::RST) {
-                    self.update_ts_recent(&segment.header, env.now);
+                // RFC 7323 5.2-2
+                let forgeable = segment.has(TcpFlags::RST) || segment.has(TcpFlags::SYN);
+                if repeats_last && !forgeable && self.is_recent_ack(segment) {
+                    self.update_ts_recent(segment.seq(), &segment.header, env.now);
                 }
+                // RFC 5961 3.2-1
                 let verdict = if segment.has(TcpFlags::RST) { Verdict::Drop } else { Verdict::Ack };
                 return ControlFlow::Break(verdict);
             }
         }
-        self.update_ts_recent(&segment.header, env.now);
         self.peer_heard(env.now);
         self.trim(segment);
         ControlFlow::Continue(())
@@ -73,7 +77,7 @@ impl Connection {
         }
     }
 
-    /// Cuts off what lies outside the window.
+    /// Cuts off what lies outside the window. What a RST carries does not matter (RFC 9293 3.5.3 SHLD-2).
     pub(super) fn trim(&self, segment: &mut Arrival) {
         if segment.has(TcpFlags::SYN) || segment.has(TcpFlags::RST) {
             return;
