@@ -258,13 +258,13 @@ impl World {
             }
             Action::Timer => {
                 self.now = self.now.max(self.deadline().ok_or("no timer is set")?);
-                for side in 0..2 {
+                for (side, name) in NAMES.into_iter().enumerate() {
                     if self.stacks[side].poll_timeout().is_some_and(|at| at <= self.now) {
                         self.stacks[side].handle_timeout(self.now);
                         self.settle(side)?;
                     }
                     if self.stacks[side].poll_timeout().is_some_and(|at| at <= self.now) {
-                        return Err(format!("{}'s deadline stays in the past", NAMES[side]));
+                        return Err(format!("{name}'s deadline stays in the past"));
                     }
                 }
             }
@@ -444,20 +444,20 @@ impl World {
         if self.is_busy() || self.deadline().is_some() || waits {
             return Ok(());
         }
-        for side in 0..2 {
+        for (side, name) in NAMES.into_iter().enumerate() {
             let sizes = self.stacks[side].sizes();
             if (sizes.connections, sizes.half_open, sizes.time_wait) != (0, 0, 0) {
                 let held = self.programs[side].id.is_some() && !self.programs[side].left;
                 let why =
                     if held { "deadlock: no packet, no timer, and it waits" } else { "something is left" };
-                return Err(format!("{}: {why}: {sizes:?}, {}", NAMES[side], self.states[side]));
+                return Err(format!("{name}: {why}: {sizes:?}, {}", self.states[side]));
             }
             let (own, other) = (&self.programs[side], &self.programs[1 - side]);
             if !self.scenario.abortive && (own.read != other.written || !own.saw_end) {
-                return Err(format!("{} has read {} of {} bytes", NAMES[side], own.read, other.written));
+                return Err(format!("{name} has read {} of {} bytes", own.read, other.written));
             }
             if self.next_call(side).is_some() && own.id.is_some() {
-                return Err(format!("{} is not done: {:?} is left", NAMES[side], self.next_call(side)));
+                return Err(format!("{name} is not done: {:?} is left", self.next_call(side)));
             }
         }
         Ok(())
