@@ -16,7 +16,7 @@ use ropeway_core::{
 
 use super::print::{Mix, print_of};
 use super::scenario::{Call, Opening, Scenario};
-use crate::common::{pattern, tcp_packet};
+use crate::common::{parse, pattern, tcp_packet};
 
 /// What may happen next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,7 +70,7 @@ pub struct World {
 }
 
 pub const NAMES: [&str; 2] = ["A", "B"];
-/// How much later a late packet is at least.
+/// How much later a late SYN is at least.
 const LATENESS: Duration = Duration::from_millis(1);
 const START: Timestamp = Timestamp::from_micros(1_000_000);
 
@@ -247,7 +247,9 @@ impl World {
             Action::DeliverLate(index) => {
                 let (to, packet) = self.late.remove(index);
                 // The clock has gone on: a SYN from then does not meet the initial sequence number of then.
-                self.expire(self.now + LATENESS)?;
+                if parse(&packet).is_some_and(|segment| segment.tcp.flags.contains(TcpFlags::SYN)) {
+                    self.expire(self.now + LATENESS)?;
+                }
                 self.receive(to, packet)?;
             }
             Action::Drop(to) => drop(self.flight[to].pop_front()),
