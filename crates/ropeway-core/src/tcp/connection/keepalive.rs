@@ -70,7 +70,7 @@ impl Connection {
         };
         if given_up {
             // As Linux: a peer that was only unreachable finds out when it is not any more.
-            let reset = self.reset_header();
+            let reset = self.reset_header(env.now);
             self.fail(ConnectionError::TimedOut, Cause::Timeout, env);
             return Some(reset);
         }

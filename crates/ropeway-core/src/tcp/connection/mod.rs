@@ -248,14 +248,20 @@ impl Connection {
         );
     }
 
-    /// The RST that ends a synchronized connection from this side (RFC 9293 3.10.5).
-    pub(crate) fn reset_header(&self) -> TcpHeader {
+    /// The RST that ends a synchronized connection from this side (RFC 9293 3.10.5), with timestamps if they
+    /// are in use (RFC 7323 3.2).
+    pub(crate) fn reset_header(&self, now: Timestamp) -> TcpHeader {
+        let tsecr = self.timestamps.as_ref().map(|state| state.recent);
         TcpHeader {
             src_port: self.tuple.local_port,
             dst_port: self.tuple.remote_port,
             seq: self.acceptable_seq(),
             ack: self.rcv.nxt,
             flags: TcpFlags::RST | TcpFlags::ACK,
+            options: TcpOptions {
+                timestamps: tsecr.map(|tsecr| Timestamps { tsval: self.tsval(now), tsecr }),
+                ..TcpOptions::default()
+            },
             ..TcpHeader::default()
         }
     }

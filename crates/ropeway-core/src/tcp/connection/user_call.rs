@@ -12,6 +12,7 @@ use super::{Connection, Env, Holder};
 use crate::error::{ConnectionError, RecvError, SendError, ShutdownError};
 use crate::event::Readiness;
 use crate::options::SocketOptions;
+use crate::time::Timestamp;
 
 /// How `send` is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -151,7 +152,7 @@ impl Connection {
         // RFC 9293 3.6.1 SHLD-3: what nobody will read any more was lost, and the peer is to know.
         let unread = !self.receive_buffer.is_empty();
         if unread || self.options.linger.is_some_and(|linger| linger.is_zero()) {
-            return self.abort();
+            return self.abort(env.now);
         }
         self.close_write();
         self.arm_fin_wait_2(env);
@@ -159,7 +160,7 @@ impl Connection {
     }
 
     /// ABORT (RFC 9293 3.10.5): the RST to send, if the peer knows of the connection.
-    pub(crate) fn abort(&mut self) -> Option<TcpHeader> {
+    pub(crate) fn abort(&mut self, now: Timestamp) -> Option<TcpHeader> {
         let state = self.state();
         if matches!(state, State::Closed | State::TimeWait) {
             return None;
@@ -168,7 +169,7 @@ impl Connection {
         let all_said = self.snd.max.after(self.send_buffer.end()) && self.receive_buffer.is_empty();
         let both_closed = matches!(state, State::Closing | State::LastAck) && all_said;
         let tell = state != State::SynSent && !both_closed;
-        let reset = tell.then(|| self.reset_header());
+        let reset = tell.then(|| self.reset_header(now));
         self.error = Some(ConnectionError::Aborted);
         self.finish(Cause::Abort);
         reset

@@ -114,7 +114,7 @@ impl Connection {
         // Whoever cannot name what is in flight sets no clock: a TS.Recent from the future would make PAWS drop
         // all that follows (RFC 7323 5.3, RFC 5961 5).
         self.update_ts_recent(&untrimmed, env.now);
-        self.check_options(segment)?;
+        self.check_options(segment, env)?;
         self.check_urg(segment, urgent_from); // sixth
         let has_text = !segment.payload.is_empty();
         self.take_text(segment, env)?; // seventh
@@ -124,12 +124,12 @@ impl Connection {
 
     /// RFC 9293 3.1 MUST-7: an option whose length is a lie ends the connection, and the log says why. Only
     /// a segment that has passed the checks of sequence and acknowledgement may do that.
-    fn check_options(&mut self, segment: &Arrival) -> Step {
+    fn check_options(&mut self, segment: &Arrival, env: &Env<'_>) -> Step {
         if !segment.malformed_options {
             return ControlFlow::Continue(());
         }
         tracing::debug!(connection = %self.tuple, "malformed TCP options: resetting the connection");
-        match self.abort() {
+        match self.abort(env.now) {
             Some(reset) => ControlFlow::Break(Verdict::Reset(reset)),
             None => ControlFlow::Break(Verdict::Drop),
         }
