@@ -185,6 +185,7 @@ impl Connection {
         }
         if is_new {
             self.snd.max = end;
+            self.snd.note_flight();
             if plan.len < u32::from(self.snd.mss) {
                 self.snd.small = end;
             }

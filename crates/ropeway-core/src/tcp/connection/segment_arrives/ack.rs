@@ -111,7 +111,10 @@ impl Connection {
         let outcome = self.recovery.on_ack(ack, acked, mss);
         match outcome {
             AckOutcome::Normal => {
-                let cwnd_limited = self.statistics.is_cwnd_limited();
+                let cwnd = self.congestion.cwnd();
+                let slow_start = cwnd < self.congestion.ssthresh();
+                let cwnd_limited =
+                    self.statistics.is_cwnd_limited() || (slow_start && self.snd.fills_half_of(cwnd));
                 self.congestion.on_ack(env.now, AckSample { acked, cwnd_limited });
             }
             AckOutcome::Partial { .. } => {}
