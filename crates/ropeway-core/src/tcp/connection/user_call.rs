@@ -208,6 +208,10 @@ impl Connection {
         if self.timers.is_set(Timer::Retransmit) && before.user_timeout != self.options.user_timeout {
             self.arm_retransmit(env.now);
         }
+        // As in Linux, setting nodelay, even again, lets go what is corked at that moment.
+        if self.options.nodelay && (!before.nodelay || *before == self.options) {
+            self.release_small = true;
+        }
         // Nodelay switched on, or cork taken off, lets a small segment go.
         self.output_due = true;
     }

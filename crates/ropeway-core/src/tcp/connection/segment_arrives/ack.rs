@@ -103,6 +103,8 @@ impl Connection {
         self.snd.small = self.snd.small.max(ack);
         self.send_buffer.acknowledge(ack);
         self.retransmits = 0;
+        // What was to follow at once has not: as in Linux, MSG_MORE holds until the next acknowledgement.
+        self.more_to_come = false;
         // Something got through: what trouble there was is over.
         self.soft_error = None;
         self.stop_persist();
