@@ -209,7 +209,8 @@ impl Connection {
             self.arm_retransmit(env.now);
         }
         // As in Linux, setting nodelay, even again, lets go what is corked at that moment.
-        if self.options.nodelay && (!before.nodelay || *before == self.options) {
+        let pending = self.send_buffer.end().after(self.snd.nxt);
+        if pending && self.options.nodelay && (!before.nodelay || *before == self.options) {
             self.release_small = true;
         }
         // Nodelay switched on, or cork taken off, lets a small segment go.
