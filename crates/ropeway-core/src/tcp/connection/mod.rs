@@ -87,6 +87,8 @@ pub(crate) struct Connection {
     output_due: bool,
     /// More data is about to be written (`MSG_MORE`): a small segment may wait for it.
     more_to_come: bool,
+    /// The last byte written is to be pushed (PSH).
+    pushes: bool,
     /// A held-back small segment has waited long enough.
     release_small: bool,
     /// Timeouts in a row without an acknowledgement of anything new.
@@ -148,6 +150,7 @@ impl Connection {
             syn_due: false,
             output_due: false,
             more_to_come: false,
+            pushes: true,
             release_small: false,
             retransmits: 0,
             unanswered_since: None,

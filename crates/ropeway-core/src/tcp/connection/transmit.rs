@@ -107,8 +107,8 @@ impl Connection {
         if plan.fin {
             flags |= TcpFlags::FIN;
         }
-        // RFC 9293 3.9.1.2 MUST-61: the last byte there is gets pushed.
-        if plan.len > 0 && plan.seq + plan.len == self.send_buffer.end() {
+        // RFC 9293 3.9.1.2 MUST-61: the last byte there is gets pushed, unless its write said that more follows.
+        if plan.len > 0 && plan.seq + plan.len == self.send_buffer.end() && self.pushes {
             flags |= TcpFlags::PSH;
         }
         self.account(plan, env);

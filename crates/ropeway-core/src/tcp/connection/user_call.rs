@@ -68,6 +68,7 @@ impl Connection {
             return;
         }
         self.more_to_come = flags.more;
+        self.pushes = !flags.more;
         if flags.urgent {
             self.snd.up = Some(self.send_buffer.end());
         }
