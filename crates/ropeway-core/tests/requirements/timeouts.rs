@@ -83,3 +83,23 @@ fn the_user_timeout_ends_a_connection_in_every_state() {
         lab.assert_empty();
     }
 }
+
+// While the window was closed, the user timeout ran; once it has opened, that time does not count any more.
+#[test]
+fn the_user_timeout_counts_anew_when_the_window_has_opened() {
+    let (mut lab, id) = established();
+    lab.write(id, b"a");
+    lab.expect(data(b"a"));
+    lab.send(ack().win(0));
+    lab.set(id, |options| options.user_timeout = Some(Duration::from_secs(5)));
+    lab.write(id, b"bcd");
+    lab.run_to(secs(3));
+    assert!(!lab.drain().is_empty(), "it is probed for");
+    lab.send(ack().ack(2).win(1000));
+    lab.expect(data(b"bcd"));
+    lab.run_to(secs(8) - 1);
+    lab.assert_state(id, State::Established);
+    lab.drain();
+    lab.at_us(secs(8));
+    lab.assert_state(id, State::Closed);
+}
