@@ -103,3 +103,21 @@ fn the_user_timeout_counts_anew_when_the_window_has_opened() {
     lab.at_us(secs(8));
     lab.assert_state(id, State::Closed);
 }
+
+// The time that the handshake took is not the data's.
+#[test]
+fn the_user_timeout_counts_anew_when_the_connection_is_open() {
+    let mut lab = Lab::new();
+    let id = lab.connect_with(|options| options.user_timeout = Some(Duration::from_secs(5))).unwrap();
+    lab.run_to(secs(4));
+    assert_eq!(lab.drain().len(), 3, "SYNs at 0, 1 and 3 s");
+    lab.send(syn_ack().mss(1460));
+    lab.expect(ack());
+    lab.write(id, b"x");
+    lab.expect(data(b"x"));
+    lab.run_to(secs(9) - 1);
+    lab.assert_state(id, State::Established);
+    lab.drain();
+    lab.at_us(secs(9));
+    lab.assert_state(id, State::Closed);
+}
