@@ -131,7 +131,8 @@ pub struct StackConfig {
     pub tx_checksum_offload: bool,
     /// What new sockets start with.
     pub socket: SocketOptions,
-    /// How long TIME-WAIT lasts: 2 MSL. 60 s by default; RFC 9293's own MSL would make it 4 minutes.
+    /// How long TIME-WAIT lasts: 2 MSL. 60 s by default; RFC 9293's own MSL would make it 4 minutes. Five days
+    /// at most.
     pub time_wait: Duration,
     /// The retransmission timeout before there is a round-trip sample (RFC 6298 2-1). 1 s.
     pub initial_rto: Duration,
@@ -141,6 +142,10 @@ pub struct StackConfig {
     pub max_rto: Duration,
     /// How long an acknowledgement may wait for company. 40 ms; always below 500 ms (RFC 9293 MUST-40).
     pub delayed_ack: Duration,
+    /// How many acknowledgements are not delayed at a connection's beginning, and after a pause longer than a
+    /// retransmission timeout: the sender's congestion window is small then, and opens with each. As in Linux,
+    /// an application that answers what it reads within `delayed_ack` ends that. 16; 0 delays from the first.
+    pub quick_acks: u8,
     /// R1 (RFC 9293 3.8.3 SHLD-10): retransmissions of a segment after which delivery trouble is reported. 3.
     pub retries1: u32,
     /// R2 (RFC 9293 3.8.3 SHLD-11): retransmissions of a segment after which the connection is given up. 15,
@@ -197,6 +202,7 @@ impl Default for StackConfig {
             min_rto: Duration::from_millis(200),
             max_rto: Duration::from_secs(120),
             delayed_ack: Duration::from_millis(40),
+            quick_acks: 16,
             retries1: 3,
             retries2: 15,
             orphan_retries: 8,

@@ -84,6 +84,21 @@ fn a_datagram_to_a_closed_port_gets_port_unreachable_with_its_beginning() {
     }
 }
 
+// RFC 1812 4.3.2.3: as much as fits, and what is sent must fit into the device's MTU too.
+#[test]
+fn an_icmp_error_is_no_longer_than_the_mtu() {
+    for mtu in [68, 100, 576, 1500] {
+        let mut lab = Lab::with(|config| config.mtu = mtu);
+        let packet = datagram("10.0.0.1:5000", "10.0.0.2:53", &pattern(0, usize::from(mtu) - 28));
+        lab.send_packet(packet.clone());
+        let answer = lab.next_packet();
+        assert_eq!(answer.len(), usize::from(mtu).min(576));
+        let ip = ip::parse(&answer).unwrap();
+        let IcmpMessage::Unreachable { quote, .. } = icmp::parse(&answer, &ip).unwrap() else { panic!() };
+        assert!(packet.starts_with(&answer[quote]));
+    }
+}
+
 // RFC 1122 3.2.2, RFC 4443 2.4 e
 #[test]
 fn no_icmp_error_about_broadcasts_multicasts_fragments_and_errors() {

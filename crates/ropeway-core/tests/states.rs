@@ -620,6 +620,25 @@ fn close_with_linger_zero_resets_and_discards() {
     lab.at(10_000);
 }
 
+/// What a close that lingers waits for: the acknowledgement of the FIN, and of all data before it.
+#[test]
+fn the_acknowledgement_of_our_fin_is_an_event() {
+    let (mut lab, id) = in_state(State::Established);
+    lab.write(id, b"last words");
+    lab.expect(data(b"last words"));
+    lab.shutdown_write(id);
+    lab.expect(fin().seq(11));
+    lab.send(ack().ack(11));
+    assert!(!lab.told(id, Readiness::FIN_ACKED), "the FIN itself is still to be acknowledged");
+    assert!(!lab.stack.readiness(id).contains(Readiness::FIN_ACKED));
+    lab.send(ack().ack(12));
+    lab.assert_state(id, State::FinWait2);
+    assert!(lab.told(id, Readiness::FIN_ACKED));
+    assert!(lab.stack.readiness(id).contains(Readiness::FIN_ACKED));
+    lab.close(id);
+    assert!(lab.stack.readiness(id).contains(Readiness::FIN_ACKED), "and so is that of one that is gone");
+}
+
 // RFC 9293 3.10.4
 #[test]
 fn close_in_listen_forgets_handshakes_and_resets_who_waits() {
@@ -1346,4 +1365,23 @@ fn time_wait_makes_room_when_it_is_full() {
     assert_eq!(lab.stack.counters().time_wait_overflows, 7);
     lab.at(60_010);
     lab.assert_empty();
+}
+
+/// What has arrived from behind a FIN says that the stream does not end there: a forged FIN, with nothing but a number
+/// in the window right, must not keep the true one from being taken (found by the fuzz target `stack`).
+#[test]
+fn a_fin_that_the_stream_has_passed_does_not_hide_the_true_one() {
+    let mut lab = Lab::new();
+    let id = lab.accepted(Peer::default());
+    lab.send(data(pattern(10, 10)).seq(11));
+    lab.expect(ack().ack(1));
+    lab.send(fin().seq(5));
+    lab.drain();
+    lab.send(data(pattern(0, 10)).seq(1));
+    lab.expect(ack().ack(21));
+    lab.assert_state(id, State::Established);
+    assert_eq!(lab.read(id, 100), pattern(0, 20));
+    lab.send(fin().seq(21));
+    lab.expect(ack().ack(22));
+    lab.assert_state(id, State::CloseWait);
 }

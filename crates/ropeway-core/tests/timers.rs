@@ -299,6 +299,20 @@ fn trouble_that_is_over_is_forgotten() {
     assert_eq!(lab.stack.take_error(id), None);
 }
 
+#[test]
+fn a_handshake_that_took_long_leaves_no_error() {
+    let mut lab = Lab::new();
+    let id = lab.connect();
+    lab.expect(syn());
+    for at in [1000, 3000, 7000, 15_000] {
+        lab.at(at);
+        lab.expect(syn());
+    }
+    lab.send(syn_ack().mss(1460));
+    lab.expect(ack());
+    assert_eq!(lab.stack.take_error(id), None);
+}
+
 // RFC 9293 3.8.1 MUST-18, RFC 6298 2-3, RFC 6298 3-1
 // RFC 6298 3 (Karn): no sample from what was sent twice, and the backoff stays until there is one.
 #[test]
@@ -557,6 +571,53 @@ fn a_lone_segment_is_acknowledged_after_40_ms() {
     lab.at(45);
     lab.expect(ack().ack(101));
     lab.at(100_000);
+}
+
+// As Linux: a sender's slow start is not held up by acknowledgements that wait.
+#[test]
+fn the_first_segments_are_acknowledged_at_once() {
+    let mut lab = Lab::with(|config| config.quick_acks = 16);
+    let id = lab.accepted(Peer::default());
+    for n in 1..=16 {
+        lab.send(some(100));
+        lab.after(0);
+        lab.expect(ack().ack(1 + 100 * n));
+    }
+    lab.send(some(100));
+    lab.after(40);
+    lab.expect(ack().ack(1701));
+    // A pause begins it anew; not more often than half the window has room for.
+    lab.read(id, 100_000);
+    lab.drain();
+    lab.after(5000);
+    lab.send(some(100));
+    lab.after(0);
+    lab.expect(ack().ack(1801));
+}
+
+#[test]
+fn the_acknowledgement_of_what_is_answered_goes_with_the_answer() {
+    let mut lab = Lab::with(|config| config.quick_acks = 16);
+    let id = lab.accepted(Peer::default());
+    // One that is there in the same moment takes even the first along.
+    lab.send(some(100));
+    lab.quiet();
+    lab.write(id, b"answer");
+    lab.expect(data(b"answer").ack(101));
+    lab.after(0);
+    lab.quiet();
+    lab.after(10);
+    lab.send(some(100).ack(7));
+    lab.after(10);
+    lab.write(id, b"answer");
+    lab.expect(data(b"answer").ack(201));
+    // An application that answers no more is found out by the delay.
+    lab.send(some(100).ack(13));
+    lab.after(40);
+    lab.expect(ack().ack(301));
+    lab.send(some(100));
+    lab.after(0);
+    lab.expect(ack().ack(401));
 }
 
 // SHLD-19

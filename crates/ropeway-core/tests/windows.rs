@@ -442,7 +442,7 @@ fn close_lets_go_what_nagle_held() {
 /// Write, write, read: the second write waits for the delayed acknowledgement of the first, and no longer.
 #[test]
 fn nagle_against_delayed_acknowledgements_costs_one_delay() {
-    let mut pair = Pair::new();
+    let mut pair = Pair::with(|_, config| config.quick_acks = 0);
     pair.converse_with(
         &[Op::Send(10), Op::Pause(1), Op::Send(20), Op::Recv(5), Op::Close],
         &[Op::Recv(30), Op::Send(5), Op::RecvEof, Op::Close],
@@ -1308,4 +1308,30 @@ fn shut_down_for_reading_discards_and_keeps_the_window_open() {
     lab.close(id);
     lab.expect(fin());
     lab.at_us(lab.now + Duration::from_millis(1).as_micros() as u64);
+}
+
+/// Both ends' windows are closed, and both probe at the same moment: each takes the other's byte, and from then on
+/// each one's bare acknowledgements begin before what the other expects (found by the fuzz target `pair`).
+#[test]
+fn window_probes_that_cross_do_not_start_an_acknowledgement_war() {
+    for pause in (100..500).step_by(10) {
+        let mut pair = Pair::with(|_, config| {
+            config.timestamps = false;
+            config.window_scaling = false;
+            config.socket.recv_buffer = 40;
+        });
+        pair.delay = [Duration::from_millis(20); 2];
+        let script =
+            [Op::Send(63), Op::Pause(pause), Op::Recv(63), Op::ShutdownWrite, Op::RecvEof, Op::Close];
+        // A is established a link's delay before B; now both write at the same moment.
+        let late = [&[Op::Pause(20)][..], &script].concat();
+        pair.converse(&late, &script);
+        pair.live(secs(200));
+        let crossed = pair.total_crossed();
+        assert!(
+            crossed < 40,
+            "{crossed} packets for 126 bytes, with a pause of {pause} ms\n{}",
+            pair.record()
+        );
+    }
 }

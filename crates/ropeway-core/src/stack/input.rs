@@ -204,7 +204,9 @@ impl Stack {
                 self.ack_for_listener(now, tuple, listener, arrival)
             }
             Some(_) => {}
-            _ => self.reset(tuple, &arrival.header, arrival.payload.len()),
+            // `listen_any` has been closed; only its connections still have such addresses.
+            None if !self.addresses.is_local(tuple.local_addr) => self.counters.not_ours += 1,
+            None => self.reset(tuple, &arrival.header, arrival.payload.len()),
         }
     }
 }

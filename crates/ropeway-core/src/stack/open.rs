@@ -326,7 +326,7 @@ impl Stack {
         let Some(connection) = self.rooms.connections.remove(key) else { return };
         self.deadlines.remove(key.index);
         if connection.scheduled.registered {
-            self.demux.remove(&connection.tuple, Room::Connection(key.index));
+            self.demux.remove(&connection.tuple, Room::Connection(key.index), &self.rooms);
         }
     }
 }

@@ -244,9 +244,7 @@ impl Connection {
         self.syn_due = false;
         self.output_due = false;
         self.acks = AckPolicy::default();
-        self.gain(
-            Readiness::READABLE | Readiness::WRITABLE | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED,
-        );
+        self.gain(Readiness::OVER);
     }
 
     /// The RST that ends a synchronized connection from this side (RFC 9293 3.10.5).

@@ -123,6 +123,9 @@ impl Connection {
         if self.urgent_remaining().is_some() {
             ready |= Readiness::PRIORITY;
         }
+        if over || self.state() == State::FinWait2 {
+            ready |= Readiness::FIN_ACKED;
+        }
         ready
     }
 

@@ -1,6 +1,8 @@
 //! What a connection sends, and in which order: its SYN, probes, what is lost, new data, acknowledgements.
 
-use ropeway_packet::{ChecksumMode, Payload, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, emit_tcp};
+use ropeway_packet::{
+    ChecksumMode, Payload, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, WindowScale, emit_tcp,
+};
 
 use super::state::State;
 use super::timers::Timer;
@@ -79,10 +81,17 @@ impl Connection {
     }
 
     /// The sequence number of a segment without data: one that a peer takes which has closed or shrunk its
-    /// window under what is in flight.
+    /// window under what is in flight. That scaling rounds a window down does not count as shrinking it; but what
+    /// a probe has sent into a closed window was most likely not taken.
     pub(super) fn acceptable_seq(&self) -> SeqNum {
         let edge = self.snd.una + self.snd.wnd;
-        if self.state().is_synchronized() && edge.before(self.snd.max) { edge } else { self.snd.max }
+        let probed = self.snd.nxt != self.snd.max;
+        let rounding = self.snd.wscale.filter(|_| !probed).unwrap_or(WindowScale::ZERO).unscale(1) - 1;
+        if self.state().is_synchronized() && (edge + rounding).before(self.snd.max) {
+            edge
+        } else {
+            self.snd.max
+        }
     }
 
     fn send_ack(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
@@ -196,6 +205,7 @@ impl Connection {
             self.release_small = false;
             self.timers.stop(Timer::Cork);
         }
+        self.data_sent(env);
         self.statistics.bytes_sent += u64::from(plan.len);
         self.statistics.last_data_sent = Some(env.now);
         // RFC 6298 5-1, RFC 6298 5-6

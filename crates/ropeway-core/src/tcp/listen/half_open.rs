@@ -206,7 +206,7 @@ impl HalfOpenTable {
             ts_recent: ts_recent.unwrap_or(0),
             listener,
             peer_mss: syn.options.mss.unwrap_or(0),
-            deadline: ShortTimestamp::new(now + delay),
+            deadline: ShortTimestamp::after(now, delay),
             scales: Scales::new(syn.options.window_scale, opening.wscale),
             retransmits: 0,
             acks: 0,
@@ -288,7 +288,7 @@ impl HalfOpenTable {
             entry.acks = 0;
             entry.answered_again();
             let delay = backed_off(self.first_timeout, entry.retransmits.into(), self.longest_timeout);
-            entry.deadline = ShortTimestamp::new(now + delay);
+            entry.deadline = ShortTimestamp::after(now, delay);
         }
         if let Some(queue) = self.queues.get_mut(level + 1) {
             queue.push_back(key);
@@ -441,7 +441,7 @@ impl HalfOpenTable {
         let tuple = self.entries.tuple(key)?;
         let entry = self.entries.get(key)?;
         let decided = HalfOpen {
-            deadline: ShortTimestamp::new(now + self.first_timeout),
+            deadline: ShortTimestamp::after(now, self.first_timeout),
             phase: Phase::Answered { timestamps, twice: false },
             ..*entry
         };

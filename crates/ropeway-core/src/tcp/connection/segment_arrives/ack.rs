@@ -85,6 +85,7 @@ impl Connection {
             self.congestion.on_lost_handshake();
         }
         self.retransmits = 0;
+        self.soft_error = None;
         self.snd.una = self.snd.iss + 1;
         self.snd.small = self.snd.una;
         self.timers.stop(Timer::Retransmit);
@@ -193,6 +194,7 @@ impl Connection {
             _ => {
                 self.transition(Cause::AckOfFin);
                 self.arm_fin_wait_2(env);
+                self.gain(Readiness::FIN_ACKED);
             }
         }
     }
@@ -202,7 +204,9 @@ impl Connection {
         self.transition(cause);
         self.timers.stop_all();
         self.output_due = false;
-        self.gain(Readiness::READABLE | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED);
+        self.gain(
+            Readiness::READABLE | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED | Readiness::FIN_ACKED,
+        );
     }
 
     /// An active open has been answered by `ack`.

@@ -29,6 +29,12 @@ impl Connection {
                 segment.payload = Bytes::new();
                 segment.clear(TcpFlags::FIN);
                 self.ack_now();
+            } else if self.is_behind_a_probe(segment) {
+                if self.challenge.allows(env) {
+                    self.ack_now();
+                }
+                self.peer_heard(env.now);
+                return ControlFlow::Continue(());
             } else {
                 env.counters.out_of_window += 1;
                 // The last segment again, because our acknowledgement was lost: the echo is of this copy, or
@@ -47,6 +53,17 @@ impl Connection {
         self.peer_heard(env.now);
         self.trim(segment);
         ControlFlow::Continue(())
+    }
+
+    /// A bare segment from just before what is expected is answered, as all that is old: it may be a keep-alive
+    /// probe. But its acknowledgement counts. A peer whose zero-window probe we have taken does not know that yet,
+    /// and acknowledges from before it. If our own probe crossed it, we do the same, and each would call the
+    /// other's acknowledgements old for ever.
+    fn is_behind_a_probe(&self, segment: &Arrival) -> bool {
+        segment.len() == 0
+            && segment.seq() + 1 == self.rcv.nxt
+            && !segment.has(TcpFlags::RST)
+            && self.state().is_synchronized()
     }
 
     /// In a simultaneous open the peer's SYN-ACK repeats the SYN that we have: only its ACK is news

@@ -1,0 +1,138 @@
+//! Drawings of connections that are made up.
+
+use std::time::{Duration, SystemTime};
+
+use ropeway_packet::{SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps};
+
+use super::crossings::Crossing;
+use super::*;
+
+const OPENER: &str = "10.9.0.2:49152";
+const OTHER: &str = "10.9.0.1:8080";
+
+/// A whole connection: `(from the opener?, flags, seq, ack, len)`, with the opener's numbers from 1000 and the
+/// other's from u32::MAX, and one segment a millisecond.
+fn connection(segments: &[(bool, TcpFlags, u32, u32, usize)]) -> Crossings {
+    let cross = |(at, &(right, flags, seq, ack, len)): (u64, &(bool, TcpFlags, u32, u32, usize))| {
+        let (from, to) = if right { (OPENER, OTHER) } else { (OTHER, OPENER) };
+        let (own, peer) = if right { (1000, u32::MAX) } else { (u32::MAX, 1000) };
+        let is_syn = flags.contains(TcpFlags::SYN);
+        let options = TcpOptions {
+            mss: is_syn.then_some(1460),
+            window_scale: is_syn.then_some(7),
+            timestamps: Some(Timestamps { tsval: own.wrapping_add(5), tsecr: peer.wrapping_add(5) }),
+            ..TcpOptions::default()
+        };
+        let (seq, ack) = (SeqNum::new(own) + seq, SeqNum::new(peer) + ack);
+        let header = TcpHeader { flags, seq, ack, window: 500, options, ..TcpHeader::default() };
+        Crossing {
+            at: SystemTime::UNIX_EPOCH + Duration::from_millis(at),
+            from: from.parse().unwrap(),
+            to: to.parse().unwrap(),
+            header,
+            len,
+        }
+    };
+    let mut crossings = Crossings::default();
+    (0..).zip(segments).map(cross).for_each(|crossing| crossings.push(crossing));
+    crossings
+}
+
+fn short() -> Crossings {
+    let (syn, ack, fin) = (TcpFlags::SYN, TcpFlags::ACK, TcpFlags::FIN | TcpFlags::ACK);
+    connection(&[
+        (true, syn, 0, 0, 0),
+        (false, syn | ack, 0, 1, 0),
+        (true, ack, 1, 1, 0),
+        (true, ack | TcpFlags::PSH, 1, 1, 10),
+        (true, fin, 11, 1, 0),
+        (false, ack, 1, 12, 0),
+        (false, fin, 1, 12, 0),
+        (true, ack, 12, 2, 0),
+    ])
+}
+
+#[test]
+fn a_connection_is_drawn_from_syn_to_time_wait() {
+    let report = |to: State, after| Change {
+        local: OPENER.parse().unwrap(),
+        remote: OTHER.parse().unwrap(),
+        to,
+        after,
+    };
+    // The last two segments were received in one batch, and what they did was reported after that.
+    let changes = [
+        report(State::SynSent, 0),
+        report(State::Established, 2),
+        report(State::FinWait1, 4),
+        report(State::FinWait2, 7),
+        report(State::TimeWait, 7),
+    ];
+    let us = End { name: "ropeway", reports: true };
+    let drawn = draw(&short(), &changes, us, End { name: "Linux", reports: false });
+    let expected = "
+       ms  ropeway 10.9.0.2:49152                                                                 Linux 10.9.0.1:8080
+           CLOSED                                                                                 LISTEN
+    0.000  SYN-SENT     |-- SYN seq 0 win 500 [mss 1460 ts 0/- ws 7] ------------------------->|  SYN-RECEIVED
+    1.000  ESTABLISHED  |<- SYN,ACK seq 0 ack 1 win 500 [mss 1460 ts 0/0 ws 7] ----------------|
+    2.000               |-- ACK seq 1 ack 1 win 64000 [ts 0/0] ------------------------------->|  ESTABLISHED
+    3.000               |-- PSH,ACK seq 1 ack 1 len 10 win 64000 [ts 0/0] -------------------->|
+    4.000  FIN-WAIT-1   |-- FIN,ACK seq 11 ack 1 win 64000 [ts 0/0] -------------------------->|  CLOSE-WAIT
+    5.000  FIN-WAIT-2   |<- ACK seq 1 ack 12 win 64000 [ts 0/0] -------------------------------|
+    6.000  TIME-WAIT    |<- FIN,ACK seq 1 ack 12 win 64000 [ts 0/0] ---------------------------|  LAST-ACK
+    7.000               |-- ACK seq 12 ack 2 win 64000 [ts 0/0] ------------------------------>|  CLOSED
+";
+    assert_eq!(format!("\n{drawn}"), expected);
+}
+
+#[test]
+fn what_was_inferred_and_what_was_reported_agree() {
+    let end = |reports| End { name: "", reports };
+    let changes: Vec<Change> = [
+        (State::SynSent, 0),
+        (State::Established, 2),
+        (State::FinWait1, 4),
+        (State::FinWait2, 6),
+        (State::TimeWait, 7),
+    ]
+    .map(|(to, after)| Change { local: OPENER.parse().unwrap(), remote: OTHER.parse().unwrap(), to, after })
+    .into();
+    assert_eq!(draw(&short(), &changes, end(true), end(false)), draw(&short(), &[], end(false), end(false)));
+}
+
+#[test]
+fn a_long_transfer_is_drawn_without_its_middle() {
+    let (syn, ack) = (TcpFlags::SYN, TcpFlags::ACK);
+    let mut segments = vec![(true, syn, 0, 0, 0), (false, syn | ack, 0, 1, 0), (true, ack, 1, 1, 0)];
+    for n in 0..5000 {
+        segments.push((false, ack, 1 + n * 100, 1, 100));
+        segments.push((true, ack, 1, 101 + n * 100, 0));
+    }
+    segments.push((true, TcpFlags::RST, 1, 0, 0));
+    let end = End { name: "x", reports: false };
+    let drawn = draw(&connection(&segments), &[], end, end);
+    assert_eq!(drawn.lines().count(), 2 + 2 * SHOWN + 1);
+    assert!(
+        drawn.contains("4990 segments with 0 bytes to the right, 4990 with 499000 to the left"),
+        "{drawn}"
+    );
+    assert!(drawn.ends_with("CLOSED\n"), "{drawn}");
+}
+
+#[test]
+fn nothing_crossed() {
+    let end = End { name: "x", reports: true };
+    assert_eq!(draw(&Crossings::default(), &[], end, end), "no connection crossed\n");
+}
+
+#[test]
+fn only_the_first_connection_is_drawn() {
+    let mut crossings = Crossings::default();
+    let other = connection(&[(true, TcpFlags::ACK, 0, 0, 0)]);
+    assert!(other.is_empty(), "a connection begins with a SYN");
+    let Some(mut stray) = short().kept().0.next().map(|(_, crossing)| crossing.clone()) else { panic!() };
+    crossings.push(stray.clone());
+    stray.from.set_port(1);
+    crossings.push(stray);
+    assert_eq!(crossings.len(), 1);
+}
