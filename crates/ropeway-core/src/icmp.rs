@@ -6,7 +6,7 @@ use crate::error::ConnectionError;
 use crate::time::Timestamp;
 
 /// How many errors may be sent: a bucket that refills (RFC 1812 4.3.2.8, RFC 4443 2.4 f).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct RateLimit {
     per_second: u32,
     tokens: u32,

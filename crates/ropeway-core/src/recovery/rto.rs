@@ -8,7 +8,7 @@ use crate::config::StackConfig;
 const GRANULARITY: Duration = Duration::from_millis(1);
 
 /// The estimator of RFC 6298 with its backoff. All times have microsecond resolution.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rto {
     srtt: Option<Duration>,
     rttvar: Duration,

@@ -51,7 +51,7 @@ use crate::options::SocketOptions;
 use crate::recovery::{Recovery, rto::Rto};
 use crate::time::Timestamp;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(crate) tuple: FourTuple,
     machine: StateMachine,

@@ -19,7 +19,7 @@ use crate::time::{ShortTimestamp, Timestamp};
 use crate::tuple_slab::{TupleKey, TupleSlab};
 
 /// A connection to be: 28 bytes, besides the tuple (RFC 4987 3.5-1).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct HalfOpen {
     iss: SeqNum,
     irs: SeqNum,
@@ -114,7 +114,7 @@ pub(crate) enum Overdue {
     Reap(TupleKey),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct HalfOpenTable {
     entries: TupleSlab<HalfOpen>,
     /// One queue for each number of retransmissions, and last one for what is undecided or refused.
