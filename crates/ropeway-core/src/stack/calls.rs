@@ -113,7 +113,7 @@ impl Stack {
     /// Sends a RST and discards what was not sent (RFC 9293 3.10.5). The id stays until [`close`](Self::close).
     pub fn abort(&mut self, now: Timestamp, id: ConnectionId) {
         let reset = self.with_connection(now, id, |connection, _| {
-            connection.abort().map(|reset| (connection.tuple, reset))
+            connection.abort(now).map(|reset| (connection.tuple, reset))
         });
         if let Some(Some((tuple, reset))) = reset {
             self.reply(&tuple, &reset);

@@ -158,7 +158,11 @@ impl Stack {
             let Some(key) = self.rooms.connections.key_at(slot) else { continue };
             let Some(connection) = self.rooms.connections.get_mut(key) else { continue };
             let mut env = Env { now, config: &self.config, counters: &mut self.counters };
-            connection.handle_timeout(&mut env);
+            let tuple = connection.tuple;
+            let reset = connection.handle_timeout(&mut env);
+            if let Some(reset) = reset {
+                self.reply(&tuple, &reset);
+            }
             self.settle(key, now);
         }
     }

@@ -54,6 +54,7 @@ impl Stack {
         let prefix_full = self.rooms.half_open.of_prefix(tuple) >= self.config.half_open_per_prefix;
         let cookies_may = !undecided && reused.is_none();
         let always = cookies_may && self.config.syn_cookies == SynCookieMode::Always;
+        // RFC 4987 3.7-1: an entry while there is room, then cookies.
         if !(queue_full || prefix_full || always) {
             self.open_half(now, tuple, id, syn, reused);
             return;
@@ -131,6 +132,7 @@ impl Stack {
     }
 
     fn announced(&self, tuple: &FourTuple, id: ListenerId) -> Announced {
+        // RFC 9293 3.7.1 MUST-67
         let mtu = self.device_mtu(tuple.remote_addr).saturating_sub(header_overhead(tuple));
         let limit = self.listeners.get(id).and_then(|listener| listener.options.max_segment);
         Announced {

@@ -1,4 +1,4 @@
-//! TIME-WAIT: a table of its own (RFC 9293 3.6.1 MUST-13, RFC 1337, RFC 6191).
+//! TIME-WAIT: a table of its own (RFC 9293 3.6.1, RFC 1337, RFC 6191).
 //!
 //! Every entry waits equally long, so a list in the order of arrival is a list in the order of expiry.
 
@@ -84,6 +84,7 @@ impl TimeWaitTable {
         parts: &TimeWaitParts,
         now: Timestamp,
     ) -> Option<TupleKey> {
+        // RFC 9293 3.6.1 MUST-13
         let entry = Entry {
             snd_nxt: parts.snd_nxt,
             rcv_nxt: parts.rcv_nxt,
@@ -91,7 +92,7 @@ impl TimeWaitTable {
             older: Link::NONE,
             newer: Link::NONE,
             window: parts.window,
-            expires: ShortTimestamp::new(now + self.duration),
+            expires: ShortTimestamp::after(now, self.duration),
             timestamps: parts.ts_recent.is_some(),
         };
         let key = self.entries.insert(tuple, entry)?;
@@ -110,7 +111,7 @@ impl TimeWaitTable {
         self.entries.get(self.oldest.key()?).map(|entry| entry.expires.near(now))
     }
 
-    /// Takes an entry whose 2 MSL are over.
+    /// Takes an entry whose 2 MSL are over (RFC 9293 3.10.8 R-12).
     pub(crate) fn pop_expired(&mut self, now: Timestamp) -> Option<(TupleKey, FourTuple)> {
         if self.next_deadline(now)? > now { None } else { self.pop_oldest() }
     }
@@ -125,7 +126,7 @@ impl TimeWaitTable {
     fn restart(&mut self, key: TupleKey, now: Timestamp) {
         self.unlink(key);
         if let Some(entry) = self.entries.get_mut(key) {
-            entry.expires = ShortTimestamp::new(now + self.duration);
+            entry.expires = ShortTimestamp::after(now, self.duration);
         }
         self.link_newest(key);
     }
@@ -187,7 +188,8 @@ impl TimeWaitTable {
         let len = segment.segment_len(payload_len);
         let last = segment.seq + len;
         if segment.flags.contains(TcpFlags::FIN) && last == entry.rcv_nxt {
-            // The peer did not get our last ACK: it gets another, and the wait begins anew.
+            // RFC 9293 3.10.7.4 R-10: the peer did not get our last ACK; it gets another, and the wait begins
+            // anew.
             self.restart(key, now);
             return Answer::Ack(ack);
         }
@@ -220,7 +222,7 @@ impl TimeWaitTable {
 
 impl Entry {
     /// Whether a SYN can only come from a new incarnation of the connection: its timestamp is above the old
-    /// one's (RFC 6191 2), or else its sequence number is (RFC 9293 3.6.1 MAY-2).
+    /// one's (RFC 6191 2, RFC 9293 3.6.1 SHLD-4), or else its sequence number is (MAY-2).
     fn is_older_than(&self, syn: &TcpHeader) -> bool {
         if let (true, Some(timestamps)) = (self.timestamps, syn.options.timestamps) {
             if SeqNum::new(timestamps.tsval).after(SeqNum::new(self.ts_recent)) {

@@ -129,7 +129,8 @@ impl Connection {
         ready
     }
 
-    /// `SO_ERROR`: the error that ended the connection, or else trouble on the way.
+    /// `SO_ERROR`: the error that ended the connection, or else trouble on the way (RFC 9293 3.9.1.8
+    /// MUST-47).
     pub(crate) fn take_error(&mut self) -> Option<ConnectionError> {
         self.error.take().or_else(|| self.soft_error.take())
     }
