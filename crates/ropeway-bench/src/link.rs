@@ -64,7 +64,9 @@ pub(crate) fn silence() -> io::Result<()> {
     // These paths show the namespace of the thread that opens them. A kernel without IPv6 lacks the first.
     let _ = fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
     // What is for nobody here is dropped, and not sent on. A new namespace may inherit the machine's setting.
-    fs::write("/proc/sys/net/ipv4/ip_forward", "0")
+    const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+    // Where it is off already, nothing needs to be written, which a container may forbid.
+    if fs::read_to_string(FORWARD)?.trim() == "0" { Ok(()) } else { fs::write(FORWARD, "0") }
 }
 
 /// Makes a device, up, whose kernel side in the calling thread's namespace has `address`, and in which so many packets
