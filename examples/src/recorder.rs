@@ -14,7 +14,7 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
 use crate::capture::Capture;
-use crate::crossings::{Change, Crossing, Crossings};
+use ropeway_sim::ladder::{Change, Crossing, Crossings};
 
 /// The target of the events by which the stack reports changes of state.
 const STATE_TARGET: &str = "ropeway::state";

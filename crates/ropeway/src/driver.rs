@@ -169,7 +169,7 @@ impl State {
         }
     }
 
-    fn is_due(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         self.core.poll_timeout().is_some_and(|due| due <= now)
     }
 

@@ -27,6 +27,7 @@
 //!   gets the loopback addresses.
 //! - [`net`] has the sockets.
 //! - [`device`] has the devices, and the trait for more of them.
+//! - [`manual`] is for those who run stacks by hand, as a simulation does.
 //! - [`scan`] asks other hosts which of their ports are open.
 //!
 //! The state machines live in `ropeway-core`, which does no I/O, and the formats in `ropeway-packet`.
@@ -43,6 +44,7 @@ mod clock;
 pub mod device;
 mod driver;
 mod error;
+pub mod manual;
 pub mod net;
 pub mod scan;
 mod shard;

@@ -8,6 +8,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -16,7 +17,7 @@ use ropeway_core::packet::Protocol;
 use ropeway_core::{Counters, IpCidr, PortPolicy, SocketOptions, Stack as Core, StackConfig, TableSizes};
 
 pub use builder::Builder;
-pub use current::EnterGuard;
+pub use current::{EnterGuard, FinderGuard, find_with};
 
 use crate::net::tcp::AnyListener;
 use crate::shard::{Shard, Source, is_quiescent};
@@ -83,7 +84,12 @@ struct Inner {
     /// One for each queue of the device. There is one as yet, and nothing but `shard` may assume it.
     shards: Box<[Arc<Shard>]>,
     has_device: bool,
+    /// Knows names that the operating system does not.
+    resolver: Option<AssertUnwindSafe<Arc<Resolver>>>,
 }
+
+/// Answers a name with its addresses or an error; `None` leaves it to the operating system.
+pub(crate) type Resolver = dyn Fn(&str) -> Option<io::Result<Vec<IpAddr>>> + Send + Sync;
 
 impl Drop for Inner {
     fn drop(&mut self) {
@@ -280,8 +286,14 @@ impl Stack {
         self.inner.shards.iter().any(|shard| shard.has_ended())
     }
 
-    fn new(shards: Box<[Arc<Shard>]>, has_device: bool) -> Self {
-        Self { inner: Arc::new(Inner { shards, has_device }) }
+    /// What the stack's own resolver says about a name, if it has one.
+    pub(crate) fn resolve(&self, name: &str) -> Option<io::Result<Vec<IpAddr>>> {
+        self.inner.resolver.as_ref().and_then(|resolver| resolver(name))
+    }
+
+    fn new(shards: Box<[Arc<Shard>]>, has_device: bool, resolver: Option<Arc<Resolver>>) -> Self {
+        let resolver = resolver.map(AssertUnwindSafe);
+        Self { inner: Arc::new(Inner { shards, has_device, resolver }) }
     }
 }
 

@@ -35,6 +35,11 @@ impl Afterwards {
         }
     }
 
+    /// Whether a task will be woken that waits for a socket.
+    pub(crate) fn will_wake(&self) -> bool {
+        !self.woken.is_empty()
+    }
+
     /// Wakes the driver, if it is asleep.
     pub(crate) fn wake_driver(&mut self, asleep: &mut Option<Waker>) {
         if let Some(driver) = asleep.take() {
@@ -119,6 +124,10 @@ impl Waiters {
         }
         let woken = self.queue.extract_if(.., |queued| concerns(queued.interest));
         after.woken.extend(woken.map(|queued| queued.waker));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.reader.is_none() && self.writer.is_none() && self.queue.is_empty()
     }
 
     /// Wakes everyone: the stack has ended.

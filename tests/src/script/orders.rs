@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 const ENDS: [usize; 5] = [100, 250, 251, 1000, 1400];
 
 /// A script for each of the 120 orders of five segments, and one in which each of them arrives twice. After
-/// each segment the acknowledgement says how far the stream is without a gap (RFC 9293 3.10.7.4, SHLD-31).
+/// each segment the acknowledgement says how far the stream is without a gap.
 #[must_use]
 pub fn orders() -> Vec<(String, String)> {
     let mut all = Vec::new();

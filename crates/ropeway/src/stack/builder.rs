@@ -2,17 +2,18 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::runtime::Handle;
 
-use ropeway_core::{IpCidr, Stack as Core, StackConfig, Timestamp};
+use ropeway_core::{IpCidr, Stack as Core, StackConfig};
 
-use super::Stack;
 use super::current::Implicit;
-use crate::clock::Clock;
+use super::{Resolver, Stack};
+use crate::clock::{Clock, TimeSource};
 use crate::device::{Device, Nowhere};
 use crate::driver::Driver;
 use crate::error::invalid;
@@ -31,11 +32,19 @@ pub struct Builder {
     mtu: Option<u16>,
     seed: Option<[u8; 32]>,
     device: Option<Box<dyn Device>>,
+    resolver: Option<Arc<Resolver>>,
 }
 
 impl Builder {
     pub(super) fn new() -> Self {
-        Self { config: StackConfig::default(), addresses: Vec::new(), mtu: None, seed: None, device: None }
+        Self {
+            config: StackConfig::default(),
+            addresses: Vec::new(),
+            mtu: None,
+            seed: None,
+            device: None,
+            resolver: None,
+        }
     }
 
     /// Adds an address on the device; may be called several times. Without any, the stack has only the
@@ -72,6 +81,34 @@ impl Builder {
         self
     }
 
+    /// Sets what the stack's sockets ask for the addresses of a name, before they ask the operating system: a
+    /// hosts file of the stack's own. Its error is final; `None` leaves the name to the operating system.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// use ropeway::{Stack, net::{TcpListener, TcpStream}};
+    /// use std::net::Ipv4Addr;
+    ///
+    /// let stack = Stack::builder()
+    ///     .resolver(|name| (name == "db").then(|| Ok(vec![Ipv4Addr::LOCALHOST.into()])))
+    ///     .build()?;
+    /// let _listener = TcpListener::bind_on(&stack, "db:5432").await?;
+    /// let client = TcpStream::connect_on(&stack, "db:5432").await?;
+    /// assert_eq!(client.peer_addr()?, "127.0.0.1:5432".parse().unwrap());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn resolver(
+        mut self,
+        resolver: impl Fn(&str) -> Option<io::Result<Vec<IpAddr>>> + Send + Sync + 'static,
+    ) -> Self {
+        self.resolver = Some(Arc::new(resolver));
+        self
+    }
+
     /// Makes the stack, and spawns its driver on the current Tokio runtime.
     ///
     /// # Errors
@@ -96,20 +133,33 @@ impl Builder {
             )
         })?;
         let has_device = self.device.is_some();
+        let resolver = self.resolver.clone();
+        let (shard, device) = self.make(Clock::of_runtime(runtime.clone()))?;
+        runtime.spawn(Driver::new(Arc::clone(&shard), device, implicit));
+        Ok(Stack::new(Box::new([shard]), has_device, resolver))
+    }
+
+    /// Makes the stack for an owner who runs it by hand, on a clock of its own. The device's capabilities
+    /// count; nothing is sent or received through it, and it is dropped.
+    pub(crate) fn build_manual(self, time: Arc<dyn TimeSource>) -> io::Result<(Stack, Arc<Shard>)> {
+        let has_device = self.device.is_some();
+        let resolver = self.resolver.clone();
+        let (shard, _device) = self.make(Clock::of_owner(time))?;
+        Ok((Stack::new(Box::new([Arc::clone(&shard)]), has_device, resolver), shard))
+    }
+
+    fn make(self, clock: Clock) -> io::Result<(Arc<Shard>, Box<dyn Device>)> {
         let device = self.device.unwrap_or_else(|| Box::new(Nowhere));
         let capabilities = device.capabilities();
-
         let mut config = self.config;
         config.addresses.extend(self.addresses);
         config.mtu = self.mtu.unwrap_or(capabilities.mtu);
         config.tx_checksum_offload = capabilities.tx_checksum_offload;
         check_mtu(&config, capabilities.mtu)?;
+        // RFC 6528 3-3
         let seed = self.seed.map_or_else(seed_from_system, Ok)?;
-
-        let core = Core::new(Arc::new(config), seed, Timestamp::START);
-        let shard = Arc::new(Shard::new(core, Clock::new(runtime.clone())));
-        runtime.spawn(Driver::new(Arc::clone(&shard), device, implicit));
-        Ok(Stack::new(Box::new([shard]), has_device))
+        let core = Core::new(Arc::new(config), seed, clock.now());
+        Ok((Arc::new(Shard::new(core, clock)), device))
     }
 }
 
@@ -139,6 +189,7 @@ impl fmt::Debug for Builder {
             .field("mtu", &self.mtu)
             .field("seeded", &self.seed.is_some())
             .field("device", &self.device.is_some())
+            .field("resolver", &self.resolver.is_some())
             .finish_non_exhaustive()
     }
 }

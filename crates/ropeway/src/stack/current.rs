@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::marker::PhantomData;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::{self, Handle};
 
@@ -20,6 +21,66 @@ static INSTALLED: Mutex<Option<Stack>> = Mutex::new(None);
 
 /// The loopback-only stacks that were made because a socket needed one.
 static IMPLICIT: Mutex<Option<HashMap<runtime::Id, Stack>>> = Mutex::new(None);
+
+/// What finds the stack of a task, on the runtimes that have such a thing.
+static FINDERS: Mutex<Option<HashMap<runtime::Id, Arc<Finder>>>> = Mutex::new(None);
+
+/// How many there are: programs that have none pay for no more than a look at it.
+static FINDER_COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Says which stack the running task uses, or why there is none.
+type Finder = dyn Fn() -> io::Result<Stack> + Send + Sync;
+
+/// What [`find_with`] has begun ends when it is dropped.
+#[derive(Debug)]
+pub struct FinderGuard {
+    runtime: runtime::Id,
+}
+
+/// From now on, a socket made by any task of the current runtime that has not entered a stack uses the one that
+/// `finder` names; its error is the socket's. Neither an installed stack nor a loopback-only one is used there.
+///
+/// For a simulation of several hosts on one runtime, in which a default would be somebody's mistake.
+///
+/// # Errors
+///
+/// [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the runtime has a finder;
+/// [`Other`](io::ErrorKind::Other) outside of a runtime.
+pub fn find_with(finder: impl Fn() -> io::Result<Stack> + Send + Sync + 'static) -> io::Result<FinderGuard> {
+    let runtime = Handle::try_current().map_err(io::Error::other)?.id();
+    let mut finders = FINDERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let finders = finders.get_or_insert_default();
+    if finders.contains_key(&runtime) {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "this runtime has a finder of stacks"));
+    }
+    finders.insert(runtime, Arc::new(finder));
+    FINDER_COUNT.fetch_add(1, Ordering::Relaxed);
+    Ok(FinderGuard { runtime })
+}
+
+impl Drop for FinderGuard {
+    fn drop(&mut self) {
+        FINDER_COUNT.fetch_sub(1, Ordering::Relaxed);
+        // The closure is dropped after the lock.
+        let _finder = {
+            let mut finders = FINDERS.lock().unwrap_or_else(PoisonError::into_inner);
+            finders.as_mut().and_then(|finders| finders.remove(&self.runtime))
+        };
+    }
+}
+
+/// What the current runtime's finder says, if it has one.
+fn found() -> Option<io::Result<Stack>> {
+    if FINDER_COUNT.load(Ordering::Relaxed) == 0 {
+        return None;
+    }
+    let runtime = Handle::try_current().ok()?.id();
+    let finder = {
+        let finders = FINDERS.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(finders.as_ref()?.get(&runtime)?)
+    };
+    Some(finder())
+}
 
 /// Leaves the stack that [`Stack::enter`] has entered when it is dropped.
 #[derive(Debug)]
@@ -65,11 +126,23 @@ pub(super) fn install(stack: &Stack) -> io::Result<()> {
 }
 
 pub(super) fn get() -> Option<Stack> {
-    named().or_else(|| implicit(Handle::try_current().ok()?.id()))
+    if let Some(stack) = entered() {
+        return Some(stack);
+    }
+    if let Some(found) = found() {
+        return found.ok();
+    }
+    installed().or_else(|| implicit(Handle::try_current().ok()?.id()))
 }
 
 pub(super) fn get_or_loopback() -> io::Result<Stack> {
-    if let Some(stack) = named() {
+    if let Some(stack) = entered() {
+        return Ok(stack);
+    }
+    if let Some(found) = found() {
+        return found;
+    }
+    if let Some(stack) = installed() {
         return Ok(stack);
     }
     let Ok(runtime) = Handle::try_current() else {
@@ -83,11 +156,14 @@ pub(super) fn get_or_loopback() -> io::Result<Stack> {
     }
 }
 
-/// The stack that the program has chosen.
-fn named() -> Option<Stack> {
-    let entered =
-        ENTERED.try_with(|entered| entered.borrow().last().map(|(_, stack)| stack.clone())).ok().flatten();
-    entered.or_else(|| INSTALLED.lock().unwrap_or_else(PoisonError::into_inner).clone())
+/// The stack that this thread has entered.
+fn entered() -> Option<Stack> {
+    ENTERED.try_with(|entered| entered.borrow().last().map(|(_, stack)| stack.clone())).ok().flatten()
+}
+
+/// The stack that the program has installed.
+fn installed() -> Option<Stack> {
+    INSTALLED.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 fn implicit(runtime: runtime::Id) -> Option<Stack> {

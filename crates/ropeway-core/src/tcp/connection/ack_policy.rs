@@ -16,7 +16,7 @@ pub(crate) struct AckPolicy {
     /// Bytes received since the last acknowledgement.
     unacknowledged: u32,
     /// So many acknowledgements are not to be delayed, unless the application answers.
-    quick: u32,
+    quick: u8,
     /// The application answers what it reads: an acknowledgement that waits goes with its answer.
     interactive: bool,
     /// When data last arrived in order.
@@ -69,17 +69,22 @@ impl Connection {
         if paused {
             // Not more than half a window's worth of segments is acknowledged one by one.
             let half_window = self.rcv.wnd() / two_segments;
-            self.acks.quick = env.config.quick_acks.min(half_window.max(2));
+            self.acks.quick = env.config.quick_acks.min(u8::try_from(half_window.max(2)).unwrap_or(u8::MAX));
         }
         self.acks.heard = Some(env.now);
+        let delay = if self.acks.quick > 0 && !self.acks.interactive {
+            // Due now, and not sent yet: events come first, and an answer that is ready at once takes it along.
+            Duration::ZERO
+        } else {
+            env.config.delayed_ack.min(LONGEST_DELAY)
+        };
         if self.options.quick_ack
-            || (self.acks.quick > 0 && !self.acks.interactive)
             || self.acks.unacknowledged >= two_segments
             || env.config.delayed_ack.is_zero()
         {
             self.ack_now();
-        } else if !self.timers.is_set(Timer::DelayedAck) {
-            self.timers.set(Timer::DelayedAck, env.now + env.config.delayed_ack.min(LONGEST_DELAY));
+        } else if self.timers.get(Timer::DelayedAck).is_none_or(|at| env.now + delay < at) {
+            self.timers.set(Timer::DelayedAck, env.now + delay);
         }
     }
 

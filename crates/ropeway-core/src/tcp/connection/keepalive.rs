@@ -30,7 +30,8 @@ pub(crate) struct Probing {
 }
 
 impl Connection {
-    /// The options say, or the connection is open now: start or stop the keep-alive timer.
+    /// The options say, or the connection is open now: start or stop the keep-alive timer
+    /// (MUST-24).
     pub(super) fn restart_keep_alive(&mut self, now: Timestamp) {
         match self.options.keep_alive {
             Some(keep_alive) if self.state().is_synchronized() => {
@@ -47,7 +48,7 @@ impl Connection {
         self.restart_keep_alive(now);
     }
 
-    /// The keep-alive timer went off.
+    /// The keep-alive timer went off (RFC 9293 3.8.4 MAY-5).
     pub(super) fn keep_alive_timeout(
         &mut self,
         keep_alive: KeepAlive,
@@ -82,7 +83,7 @@ impl Connection {
     }
 
     /// There is something to send that the window does not let out, and nothing in flight whose
-    /// acknowledgement could open it: probe after one RTO (SHLD-29), then ever more rarely.
+    /// acknowledgement could open it (MUST-36): probe after one RTO (SHLD-29), then ever more rarely.
     pub(super) fn arm_persist(&mut self, now: Timestamp) {
         if !self.timers.is_set(Timer::Persist) {
             self.set_persist(now);
@@ -99,6 +100,7 @@ impl Connection {
     }
 
     fn persist_interval(&self) -> std::time::Duration {
+        // SHLD-30
         backed_off(self.rto.base(), self.probing.window_probes, self.rto.max())
     }
 
@@ -153,7 +155,7 @@ impl Connection {
         }
     }
 
-    /// At least one byte, or the FIN, goes out whatever the window says (RFC 9293 3.8.6.1).
+    /// At least one byte, or the FIN, goes out whatever the window says (RFC 9293 3.8.6.1 MUST-36).
     fn window_probe(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
         if self.state() == State::Closed {
             return None;

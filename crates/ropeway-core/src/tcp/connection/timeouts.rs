@@ -46,10 +46,10 @@ impl Connection {
         }
     }
 
-    /// RFC 6298 5.4 to 5.7
+    /// The timer went off: for data (RFC 6298 5-4), for the FIN, and for a SYN too (RFC 9293 3.8.3 MUST-22).
     fn retransmission_timeout(&mut self, env: &mut Env<'_>) {
         let limit = self.retry_limit(env);
-        // With a user timeout, that is R2 (MUST-21).
+        // With a user timeout, that is R2 (MUST-21), in any state (RFC 9293 3.10.8 R-12).
         let over = match self.options.user_timeout {
             Some(_) => self.user_timeout_is_over(env.now),
             None => self.retransmits >= limit,

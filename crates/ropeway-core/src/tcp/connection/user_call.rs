@@ -72,6 +72,7 @@ impl Connection {
         if flags.urgent {
             self.snd.up = Some(self.send_buffer.end());
         }
+        // RFC 9293 3.9.1.2 MUST-60
         self.output_due = true;
     }
 
@@ -123,7 +124,7 @@ impl Connection {
         Ok(())
     }
 
-    /// CLOSE (RFC 9293 3.10.4): a FIN after all that was written.
+    /// CLOSE (RFC 9293 3.10.4 R-11): a FIN after all that was written.
     fn close_write(&mut self) {
         if self.fin_queued {
             return;
@@ -144,7 +145,8 @@ impl Connection {
         self.gain(Readiness::WRITABLE | Readiness::WRITE_CLOSED);
     }
 
-    /// The application lets go. What is to be sent in answer, if anything, is a RST.
+    /// The application lets go, of both directions (RFC 9293 3.6.1 MAY-1). What is to be sent in answer, if
+    /// anything, is a RST.
     pub(crate) fn close(&mut self, env: &mut Env<'_>) -> Option<TcpHeader> {
         self.holder = Holder::Nobody;
         if matches!(self.state(), State::Closed | State::TimeWait) {
@@ -160,7 +162,7 @@ impl Connection {
         None
     }
 
-    /// ABORT (RFC 9293 3.10.5): the RST to send, if the peer knows of the connection.
+    /// ABORT (RFC 9293 3.10.5 R-11): the RST to send, if the peer knows of the connection.
     pub(crate) fn abort(&mut self, now: Timestamp) -> Option<TcpHeader> {
         let state = self.state();
         if matches!(state, State::Closed | State::TimeWait) {

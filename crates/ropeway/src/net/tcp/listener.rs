@@ -92,7 +92,7 @@ impl TcpListener {
             let shard = Arc::clone(stack.shard());
             Self::listen(stack.clone(), shard, |core, _| core.listen(addr, BACKLOG, options))
         };
-        try_each(addr, |addr| ready(bind(addr))).await
+        try_each(stack, addr, |addr| ready(bind(addr))).await
     }
 
     /// `start` says how the core is to begin.

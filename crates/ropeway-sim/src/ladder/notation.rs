@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use ropeway_packet::{SeqNum, TcpFlags, TcpHeader, WindowScale};
 
-use crate::crossings::Crossing;
+use super::crossings::Crossing;
 
 /// What one end has sent, as far as later segments are told relative to it.
 #[derive(Clone, Copy, Debug, Default)]

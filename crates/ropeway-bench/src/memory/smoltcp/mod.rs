@@ -1,5 +1,7 @@
 //! smoltcp's two ends.
 
+pub(super) mod connect;
+
 use std::cell::RefCell;
 use std::io;
 use std::net::Ipv4Addr;
@@ -11,22 +13,16 @@ use smoltcp::socket::tcp::{Socket, SocketBuffer};
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
-use super::{APPLICATION_BUFFER, Carried, MTU, Progress, TICK, Wire};
-
-const PORT: u16 = 80;
-const SENDER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-const RECEIVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+use super::{APPLICATION_BUFFER, CLIENT, Carried, MTU, PORT, Progress, SERVER, TICK, Wire};
 
 /// Carries `packets` data packets from one end to the other.
 #[inline(never)]
 pub(super) fn run(packets: u64, buffer: usize) -> io::Result<Carried> {
     let (to_receiver, to_sender) = (Direction::new(), Direction::new());
-    let mut sender =
-        Endpoint::new(SENDER, Link { incoming: to_sender.clone(), outgoing: to_receiver.clone() }, buffer);
-    let mut receiver =
-        Endpoint::new(RECEIVER, Link { incoming: to_receiver.clone(), outgoing: to_sender.clone() }, buffer);
-    receiver.socket().listen(PORT).map_err(io::Error::other)?;
-    sender.connect()?;
+    let mut sender = Endpoint::new(CLIENT, &to_sender, &to_receiver, 1, buffer);
+    let mut receiver = Endpoint::new(SERVER, &to_receiver, &to_sender, 1, buffer);
+    receiver.socket(0)?.listen(PORT).map_err(io::Error::other)?;
+    sender.connect(0, 49152)?;
 
     let mut application = vec![0x5a; APPLICATION_BUFFER];
     let mut now = Instant::ZERO;
@@ -34,13 +30,13 @@ pub(super) fn run(packets: u64, buffer: usize) -> io::Result<Carried> {
     let mut progress = Progress::default();
     while to_receiver.wire.borrow().data_packets < packets {
         now += TICK.into();
-        while sender.socket().can_send() {
-            sender.socket().send_slice(&application).map_err(io::Error::other)?;
+        while sender.socket(0)?.can_send() {
+            sender.socket(0)?.send_slice(&application).map_err(io::Error::other)?;
         }
         sender.poll(now);
         receiver.poll(now);
-        while receiver.socket().can_recv() {
-            bytes += receiver.socket().recv_slice(&mut application).map_err(io::Error::other)? as u64;
+        while receiver.socket(0)?.can_recv() {
+            bytes += receiver.socket(0)?.recv_slice(&mut application).map_err(io::Error::other)? as u64;
         }
         // The window that has opened is announced.
         receiver.poll(now);
@@ -55,29 +51,41 @@ struct Endpoint {
     interface: Interface,
     device: Link,
     sockets: SocketSet<'static>,
-    handle: SocketHandle,
+    handles: Vec<SocketHandle>,
 }
 
 impl Endpoint {
-    fn new(address: Ipv4Addr, mut device: Link, buffer: usize) -> Self {
+    /// An end with `sockets` sockets, each with two buffers of `buffer` bytes.
+    fn new(
+        address: Ipv4Addr,
+        incoming: &Direction,
+        outgoing: &Direction,
+        sockets: usize,
+        buffer: usize,
+    ) -> Self {
+        let mut device = Link { incoming: incoming.clone(), outgoing: outgoing.clone() };
         let mut interface = Interface::new(Config::new(HardwareAddress::Ip), &mut device, Instant::ZERO);
         interface.update_ip_addrs(|addresses| {
             // The list of a new interface has room.
             let _ = addresses.push(IpCidr::new(address.into(), 24));
         });
-        let mut sockets = SocketSet::new(Vec::new());
-        let socket = Socket::new(SocketBuffer::new(vec![0; buffer]), SocketBuffer::new(vec![0; buffer]));
-        let handle = sockets.add(socket);
-        Self { interface, device, sockets, handle }
+        let mut set = SocketSet::new(Vec::new());
+        let socket = || Socket::new(SocketBuffer::new(vec![0; buffer]), SocketBuffer::new(vec![0; buffer]));
+        let handles = (0..sockets).map(|_| set.add(socket())).collect();
+        Self { interface, device, sockets: set, handles }
     }
 
-    fn connect(&mut self) -> io::Result<()> {
-        let socket = self.sockets.get_mut::<Socket<'_>>(self.handle);
-        socket.connect(self.interface.context(), (RECEIVER, PORT), 49152).map_err(io::Error::other)
+    /// Connects the n-th socket to the server from `port`.
+    fn connect(&mut self, n: usize, port: u16) -> io::Result<()> {
+        let handle = *self.handles.get(n).ok_or(io::ErrorKind::NotFound)?;
+        let socket = self.sockets.get_mut::<Socket<'_>>(handle);
+        socket.connect(self.interface.context(), (SERVER, PORT), port).map_err(io::Error::other)
     }
 
-    fn socket(&mut self) -> &mut Socket<'static> {
-        self.sockets.get_mut(self.handle)
+    /// The n-th socket.
+    fn socket(&mut self, n: usize) -> io::Result<&mut Socket<'static>> {
+        let handle = *self.handles.get(n).ok_or(io::ErrorKind::NotFound)?;
+        Ok(self.sockets.get_mut(handle))
     }
 
     fn poll(&mut self, now: Instant) {

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use ropeway::State;
 
-use crate::crossings::{Change, Crossings};
-use crate::observer::Observer;
+use super::crossings::{Change, Crossings};
+use super::observer::Observer;
 
 /// The states that an end enters, by the number of the segment that explains it.
 #[derive(Debug, Default)]

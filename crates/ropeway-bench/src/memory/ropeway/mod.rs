@@ -1,5 +1,7 @@
 //! ropeway's two ends: its sans-I/O core, driven as its runtime drives it.
 
+pub(super) mod connect;
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -10,11 +12,8 @@ use ropeway_core::{
     Timestamp,
 };
 
-use super::{APPLICATION_BUFFER, Carried, MTU, Progress, TICK, Wire};
+use super::{APPLICATION_BUFFER, CLIENT, Carried, MTU, PORT, Progress, SERVER, TICK, Wire};
 
-const PORT: u16 = 80;
-const SENDER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-const RECEIVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 const SEED: [u8; 32] = [7; 32];
 /// Packets are written into pieces of memory of this size, as a TUN device reads them.
 const SLAB: usize = 64 * 1024;
@@ -23,10 +22,11 @@ const SLAB: usize = 64 * 1024;
 #[inline(never)]
 pub(super) fn run(packets: u64, buffer: usize, timestamps: bool) -> io::Result<Carried> {
     let mut now = Timestamp::START;
-    let (mut sender, mut receiver) = (stack(SENDER, now, timestamps), stack(RECEIVER, now, timestamps));
+    let config = |config: &mut StackConfig| config.timestamps = timestamps;
+    let (mut sender, mut receiver) = (stack(CLIENT, now, config), stack(SERVER, now, config));
     let (mut to_receiver, mut to_sender) = (Link::new(), Link::new());
     let options = options(buffer);
-    let server = SocketAddr::from((RECEIVER, PORT));
+    let server = SocketAddr::from((SERVER, PORT));
     let listener = receiver.listen(server, 1, options.clone()).map_err(io::Error::other)?;
     let client = sender.connect(now, None, server, options).map_err(io::Error::other)?;
 
@@ -39,6 +39,7 @@ pub(super) fn run(packets: u64, buffer: usize, timestamps: bool) -> io::Result<C
         send(&mut sender, now, client, &application)?;
         turn(&mut sender, now, &mut to_sender, &mut to_receiver);
         turn(&mut receiver, now, &mut to_receiver, &mut to_sender);
+        while sender.poll_event().is_some() || receiver.poll_event().is_some() {}
         if accepted.is_none() {
             accepted = receiver.accept(now, listener).map_err(io::Error::other)?;
         }
@@ -56,11 +57,11 @@ pub(super) fn run(packets: u64, buffer: usize, timestamps: bool) -> io::Result<C
     })
 }
 
-fn stack(address: Ipv4Addr, now: Timestamp, timestamps: bool) -> Stack {
+fn stack(address: Ipv4Addr, now: Timestamp, change: impl FnOnce(&mut StackConfig)) -> Stack {
     let mut config = StackConfig::default();
     config.addresses = vec![IpCidr::new(address.into(), 24)];
     config.mtu = MTU;
-    config.timestamps = timestamps;
+    change(&mut config);
     Stack::new(Arc::new(config), SEED, now)
 }
 
@@ -103,7 +104,7 @@ fn receive(stack: &mut Stack, now: Timestamp, id: ConnectionId, application: &mu
     }
 }
 
-/// One turn of a driver: what is due, what has arrived, what leaves, what happened.
+/// One turn of a driver: what is due, what has arrived, what leaves. What happened is left to the application.
 fn turn(stack: &mut Stack, now: Timestamp, incoming: &mut Link, outgoing: &mut Link) {
     if stack.poll_timeout().is_some_and(|deadline| deadline <= now) {
         stack.handle_timeout(now);
@@ -112,7 +113,6 @@ fn turn(stack: &mut Stack, now: Timestamp, incoming: &mut Link, outgoing: &mut L
         stack.handle_packet(now, Received::new(packet));
     }
     outgoing.take(stack, now);
-    while stack.poll_event().is_some() {}
 }
 
 /// One direction of the link.

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use ropeway_packet::{SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps};
 
+use super::crossings::Crossing;
 use super::*;
-use crate::crossings::Crossing;
 
 const OPENER: &str = "10.9.0.2:49152";
 const OTHER: &str = "10.9.0.1:8080";

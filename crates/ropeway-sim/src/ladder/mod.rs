@@ -1,7 +1,13 @@
 //! Draws what happened on the wire between two ends, as in RFC 9293 3.5.
+//!
+//! [`Net::ladder`](crate::Net::ladder) draws a connection of a simulated network. [`draw`] is for captures from other
+//! sources, taken at one place on the way.
 
+mod crossings;
 mod labels;
 mod notation;
+mod observer;
+pub(crate) mod simulated;
 #[cfg(test)]
 mod tests;
 
@@ -9,9 +15,11 @@ use std::fmt::Write as _;
 
 use ropeway::State;
 
+use self::crossings::LeftOut;
+pub use self::crossings::{Change, Crossing, Crossings};
 use self::labels::Labels;
 use self::notation::Notation;
-use crate::crossings::{Change, Crossings, LeftOut};
+pub use self::observer::Observer;
 
 /// Rungs that are drawn at the start and at the end of a long connection.
 const SHOWN: usize = 12;

@@ -1,0 +1,198 @@
+//! What befalls hosts: crashes, freezes, wrong clocks.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::Host;
+use crate::world::Service;
+
+impl Host {
+    /// Crashes the host: as when its power fails. Its connections, listeners and futures are gone; no FIN and no RST
+    /// leaves it. Others find out by their own timeouts, or by a RST once it runs again.
+    ///
+    /// Futures that [`run`](Self::run) and [`spawn`](Self::spawn) have started are dropped. Tasks that they spawned by
+    /// `tokio::spawn` cannot be: their sockets answer [`NetworkDown`](io::ErrorKind::NetworkDown) from now on.
+    /// Nothing happens to a host that is down.
+    pub fn crash(&self) {
+        let life = {
+            let mut world = self.handle.shared.world();
+            world.log(format!("{} crashes", self.name));
+            world.host_mut(self.id).and_then(|host| {
+                host.is_frozen = false;
+                host.clock.set_stands(false);
+                host.life.take()
+            })
+        };
+        // Its sockets and futures come back here when they are dropped, so not under the lock.
+        if let Some(life) = life {
+            life.manual.fail(io::Error::other("the host crashed"));
+            life.token.end();
+        }
+        self.handle.shared.set_active();
+    }
+
+    /// Starts the host after a crash, with the same addresses, and what [`on_boot`](Self::on_boot) said to run. It
+    /// knows nothing of its earlier life: connections of then are answered with a RST. A host that is up crashes
+    /// first.
+    pub fn restart(&self) {
+        if self.is_up() {
+            self.crash();
+        }
+        let booted = {
+            let mut world = self.handle.shared.world();
+            world.log(format!("{} starts again", self.name));
+            world.boot(self.id)
+        };
+        #[expect(clippy::panic, reason = "the same stack was made before")]
+        booted.unwrap_or_else(|error| panic!("the host {:?}: {error}", self.name));
+        self.handle.shared.wake_engine();
+        let services =
+            self.handle.shared.world().host_mut(self.id).map(|host| std::mem::take(&mut host.services));
+        let mut services = services.unwrap_or_default();
+        for service in &mut services {
+            self.spawn(service.start());
+        }
+        if let Some(host) = self.handle.shared.world().host_mut(self.id) {
+            services.append(&mut host.services);
+            host.services = services;
+        }
+    }
+
+    /// Runs what `service` makes as a task on this host: now, and whenever the host starts again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ropeway::net::{TcpListener, TcpStream};
+    /// use ropeway_sim::Net;
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let net = Net::new();
+    /// let db = net.host("db");
+    /// db.on_boot(|| async {
+    ///     let listener = TcpListener::bind("0.0.0.0:5432").await?;
+    ///     let mut open = Vec::new();
+    ///     loop {
+    ///         open.push(listener.accept().await?);
+    ///     }
+    ///     # #[allow(unreachable_code)]
+    ///     Ok::<(), std::io::Error>(())
+    /// });
+    /// net.host("web").run(async {
+    ///     let mut stream = TcpStream::connect("db:5432").await?;
+    ///     db.restart();
+    ///     stream.write_all(b"select 1").await?;
+    ///     let error = stream.read(&mut [0]).await.unwrap_err();
+    ///     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    ///     TcpStream::connect("db:5432").await // it runs again
+    /// }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the host is down.
+    pub fn on_boot<S, F>(&self, mut service: S)
+    where
+        S: FnMut() -> F + Send + 'static,
+        F: Future + Send + 'static,
+    {
+        let mut service = Service::new(move || {
+            let running = service();
+            Box::pin(async move {
+                running.await;
+            })
+        });
+        self.spawn(service.start());
+        if let Some(host) = self.handle.shared.world().host_mut(self.id) {
+            host.services.push(service);
+        }
+    }
+
+    /// Whether the host runs: it has not crashed, or has been started again. A frozen host counts as running.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.handle.shared.world().life_mut(self.id).is_some()
+    }
+
+    /// Freezes the host: as when a virtual machine is suspended. Its clock stands, its futures are not polled, and
+    /// what arrives waits: up to 1000 packets, as in the queue of a Linux TAP device; more are dropped.
+    ///
+    /// Tasks that were spawned on it by plain `tokio::spawn` still run, with sockets that neither send nor receive;
+    /// those spawned by [`ropeway_sim::spawn`](crate::spawn) stand. Nothing happens to a host that is down.
+    pub fn freeze(&self) {
+        self.set_frozen(true);
+    }
+
+    /// Lets a frozen host go on. Its clock goes on from where it stood.
+    pub fn thaw(&self) {
+        self.set_frozen(false);
+    }
+
+    fn set_frozen(&self, frozen: bool) {
+        let token = {
+            let mut world = self.handle.shared.world();
+            let Some(host) = world.host_mut(self.id).filter(|host| host.is_frozen != frozen) else { return };
+            let Some(life) = &host.life else { return };
+            let token = Arc::clone(&life.token);
+            host.is_frozen = frozen;
+            host.clock.set_stands(frozen);
+            world.log(format!("{} {}", self.name, if frozen { "freezes" } else { "thaws" }));
+            world.mark_pending(self.id);
+            token
+        };
+        token.set_frozen(frozen);
+        self.handle.shared.wake_engine();
+    }
+
+    /// Lets the host's clock run at another speed from now on: 1.0 is right, 1.0001 gains 100 µs in a second. The
+    /// stack's timers follow it. Tokio's own do not, since that clock is everybody's.
+    pub fn set_clock_speed(&self, speed: f64) {
+        self.change_clock(format!("runs at the speed {speed}"), |host| host.clock.set_speed(speed));
+    }
+
+    /// Sets the host's wall clock ahead of the right time, or behind it if `is_behind`. Only
+    /// [`wall_clock`](Self::wall_clock) shows it: a TCP does not look at wall clocks.
+    pub fn set_clock_offset(&self, offset: Duration, is_behind: bool) {
+        let micros = i64::try_from(offset.as_micros()).unwrap_or(i64::MAX);
+        let micros = if is_behind { -micros } else { micros };
+        self.change_clock(format!("is {micros} us ahead"), |host| host.clock.set_offset(micros));
+    }
+
+    /// The host's wall clock. All simulations begin at 2000-01-01 00:00 UTC.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// let net = ropeway_sim::Net::new();
+    /// let (a, b) = (net.host("a"), net.host("b"));
+    /// b.set_clock_offset(Duration::from_secs(5), true);
+    /// assert_eq!(a.wall_clock().duration_since(b.wall_clock()).unwrap(), Duration::from_secs(5));
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn wall_clock(&self) -> SystemTime {
+        let mut world = self.handle.shared.world();
+        let clock = world.host_mut(self.id).map(|host| Arc::clone(&host.clock));
+        drop(world);
+        clock.map_or(SystemTime::UNIX_EPOCH, |clock| clock.wall())
+    }
+
+    fn change_clock(&self, what: String, change: impl FnOnce(&mut crate::world::HostNode)) {
+        let mut world = self.handle.shared.world();
+        if let Some(host) = world.host_mut(self.id) {
+            change(host);
+        }
+        world.log(format!("the clock of {} {what}", self.name));
+        // Its deadlines come at other moments now.
+        world.mark_pending(self.id);
+        drop(world);
+        self.handle.shared.wake_engine();
+    }
+}

@@ -1,0 +1,61 @@
+//! Simulated networks for tests: real TCP under Tokio's paused clock.
+//!
+//! ```
+//! use ropeway::net::{TcpListener, TcpStream}; // was: use tokio::net::{TcpListener, TcpStream};
+//! use ropeway_sim::Net;
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> std::io::Result<()> { // #[tokio::test(start_paused = true)]
+//! let net = Net::new();
+//! net.host("server").spawn(async {
+//!     let listener = TcpListener::bind("0.0.0.0:80").await?;
+//!     let (mut stream, _) = listener.accept().await?;
+//!     stream.write_all(b"hello").await
+//! });
+//! let client = net.host("client");
+//! client.link().update(|pipe| pipe.loss = 0.3.into());
+//! let said = client.run(async {
+//!     let mut stream = TcpStream::connect("server:80").await?;
+//!     let mut said = String::new();
+//!     stream.read_to_string(&mut said).await?;
+//!     Ok::<_, std::io::Error>(said)
+//! });
+//! assert_eq!(said.await?, "hello");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Each [`Host`] has a ropeway stack of its own: the TCP that runs in production, with its retransmissions, its
+//! congestion control and its TIME-WAIT. [`Link`]s between hosts and [`Router`]s delay, lose, reorder, duplicate and
+//! corrupt packets.
+//!
+//! # Determinism
+//!
+//! All chance comes from one seed, and so do the hosts' initial sequence numbers and ports. The same seed gives the
+//! same packets at the same moments, to the byte. `ROPEWAY_SEED` replays a run.
+//!
+//! That holds as far as the code under test allows it: it must not depend on the wall clock, on threads, on the
+//! order of a `HashMap`, or on `tokio::select!` without `biased`, which draws from a source of its own.
+
+#![forbid(unsafe_code)]
+
+mod clock;
+mod engine;
+mod host;
+pub mod ladder;
+mod link;
+mod net;
+mod record;
+mod rules;
+mod seed;
+mod shared;
+mod tasks;
+mod world;
+
+pub use host::{Host, HostBuilder, HostTask, TaskError};
+pub use link::{CoDel, Discipline, Limit, Link, Loss, Pipe, Queue, Rate};
+pub use net::{AsNode, LinkHandle, Net, NetBuilder, Router, spawn};
+pub use record::Cause;
+pub use ropeway_packet::{TcpFlags, TcpHeader};
+pub use rules::{Action, Expectation, Replacement, Rule, Segment, Segments};

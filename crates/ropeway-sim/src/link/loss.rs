@@ -1,0 +1,57 @@
+//! Which packets a link loses.
+
+/// Which packets a [direction](crate::Pipe) of a link loses.
+///
+/// Number converts to it: `0.3` loses each packet with a probability of 30 %.
+///
+/// ```
+/// use ropeway_sim::{Link, Loss};
+/// let random = Link::new().loss(0.3);
+/// let bursts = Link::new().loss(Loss::burst(0.01, 8.0));
+/// let third = Link::new().loss(Loss::Packets(vec![3]));
+/// # let _ = (random, bursts, third);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub enum Loss {
+    /// None.
+    #[default]
+    None,
+    /// Each packet, independently, with this probability from 0 to 1.
+    Random(f64),
+    /// In bursts, after Gilbert and Elliott: the link is in a good or in a bad state, and before each packet it may
+    /// change.
+    Burst {
+        /// How likely it is that a good link turns bad.
+        to_bad: f64,
+        /// How likely it is that a bad link turns good.
+        to_good: f64,
+        /// How likely it is that a packet is lost while the link is good.
+        loss_in_good: f64,
+        /// How likely it is that a packet is lost while the link is bad.
+        loss_in_bad: f64,
+    },
+    /// The packets with these numbers: the first one that enters the direction after this was set is number 1.
+    Packets(Vec<u64>),
+    /// Every so-many-th packet, counted from the first one that enters the direction after this was set. 0: none.
+    Every(u64),
+}
+
+impl Loss {
+    /// Bursts of `length` packets in the mean, in which all are lost, so far apart that the fraction `loss` of all
+    /// packets is lost.
+    #[must_use]
+    pub fn burst(loss: f64, length: f64) -> Self {
+        let to_good = 1.0 / length.max(1.0);
+        let loss = loss.clamp(0.0, 0.999_999);
+        // In the steady state the link is bad for to_bad / (to_bad + to_good) of all packets.
+        let to_bad = (to_good * loss / (1.0 - loss)).min(1.0);
+        Self::Burst { to_bad, to_good, loss_in_good: 0.0, loss_in_bad: 1.0 }
+    }
+}
+
+impl From<f64> for Loss {
+    fn from(probability: f64) -> Self {
+        if probability > 0.0 { Self::Random(probability) } else { Self::None }
+    }
+}

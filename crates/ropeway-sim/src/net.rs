@@ -1,0 +1,230 @@
+//! The network: how a test makes one, and holds it.
+
+mod builder;
+mod handles;
+mod partition;
+mod records;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use ropeway::manual::FinderGuard;
+use tokio::task::AbortHandle;
+
+pub use self::builder::NetBuilder;
+pub(crate) use self::handles::sealed;
+pub use self::handles::{AsNode, LinkHandle, Router};
+pub(crate) use self::records::ladders;
+use crate::host::{Host, HostBuilder, HostTask};
+use crate::link::Link;
+use crate::shared::Shared;
+use crate::world::NodeId;
+
+/// A simulated network, for one test.
+///
+/// This is a handle; clones of it, and the handles of its parts, keep the network. Hosts are linked to a router
+/// called `hub`, unless they are told otherwise: so all of them can reach each other.
+///
+/// Tokio's clock must be paused. Time passes while all tasks wait: at once, and to the microsecond. What a task
+/// sees by `tokio::time::Instant` is exact, too; only Tokio's own timers (`sleep`, `timeout`, `interval`) end at
+/// whole milliseconds since the runtime began, rounded up, as always.
+///
+/// There can be one network at a time on a Tokio runtime.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use ropeway::net::{TcpListener, TcpStream};
+/// use ropeway_sim::{Link, Net};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// use tokio::time::Instant;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> std::io::Result<()> {
+/// let net = Net::builder().default_link(Link::new().delay(Duration::from_millis(10))).build();
+/// let (server, client) = (net.host("server"), net.host("client"));
+/// server.spawn(async {
+///     let listener = TcpListener::bind("0.0.0.0:80").await?;
+///     let (mut stream, _) = listener.accept().await?;
+///     stream.write_all(b"hello").await
+/// });
+/// client.run(async {
+///     let start = Instant::now();
+///     let mut stream = TcpStream::connect("server:80").await?;
+///     let mut said = String::new();
+///     stream.read_to_string(&mut said).await?;
+///     assert_eq!(said, "hello");
+///     // Two round trips, each over two links and back.
+///     assert_eq!(start.elapsed(), Duration::from_millis(80));
+///     Ok(())
+/// }).await
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Net {
+    pub(crate) handle: Arc<Handle>,
+}
+
+/// What all handles keep. With the last one, the network ends.
+pub(crate) struct Handle {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) default_link: Link,
+    hub: OnceLock<NodeId>,
+    engine: AbortHandle,
+    _finder: FinderGuard,
+}
+
+impl Handle {
+    /// The router that hosts are linked to unless they are told otherwise.
+    pub(crate) fn hub(&self) -> NodeId {
+        *self.hub.get_or_init(|| self.shared.world().add_router("hub"))
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.engine.abort();
+        let disappointments = self.shared.world().rules.disappointments();
+        let is_panicking = std::thread::panicking();
+        if is_panicking || !disappointments.is_empty() {
+            records::tell_failure(&self.shared.world());
+        }
+        // Sockets may be left, and learn that their stacks have ended; tasks end, too. Neither under the lock.
+        let lives = self.shared.world().end();
+        for life in lives {
+            life.token.end();
+        }
+        #[expect(clippy::panic, reason = "the test fails, as `Net::expect` says")]
+        if !is_panicking && !disappointments.is_empty() {
+            let ladders = ladders(&self.shared.world());
+            panic!("{}\n{ladders}", disappointments.join("\n"));
+        }
+    }
+}
+
+impl Default for Net {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Net {
+    /// A network with the default settings: see [`NetBuilder`].
+    ///
+    /// # Panics
+    ///
+    /// As [`NetBuilder::build`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Begins a network with settings of its own.
+    pub fn builder() -> NetBuilder {
+        NetBuilder::default()
+    }
+
+    /// The seed of this run. `ROPEWAY_SEED` replays it.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.handle.shared.world().seed.number()
+    }
+
+    /// The host of this name; it is made if there is none, with an address of each family, linked to the hub.
+    ///
+    /// # Panics
+    ///
+    /// If a router has that name.
+    pub fn host(&self, name: &str) -> Host {
+        let found = self.handle.shared.world().host_named(name);
+        match found {
+            Some(id) => Host::new(Arc::clone(&self.handle), id, name),
+            None => self.add_host(name).build(),
+        }
+    }
+
+    /// Begins a host with settings of its own.
+    pub fn add_host(&self, name: &str) -> HostBuilder {
+        HostBuilder::new(Arc::clone(&self.handle), name)
+    }
+
+    /// Adds a router: a node that forwards packets at once.
+    ///
+    /// # Panics
+    ///
+    /// If there is a node of that name.
+    pub fn router(&self, name: &str) -> Router {
+        let id = self.handle.shared.world().add_router(name);
+        Router::new(Arc::clone(&self.handle), id, name)
+    }
+
+    /// The router that hosts are linked to unless they are told otherwise.
+    #[must_use]
+    pub fn hub(&self) -> Router {
+        Router::new(Arc::clone(&self.handle), self.handle.hub(), "hub")
+    }
+
+    /// Links two nodes. [`Link::forth`] is the direction from `first` to `second`.
+    ///
+    /// Packets take the path with the fewest links; of several, the one whose links were made first. They do so
+    /// whether its links are up or not.
+    ///
+    /// # Examples
+    ///
+    /// Two offices, each with a router of its own:
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use ropeway_sim::{Link, Net};
+    ///
+    /// let net = Net::new();
+    /// let (berlin, bonn) = (net.router("berlin"), net.router("bonn"));
+    /// let line = net.link(&berlin, &bonn, Link::wan());
+    /// let web = net.add_host("web").link(&berlin, Link::lan()).build();
+    /// let db = net.add_host("db").link(&bonn, Link::lan()).build();
+    /// line.update(|pipe| pipe.up = false); // while the test runs
+    /// # let _ = (web, db);
+    /// # }
+    /// ```
+    pub fn link(&self, first: &impl AsNode, second: &impl AsNode, link: Link) -> LinkHandle {
+        let id = self.handle.shared.world().add_link([first.node().0, second.node().0], &link);
+        LinkHandle::new(Arc::clone(&self.handle), id)
+    }
+
+    /// How long the network has existed, on its own clock.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_micros(self.handle.shared.time.now())
+    }
+}
+
+impl fmt::Debug for Net {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Net")
+            .field("seed", &self.seed())
+            .field("elapsed", &self.elapsed())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Spawns a task on the host that the running task belongs to.
+///
+/// Tasks spawned by `tokio::spawn` from a future that runs on a host belong to the host, too; but those that such
+/// tasks spawn themselves do not. This goes on to any depth.
+///
+/// # Panics
+///
+/// If the running task belongs to no host, or outside of a simulated network.
+pub fn spawn<F>(future: F) -> HostTask<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    #[expect(clippy::panic, reason = "as said above")]
+    let host = builder::current_host().unwrap_or_else(|error| panic!("ropeway_sim::spawn: {error}"));
+    host.spawn(future)
+}

@@ -1,0 +1,109 @@
+//! How a network is made.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+
+use ropeway::manual::find_with;
+use tokio::runtime::{self, Handle as Runtime};
+
+use super::{Handle, Net};
+use crate::engine::{self, Time};
+use crate::host::Host;
+use crate::link::Link;
+use crate::record::Record;
+use crate::seed::Seed;
+use crate::shared::Shared;
+use crate::world::World;
+
+/// The network of each runtime that has one.
+static NETS: Mutex<Option<HashMap<runtime::Id, Weak<Handle>>>> = Mutex::new(None);
+
+/// Settings of a [`Net`] that is to be. Made by [`Net::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "there is no network before `build`"]
+pub struct NetBuilder {
+    seed: Option<u64>,
+    default_link: Link,
+    keep: usize,
+}
+
+impl Default for NetBuilder {
+    fn default() -> Self {
+        Self { seed: None, default_link: Link::lan(), keep: 64 << 20 }
+    }
+}
+
+impl NetBuilder {
+    /// Sets what all chance is drawn from, unless `ROPEWAY_SEED` is set. By default it is always the same.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Sets what links hosts to the hub, unless they are told otherwise. [`Link::lan`] by default. [`Link::forth`]
+    /// is the direction to the host.
+    pub fn default_link(mut self, link: Link) -> Self {
+        self.default_link = link;
+        self
+    }
+
+    /// Sets how many bytes of packets are kept for the records; older packets are forgotten. 64 MiB by default; 0
+    /// keeps none, which is faster.
+    pub fn keep(mut self, bytes: usize) -> Self {
+        self.keep = bytes;
+        self
+    }
+
+    /// Makes the network, on the current Tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a current-thread runtime whose clock is paused; if the runtime has a network already; and if
+    /// `ROPEWAY_SEED` is set to something that is not a number.
+    #[must_use]
+    pub fn build(self) -> Net {
+        let seed = Seed::choose(self.seed);
+        #[expect(clippy::expect_used, reason = "as said above")]
+        let runtime =
+            Runtime::try_current().expect("a simulated network needs a Tokio runtime: #[tokio::test]");
+        let time = Arc::new(Time::start(runtime.clone()));
+        let shared = Arc::new_cyclic(|shared| {
+            Shared::new(time, World::new(seed, shared.clone(), Record::new(self.keep)))
+        });
+        let finder = find_with({
+            let shared = Arc::downgrade(&shared);
+            move || match shared.upgrade() {
+                Some(shared) => Ok(shared.tasks.current()?.stack.clone()),
+                None => Err(io::Error::other("the simulated network has ended")),
+            }
+        });
+        #[expect(clippy::expect_used, reason = "as said above")]
+        let finder = finder.expect("there can be one simulated network at a time on a Tokio runtime");
+        let engine = runtime.spawn(engine::run(Arc::clone(&shared))).abort_handle();
+        let (default_link, hub) = (self.default_link, OnceLock::new());
+        let handle = Arc::new(Handle { shared, default_link, hub, engine, _finder: finder });
+        register(&runtime, &handle);
+        Net { handle }
+    }
+}
+
+fn register(runtime: &Runtime, handle: &Arc<Handle>) {
+    let mut nets = NETS.lock().unwrap_or_else(PoisonError::into_inner);
+    let nets = nets.get_or_insert_default();
+    // Only what has ended is forgotten, so the order does not matter.
+    nets.retain(|_, net| net.strong_count() > 0);
+    nets.insert(runtime.id(), Arc::downgrade(handle));
+}
+
+/// The host that the running task belongs to.
+pub(crate) fn current_host() -> io::Result<Host> {
+    let nowhere = || io::Error::other("there is no simulated network on this runtime");
+    let runtime = Runtime::try_current().map_err(|_| nowhere())?.id();
+    let handle = {
+        let nets = NETS.lock().unwrap_or_else(PoisonError::into_inner);
+        nets.as_ref().and_then(|nets| nets.get(&runtime)).and_then(Weak::upgrade).ok_or_else(nowhere)?
+    };
+    let life = handle.shared.tasks.current()?;
+    Ok(Host::new(Arc::clone(&handle), life.node, &life.host))
+}

@@ -1,0 +1,126 @@
+//! Handles of routers and links.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::Handle;
+use crate::host::Host;
+use crate::link::Pipe;
+use crate::world::{LinkId, NodeId, Way};
+
+/// A host or a router: what a link can end at.
+pub trait AsNode: sealed::Node {}
+
+impl AsNode for Host {}
+impl AsNode for Router {}
+
+pub(crate) mod sealed {
+    use crate::world::NodeId;
+
+    /// Keeps others from implementing [`AsNode`](super::AsNode).
+    pub trait Node {
+        #[doc(hidden)]
+        fn node(&self) -> Which;
+    }
+
+    /// Which node it is.
+    #[derive(Debug)]
+    pub struct Which(pub(crate) NodeId);
+}
+
+/// A router: it forwards packets at once, towards their destinations, and tells their senders when it cannot:
+/// because there is no such host, because a packet is larger than the next link allows, or because it is out of
+/// hops. What waits, waits in the links.
+#[derive(Clone)]
+pub struct Router {
+    _handle: Arc<Handle>,
+    id: NodeId,
+    name: Arc<str>,
+}
+
+impl Router {
+    pub(super) fn new(handle: Arc<Handle>, id: NodeId, name: &str) -> Self {
+        Self { _handle: handle, id, name: name.into() }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl sealed::Node for Router {
+    fn node(&self) -> sealed::Which {
+        sealed::Which(self.id)
+    }
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Router").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A link that exists. What it does to packets can be changed at any time, and counts for those that enter it from
+/// then on, and for those that wait in its queue.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// use ropeway_sim::{Loss, Net};
+///
+/// let net = Net::new();
+/// let host = net.host("phone");
+/// host.link().update(|pipe| pipe.loss = Loss::Random(0.3)); // in a tunnel
+/// host.link().update_from(&host, |pipe| pipe.up = false); // it hears, and is not heard
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct LinkHandle {
+    handle: Arc<Handle>,
+    id: LinkId,
+}
+
+impl LinkHandle {
+    pub(crate) fn new(handle: Arc<Handle>, id: LinkId) -> Self {
+        Self { handle, id }
+    }
+
+    /// Changes both directions.
+    pub fn update(&self, mut change: impl FnMut(&mut Pipe)) {
+        let mut world = self.handle.shared.world();
+        let link = world.link_mut(self.id);
+        link.forth.update(&mut change);
+        link.back.update(&mut change);
+    }
+
+    /// Changes the direction that starts at `node`.
+    ///
+    /// # Panics
+    ///
+    /// If the link does not end there.
+    pub fn update_from(&self, node: &impl AsNode, change: impl FnOnce(&mut Pipe)) {
+        let mut world = self.handle.shared.world();
+        let link = world.link_mut(self.id);
+        assert!(link.ends.contains(&node.node().0), "the link does not end at that node");
+        let way = link.way_from(node.node().0);
+        link.pipe(way).update(change);
+    }
+
+    /// The settings of the direction that starts at the node which was named first, and of the other.
+    #[must_use]
+    pub fn settings(&self) -> [Pipe; 2] {
+        let mut world = self.handle.shared.world();
+        let link = world.link_mut(self.id);
+        [Way::Forth, Way::Back].map(|way| link.pipe(way).config.clone())
+    }
+}
+
+impl fmt::Debug for LinkHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkHandle").field("id", &self.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,246 @@
+//! Hosts: the stacks that live on them, and their turns.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Waker;
+
+use ropeway::manual::{Manual, Received};
+use ropeway::{Stack, StackConfig};
+
+use super::addresses::with_prefix;
+use super::{Event, Kind, NodeId, Packet, World};
+use crate::clock::HostClock;
+use crate::engine::{Micros, Time};
+use crate::record::Cause;
+use crate::shared::HostWaker;
+use crate::tasks::LifeToken;
+
+/// Packets that wait for a host that is frozen: the length of the queue of a TAP device of Linux.
+const FROZEN_QUEUE: usize = 1000;
+
+/// A host.
+#[derive(Debug)]
+pub(crate) struct HostNode {
+    pub(crate) config: StackConfig,
+    pub(crate) clock: Arc<HostClock>,
+    /// What runs on it, unless it has crashed.
+    pub(crate) life: Option<Life>,
+    /// How often it was started.
+    pub(crate) boots: u32,
+    pub(crate) is_frozen: bool,
+    /// What runs whenever it starts.
+    pub(crate) services: Vec<Service>,
+    /// It is to have a turn at this moment.
+    pub(super) is_pending: bool,
+}
+
+/// Something that runs whenever a host starts.
+pub(crate) struct Service(Box<dyn FnMut() -> Running + Send>);
+
+/// What a service does.
+type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Service {
+    pub(crate) fn new(start: impl FnMut() -> Running + Send + 'static) -> Self {
+        Self(Box::new(start))
+    }
+
+    pub(crate) fn start(&mut self) -> Running {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Service")
+    }
+}
+
+/// A host from one start to the next crash.
+#[derive(Debug)]
+pub(crate) struct Life {
+    pub(crate) manual: Manual,
+    pub(crate) token: Arc<LifeToken>,
+    waker: Waker,
+    inbox: Vec<Received>,
+    /// When the stack wants its next turn.
+    deadline: Option<Micros>,
+    /// The earliest event that was scheduled for that.
+    alarm: Option<Micros>,
+}
+
+impl HostNode {
+    pub(crate) fn new(config: StackConfig, clock: Arc<HostClock>) -> Self {
+        Self {
+            config,
+            clock,
+            life: None,
+            boots: 0,
+            is_frozen: false,
+            services: Vec::new(),
+            is_pending: false,
+        }
+    }
+}
+
+impl World {
+    /// Starts a host that does not run.
+    pub(crate) fn boot(&mut self, id: NodeId) -> io::Result<()> {
+        let (seed, shared) = (self.seed, self.shared.clone());
+        let node = self.node_mut(id);
+        let (name, addresses) = (node.name.clone(), node.addresses.clone());
+        let Kind::Host(host) = &mut node.kind else { return Ok(()) };
+        host.boots += 1;
+        let names = shared.clone();
+        let resolver = move |name: &str| names.upgrade().map(|shared| shared.world().resolve(name));
+        let mut builder = Stack::builder()
+            .mtu(host.config.mtu)
+            .config(host.config.clone())
+            .seed(seed.derive(&format!("host/{name}/{}", host.boots)))
+            .resolver(resolver);
+        for address in addresses {
+            builder = builder.address(with_prefix(address));
+        }
+        let clock = Arc::clone(&host.clock);
+        let manual = Manual::build(builder, clock)?;
+        let waker = Waker::from(HostWaker::new(id, shared));
+        let token = LifeToken::new(id, name, manual.stack().clone());
+        host.life = Some(Life { manual, token, waker, inbox: Vec::new(), deadline: None, alarm: None });
+        // The stack learns whom to wake.
+        self.mark_pending(id);
+        Ok(())
+    }
+
+    /// The addresses of a host, the IPv4 ones first.
+    fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        match self.named(name) {
+            Some(node) => Ok(self.node(node).addresses.clone()),
+            None if name == "localhost" => {
+                Ok(vec![std::net::Ipv4Addr::LOCALHOST.into(), std::net::Ipv6Addr::LOCALHOST.into()])
+            }
+            None => Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("no host named {name:?} in the simulated network"),
+            )),
+        }
+    }
+
+    /// Adds a host, which does not run yet.
+    pub(crate) fn add_host(
+        &mut self,
+        name: &str,
+        addresses: &[IpAddr],
+        config: StackConfig,
+        time: &Arc<Time>,
+    ) -> NodeId {
+        let host = HostNode::new(config, Arc::new(HostClock::new(Arc::clone(time))));
+        self.add_node(name, addresses, Kind::Host(Box::new(host)))
+    }
+
+    /// The host of that name.
+    pub(crate) fn host_named(&self, name: &str) -> Option<NodeId> {
+        let id = self.named(name)?;
+        #[expect(clippy::panic, reason = "a mistake of the test")]
+        if let Kind::Router = self.node(id).kind {
+            panic!("{name:?} is a router");
+        }
+        Some(id)
+    }
+
+    /// Ends all hosts. What ran on them is to be dropped, and the futures to be told, without the lock.
+    pub(crate) fn end(&mut self) -> Vec<Life> {
+        let hosts = self.nodes.iter_mut().filter_map(|node| match &mut node.kind {
+            Kind::Host(host) => host.life.take(),
+            Kind::Router => None,
+        });
+        hosts.collect()
+    }
+
+    pub(crate) fn host_mut(&mut self, id: NodeId) -> Option<&mut HostNode> {
+        match &mut self.node_mut(id).kind {
+            Kind::Host(host) => Some(host),
+            Kind::Router => None,
+        }
+    }
+
+    pub(crate) fn life_mut(&mut self, id: NodeId) -> Option<&mut Life> {
+        self.host_mut(id)?.life.as_mut()
+    }
+
+    /// A packet has reached its host.
+    pub(super) fn deliver(&mut self, node: NodeId, packet: Packet) {
+        let frozen = self.host_mut(node).is_some_and(|host| host.is_frozen);
+        match self.life_mut(node) {
+            Some(life) if frozen && life.inbox.len() >= FROZEN_QUEUE => {
+                self.lost(node, &packet, Cause::HostFrozen);
+            }
+            Some(life) => {
+                life.inbox.push(Received::new(packet.bytes));
+                self.mark_pending(node);
+            }
+            None => self.lost(node, &packet, Cause::HostDown),
+        }
+    }
+
+    /// The stack of a host wanted a turn at this moment, as far as it was known when that was noted.
+    pub(super) fn deadline(&mut self, node: NodeId, boot: u32) {
+        let now = self.now;
+        let Some(host) = self.host_mut(node).filter(|host| host.boots == boot) else { return };
+        let Some(life) = &mut host.life else { return };
+        if life.alarm.is_some_and(|alarm| alarm <= now) {
+            life.alarm = None;
+        }
+        match life.deadline {
+            Some(deadline) if deadline <= now => self.mark_pending(node),
+            Some(_) => self.set_alarm(node),
+            None => {}
+        }
+    }
+
+    /// Gives each pending host its turn, in the order in which they became pending. Whether tasks were woken.
+    pub(super) fn take_turns(&mut self) -> bool {
+        let mut woke = false;
+        while !self.pending.is_empty() {
+            for node in std::mem::take(&mut self.pending) {
+                woke |= self.turn(node);
+            }
+        }
+        woke
+    }
+
+    fn turn(&mut self, node: NodeId) -> bool {
+        let Some(host) = self.host_mut(node) else { return false };
+        host.is_pending = false;
+        if host.is_frozen {
+            return false;
+        }
+        let clock = Arc::clone(&host.clock);
+        let Some(life) = &mut host.life else { return false };
+        let mut sent = Vec::new();
+        let turn =
+            life.manual.turn(&life.waker, life.inbox.drain(..), &mut |packet| sent.push(packet.to_bytes()));
+        life.deadline = turn.deadline.map(|deadline| clock.moment(deadline));
+        for packet in sent {
+            self.send(node, packet);
+        }
+        self.set_alarm(node);
+        turn.woke
+    }
+
+    /// Schedules the next turn, unless one is that comes no later. Most deadlines only move away, and what was
+    /// scheduled looks again then.
+    fn set_alarm(&mut self, node: NodeId) {
+        let Some(host) = self.host_mut(node) else { return };
+        let boot = host.boots;
+        let Some(life) = &mut host.life else { return };
+        let Some(deadline) = life.deadline else { return };
+        if life.alarm.is_none_or(|alarm| deadline < alarm) {
+            life.alarm = Some(deadline);
+            self.schedule(deadline, Event::Deadline(node, boot));
+        }
+    }
+}
