@@ -101,7 +101,15 @@ async fn the_log_tells_the_faults() {
     b.restart();
     b.freeze();
     let log = net.log();
-    let words = ["seed 1", "partition: a from b", "heal", "b crashes", "b starts again", "b freezes"];
+    let words = [
+        "seed 1",
+        "the link a-hub changes",
+        "partition: a from b",
+        "heal",
+        "b crashes",
+        "b starts again",
+        "b freezes",
+    ];
     assert_eq!(log.lines().count(), words.len(), "{log}");
     for (line, word) in log.lines().zip(words) {
         assert!(line.ends_with(word), "{log}");

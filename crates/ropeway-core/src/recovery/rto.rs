@@ -8,7 +8,7 @@ use crate::config::StackConfig;
 const GRANULARITY: Duration = Duration::from_millis(1);
 
 /// The estimator of RFC 6298 with its backoff. All times have microsecond resolution.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rto {
     srtt: Option<Duration>,
     rttvar: Duration,
@@ -49,7 +49,7 @@ impl Rto {
             }
         };
         self.srtt = Some(srtt);
-        // RFC 6298 4-1, and the bounds of (2.4) and (2.5). As in Linux, the lower one is of the variation: the
+        // RFC 6298 4-1, and the bounds of (2.4) and (2.5). As in Linux, the minimum is one of the variation: the
         // peer's delayed acknowledgement comes on top of the round trip, however steady that is.
         self.rto = (srtt + GRANULARITY.max(self.min).max(4 * self.rttvar)).min(self.max);
         self.backoff = 0;

@@ -11,7 +11,7 @@ use crate::time::{ShortTimestamp, Timestamp};
 use crate::tuple_slab::{TupleKey, TupleSlab};
 
 /// Twenty-eight bytes, besides the tuple.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     snd_nxt: SeqNum,
     rcv_nxt: SeqNum,
@@ -53,7 +53,7 @@ pub(crate) enum Answer {
     NewIncarnation(SeqNum),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TimeWaitTable {
     entries: TupleSlab<Entry>,
     oldest: Link,

@@ -51,7 +51,7 @@ use crate::options::SocketOptions;
 use crate::recovery::{Recovery, rto::Rto};
 use crate::time::Timestamp;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(crate) tuple: FourTuple,
     machine: StateMachine,
@@ -252,18 +252,23 @@ impl Connection {
 
     /// The RST that ends a synchronized connection from this side (RFC 9293 3.10.5).
     pub(crate) fn reset_header(&self, now: Timestamp) -> TcpHeader {
-        // RFC 7323 5.2-3
-        let timestamps = self.timestamps.as_ref();
-        let timestamps = timestamps.map(|state| Timestamps { tsval: self.tsval(now), tsecr: state.recent });
-        TcpHeader {
+        let reset = TcpHeader {
             src_port: self.tuple.local_port,
             dst_port: self.tuple.remote_port,
             seq: self.acceptable_seq(),
             ack: self.rcv.nxt,
             flags: TcpFlags::RST | TcpFlags::ACK,
-            options: TcpOptions { timestamps, ..TcpOptions::default() },
             ..TcpHeader::default()
-        }
+        };
+        self.with_timestamps(reset, now)
+    }
+
+    /// A RST of this connection, with timestamps if they are in use.
+    fn with_timestamps(&self, reset: TcpHeader, now: Timestamp) -> TcpHeader {
+        // RFC 7323 5.2-3
+        let timestamps = self.timestamps.as_ref();
+        let timestamps = timestamps.map(|state| Timestamps { tsval: self.tsval(now), tsecr: state.recent });
+        TcpHeader { options: TcpOptions { timestamps, ..TcpOptions::default() }, ..reset }
     }
 
     /// Something to tell the application.

@@ -2,7 +2,7 @@
 
 use ropeway_packet::{SeqNum, WindowScale};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Snd {
     /// Oldest unacknowledged sequence number.
     pub(crate) una: SeqNum,

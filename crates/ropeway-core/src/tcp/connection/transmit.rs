@@ -116,8 +116,8 @@ impl Connection {
         if plan.fin {
             flags |= TcpFlags::FIN;
         }
-        // RFC 9293 3.9.1.2 MUST-61, SHLD-27: the last byte there is gets pushed, and no other; not even that one
-        // when its write said that more follows.
+        // RFC 9293 3.9.1.2 MUST-61, SHLD-27: the last byte there is gets pushed, and no other, unless its write said
+        // that more follows.
         if plan.len > 0 && plan.seq + plan.len == self.send_buffer.end() && self.pushes {
             flags |= TcpFlags::PSH;
         }

@@ -26,7 +26,8 @@ impl Connection {
             tracing::debug!(connection = %self.tuple, "data after close: resetting the connection");
             // Its number is what the peer expects next, so that it is believed (RFC 5961 3.2), whatever of ours is
             // still on its way.
-            let reset = reset_for(&segment.header, payload.len());
+            let reset =
+                reset_for(&segment.header, payload.len()).map(|reset| self.with_timestamps(reset, env.now));
             self.finish(Cause::Abort);
             return ControlFlow::Break(reset.map_or(Verdict::Drop, Verdict::Reset));
         }
