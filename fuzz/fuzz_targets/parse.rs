@@ -1,15 +1,9 @@
-//! Any bytes as a packet, as they are and with their lengths and checksums made right.
-
 #![no_main]
 
-#[path = "../../crates/ropeway-packet/tests/exercise/mod.rs"]
-mod exercise;
-
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|bytes: &[u8]| {
-    exercise::exercise(bytes);
-    let mut repaired = bytes.to_vec();
-    exercise::repair(&mut repaired);
-    exercise::exercise(&repaired);
-});
+// ROPEWAY_STORY=1 tells what happens in each execution: for reproducing a crash.
+libfuzzer_sys::fuzz_target!(
+    init: if std::env::var_os("ROPEWAY_STORY").is_some() {
+        ropeway_fuzz_bodies::tell_stories();
+    },
+    |bytes: &[u8]| ropeway_fuzz_bodies::parse(bytes)
+);

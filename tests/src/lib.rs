@@ -17,3 +17,4 @@ pub mod link;
 pub mod namespace;
 pub mod pattern;
 pub mod programs;
+pub mod script;

@@ -199,6 +199,7 @@ async fn nmap_sends_datagrams(family: Family) {
     sees(family, &["-sU"], expected).await;
 }
 
+// RFC 6528 3-2
 #[test]
 fn nmap_cannot_predict_our_sequence_numbers() {
     // Over IPv4 only: nmap rates sequence numbers by a scan of another kind over IPv6.

@@ -5,6 +5,8 @@
 //! docs/PERFORMANCE.md has the method and what came out.
 #![deny(unsafe_code)]
 
+mod flood;
+mod link;
 mod memory;
 mod meter;
 mod report;
@@ -17,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-/// Measures ropeway side by side with smoltcp.
+/// Measures ropeway side by side with smoltcp and the kernel's TCP.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -29,14 +31,16 @@ struct Cli {
 enum Command {
     /// Against the kernel's TCP, over a TUN device in a network namespace of its own.
     Tun(tun::Settings),
+    /// A SYN flood by hping3 over TUN, with honest clients in it.
+    Flood(flood::Settings),
     /// Two ends of one stack, joined by queues on one thread: no device, no kernel.
     Memory(memory::Settings),
 }
 
-/// What both commands take.
+/// What the commands that compare stacks take.
 #[derive(clap::Args, Clone, Debug)]
 struct Common {
-    /// The stacks, in the order of their turns; ratios are the first one's over the last one's.
+    /// The stacks, in the order of their turns; ratios are the first one's over each other one's.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "ropeway,smoltcp")]
     stacks: Vec<StackKind>,
     /// How often each stack gets its turn.
@@ -66,6 +70,8 @@ enum StackKind {
     Ropeway,
     /// smoltcp 0.14 in a polling loop of its own, as in its benchmark example.
     Smoltcp,
+    /// Linux's own TCP behind a second TUN device, served with Tokio's sockets; over TUN only.
+    Kernel,
 }
 
 impl StackKind {
@@ -73,6 +79,7 @@ impl StackKind {
         match self {
             Self::Ropeway => "ropeway",
             Self::Smoltcp => "smoltcp",
+            Self::Kernel => "kernel",
         }
     }
 }
@@ -80,6 +87,7 @@ impl StackKind {
 fn main() -> ExitCode {
     let result: io::Result<()> = match Cli::parse().command {
         Command::Tun(settings) => tun::run(&settings),
+        Command::Flood(settings) => flood::run(&settings),
         Command::Memory(settings) => memory::run(&settings),
     };
     match result {

@@ -41,8 +41,8 @@ struct Line {
     figure: &'static str,
     /// The median of each stack's runs, in the order of the stacks.
     medians: Vec<(&'static str, f64)>,
-    /// The first stack's figure over the last one's, round by round: median, least, greatest.
-    ratio: Option<[f64; 3]>,
+    /// The first stack's figure over each other one's, round by round: median, least, greatest.
+    ratios: Vec<(&'static str, [f64; 3])>,
 }
 
 /// Samples of one call of the program.
@@ -86,24 +86,23 @@ impl Report {
         let stacks = self.stacks();
         print!("{:<10} {:<22}", "scenario", "median of");
         stacks.iter().for_each(|stack| print!(" {stack:>10}"));
-        match (stacks.first(), stacks.last()) {
-            (Some(first), Some(last)) if first != last => {
-                println!("   {first}/{last} per round: median (least..greatest)")
-            }
-            _ => println!(),
+        if let [first, others @ ..] = &*stacks {
+            others.iter().for_each(|other| print!("   {:<22}", format!("{first}/{other}")));
         }
+        println!();
         for line in lines {
             print!("{:<10} {:<22}", line.scenario, line.figure);
             for stack in &stacks {
                 let median = line.medians.iter().find(|(name, _)| name == stack);
                 print!(" {:>10}", median.map_or_else(|| "-".to_owned(), |(_, value)| number(*value)));
             }
-            match line.ratio {
-                Some([median, least, greatest]) => {
-                    println!("   {median:.3} ({least:.3}..{greatest:.3})")
-                }
-                None => println!(),
+            for (_, [median, least, greatest]) in &line.ratios {
+                print!("   {:<22}", format!("{median:.3} ({least:.3}..{greatest:.3})"));
             }
+            println!();
+        }
+        if stacks.len() > 1 {
+            println!("\nratios are taken within each round: median (least..greatest)");
         }
     }
 
@@ -132,16 +131,17 @@ impl Report {
             .iter()
             .filter_map(|stack| Some((*stack, median(of(stack).into_values().collect())?)))
             .collect();
-        let ratio = match (stacks.first(), stacks.last()) {
-            (Some(first), Some(last)) if first != last => {
-                let last = of(last);
-                let ratios =
-                    of(first).into_iter().filter_map(|(round, value)| Some(value / last.get(&round)?));
-                spread(ratios.filter(|ratio| ratio.is_finite()).collect())
+        let mut ratios = Vec::new();
+        if let [first, others @ ..] = &*stacks {
+            let first = of(first);
+            for other in others {
+                let theirs = of(other);
+                let of_rounds = first.iter().filter_map(|(round, value)| Some(value / theirs.get(round)?));
+                let of_rounds = of_rounds.filter(|ratio| ratio.is_finite()).collect();
+                ratios.extend(spread(of_rounds).map(|ratio| (*other, ratio)));
             }
-            _ => None,
-        };
-        Line { scenario, figure, medians, ratio }
+        }
+        Line { scenario, figure, medians, ratios }
     }
 
     /// In the order in which they ran.
@@ -164,6 +164,11 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
         return Some(upper);
     }
     Some(f64::midpoint(*values.get(values.len() / 2 - 1)?, upper))
+}
+
+/// The value below which `percent` of them lie; they are sorted.
+pub(crate) fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
+    sorted.get(sorted.len().saturating_sub(1) * percent / 100).copied()
 }
 
 fn spread(values: Vec<f64>) -> Option<[f64; 3]> {
@@ -205,7 +210,7 @@ mod tests {
         let lines = report.lines();
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0].medians, [("ours", 4.5), ("theirs", 3.0)]);
-        assert_eq!(lines[0].ratio, Some([1.5, 1.5, 1.5]));
+        assert_eq!(lines[0].ratios, [("theirs", [1.5, 1.5, 1.5])]);
     }
 
     #[test]
@@ -213,6 +218,6 @@ mod tests {
         let mut report = Report::default();
         report.add(Sample { scenario: "bulk", stack: "ours", round: 0, figures: vec![figure("x", 1.0)] });
         report.add(Sample { scenario: "bulk", stack: "theirs", round: 1, figures: vec![figure("x", 1.0)] });
-        assert_eq!(report.lines()[0].ratio, None);
+        assert_eq!(report.lines()[0].ratios, []);
     }
 }

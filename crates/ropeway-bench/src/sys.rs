@@ -5,7 +5,9 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::mem;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::time::Duration;
 
 /// CPU time that a thread has used.
@@ -68,6 +70,48 @@ pub(crate) fn enter_network_namespace() -> io::Result<()> {
     fs::write("/proc/self/setgroups", "deny")?;
     fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
     fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
+}
+
+/// Moves the calling thread, and no other, into a network namespace of its own; it ends with the last descriptor
+/// that belongs to it.
+pub(crate) fn unshare_network() -> io::Result<()> {
+    // SAFETY: the call takes no pointers.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNET) }).map(drop)
+}
+
+/// Has the kernel kill `command`'s process when the thread that spawns it ends, however that comes about.
+pub(crate) fn kill_with_parent(command: &mut Command) {
+    // SAFETY: between fork and exec this makes one system call, which takes no pointers.
+    unsafe {
+        command.pre_exec(|| check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)).map(drop));
+    }
+}
+
+/// How often the SYN of a connected socket was sent again, if it has sent nothing else yet.
+pub(crate) fn retransmissions(socket: &impl AsRawFd) -> io::Result<u32> {
+    // SAFETY: the structure is plain integers, for which all zeroes is a value.
+    let mut info: libc::tcp_info = unsafe { mem::zeroed() };
+    let mut length = libc::socklen_t::try_from(mem::size_of::<libc::tcp_info>()).unwrap_or_default();
+    // SAFETY: the pointers are to a live structure and to its length, beyond which the kernel writes nothing.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok(info.tcpi_total_retrans)
+}
+
+/// Memory of this process that is resident, in bytes.
+pub(crate) fn resident() -> io::Result<u64> {
+    let pages = fs::read_to_string("/proc/self/statm")?;
+    let pages: u64 = pages.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
+    // SAFETY: the call takes no pointers.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    Ok(pages * page.unsigned_abs())
 }
 
 /// Waits until `fd` is readable or `timeout` has passed; `None` waits for ever.

@@ -131,25 +131,30 @@ pub struct StackConfig {
     pub tx_checksum_offload: bool,
     /// What new sockets start with.
     pub socket: SocketOptions,
-    /// How long TIME-WAIT lasts: 2 MSL. 60 s by default; RFC 9293's own MSL would make it 4 minutes.
+    /// How long TIME-WAIT lasts: 2 MSL. 60 s by default; RFC 9293's own MSL would make it 4 minutes. Five days
+    /// at most.
     pub time_wait: Duration,
-    /// The retransmission timeout before there is a round-trip sample (RFC 6298 2.1). 1 s.
+    /// The retransmission timeout before there is a round-trip sample (RFC 6298 2-1). 1 s.
     pub initial_rto: Duration,
-    /// The smallest retransmission timeout. 200 ms, as in Linux; RFC 6298 2.4 suggests 1 s.
+    /// The smallest retransmission timeout. 200 ms, as in Linux; RFC 6298 (2.4) suggests 1 s.
     pub min_rto: Duration,
-    /// The largest retransmission timeout, backoff included (RFC 6298 2.5). 120 s.
+    /// The largest retransmission timeout, backoff included (RFC 6298 2-5). 120 s.
     pub max_rto: Duration,
     /// How long an acknowledgement may wait for company. 40 ms; always below 500 ms (RFC 9293 MUST-40).
     pub delayed_ack: Duration,
-    /// R1 (RFC 9293 3.8.3): retransmissions of a segment after which delivery trouble is reported. 3.
+    /// How many acknowledgements are not delayed at a connection's beginning, and after a pause longer than a
+    /// retransmission timeout: the sender's congestion window is small then, and opens with each. As in Linux,
+    /// an application that answers what it reads within `delayed_ack` ends that. 16; 0 delays from the first.
+    pub quick_acks: u8,
+    /// R1 (RFC 9293 3.8.3 SHLD-10): retransmissions of a segment after which delivery trouble is reported. 3.
     pub retries1: u32,
-    /// R2 (RFC 9293 3.8.3): retransmissions of a segment after which the connection is given up. 15, which
-    /// is more than a quarter of an hour.
+    /// R2 (RFC 9293 3.8.3 SHLD-11): retransmissions of a segment after which the connection is given up. 15,
+    /// which is more than a quarter of an hour.
     pub retries2: u32,
     /// R2 of a connection that no application holds any more. 8.
     pub orphan_retries: u32,
     /// How often a SYN-ACK is retransmitted before its half-open connection is reaped. 5: with a first
-    /// timeout of 1 s, reaped after 63 s.
+    /// timeout of 1 s, reaped after 63 s (RFC 4987 3.3-1).
     pub synack_retries: u32,
     /// How long a connection that no application holds any more waits in FIN-WAIT-2. 60 s.
     pub fin_timeout: Duration,
@@ -177,6 +182,8 @@ pub struct StackConfig {
     /// How long an unanswered SYN of `listen_any` waits for the user's decision. 120 s: by then the peer has
     /// given up.
     pub decision_timeout: Duration,
+    /// Most challenge ACKs of one connection a second (RFC 5961 7-2). 100.
+    pub challenge_acks_per_second: u32,
     /// Answer ICMP echo requests. On.
     pub echo_replies: bool,
     /// Most ICMP errors we send a second (RFC 1812 4.3.2.8, RFC 4443 2.4 f). 1000.
@@ -195,6 +202,7 @@ impl Default for StackConfig {
             min_rto: Duration::from_millis(200),
             max_rto: Duration::from_secs(120),
             delayed_ack: Duration::from_millis(40),
+            quick_acks: 16,
             retries1: 3,
             retries2: 15,
             orphan_retries: 8,
@@ -210,6 +218,7 @@ impl Default for StackConfig {
             half_open_per_prefix: 512,
             abort_on_overflow: false,
             decision_timeout: Duration::from_secs(120),
+            challenge_acks_per_second: 100,
             echo_replies: true,
             icmp_errors_per_second: 1000,
         }

@@ -1,10 +1,13 @@
 //! Which room a segment belongs to: one table for all, keyed so that nobody can choose tuples that collide.
 
+mod parts;
+
 use std::hash::Hasher;
 
-use hashbrown::HashTable;
 use ropeway_packet::FourTuple;
 use siphasher::sip::SipHasher13;
+
+use parts::Parts;
 
 use crate::slab::Slab;
 use crate::tcp::connection::Connection;
@@ -48,6 +51,11 @@ impl Packed {
             _ => Room::Connection(number),
         }
     }
+
+    /// The hash of the tuple that lives there.
+    fn hash(self, key: &[u8; 16], rooms: &Rooms) -> u64 {
+        rooms.tuple(self.room()).map_or(0, |tuple| Demux::hash(key, &tuple))
+    }
 }
 
 /// The rooms themselves. They know the tuples; the demultiplexer only knows the rooms.
@@ -70,7 +78,7 @@ impl Rooms {
 
 pub(crate) struct Demux {
     key: [u8; 16],
-    table: HashTable<Packed>,
+    table: Parts<Packed>,
 }
 
 impl std::fmt::Debug for Demux {
@@ -81,7 +89,7 @@ impl std::fmt::Debug for Demux {
 
 impl Demux {
     pub(crate) fn new(key: [u8; 16]) -> Self {
-        Self { key, table: HashTable::new() }
+        Self { key, table: Parts::new() }
     }
 
     fn hash(key: &[u8; 16], tuple: &FourTuple) -> u64 {
@@ -96,24 +104,19 @@ impl Demux {
     }
 
     pub(crate) fn find(&self, tuple: &FourTuple, rooms: &Rooms) -> Option<Room> {
-        let hash = Self::hash(&self.key, tuple);
-        let found = self.table.find(hash, |packed| rooms.tuple(packed.room()).as_ref() == Some(tuple));
-        found.map(|packed| packed.room())
+        let is_it = |packed: &Packed| rooms.tuple(packed.room()).as_ref() == Some(tuple);
+        self.table.find(Self::hash(&self.key, tuple), is_it).map(|packed| packed.room())
     }
 
     /// Enters a room whose tuple is not in the table. The room must hold it already.
     pub(crate) fn insert(&mut self, tuple: &FourTuple, room: Room, rooms: &Rooms) {
-        let hash = Self::hash(&self.key, tuple);
-        let rehash =
-            |packed: &Packed| rooms.tuple(packed.room()).map_or(0, |tuple| Self::hash(&self.key, &tuple));
-        self.table.insert_unique(hash, Packed::new(room), rehash);
+        let key = self.key;
+        self.table.insert(Self::hash(&key, tuple), Packed::new(room), |packed| packed.hash(&key, rooms));
     }
 
     /// Strikes a room from the table; it may be empty already.
-    pub(crate) fn remove(&mut self, tuple: &FourTuple, room: Room) {
-        let hash = Self::hash(&self.key, tuple);
-        if let Ok(entry) = self.table.find_entry(hash, |packed| *packed == Packed::new(room)) {
-            entry.remove();
-        }
+    pub(crate) fn remove(&mut self, tuple: &FourTuple, room: Room, rooms: &Rooms) {
+        let key = self.key;
+        self.table.remove(Self::hash(&key, tuple), &Packed::new(room), |packed| packed.hash(&key, rooms));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::ops::{BitOr, BitOrAssign};
 
+use ropeway_packet::FourTuple;
+
 use crate::probe::UdpProbeId;
 
 /// A connection. Ids are never reused while one who holds them could mistake another for it.
@@ -53,6 +55,13 @@ impl Readiness {
     pub const ERROR: Self = Self(16);
     /// Urgent data has been announced and not been read yet (RFC 9293 3.8.5 MUST-32).
     pub const PRIORITY: Self = Self(32);
+    /// Our FIN has been acknowledged, and with it everything that was written; or the connection is over.
+    pub const FIN_ACKED: Self = Self(64);
+
+    /// What a connection that is over can do.
+    pub(crate) const OVER: Self = Self(
+        Self::READABLE.0 | Self::WRITABLE.0 | Self::READ_CLOSED.0 | Self::WRITE_CLOSED.0 | Self::FIN_ACKED.0,
+    );
 
     /// Whether all of `other` is in this.
     #[must_use]
@@ -88,7 +97,8 @@ impl BitOrAssign for Readiness {
 
 impl std::fmt::Debug for Readiness {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const NAMES: [&str; 6] = ["READABLE", "WRITABLE", "READ_CLOSED", "WRITE_CLOSED", "ERROR", "PRIORITY"];
+        const NAMES: [&str; 7] =
+            ["READABLE", "WRITABLE", "READ_CLOSED", "WRITE_CLOSED", "ERROR", "PRIORITY", "FIN_ACKED"];
         let mut names =
             NAMES.iter().enumerate().filter(|(bit, _)| self.0 & (1 << bit) != 0).map(|(_, name)| *name);
         f.write_str(names.next().unwrap_or("EMPTY"))?;
@@ -104,8 +114,9 @@ pub enum Event {
     Acceptable(ListenerId),
     /// `poll_incoming` on this listener has a SYN to decide on.
     Incoming(ListenerId),
-    /// A SYN of this listener that was to be decided on, or had been accepted, has come to nothing.
-    IncomingGone(ListenerId),
+    /// A SYN of this listener has come to its end: it was accepted and the handshake is complete, or it came to
+    /// nothing, before the decision or after it. `poll_accepted` tells which.
+    IncomingSettled(ListenerId, FourTuple),
     /// This UDP probe has an outcome.
     Probed(UdpProbeId),
     /// This connection's readiness has gained at least what is named (an active open that succeeded gains

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::congestion::Algorithm;
 
-/// When and how often an idle connection is probed (RFC 9293 3.8.4; `SO_KEEPALIVE`, `TCP_KEEPIDLE`,
+/// When and how often an idle connection is probed (RFC 9293 3.8.4 MUST-27; `SO_KEEPALIVE`, `TCP_KEEPIDLE`,
 /// `TCP_KEEPINTVL`, `TCP_KEEPCNT`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {

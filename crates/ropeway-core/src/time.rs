@@ -82,7 +82,12 @@ impl ShortTimestamp {
     /// 2^40 microseconds.
     const PERIOD: u64 = 1 << 40;
 
-    pub(crate) fn new(at: Timestamp) -> Self {
+    /// What is farther ahead than this could not be told from the past.
+    const LONGEST: Duration = Duration::from_secs(5 * 86_400);
+
+    /// The moment `delay` after `now`; five days at most.
+    pub(crate) fn after(now: Timestamp, delay: Duration) -> Self {
+        let at = now + delay.min(Self::LONGEST);
         let [a, b, c, d, e, ..] = at.as_micros().to_le_bytes();
         Self([a, b, c, d, e])
     }
@@ -108,10 +113,17 @@ mod tests {
     #[test]
     fn a_short_timestamp_is_exact_within_six_days() {
         let at = Timestamp::from_micros(5_000_000_000_123);
-        let short = ShortTimestamp::new(at);
+        let short = ShortTimestamp::after(at, Duration::ZERO);
         for days in [-5i64, -1, 0, 1, 5] {
             let near = Timestamp::from_micros(at.as_micros().saturating_add_signed(days * 86_400_000_000));
             assert_eq!(short.near(near), at);
         }
+    }
+
+    #[test]
+    fn a_delay_of_a_month_does_not_end_at_once() {
+        let now = Timestamp::from_micros(5_000_000_000_123);
+        let later = ShortTimestamp::after(now, Duration::from_secs(30 * 86_400)).near(now);
+        assert_eq!(later.since(now), Duration::from_secs(5 * 86_400));
     }
 }

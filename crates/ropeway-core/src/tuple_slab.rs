@@ -1,7 +1,7 @@
 //! Tables of small entries, each with its four-tuple: what SYN queue and TIME-WAIT are made of.
 //!
 //! There may be a million of them, so an IPv4 tuple takes 12 bytes and an IPv6 tuple 36, and the table grows
-//! by pages: nothing is ever copied to make it larger.
+//! and shrinks by pages: nothing is ever copied, and no call does more than another.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -56,62 +56,90 @@ struct Entry<A, T> {
     value: T,
 }
 
-/// Entries to a page.
-const PAGE: u32 = 256;
+/// Slots of a page: as many as a word has bits.
+const PAGE: u32 = u64::BITS;
 
-/// Slots in pages. An `Option` of an entry is as large as the entry: `T` has a value to spare.
+#[derive(Debug)]
+struct Page<E> {
+    /// A bit for each slot that is taken.
+    taken: u64,
+    /// An `Option` of an entry is as large as the entry: it has a value to spare.
+    slots: [Option<E>; PAGE as usize],
+}
+
+/// Slots in pages. A page is freed with its last entry, so that a table which empties gives its memory back
+/// bit by bit, and no call pays for all.
 #[derive(Debug)]
 struct Pages<E> {
-    pages: Vec<Box<[Option<E>]>>,
-    free: Vec<u32>,
-    used: u32,
+    pages: Vec<Option<Box<Page<E>>>>,
+    /// The pages that have room, each once.
+    vacant: Vec<u32>,
+    len: usize,
 }
 
 impl<E> Pages<E> {
     const fn new() -> Self {
-        Self { pages: Vec::new(), free: Vec::new(), used: 0 }
+        Self { pages: Vec::new(), vacant: Vec::new(), len: 0 }
     }
 
-    fn slot(&self, index: u32) -> Option<&Option<E>> {
-        self.pages.get((index / PAGE) as usize)?.get((index % PAGE) as usize)
+    fn slot(&self, index: u32) -> Option<&E> {
+        let page = self.pages.get((index / PAGE) as usize)?.as_ref()?;
+        page.slots.get((index % PAGE) as usize)?.as_ref()
     }
 
-    fn slot_mut(&mut self, index: u32) -> Option<&mut Option<E>> {
-        self.pages.get_mut((index / PAGE) as usize)?.get_mut((index % PAGE) as usize)
+    fn slot_mut(&mut self, index: u32) -> Option<&mut E> {
+        let page = self.pages.get_mut((index / PAGE) as usize)?.as_mut()?;
+        page.slots.get_mut((index % PAGE) as usize)?.as_mut()
     }
 
     fn insert(&mut self, entry: E) -> Option<u32> {
-        let index = match self.free.pop() {
-            Some(index) => index,
+        let number = match self.vacant.last() {
+            Some(number) => *number,
             None => {
-                let index = self.used;
-                if index.is_multiple_of(PAGE) {
-                    self.pages.push((0..PAGE).map(|_| None).collect());
-                }
-                self.used = index.checked_add(1).filter(|used| *used < 1 << 28)?;
-                index
+                let number =
+                    u32::try_from(self.pages.len()).ok().filter(|number| *number < (1 << 28) / PAGE)?;
+                self.pages.push(None);
+                self.vacant.push(number);
+                number
             }
         };
-        *self.slot_mut(index)? = Some(entry);
-        Some(index)
+        let page = self.pages.get_mut(number as usize)?;
+        let page =
+            page.get_or_insert_with(|| Box::new(Page { taken: 0, slots: [const { None }; PAGE as usize] }));
+        let at = page.taken.trailing_ones();
+        *page.slots.get_mut(at as usize)? = Some(entry);
+        page.taken |= 1 << at;
+        if page.taken == u64::MAX {
+            self.vacant.pop();
+        }
+        self.len += 1;
+        Some(number * PAGE + at)
     }
 
     fn remove(&mut self, index: u32) -> Option<E> {
-        let entry = self.slot_mut(index)?.take()?;
-        self.free.push(index);
-        if self.len() == 0 {
-            // The flood is over: give the memory back.
+        let (number, at) = (index / PAGE, index % PAGE);
+        let home = self.pages.get_mut(number as usize)?;
+        let page = home.as_mut()?;
+        let entry = page.slots.get_mut(at as usize)?.take()?;
+        if page.taken == u64::MAX {
+            self.vacant.push(number);
+        }
+        page.taken &= !(1 << at);
+        if page.taken == 0 {
+            *home = None;
+        }
+        self.len -= 1;
+        if self.len == 0 {
             *self = Self::new();
         }
         Some(entry)
     }
 
-    fn len(&self) -> usize {
-        self.used as usize - self.free.len()
-    }
-
     fn iter(&self) -> impl Iterator<Item = (u32, &E)> {
-        (0..self.used).filter_map(|index| Some((index, self.slot(index)?.as_ref()?)))
+        let pages = (0..).step_by(PAGE as usize).zip(&self.pages);
+        pages.filter_map(|(first, page)| Some((first, page.as_ref()?))).flat_map(|(first, page)| {
+            (first..).zip(&page.slots).filter_map(|(index, slot)| Some((index, slot.as_ref()?)))
+        })
     }
 }
 
@@ -127,9 +155,8 @@ impl<T> TupleSlab<T> {
         Self { v4: Pages::new(), v6: Pages::new() }
     }
 
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.v4.len() + self.v6.len()
+        self.v4.len + self.v6.len
     }
 
     pub(crate) fn insert(&mut self, tuple: &FourTuple, value: T) -> Option<TupleKey> {
@@ -149,25 +176,25 @@ impl<T> TupleSlab<T> {
 
     pub(crate) fn tuple(&self, key: TupleKey) -> Option<FourTuple> {
         if key.is_v4() {
-            Some(self.v4.slot(key.index())?.as_ref()?.ends.tuple())
+            Some(self.v4.slot(key.index())?.ends.tuple())
         } else {
-            Some(self.v6.slot(key.index())?.as_ref()?.ends.tuple())
+            Some(self.v6.slot(key.index())?.ends.tuple())
         }
     }
 
     pub(crate) fn get(&self, key: TupleKey) -> Option<&T> {
         if key.is_v4() {
-            Some(&self.v4.slot(key.index())?.as_ref()?.value)
+            Some(&self.v4.slot(key.index())?.value)
         } else {
-            Some(&self.v6.slot(key.index())?.as_ref()?.value)
+            Some(&self.v6.slot(key.index())?.value)
         }
     }
 
     pub(crate) fn get_mut(&mut self, key: TupleKey) -> Option<&mut T> {
         if key.is_v4() {
-            Some(&mut self.v4.slot_mut(key.index())?.as_mut()?.value)
+            Some(&mut self.v4.slot_mut(key.index())?.value)
         } else {
-            Some(&mut self.v6.slot_mut(key.index())?.as_mut()?.value)
+            Some(&mut self.v6.slot_mut(key.index())?.value)
         }
     }
 
@@ -228,5 +255,28 @@ mod tests {
         }
         assert_eq!(slab.len(), 0);
         assert!(slab.v4.pages.is_empty() && slab.v6.pages.is_empty(), "an empty table holds no memory");
+    }
+
+    #[test]
+    fn a_page_is_freed_with_its_last_entry_and_used_again() {
+        let tuple = FourTuple::new("10.0.0.1:80".parse().unwrap(), "10.0.0.2:9".parse().unwrap());
+        let mut slab = TupleSlab::new();
+        let keys: Vec<_> = (0..1000).map(|n| slab.insert(&tuple, Box::new(n)).unwrap()).collect();
+        let pages = |slab: &TupleSlab<Box<i32>>| slab.v4.pages.iter().filter(|page| page.is_some()).count();
+        assert_eq!(pages(&slab), 16);
+        for key in &keys[..700] {
+            slab.remove(*key);
+        }
+        assert_eq!((pages(&slab), slab.len()), (6, 300));
+        let left: Vec<_> = slab.iter().map(|(key, _, n)| (key, **n)).collect();
+        assert_eq!(left, keys.iter().copied().zip(0..1000).skip(700).collect::<Vec<_>>());
+        let again: Vec<_> = (0..700).map(|n| slab.insert(&tuple, Box::new(n)).unwrap()).collect();
+        assert_eq!((pages(&slab), slab.len(), slab.v4.pages.len()), (16, 1000, 16));
+        assert!(
+            again
+                .iter()
+                .enumerate()
+                .all(|(n, key)| slab.get(*key).is_some_and(|v| i32::try_from(n) == Ok(**v)))
+        );
     }
 }

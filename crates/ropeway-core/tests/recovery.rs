@@ -53,7 +53,7 @@ fn the_initial_window_is_ten_segments() {
     assert_eq!(lab.drain().len(), 2, "14600 bytes, but two segments at least");
 }
 
-// RFC 5681 3.1
+// RFC 5681 3.1; RFC 9293 3.8.2 MUST-19
 #[test]
 fn slow_start_doubles_each_round_trip() {
     let mut lab = Lab::new();
@@ -216,7 +216,7 @@ fn many_holes_end_in_a_timeout_not_in_a_crawl() {
     assert_eq!(lab.stack.counters().retransmission_timeouts, 1);
 }
 
-// RFC 5681 3.1 (4), 3.2
+// RFC 5681 3.1 (4), 3.2; RFC 9293 3.10.8 R-12, RFC 6298 5-4
 #[test]
 fn a_timeout_shrinks_the_window_to_one_segment() {
     let (mut lab, id) = established();
@@ -306,6 +306,7 @@ fn the_window_starts_anew_after_idle_time() {
     assert_eq!(lab.drain().len(), 10);
 }
 
+// RFC 9293 3.8.2 MUST-19
 #[test]
 fn congestion_avoidance_adds_a_segment_per_round_trip() {
     let (mut lab, id) = established();

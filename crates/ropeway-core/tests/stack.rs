@@ -84,6 +84,21 @@ fn a_datagram_to_a_closed_port_gets_port_unreachable_with_its_beginning() {
     }
 }
 
+// RFC 1812 4.3.2.3: as much as fits, and what is sent must fit into the device's MTU too.
+#[test]
+fn an_icmp_error_is_no_longer_than_the_mtu() {
+    for mtu in [68, 100, 576, 1500] {
+        let mut lab = Lab::with(|config| config.mtu = mtu);
+        let packet = datagram("10.0.0.1:5000", "10.0.0.2:53", &pattern(0, usize::from(mtu) - 28));
+        lab.send_packet(packet.clone());
+        let answer = lab.next_packet();
+        assert_eq!(answer.len(), usize::from(mtu).min(576));
+        let ip = ip::parse(&answer).unwrap();
+        let IcmpMessage::Unreachable { quote, .. } = icmp::parse(&answer, &ip).unwrap() else { panic!() };
+        assert!(packet.starts_with(&answer[quote]));
+    }
+}
+
 // RFC 1122 3.2.2, RFC 4443 2.4 e
 #[test]
 fn no_icmp_error_about_broadcasts_multicasts_fragments_and_errors() {
@@ -318,7 +333,7 @@ fn the_options_of_a_syn_stand_as_linux_writes_them() {
     assert_eq!(options(&lab.next_packet()), [2, 4, 5, 0xb4, 1, 3, 3, 7]);
 }
 
-// RFC 6528, MUST-8, MUST-9
+// RFC 6528, MUST-8, MUST-9; RFC 9293 3.4.1 SHLD-1, RFC 6528 3-1
 #[test]
 fn initial_sequence_numbers_move_with_the_clock_and_differ_by_tuple() {
     let mut lab = Lab::new();
@@ -346,6 +361,7 @@ fn icmp_about(lab: &mut Lab, kind: IcmpErrorKind, about: &[u8]) {
     lab.send_packet(emit_error(from, to, kind, about, 64));
 }
 
+// RFC 9293 3.9.2.2 MUST-54, SHLD-26
 #[test]
 fn hard_errors_end_an_attempt_to_connect() {
     for v6 in [false, true] {
@@ -394,6 +410,7 @@ fn soft_errors_do_not_end_an_attempt_but_tell_why_it_failed() {
     }
 }
 
+// RFC 9293 3.9.2.2 MUST-56
 #[test]
 fn no_icmp_error_ends_an_established_connection() {
     for v6 in [false, true] {
@@ -443,6 +460,7 @@ fn source_quench_is_dropped() {
     assert_eq!(lab.info(id).cwnd, cwnd);
 }
 
+// RFC 9293 3.9.2.2 MUST-54
 #[test]
 fn errors_about_what_we_did_not_send_are_ignored() {
     let mut lab = Lab::new();
@@ -644,6 +662,7 @@ fn max_connections_is_kept() {
 
 // ---- ports and addresses (RFC 9293 3.9.1.1)
 
+// RFC 9293 3.9.1.1 MUST-41
 #[test]
 fn what_can_be_listened_on() {
     let mut lab = Lab::new();
@@ -745,7 +764,7 @@ fn connecting_to_what_cannot_be_reached_fails_at_once() {
     assert_eq!(none, Err(ConnectError::NetworkUnreachable));
 }
 
-// RFC 6056; MUST-44, MUST-45
+// RFC 6056
 #[test]
 fn ephemeral_ports_are_all_used_before_there_are_none() {
     let mut lab = Lab::with(|config| config.ephemeral_ports = 50_000..=50_009);
@@ -985,7 +1004,7 @@ fn loopback_survives_an_abort_and_a_reset() {
 
 // ---- urgent data (RFC 9293 3.8.5, RFC 6093)
 
-// MUST-30 to MUST-33, MUST-62
+// MUST-30, MUST-31, MUST-32, MUST-33, MUST-62
 #[test]
 fn urgent_data_is_told_and_stays_in_the_stream() {
     let (mut lab, id) = established();
@@ -1000,6 +1019,7 @@ fn urgent_data_is_told_and_stays_in_the_stream() {
     assert!(!lab.stack.readiness(id).contains(Readiness::PRIORITY));
 }
 
+// RFC 9293 3.8.5 R-14
 #[test]
 fn the_urgent_pointer_only_moves_forward() {
     let (mut lab, id) = established();
@@ -1010,13 +1030,19 @@ fn the_urgent_pointer_only_moves_forward() {
     lab.drain();
     assert_eq!(lab.stack.urgent_remaining(id), Some(8));
     assert!(!lab.told(id, Readiness::PRIORITY));
+    // One that is nearer, although not read yet, does not count either.
+    lab.send(ack().urg(100));
+    lab.send(ack().urg(2));
+    assert_eq!(lab.stack.urgent_remaining(id), Some(110));
+    lab.events.clear();
     // MUST-32: it advances, and that is told.
-    lab.send(data(b"more").seq(11).urg(3));
-    assert_eq!(lab.stack.urgent_remaining(id), Some(13));
+    lab.send(data(b"more").seq(11).urg(103));
+    assert_eq!(lab.stack.urgent_remaining(id), Some(113));
     assert!(lab.told(id, Readiness::PRIORITY));
     lab.drain();
 }
 
+// RFC 9293 3.8.5 R-14
 // RFC 6093 6, and pointers that make no sense
 #[test]
 fn odd_urgent_pointers_break_nothing() {
@@ -1045,6 +1071,7 @@ fn odd_urgent_pointers_break_nothing() {
     assert_eq!(lab.stack.urgent_remaining(id), None);
 }
 
+// RFC 9293 3.4 R-13
 #[test]
 fn the_urgent_pointer_crosses_the_wrap() {
     let mut lab = Lab::new();
@@ -1080,6 +1107,7 @@ fn urgent_and_reset_are_heard_while_the_window_is_closed() {
     lab.assert_state(id, State::Closed);
 }
 
+// RFC 9293 3.8.5 MUST-30, MUST-62
 #[test]
 fn urgent_data_is_sent_with_its_pointer() {
     let (mut lab, id) = established();
@@ -1113,6 +1141,7 @@ fn urgent_data_longer_than_the_window_is_announced_ahead() {
     lab.expect(data(b"x"));
 }
 
+// RFC 9293 3.8.5 MUST-31
 // RFC 9293 3.8.5: more than the pointer can say
 #[test]
 fn urgent_data_farther_than_the_pointer_reaches() {

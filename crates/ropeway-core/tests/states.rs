@@ -75,6 +75,7 @@ const SYNCHRONIZED: [State; 6] =
 
 // ---- opening
 
+// RFC 9293 3.10.7.4 R-10
 #[test]
 fn passive_open_then_the_peer_closes_first() {
     let mut lab = Lab::new();
@@ -92,6 +93,7 @@ fn passive_open_then_the_peer_closes_first() {
     lab.assert_empty();
 }
 
+// RFC 9293 3.10.7.3 R-03
 #[test]
 fn active_open_tells_of_its_success() {
     let mut lab = Lab::new();
@@ -133,6 +135,7 @@ fn simultaneous_open_ends_with_a_bare_ack_too() {
     lab.quiet();
 }
 
+// RFC 7323 2.2-3
 // RFC 7323 2.2: the window of a segment with SYN is never scaled, not even in a simultaneous open.
 #[test]
 fn the_window_of_a_simultaneous_syn_ack_is_not_scaled() {
@@ -342,6 +345,7 @@ fn data_in_the_syn_reaches_the_application_once() {
     assert_eq!(lab.read(id, 100), b"first");
 }
 
+// RFC 9293 3.10.7.3 R-03
 // RFC 9293 3.10.7.3 first: an ACK outside (ISS, SND.NXT] gets a RST, unless it is one.
 #[test]
 fn syn_sent_resets_an_ack_of_what_was_never_sent() {
@@ -357,6 +361,7 @@ fn syn_sent_resets_an_ack_of_what_was_never_sent() {
     }
 }
 
+// RFC 9293 3.10.7.3 R-03
 // RFC 9293 3.10.7.3 second
 #[test]
 fn syn_sent_is_refused_only_by_a_reset_that_acknowledges_its_syn() {
@@ -374,6 +379,7 @@ fn syn_sent_is_refused_only_by_a_reset_that_acknowledges_its_syn() {
     lab.assert_empty();
 }
 
+// RFC 9293 3.10.7.3 R-03, 3.10.7.4 R-10
 // RFC 9293 3.10.7.3 fifth
 #[test]
 fn syn_sent_ignores_what_has_neither_syn_nor_reset() {
@@ -387,6 +393,7 @@ fn syn_sent_ignores_what_has_neither_syn_nor_reset() {
 
 // ---- closing
 
+// RFC 9293 3.10.7.4 R-10
 #[test]
 fn active_close_through_all_its_states() {
     let (mut lab, id) = in_state(State::Established);
@@ -407,6 +414,7 @@ fn active_close_through_all_its_states() {
     lab.assert_empty();
 }
 
+// RFC 9293 3.10.7.4 R-10
 #[test]
 fn fin_that_acknowledges_ours_leads_straight_to_time_wait() {
     let (mut lab, id) = in_state(State::FinWait1);
@@ -521,6 +529,7 @@ fn fin_that_is_lost_is_sent_again() {
     lab.at(10_000);
 }
 
+// RFC 9293 3.10.7.4 R-10
 #[test]
 fn the_peers_fin_again_is_acknowledged_again() {
     for state in [State::CloseWait, State::LastAck, State::Closing, State::TimeWait] {
@@ -570,7 +579,7 @@ fn after_the_fin_nothing_is_taken_from_the_peer() {
     }
 }
 
-// RFC 9293 3.6.1 SHLD-3
+// RFC 9293 3.6.1 SHLD-3, MAY-1
 #[test]
 fn data_after_close_is_answered_with_a_reset() {
     for acked in [false, true] {
@@ -611,6 +620,25 @@ fn close_with_linger_zero_resets_and_discards() {
     lab.at(10_000);
 }
 
+/// What a close that lingers waits for: the acknowledgement of the FIN, and of all data before it.
+#[test]
+fn the_acknowledgement_of_our_fin_is_an_event() {
+    let (mut lab, id) = in_state(State::Established);
+    lab.write(id, b"last words");
+    lab.expect(data(b"last words"));
+    lab.shutdown_write(id);
+    lab.expect(fin().seq(11));
+    lab.send(ack().ack(11));
+    assert!(!lab.told(id, Readiness::FIN_ACKED), "the FIN itself is still to be acknowledged");
+    assert!(!lab.stack.readiness(id).contains(Readiness::FIN_ACKED));
+    lab.send(ack().ack(12));
+    lab.assert_state(id, State::FinWait2);
+    assert!(lab.told(id, Readiness::FIN_ACKED));
+    assert!(lab.stack.readiness(id).contains(Readiness::FIN_ACKED));
+    lab.close(id);
+    assert!(lab.stack.readiness(id).contains(Readiness::FIN_ACKED), "and so is that of one that is gone");
+}
+
 // RFC 9293 3.10.4
 #[test]
 fn close_in_listen_forgets_handshakes_and_resets_who_waits() {
@@ -635,6 +663,7 @@ fn close_in_listen_forgets_handshakes_and_resets_who_waits() {
     lab.at(100_000);
 }
 
+// RFC 9293 3.10.4 R-11
 #[test]
 fn close_in_syn_sent_forgets_all() {
     let (mut lab, id) = in_state(State::SynSent);
@@ -644,6 +673,24 @@ fn close_in_syn_sent_forgets_all() {
     lab.send(syn_ack());
     lab.expect(rst().seq(1));
     lab.at(100_000);
+}
+
+// RFC 9293 3.10.4 R-11: "return 'error: closing' responses to any queued SENDs, or RECEIVEs"
+#[test]
+fn shutdown_in_syn_sent_tells_who_waits() {
+    let (mut lab, id) = in_state(State::SynSent);
+    lab.write(id, b"never sent");
+    assert_eq!(lab.stack.recv(lab.ts(), id, 1).unwrap_err(), RecvError::WouldBlock);
+    lab.shutdown_write(id);
+    lab.quiet();
+    lab.assert_state(id, State::Closed);
+    assert!(lab.told(id, Readiness::READ_CLOSED | Readiness::WRITE_CLOSED));
+    assert!(lab.read(id, 1).is_empty());
+    assert_eq!(lab.stack.send(lab.ts(), id, b"x", Default::default()), Err(SendError::BrokenPipe));
+    lab.send(syn_ack());
+    lab.expect(rst().seq(1));
+    lab.close(id);
+    lab.assert_empty();
 }
 
 // RFC 9293 3.10.4: queued for processing after entering ESTABLISHED
@@ -691,6 +738,7 @@ fn an_orphan_finishes_by_itself_from_every_state() {
     }
 }
 
+// RFC 9293 3.10.4 R-11
 // RFC 9293 3.10.5: <SEQ=SND.NXT><CTL=RST>
 #[test]
 fn abort_sends_a_reset_while_the_peer_may_still_send() {
@@ -774,6 +822,7 @@ fn abort_in_syn_sent_sends_nothing() {
 
 // ---- RST (RFC 9293 3.10.7.4 second, RFC 5961 3)
 
+// RFC 9293 3.10.7.4 R-05
 #[test]
 fn reset_at_the_very_next_number_ends_the_connection() {
     for state in SYNCHRONIZED {
@@ -802,6 +851,7 @@ fn reset_is_told_apart_from_a_normal_close() {
     assert_eq!(lab.stack.send(lab.ts(), id, b"x", Default::default()), Err(SendError::BrokenPipe));
 }
 
+// RFC 9293 3.10.7.4 R-05
 #[test]
 fn reset_elsewhere_in_the_window_is_challenged() {
     for state in SYNCHRONIZED {
@@ -818,6 +868,7 @@ fn reset_elsewhere_in_the_window_is_challenged() {
     }
 }
 
+// RFC 9293 3.10.7.4 R-05, RFC 5961 3.2-1
 #[test]
 fn reset_outside_the_window_is_dropped_silently() {
     for state in SYNCHRONIZED {
@@ -830,6 +881,7 @@ fn reset_outside_the_window_is_dropped_silently() {
     }
 }
 
+// RFC 9293 3.5 MUST-11, 3.10.7.4 R-07
 // RFC 9293 3.10.7.4: "return to LISTEN ... the user need not be informed"
 #[test]
 fn reset_in_a_passive_syn_received_leads_back_to_listen() {
@@ -853,7 +905,7 @@ fn reset_in_a_passive_syn_received_leads_back_to_listen() {
     assert!(lab.stack.is_acceptable(listener));
 }
 
-// MUST-11
+// MUST-11; RFC 9293 3.10.7.4 R-07
 #[test]
 fn reset_in_an_active_syn_received_refuses() {
     let (mut lab, id) = in_state(State::SynReceived);
@@ -880,6 +932,7 @@ fn reset_of_a_connection_that_waits_in_the_accept_queue() {
 
 // ---- SYN in synchronized states (RFC 9293 3.10.7.4 fourth, RFC 5961 4)
 
+// RFC 9293 3.10.7.4 R-06
 #[test]
 fn syn_in_a_synchronized_state_is_challenged_wherever_it_lies() {
     for state in SYNCHRONIZED {
@@ -912,6 +965,7 @@ fn the_syn_again_is_answered_with_the_same_syn_ack() {
     assert_eq!(lab.stack.sizes().connections, 1);
 }
 
+// RFC 9293 3.10.7.4 R-07
 #[test]
 fn a_peer_that_begins_anew_gets_through() {
     for seq in [1000, 500_000_000] {
@@ -920,6 +974,7 @@ fn a_peer_that_begins_anew_gets_through() {
         lab.send(syn());
         lab.expect(syn_ack());
         // The peer has restarted: a new SYN from the same port.
+        let mut answered = false;
         for _ in 0..3 {
             lab.flow.isn = seq;
             lab.flow.nxt = 0;
@@ -927,8 +982,9 @@ fn a_peer_that_begins_anew_gets_through() {
             lab.collect();
             if let Some(sent) = lab.out.pop_front() {
                 let tcp = sent.tcp.unwrap().tcp;
-                if tcp.flags.contains(ropeway_core::packet::TcpFlags::SYN) && tcp.ack == SeqNum::new(seq + 1)
-                {
+                answered = tcp.flags.contains(ropeway_core::packet::TcpFlags::SYN)
+                    && tcp.ack == SeqNum::new(seq + 1);
+                if answered {
                     break;
                 }
                 // What a peer in SYN-SENT answers to an ACK that it does not understand.
@@ -937,6 +993,7 @@ fn a_peer_that_begins_anew_gets_through() {
                 lab.collect();
             }
         }
+        assert!(answered, "isn {seq}: its SYN gets no SYN-ACK");
         lab.flow.isn = seq;
         lab.flow.nxt = 1;
         lab.flow.seen = 1;
@@ -947,6 +1004,7 @@ fn a_peer_that_begins_anew_gets_through() {
 
 // ---- ACK (RFC 9293 3.10.7.4 fifth, RFC 5961 5)
 
+// RFC 9293 3.10.7.4 R-08
 #[test]
 fn ack_of_what_was_never_sent_is_answered_and_dropped() {
     for state in SYNCHRONIZED {
@@ -959,6 +1017,7 @@ fn ack_of_what_was_never_sent_is_answered_and_dropped() {
     }
 }
 
+// RFC 9293 3.10.7.4 R-08
 #[test]
 fn old_acks_change_nothing() {
     let (mut lab, id) = in_state(State::Established);
@@ -969,6 +1028,9 @@ fn old_acks_change_nothing() {
     for old in [1, 1461, 3000] {
         lab.send(ack().ack(old).win(1));
     }
+    // Not even one that comes with something new.
+    lab.send(some(100));
+    lab.send(some(10).ack(1).win(1));
     lab.quiet();
     let after = lab.info(id);
     assert_eq!((after.unacked, after.snd_wnd, after.cwnd), (before.unacked, before.snd_wnd, before.cwnd));
@@ -991,6 +1053,7 @@ fn ack_older_than_the_largest_window_is_challenged_and_its_data_dropped() {
     assert_eq!(lab.info(id).unread, 4);
 }
 
+// RFC 9293 3.10.7.4 R-08
 // RFC 9293 3.10.7.4: "if the ACK bit is off, drop the segment and return"
 #[test]
 fn segments_without_ack_are_dropped() {
@@ -1004,6 +1067,7 @@ fn segments_without_ack_are_dropped() {
     }
 }
 
+// RFC 9293 3.10.7.4 R-04
 #[test]
 fn segments_outside_the_window_are_answered_and_dropped() {
     for (seq, len) in [(600_000, 10), (0x8000_0000, 10), (u32::MAX - 20, 10), (600_000, 0)] {
@@ -1029,6 +1093,7 @@ fn segments_that_reach_into_the_window_are_trimmed() {
 
 // ---- CLOSED (RFC 9293 3.10.7.1) and LISTEN (3.10.7.2)
 
+// RFC 9293 3.10.7.1 R-01
 #[test]
 fn closed_resets_everything_but_resets() {
     let mut lab = Lab::new();
@@ -1047,6 +1112,7 @@ fn closed_resets_everything_but_resets() {
     lab.quiet();
 }
 
+// RFC 9293 3.10.7.2 R-02, 3.10.7.4 R-10
 #[test]
 fn listen_answers_only_syns() {
     let mut lab = Lab::new();
@@ -1083,6 +1149,7 @@ fn half_open_resets_a_wrong_ack_and_stays() {
     assert!(lab.stack.is_acceptable(listener));
 }
 
+// RFC 7323 3.2-3
 // RFC 7323 3.2: a segment that lacks the agreed timestamps is dropped. It alone: not what it is for.
 #[test]
 fn a_third_segment_without_timestamps_does_not_end_the_handshake() {
@@ -1100,6 +1167,7 @@ fn a_third_segment_without_timestamps_does_not_end_the_handshake() {
 
 // ---- TIME-WAIT
 
+// RFC 9293 3.10.8 R-12
 // MUST-13: exactly, and for all three lengths
 #[test]
 fn time_wait_lasts_exactly_two_msl() {
@@ -1124,6 +1192,7 @@ fn time_wait_lasts_exactly_two_msl() {
     }
 }
 
+// RFC 9293 3.10.7.4 R-10
 #[test]
 fn the_peers_fin_again_restarts_time_wait() {
     let (mut lab, id) = in_state(State::TimeWait);
@@ -1218,7 +1287,7 @@ fn an_older_syn_leaves_time_wait_alone() {
     }
 }
 
-// RFC 6191 2
+// RFC 6191 2; RFC 9293 3.6.1 SHLD-4
 #[test]
 fn in_time_wait_timestamps_decide_which_syn_is_newer() {
     let time_wait = || {
@@ -1296,4 +1365,23 @@ fn time_wait_makes_room_when_it_is_full() {
     assert_eq!(lab.stack.counters().time_wait_overflows, 7);
     lab.at(60_010);
     lab.assert_empty();
+}
+
+/// What has arrived from behind a FIN says that the stream does not end there: a forged FIN, with nothing but a number
+/// in the window right, must not keep the true one from being taken (found by the fuzz target `stack`).
+#[test]
+fn a_fin_that_the_stream_has_passed_does_not_hide_the_true_one() {
+    let mut lab = Lab::new();
+    let id = lab.accepted(Peer::default());
+    lab.send(data(pattern(10, 10)).seq(11));
+    lab.expect(ack().ack(1));
+    lab.send(fin().seq(5));
+    lab.drain();
+    lab.send(data(pattern(0, 10)).seq(1));
+    lab.expect(ack().ack(21));
+    lab.assert_state(id, State::Established);
+    assert_eq!(lab.read(id, 100), pattern(0, 20));
+    lab.send(fin().seq(21));
+    lab.expect(ack().ack(22));
+    lab.assert_state(id, State::CloseWait);
 }

@@ -24,6 +24,7 @@ fn established() -> (Lab, ConnectionId) {
 
 // ---- SYN
 
+// RFC 6298 2-1
 // RFC 6298 2.1, 5.5; RFC 9293 3.8.3 MUST-22, MUST-23: 1, 3, 7, 15, 31, 63, 127 s, and not given up within 3 min
 #[test]
 fn syn_is_sent_again_at_its_backoff_and_given_up_after_its_retries() {
@@ -73,6 +74,7 @@ fn syn_is_not_sent_again_once_answered() {
     assert_eq!(lab.next_deadline(), None);
 }
 
+// RFC 6298 5-7
 // RFC 6298 5.7: after a lost SYN, data starts with an RTO of 3 s.
 #[test]
 fn a_lost_syn_makes_the_first_rto_three_seconds() {
@@ -93,6 +95,7 @@ fn a_lost_syn_makes_the_first_rto_three_seconds() {
     assert_eq!(lab.info(id).cwnd, 1460);
 }
 
+// RFC 6298 2-2
 #[test]
 fn the_handshake_is_the_first_sample() {
     let mut lab = Lab::new();
@@ -137,6 +140,7 @@ fn the_nth_syn_ack_at_its_backoff_and_the_reaper_after_63_s() {
     lab.expect(rst().seq(1));
 }
 
+// RFC 4987 3.3-1
 #[test]
 fn half_open_reaping_can_be_set() {
     for (retries, reaped_at) in [(0, 1), (1, 3), (2, 7), (7, 247)] {
@@ -179,6 +183,7 @@ fn many_half_open_connections_keep_their_own_time() {
     lab.assert_empty();
 }
 
+// RFC 6298 5-7
 #[test]
 fn a_lost_syn_ack_makes_the_first_rto_three_seconds() {
     let mut lab = Lab::new();
@@ -230,6 +235,7 @@ fn a_simultaneous_open_that_is_not_answered_is_given_up() {
 
 // ---- data
 
+// RFC 9293 3.8.2 MUST-19, RFC 6298 5-1, RFC 6298 5-5, RFC 6298 5-6
 // RFC 6298 5; MUST-18: 200 ms, doubling
 #[test]
 fn data_is_sent_again_at_its_backoff() {
@@ -248,7 +254,7 @@ fn data_is_sent_again_at_its_backoff() {
     assert_eq!(lab.next_deadline(), None);
 }
 
-// RFC 9293 3.8.3 MUST-20, SHLD-9 to SHLD-11
+// RFC 9293 3.8.3 MUST-20, SHLD-9, SHLD-10, SHLD-11; RFC 9293 3.9.1.8 MUST-47
 #[test]
 fn r1_is_told_and_r2_ends_the_connection() {
     let (mut lab, id) = established();
@@ -293,6 +299,21 @@ fn trouble_that_is_over_is_forgotten() {
     assert_eq!(lab.stack.take_error(id), None);
 }
 
+#[test]
+fn a_handshake_that_took_long_leaves_no_error() {
+    let mut lab = Lab::new();
+    let id = lab.connect();
+    lab.expect(syn());
+    for at in [1000, 3000, 7000, 15_000] {
+        lab.at(at);
+        lab.expect(syn());
+    }
+    lab.send(syn_ack().mss(1460));
+    lab.expect(ack());
+    assert_eq!(lab.stack.take_error(id), None);
+}
+
+// RFC 9293 3.8.1 MUST-18, RFC 6298 2-3, RFC 6298 3-1
 // RFC 6298 3 (Karn): no sample from what was sent twice, and the backoff stays until there is one.
 #[test]
 fn karn_takes_no_sample_from_a_retransmission() {
@@ -320,6 +341,24 @@ fn karn_takes_no_sample_from_a_retransmission() {
     assert_eq!(lab.info(id).backoff, 0);
 }
 
+// RFC 7323 4.1-2, RFC 7323 4.2-1, RFC 6298 3-1
+// RFC 9293 3.8.1 MUST-18, RFC 6298 3-1: nor from a fast retransmit, before which no timer went off.
+#[test]
+fn karn_takes_no_sample_from_a_fast_retransmit() {
+    let (mut lab, id) = established();
+    lab.write(id, &pattern(0, 5 * 1460));
+    lab.drain();
+    lab.at(50);
+    for _ in 0..3 {
+        lab.send(ack().ack(1));
+    }
+    lab.expect(data(pattern(0, 1460)).seq(1));
+    lab.at(120);
+    lab.send(ack());
+    assert_eq!(lab.info(id).srtt, Duration::ZERO, "the handshake took no time, and is all that was measured");
+}
+
+// RFC 7323 4.1-2, RFC 7323 4.2-1, RFC 6298 3-1
 // RFC 7323 4: with timestamps the echo tells which transmission was acknowledged.
 #[test]
 fn timestamps_sample_what_was_sent_twice() {
@@ -352,6 +391,7 @@ fn rto_has_a_floor_and_a_ceiling() {
     }
 }
 
+// RFC 6298 5-3
 // RFC 6298 5.3: an ACK of new data restarts the timer.
 #[test]
 fn each_ack_of_new_data_restarts_the_timer() {
@@ -365,6 +405,7 @@ fn each_ack_of_new_data_restarts_the_timer() {
     lab.expect(data(pattern(1460, 1460)).seq(1461));
 }
 
+// RFC 6298 5-2
 #[test]
 fn an_ack_of_all_stops_the_timer() {
     let (mut lab, id) = established();
@@ -374,6 +415,7 @@ fn an_ack_of_all_stops_the_timer() {
     lab.send(ack());
     assert_eq!(lab.info(id).unacked, 0);
     lab.at(100_000);
+    assert_eq!((lab.next_deadline(), lab.stack.counters().retransmission_timeouts), (None, 0));
 }
 
 #[test]
@@ -531,6 +573,53 @@ fn a_lone_segment_is_acknowledged_after_40_ms() {
     lab.at(100_000);
 }
 
+// As Linux: a sender's slow start is not held up by acknowledgements that wait.
+#[test]
+fn the_first_segments_are_acknowledged_at_once() {
+    let mut lab = Lab::with(|config| config.quick_acks = 16);
+    let id = lab.accepted(Peer::default());
+    for n in 1..=16 {
+        lab.send(some(100));
+        lab.after(0);
+        lab.expect(ack().ack(1 + 100 * n));
+    }
+    lab.send(some(100));
+    lab.after(40);
+    lab.expect(ack().ack(1701));
+    // A pause begins it anew; not more often than half the window has room for.
+    lab.read(id, 100_000);
+    lab.drain();
+    lab.after(5000);
+    lab.send(some(100));
+    lab.after(0);
+    lab.expect(ack().ack(1801));
+}
+
+#[test]
+fn the_acknowledgement_of_what_is_answered_goes_with_the_answer() {
+    let mut lab = Lab::with(|config| config.quick_acks = 16);
+    let id = lab.accepted(Peer::default());
+    // One that is there in the same moment takes even the first along.
+    lab.send(some(100));
+    lab.quiet();
+    lab.write(id, b"answer");
+    lab.expect(data(b"answer").ack(101));
+    lab.after(0);
+    lab.quiet();
+    lab.after(10);
+    lab.send(some(100).ack(7));
+    lab.after(10);
+    lab.write(id, b"answer");
+    lab.expect(data(b"answer").ack(201));
+    // An application that answers no more is found out by the delay.
+    lab.send(some(100).ack(13));
+    lab.after(40);
+    lab.expect(ack().ack(301));
+    lab.send(some(100));
+    lab.after(0);
+    lab.expect(ack().ack(401));
+}
+
 // SHLD-19
 #[test]
 fn every_second_full_segment_is_acknowledged_at_once() {
@@ -595,7 +684,7 @@ fn the_delay_stays_below_half_a_second() {
     lab.expect(ack().ack(101));
 }
 
-// MAY-13, RFC 5681 4.2
+// MAY-13, RFC 5681 4.2; RFC 9293 3.10.7.4 SHLD-31
 #[test]
 fn out_of_order_segments_are_acknowledged_at_once_each() {
     let (mut lab, _) = established();
@@ -739,7 +828,7 @@ fn keepalive(idle: u64, interval: u64, count: u32) -> Option<KeepAlive> {
     Some(KeepAlive { idle: Duration::from_secs(idle), interval: Duration::from_secs(interval), count })
 }
 
-// MUST-24, MUST-27, MUST-29, SHLD-12
+// MUST-24, MUST-27, MUST-29, SHLD-12; RFC 9293 3.8.4 MAY-5
 #[test]
 fn keepalive_probes_at_idle_then_at_its_interval_and_gives_up_after_its_count() {
     let (mut lab, id) = established();
@@ -776,6 +865,7 @@ fn an_answered_keepalive_starts_over() {
     lab.assert_state(id, State::Established);
 }
 
+// RFC 9293 3.8.4 MUST-26
 #[test]
 fn keepalive_counts_from_the_last_arrival() {
     let (mut lab, id) = established();
@@ -789,6 +879,7 @@ fn keepalive_counts_from_the_last_arrival() {
     lab.expect(ack().seq(0).ack(11));
 }
 
+// RFC 9293 3.8.4 MUST-24
 #[test]
 fn keepalive_switched_on_late_counts_from_the_last_arrival() {
     let (mut lab, id) = established();
@@ -957,6 +1048,7 @@ fn the_200_ms_of_cork_begin_anew_with_each_held_piece() {
     lab.expect(data(b"two"));
 }
 
+// RFC 9293 3.9.1.2 MUST-60, MAY-16
 #[test]
 fn more_to_come_holds_a_small_segment_until_more_comes() {
     let (mut lab, id) = established();

@@ -37,7 +37,7 @@ impl SeqNum {
     /// Of two numbers exactly 2^31 apart, each is before the other; neither is after.
     #[inline]
     pub const fn before(self, other: Self) -> bool {
-        // RFC 9293 3.4: the difference, read as a signed number, is negative.
+        // RFC 9293 3.4 R-13: the difference, read as a signed number, is negative.
         self.0.wrapping_sub(other.0).cast_signed() < 0
     }
 
@@ -132,8 +132,7 @@ impl WindowScale {
     /// A shift of `shift` bits, or of 14 when that is more.
     #[inline]
     pub const fn new(shift: u8) -> Self {
-        // RFC 7323 2.3: "If a Window Scale option is received with a shift.cnt value larger than
-        // 14, the TCP SHOULD log the error but MUST use 14 instead of the specified value."
+        // RFC 7323 2.3-2: more than 14 counts as 14.
         if shift > Self::MAX.0 { Self::MAX } else { Self(shift) }
     }
 

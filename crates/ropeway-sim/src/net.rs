@@ -17,6 +17,7 @@ pub use self::builder::NetBuilder;
 pub(crate) use self::builder::current_host;
 pub(crate) use self::handles::sealed;
 pub use self::handles::{AsNode, LinkHandle, Router};
+pub(crate) use self::records::ladders;
 use crate::host::{Host, HostBuilder, HostTask};
 use crate::link::Link;
 use crate::shared::Shared;
@@ -65,7 +66,7 @@ use crate::world::NodeId;
 /// ```
 #[derive(Clone)]
 pub struct Net {
-    handle: Arc<Handle>,
+    pub(crate) handle: Arc<Handle>,
 }
 
 /// What all handles keep. With the last one, the network ends.
@@ -87,13 +88,20 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.engine.abort();
-        if std::thread::panicking() {
+        let disappointments = self.shared.world().rules.disappointments();
+        let is_panicking = std::thread::panicking();
+        if is_panicking || !disappointments.is_empty() {
             records::tell_failure(&self.shared.world());
         }
         // Sockets may be left, and learn that their stacks have ended; tasks end, too. Neither under the lock.
         let lives = self.shared.world().end();
         for life in lives {
             life.token.end();
+        }
+        #[expect(clippy::panic, reason = "the test fails, as `Net::expect` says")]
+        if !is_panicking && !disappointments.is_empty() {
+            let ladders = ladders(&self.shared.world());
+            panic!("{}\n{ladders}", disappointments.join("\n"));
         }
     }
 }

@@ -6,10 +6,12 @@
 //! can fall between. A driver that finds nothing to send leaves its waker likewise, and the first call that
 //! gives it work takes it: a driver that is awake anyway is not woken again.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use ropeway_core::packet::FourTuple;
 use ropeway_core::{ConnectionId, Event, ListenerId, Readiness, Stack as Core, Timestamp, UdpProbeId};
 
 use crate::clock::Clock;
@@ -21,6 +23,8 @@ use crate::waiters::{Afterwards, Ticket, Waiters};
 pub(crate) enum Source {
     Connection(ConnectionId),
     Listener(ListenerId),
+    /// A handshake that `listen_any` has let in.
+    Handshake(FourTuple),
     /// A UDP port that somebody asks about.
     Probe(UdpProbeId),
     /// The moment at which no connection is left.
@@ -64,6 +68,7 @@ pub(crate) struct State {
     now: Timestamp,
     connections: Vec<Waiters>,
     listeners: Vec<Waiters>,
+    handshakes: BTreeMap<FourTuple, Waiters>,
     probes: Vec<Waiters>,
     quiescence: Waiters,
     /// Tickets issued so far.
@@ -93,6 +98,7 @@ impl Shard {
             now: Timestamp::START,
             connections: Vec::new(),
             listeners: Vec::new(),
+            handshakes: BTreeMap::new(),
             probes: Vec::new(),
             quiescence: Waiters::default(),
             tickets: 0,
@@ -188,7 +194,7 @@ impl Shard {
                 Source::Connection(id) => state.core.close(now, id),
                 Source::Listener(id) => state.core.close_listener(now, id),
                 Source::Probe(id) => state.core.end_udp_probe(id),
-                Source::Quiescence => {}
+                Source::Handshake(_) | Source::Quiescence => {}
             }
             after.wake_driver(&mut state.driver);
         });
@@ -207,8 +213,9 @@ impl Shard {
         self.locked(|state, _, after| {
             state.ended.get_or_insert(why);
             state.driver = None;
-            let State { connections, listeners, probes, .. } = state;
-            for waiters in connections.iter_mut().chain(listeners).chain(probes) {
+            let State { connections, listeners, handshakes, probes, .. } = state;
+            let handshakes = handshakes.values_mut();
+            for waiters in connections.iter_mut().chain(listeners).chain(handshakes).chain(probes) {
                 waiters.wake_all(after);
             }
             state.quiescence.wake_all(after);
@@ -228,9 +235,8 @@ impl State {
         while let Some(event) = self.core.poll_event() {
             let (source, readiness) = match event {
                 Event::Ready(id, readiness) => (Source::Connection(id), readiness),
-                Event::Acceptable(id) | Event::Incoming(id) | Event::IncomingGone(id) => {
-                    (Source::Listener(id), Readiness::READABLE)
-                }
+                Event::Acceptable(id) | Event::Incoming(id) => (Source::Listener(id), Readiness::READABLE),
+                Event::IncomingSettled(_, tuple) => (Source::Handshake(tuple), Readiness::READABLE),
                 Event::Probed(id) => (Source::Probe(id), Readiness::READABLE),
                 _ => continue,
             };
@@ -289,6 +295,11 @@ impl State {
         if let (Some(waiters), Some(ticket)) = (self.existing(source), ticket) {
             waiters.dequeue(ticket, after);
         }
+        if let Source::Handshake(tuple) = source
+            && self.handshakes.get(&tuple).is_some_and(Waiters::is_empty)
+        {
+            self.handshakes.remove(&tuple);
+        }
     }
 
     /// The waiters of `source`, with a place made for them.
@@ -297,6 +308,7 @@ impl State {
             Source::Connection(id) => (&mut self.connections, id.index()),
             Source::Listener(id) => (&mut self.listeners, id.index()),
             Source::Probe(id) => (&mut self.probes, id.index()),
+            Source::Handshake(tuple) => return self.handshakes.entry(tuple).or_default(),
             Source::Quiescence => return &mut self.quiescence,
         };
         if table.len() <= index {
@@ -311,6 +323,7 @@ impl State {
         match source {
             Source::Connection(id) => self.connections.get_mut(id.index()),
             Source::Listener(id) => self.listeners.get_mut(id.index()),
+            Source::Handshake(tuple) => self.handshakes.get_mut(&tuple),
             Source::Probe(id) => self.probes.get_mut(id.index()),
             Source::Quiescence => Some(&mut self.quiescence),
         }

@@ -126,6 +126,10 @@ impl Waiters {
         after.woken.extend(woken.map(|queued| queued.waker));
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.reader.is_none() && self.writer.is_none() && self.queue.is_empty()
+    }
+
     /// Wakes everyone: the stack has ended.
     pub(crate) fn wake_all(&mut self, after: &mut Afterwards) {
         after.woken.extend(self.reader.take());

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use common::{builder, kind, pattern, settle, within};
+use ropeway::Stack;
 use ropeway::device::channel::{self, TryRecvError, TrySendError};
 use ropeway::device::memory;
 use ropeway::device::tap::{Direction, Tap};
@@ -45,6 +46,30 @@ async fn a_channel_carries_packets_both_ways() {
     channel.try_send(echo_request(b"and again")).unwrap();
     assert!(within(SOON, channel.recv()).await.unwrap().ends_with(b"again"));
     assert!(within(SOON, channel.recv()).await.unwrap().ends_with(b"and again"));
+}
+
+/// The sequence number of the first SYN of a stack that was made at the same moment as every other.
+async fn first_isn(seed: Option<[u8; 32]>) -> u32 {
+    let (device, mut channel) = channel::channel(1500);
+    let mut builder = Stack::builder().address("10.0.0.1/24".parse().unwrap()).device(device);
+    if let Some(seed) = seed {
+        builder = builder.seed(seed);
+    }
+    let stack = builder.build().unwrap();
+    let socket = TcpSocket::new_v4_on(&stack).unwrap();
+    socket.bind("10.0.0.1:5000".parse().unwrap()).unwrap();
+    let connecting = tokio::spawn(socket.connect("10.0.0.2:80".parse().unwrap()));
+    let packet = within(SOON, channel.recv()).await.unwrap();
+    connecting.abort();
+    parse_tcp(&packet, ip::parse(&packet).unwrap(), true).unwrap().tcp.seq.get()
+}
+
+/// RFC 6528 3-3: each has its own secret, unless it is given one.
+#[tokio::test(start_paused = true)]
+async fn two_stacks_differ_in_their_secrets() {
+    assert_ne!(first_isn(None).await, first_isn(None).await);
+    assert_ne!(first_isn(Some([1; 32])).await, first_isn(Some([2; 32])).await);
+    assert_eq!(first_isn(Some([1; 32])).await, first_isn(Some([1; 32])).await);
 }
 
 #[tokio::test(start_paused = true)]

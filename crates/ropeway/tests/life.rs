@@ -53,6 +53,52 @@ async fn a_peer_that_never_answers_does_not_keep_a_stack_for_ever() {
     drop(server);
 }
 
+/// The three forms of `SO_LINGER`: without it, with a time, with zero.
+#[tokio::test(start_paused = true)]
+async fn a_close_that_lingers_waits_for_the_last_acknowledgement() {
+    let net = Net::new();
+    let (mut client, mut server) = net.connect().await;
+    client.write_all(&common::pattern(50_000)).await.unwrap();
+    let close = client.close();
+    let read = async {
+        let mut received = Vec::new();
+        server.read_to_end(&mut received).await.unwrap();
+        received.len()
+    };
+    let (closed, read) = tokio::join!(close, read);
+    assert_eq!((closed.unwrap(), read), ((), 50_000));
+
+    // A peer that does not answer: the time is over, and the rest is sent all the same.
+    let (mut client, mut server) = net.connect().await;
+    client.set_linger(Some(Duration::from_secs(3))).unwrap();
+    net.trouble.set(Mode::Cut);
+    client.write_all(b"late").await.unwrap();
+    let start = tokio::time::Instant::now();
+    assert_eq!(kind(client.close().await), ErrorKind::TimedOut);
+    assert_eq!(start.elapsed().as_secs(), 3);
+    net.trouble.set(Mode::None);
+    let mut received = Vec::new();
+    server.read_to_end(&mut received).await.unwrap();
+    assert_eq!(received, b"late");
+
+    // The peer has gone: what was written has not arrived, and the caller learns it.
+    let (mut client, server) = net.connect().await;
+    server.set_zero_linger().unwrap();
+    net.trouble.set(Mode::Cut);
+    client.write_all(b"lost").await.unwrap();
+    settle().await;
+    drop(server);
+    settle().await;
+    net.trouble.set(Mode::None);
+    assert_eq!(kind(client.close().await), ErrorKind::ConnectionReset);
+
+    // Zero resets.
+    let (client, mut server) = net.connect().await;
+    client.set_zero_linger().unwrap();
+    client.close().await.unwrap();
+    assert_eq!(kind(server.read(&mut [0; 9]).await), ErrorKind::ConnectionReset);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stack_that_was_never_used_ends_at_once() {
     let net = Net::new();

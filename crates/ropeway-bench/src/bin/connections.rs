@@ -353,24 +353,35 @@ fn expire(count: u32) {
     let now = Timestamp::START;
     let mut server = stack(SERVER, |config| config.timestamps = false);
     let listener = listen(&mut server, 64);
+    let mut times = Vec::with_capacity(count as usize);
     for n in 0..count {
+        let start = Instant::now();
         to_time_wait(&mut server, listener, now, n);
+        times.push(start.elapsed());
     }
     let waiting = server.sizes().time_wait;
+    println!("{waiting} connections opened and closed: {}", spread(&mut times));
     let later = now + Duration::from_secs(61);
-    let (mut longest, mut calls) = (Duration::ZERO, 0);
-    let start = Instant::now();
+    times.clear();
     while server.poll_timeout().is_some_and(|due| due <= later) {
-        let call = Instant::now();
+        let start = Instant::now();
         server.handle_timeout(later);
-        longest = longest.max(call.elapsed());
-        calls += 1;
+        times.push(start.elapsed());
     }
-    println!(
-        "{waiting} entries expired in {:?}: {calls} calls, the longest {longest:?}; {} left",
-        start.elapsed(),
-        server.sizes().time_wait
-    );
+    println!("all expired but {}, in so many calls: {}", server.sizes().time_wait, spread(&mut times));
+}
+
+fn spread(times: &mut [Duration]) -> String {
+    times.sort_unstable();
+    let at = |permille: usize| times.get((times.len() * permille / 1000).min(times.len() - 1)).copied();
+    let total: Duration = times.iter().sum();
+    format!(
+        "{} in {total:?}, median {:?}, 999 of 1000 within {:?}, the longest {:?}",
+        times.len(),
+        at(500).unwrap_or_default(),
+        at(999).unwrap_or_default(),
+        at(1000).unwrap_or_default()
+    )
 }
 
 fn fail(why: &str) -> ! {

@@ -2,15 +2,19 @@
 //! a device and without a kernel.
 //!
 //! The clock is a counter and the work is fixed, so a run under `valgrind --tool=callgrind` executes the
-//! same instructions every time. One end sends, the other receives; the application copies on both sides,
-//! as it does over a socket.
+//! same instructions every time. In bulk, one end sends and the other receives; the application copies on both
+//! sides, as it does over a socket. The other scenarios open and close connections: connect, a byte there and back,
+//! close, the client first.
 
 mod ropeway;
 mod smoltcp;
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
 
 use crate::report::{Figure, Report, Sample, figure};
 use crate::sys;
@@ -26,14 +30,46 @@ const TICK: Duration = Duration::from_micros(10);
 /// A run that makes no progress for this many turns has failed.
 const MOST_IDLE_TURNS: u32 = 1_000_000;
 
+/// Where both stacks' ends are.
+const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+const PORT: u16 = 80;
+
 /// How to measure in memory.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Settings {
     #[command(flatten)]
     common: Common,
-    /// Data packets to carry in each run: the work is fixed, not the time.
+    /// What to do.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "bulk,connect,connect16")]
+    scenarios: Vec<Scenario>,
+    /// Data packets to carry in each run in bulk: the work is fixed, not the time.
     #[arg(long, default_value_t = 3_000_000)]
     packets: u64,
+    /// Connections to open and close in each run of the other scenarios.
+    #[arg(long, default_value_t = 200_000)]
+    connections: u64,
+}
+
+/// What a run does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// One connection, one end sends and the other receives.
+    Bulk,
+    /// Connections one after the other: connect, a byte there and back, close.
+    Connect,
+    /// The same, sixteen at a time.
+    Connect16,
+}
+
+impl Scenario {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bulk => "bulk",
+            Self::Connect => "connect",
+            Self::Connect16 => "connect16",
+        }
+    }
 }
 
 /// What a run found.
@@ -47,61 +83,99 @@ struct Carried {
     bytes: u64,
 }
 
+/// Connections to open and close.
+#[derive(Clone, Copy, Debug)]
+struct Churn {
+    /// How many.
+    connections: u64,
+    /// How many at a time.
+    at_once: usize,
+    /// Whether a stack that knows TCP timestamps uses them.
+    timestamps: bool,
+}
+
 /// Measures what `settings` ask for.
 pub(crate) fn run(settings: &Settings) -> io::Result<()> {
+    let common = &settings.common;
+    if common.stacks.contains(&StackKind::Kernel) {
+        return Err(io::Error::other("the kernel's TCP is not in memory: measure it with `tun`"));
+    }
     // One CPU, the last: the first is where others' interrupts go. Without the right, no harm is done.
     let _ = sys::pin_to(std::thread::available_parallelism().map_or(0, |cpus| cpus.get() - 1));
     let mut report = Report::default();
     report.setting("MTU", MTU);
-    report.setting("buffer KiB", settings.common.buffer);
-    report.setting("timestamps", !settings.common.no_timestamps);
+    report.setting("buffer KiB", common.buffer);
+    report.setting("timestamps", !common.no_timestamps);
     report.setting("packets", settings.packets);
-    report.setting("rounds", settings.common.rounds);
-    for round in 0..settings.common.rounds {
-        for stack in &settings.common.stacks {
-            let begin = Instant::now();
-            let (packets, buffer) = (settings.packets, settings.common.buffer_bytes());
-            let timestamps = !settings.common.no_timestamps;
-            let carried = match stack {
-                StackKind::Ropeway => ropeway::run(packets, buffer, timestamps),
-                StackKind::Smoltcp => smoltcp::run(packets, buffer),
-            }?;
-            let figures = figures(carried, begin.elapsed());
-            report.add(Sample { scenario: "memory", stack: stack.name(), round, figures });
+    report.setting("connections", settings.connections);
+    report.setting("rounds", common.rounds);
+    for scenario in &settings.scenarios {
+        for round in 0..common.rounds {
+            for stack in &common.stacks {
+                let figures = match scenario {
+                    Scenario::Bulk => bulk(*stack, settings),
+                    Scenario::Connect => churn(*stack, settings, 1),
+                    Scenario::Connect16 => churn(*stack, settings, 16),
+                }?;
+                report.add(Sample { scenario: scenario.name(), stack: stack.name(), round, figures });
+            }
         }
     }
-    report.finish(settings.common.json.as_deref())
+    report.finish(common.json.as_deref())
 }
 
-fn figures(carried: Carried, wall: Duration) -> Vec<Figure> {
+fn bulk(stack: StackKind, settings: &Settings) -> io::Result<Vec<Figure>> {
+    let (packets, buffer) = (settings.packets, settings.common.buffer_bytes());
+    let begin = Instant::now();
+    let carried = match stack {
+        StackKind::Ropeway => ropeway::run(packets, buffer, !settings.common.no_timestamps),
+        _ => smoltcp::run(packets, buffer),
+    }?;
+    let wall = begin.elapsed();
     let data_packets = carried.data_packets as f64;
-    vec![
+    Ok(vec![
         figure("ns/data packet", wall.as_secs_f64() * 1e9 / data_packets),
         figure("Gbit/s", carried.bytes as f64 * 8.0 / 1e9 / wall.as_secs_f64()),
         figure("payload/data packet", carried.bytes as f64 / data_packets),
         figure("acks/data packet", carried.ack_packets as f64 / data_packets),
-    ]
+    ])
+}
+
+fn churn(stack: StackKind, settings: &Settings, at_once: usize) -> io::Result<Vec<Figure>> {
+    let churn =
+        Churn { connections: settings.connections, at_once, timestamps: !settings.common.no_timestamps };
+    let begin = Instant::now();
+    let packets = match stack {
+        StackKind::Ropeway => ropeway::connect::run(churn),
+        _ => smoltcp::connect::run(churn),
+    }?;
+    let (wall, connections) = (begin.elapsed().as_secs_f64(), churn.connections as f64);
+    Ok(vec![
+        figure("us/connection", wall * 1e6 / connections),
+        figure("connections/s", connections / wall),
+        figure("packets/connection", packets as f64 / connections),
+    ])
 }
 
 /// Notices a run that is stuck.
 #[derive(Default)]
 struct Progress {
-    bytes: u64,
+    done: u64,
     idle_turns: u32,
 }
 
 impl Progress {
-    /// Ends the run with an error if `bytes` has not grown for too long.
-    fn check(&mut self, bytes: u64) -> io::Result<()> {
-        if bytes != self.bytes {
-            *self = Self { bytes, idle_turns: 0 };
+    /// Ends the run with an error if `done` has not grown for too long.
+    fn check(&mut self, done: u64) -> io::Result<()> {
+        if done != self.done {
+            *self = Self { done, idle_turns: 0 };
             return Ok(());
         }
         self.idle_turns += 1;
         if self.idle_turns < MOST_IDLE_TURNS {
             return Ok(());
         }
-        Err(io::Error::other(format!("the transfer is stuck after {bytes} bytes")))
+        Err(io::Error::other(format!("the run is stuck after {done} bytes or connections")))
     }
 }
 
@@ -125,5 +199,10 @@ impl<P> Wire<P> {
             self.ack_packets += 1;
         }
         self.packets.push_back(packet);
+    }
+
+    /// All packets that were taken.
+    fn total(&self) -> u64 {
+        self.data_packets + self.ack_packets
     }
 }

@@ -3,14 +3,15 @@
 //! The stack under test has one thread and one CPU, the kernel's side of the application another. Each run
 //! makes its device anew. The kernel's end always connects, the stack accepts.
 
+pub(crate) mod application;
+mod kernel;
 mod peer;
 mod ropeway;
 mod smoltcp;
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::num::NonZero;
+use std::net::SocketAddrV4;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -18,23 +19,16 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
+use crate::link::{self, Cpus, DeviceCounts, MTU, STACK_ADDRESS};
 use crate::meter::{Measured, Window};
-use crate::report::{Figure, Report, Sample, figure};
-use crate::sys::{self, CpuTime};
+use crate::report::{Figure, Report, Sample, figure, percentile};
+use crate::sys::CpuTime;
 use crate::{Common, StackKind};
 
-const DEVICE: &str = "ropebench0";
-const KERNEL_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-const STACK_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
-const PREFIX_LEN: u8 = 24;
-const MTU: u16 = 1500;
-const TX_QUEUE_LEN: u16 = 1000;
 /// How much an application reads or writes at a time.
 const APPLICATION_BUFFER: usize = 128 * 1024;
 /// Beyond the run's own time, how long anything may take before the run has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
-const STACK_CPU: usize = 1;
-const PEER_CPU: usize = 0;
 
 /// How to measure over TUN.
 #[derive(clap::Args, Clone, Debug)]
@@ -122,41 +116,9 @@ pub(crate) struct StackReport {
     device: DeviceCounts,
 }
 
-/// The kernel's counts of packets on the device.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct DeviceCounts {
-    /// From the kernel to the stack.
-    to_stack: u64,
-    /// From the stack to the kernel.
-    from_stack: u64,
-    /// Lost on the way to the stack because the device's queue was full.
-    dropped: u64,
-}
-
-impl DeviceCounts {
-    fn read() -> io::Result<Self> {
-        let table = fs::read_to_string("/proc/thread-self/net/dev")?;
-        let counts = table.lines().find_map(|line| line.trim_start().strip_prefix(DEVICE)?.strip_prefix(':'));
-        let mut counts =
-            counts.unwrap_or_default().split_whitespace().skip(1).map(|count| count.parse().unwrap_or(0));
-        let mut after = |skipped: usize| counts.nth(skipped).unwrap_or_default();
-        Ok(Self { from_stack: after(0), to_stack: after(7), dropped: after(1) })
-    }
-}
-
 /// Measures what `settings` ask for.
 pub(crate) fn run(settings: &Settings) -> io::Result<()> {
-    prepare_namespace().map_err(|error| {
-        let hint = "a network namespace is needed: run as root or allow user namespaces";
-        io::Error::new(error.kind(), format!("{error}; {hint}"))
-    })?;
-    let two_cpus =
-        thread::available_parallelism().is_ok_and(|cpus| cpus >= const { NonZero::new(2).unwrap() });
-    if two_cpus {
-        sys::pin_to(PEER_CPU)?;
-    } else {
-        eprintln!("one CPU for both ends: only CPU time per byte says anything here");
-    }
+    let cpus = link::prepare()?;
 
     let mut report = Report::default();
     report.setting("MTU", MTU);
@@ -170,7 +132,7 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
         for round in 0..settings.common.rounds {
             for stack in &settings.common.stacks {
                 port += 1;
-                let figures = run_once(settings, *scenario, *stack, port, two_cpus).map_err(|error| {
+                let figures = run_once(settings, *scenario, *stack, port, cpus).map_err(|error| {
                     let run = format!("{} of {}, round {round}", scenario.name(), stack.name());
                     io::Error::new(error.kind(), format!("{run}: {error}"))
                 })?;
@@ -181,21 +143,12 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
     report.finish(settings.common.json.as_deref())
 }
 
-/// Nothing outside of it changes; it ends with the process.
-fn prepare_namespace() -> io::Result<()> {
-    sys::enter_network_namespace()?;
-    // The link stays quiet. The path shows the namespace of the thread that opens it; a kernel without
-    // IPv6 lacks it.
-    let _ = fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
-    Ok(())
-}
-
 fn run_once(
     settings: &Settings,
     scenario: Scenario,
     stack: StackKind,
     port: u16,
-    two_cpus: bool,
+    cpus: Cpus,
 ) -> io::Result<Vec<Figure>> {
     let window = Window {
         warm_up: Duration::from_secs_f64(settings.warm_up),
@@ -210,16 +163,15 @@ fn run_once(
         stop: AtomicBool::new(false),
         deadline: Instant::now() + window.warm_up + window.measure + PATIENCE,
     });
-    let retransmitted_before = kernel_retransmissions()?;
+    let retransmitted_before = link::tcp_counter("RetransSegs")?;
     let (ready, is_ready) = mpsc::channel();
     let (stack, peer) = thread::scope(|scope| {
         let run = || {
-            if two_cpus {
-                sys::pin_to(STACK_CPU)?;
-            }
+            cpus.pin_stack()?;
             match stack {
-                StackKind::Ropeway => ropeway::run(&job, ready),
+                StackKind::Ropeway => on_tokio(&job, ropeway::run(Arc::clone(&job), ready)),
                 StackKind::Smoltcp => smoltcp::run(&job, ready),
+                StackKind::Kernel => on_tokio(&job, kernel::run(Arc::clone(&job), ready)),
             }
         };
         // The name tells the two ends apart in a profile (`perf report --comm stack`).
@@ -231,12 +183,24 @@ fn run_once(
     })?;
     let stack = stack.map_err(|_| io::Error::other("the stack's thread panicked"))??;
     let peer = peer?;
-    let retransmitted = kernel_retransmissions()?.saturating_sub(retransmitted_before);
+    let retransmitted = link::tcp_counter("RetransSegs")?.saturating_sub(retransmitted_before);
     match scenario {
         Scenario::Download | Scenario::Upload => bulk_figures(&stack, &peer, retransmitted),
         Scenario::Connect | Scenario::Connect16 => Ok(connect_figures(&stack, &peer)),
         Scenario::Ping => ping_figures(&stack, &peer),
     }
+}
+
+/// Runs a stack's side on a current-thread runtime, as a spawned task, like a server's: what `block_on` itself
+/// runs is polled after all tasks.
+fn on_tokio(
+    job: &Job,
+    run: impl Future<Output = io::Result<StackReport>> + Send + 'static,
+) -> io::Result<StackReport> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let left = job.deadline.saturating_duration_since(Instant::now());
+    runtime
+        .block_on(async { tokio::time::timeout(left, tokio::spawn(run)).await?.map_err(io::Error::other)? })
 }
 
 fn bulk_figures(stack: &StackReport, peer: &peer::PeerReport, retransmitted: u64) -> io::Result<Vec<Figure>> {
@@ -271,8 +235,7 @@ fn connect_figures(stack: &StackReport, peer: &peer::PeerReport) -> Vec<Figure> 
 fn ping_figures(stack: &StackReport, peer: &peer::PeerReport) -> io::Result<Vec<Figure>> {
     let mut times = peer.times.clone();
     times.sort_unstable();
-    let percentile = |percent: usize| times.get(times.len().saturating_sub(1) * percent / 100);
-    let (Some(p50), Some(p99)) = (percentile(50), percentile(99)) else {
+    let (Some(p50), Some(p99)) = (percentile(&times, 50), percentile(&times, 99)) else {
         return Err(io::Error::other("no round trip was completed"));
     };
     Ok(vec![
@@ -280,15 +243,4 @@ fn ping_figures(stack: &StackReport, peer: &peer::PeerReport) -> io::Result<Vec<
         figure("p99 us", p99.as_secs_f64() * 1e6),
         figure("CPU us/round trip", stack.cpu.total.as_secs_f64() * 1e6 / peer.exchanges as f64),
     ])
-}
-
-/// Segments that the kernel's TCP in this namespace has sent again so far.
-fn kernel_retransmissions() -> io::Result<u64> {
-    let table = fs::read_to_string("/proc/thread-self/net/snmp")?;
-    let mut lines = table.lines().filter_map(|line| line.strip_prefix("Tcp: "));
-    let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-    let mut columns = names.split_whitespace().zip(values.split_whitespace());
-    Ok(columns
-        .find_map(|(name, value)| (name == "RetransSegs").then(|| value.parse().ok())?)
-        .unwrap_or_default())
 }

@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
-
-use super::{APPLICATION_BUFFER, Job, KERNEL_ADDRESS, PATIENCE, Scenario};
+use super::{APPLICATION_BUFFER, Job, PATIENCE, Scenario};
+use crate::link::{self, KERNEL_ADDRESS};
 
 /// Short connections get the next one of these ports each, until none is left: the kernel's own search for a
 /// free one costs more than all the rest of a connection once there are thousands in TIME-WAIT.
@@ -42,10 +41,7 @@ pub(crate) fn run(job: &Job) -> io::Result<PeerReport> {
 }
 
 fn connect(job: &Job, port: u16) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-    // Before the connection is made: a socket that starts with BBR keeps its pacing.
-    socket.set_tcp_congestion(b"cubic")?;
-    socket.set_tcp_nodelay(true)?;
+    let socket = link::kernel_socket()?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;
     // A connection of an earlier run may still be in TIME-WAIT on this port.

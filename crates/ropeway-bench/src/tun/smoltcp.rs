@@ -11,10 +11,8 @@ use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
-use super::{
-    APPLICATION_BUFFER, DEVICE, DeviceCounts, Job, KERNEL_ADDRESS, MTU, PREFIX_LEN, STACK_ADDRESS, Scenario,
-    StackReport, TX_QUEUE_LEN,
-};
+use super::{APPLICATION_BUFFER, Job, Scenario, StackReport};
+use crate::link::{DEVICE, DeviceTable, KERNEL_ADDRESS, MTU, PREFIX_LEN, STACK_ADDRESS, TX_QUEUE_LEN};
 use crate::meter::Meter;
 use crate::sys::{self, CpuTime, Tun};
 
@@ -62,7 +60,7 @@ pub(crate) fn run(job: &Job, ready: Sender<()>) -> io::Result<StackReport> {
         measured: application.meter.measured(),
         bytes: application.meter.total(),
         cpu: CpuTime::of_this_thread().since(cpu),
-        device: DeviceCounts::read()?,
+        device: DeviceTable::open()?.read()?,
     })
 }
 

@@ -144,6 +144,7 @@ mod tests {
 
     proptest! {
         /// Segments in any order, overlapping at will, give the stream back.
+        /// RFC 9293 3.10.7.4 SHLD-31
         #[test]
         fn gives_the_stream_back(cuts in prop::collection::vec((0usize..3000, 1usize..1500), 1..60)) {
             let stream: Vec<u8> = (0..4500usize).map(|i| u8::try_from(i * 7 % 251).unwrap()).collect();

@@ -40,6 +40,7 @@ impl Controller for NewReno {
         self.ssthresh
     }
 
+    /// Slow start and congestion avoidance (RFC 9293 3.8.2 MUST-19).
     fn on_ack(&mut self, _now: Timestamp, ack: AckSample) {
         if !ack.cwnd_limited {
             return;

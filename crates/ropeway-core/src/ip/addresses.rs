@@ -79,6 +79,7 @@ fn is_link_local(address: IpAddr) -> bool {
 mod tests {
     use super::*;
 
+    // RFC 9293 3.9.1.1 MUST-44
     #[test]
     fn source_is_in_the_remotes_network_if_there_is_one() {
         let list = ["10.0.0.2/24", "192.168.1.2/16", "fe80::2/64", "fd00::2/64"];

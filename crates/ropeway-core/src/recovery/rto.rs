@@ -32,28 +32,29 @@ impl Rto {
         }
     }
 
-    /// A round-trip sample. The caller keeps Karn's rule: none from what was sent twice (RFC 6298 3).
+    /// A round-trip sample (RFC 9293 3.8.1 MUST-18). The caller keeps Karn's rule: none from what was sent
+    /// twice (RFC 6298 3).
     pub(crate) fn sample(&mut self, rtt: Duration) {
         self.min_rtt = Some(self.min_rtt.map_or(rtt, |min| min.min(rtt)));
         let srtt = match self.srtt {
-            // RFC 6298 2.2
+            // RFC 6298 2-2
             None => {
                 self.rttvar = rtt / 2;
                 rtt
             }
-            // RFC 6298 2.3: alpha = 1/8, beta = 1/4
+            // RFC 6298 2-3: alpha = 1/8, beta = 1/4
             Some(srtt) => {
                 self.rttvar = (3 * self.rttvar + srtt.abs_diff(rtt)) / 4;
                 (7 * srtt + rtt) / 8
             }
         };
         self.srtt = Some(srtt);
-        // RFC 6298 2.4, 2.5
+        // RFC 6298 4-1, and the bounds of (2.4) and (2.5)
         self.rto = (srtt + GRANULARITY.max(4 * self.rttvar)).clamp(self.min, self.max);
         self.backoff = 0;
     }
 
-    /// RFC 6298 5.7: when the handshake's segment was lost, data starts with at least three seconds.
+    /// RFC 6298 5-7: when the handshake's segment was lost, data starts with at least three seconds.
     pub(crate) fn after_lost_handshake(&mut self) {
         if self.srtt.is_none() {
             self.rto = self.rto.max(Duration::from_secs(3)).min(self.max);
@@ -61,7 +62,7 @@ impl Rto {
         self.backoff = 0;
     }
 
-    /// The timer went off: it is doubled (RFC 6298 5.5).
+    /// The timer went off: it is doubled (RFC 6298 5-5, RFC 9293 3.8.2 MUST-19).
     pub(crate) fn back_off(&mut self) {
         self.backoff = self.backoff.saturating_add(1);
     }
@@ -109,6 +110,7 @@ mod tests {
         Rto::new(&StackConfig::default())
     }
 
+    // RFC 6298 2-1, RFC 6298 2-5
     #[test]
     fn starts_at_one_second_and_doubles_up_to_the_maximum() {
         let mut rto = rto();
@@ -122,6 +124,7 @@ mod tests {
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 120, 120]);
     }
 
+    // RFC 6298 2-2, RFC 6298 2-3
     #[test]
     fn first_sample_sets_and_later_ones_smooth() {
         let mut rto = rto();
@@ -133,6 +136,18 @@ mod tests {
         assert_eq!(rto.rttvar(), Duration::from_micros(62_500));
         assert_eq!(rto.current(), Duration::from_micros(362_500));
         assert_eq!(rto.min_rtt(), Some(Duration::from_millis(100)));
+    }
+
+    // RFC 6298 4-1
+    #[test]
+    fn a_steady_path_still_gets_the_clocks_granularity() {
+        let config = StackConfig { min_rto: Duration::ZERO, ..StackConfig::default() };
+        let mut rto = Rto::new(&config);
+        for _ in 0..1000 {
+            rto.sample(Duration::from_millis(100));
+        }
+        assert_eq!(rto.rttvar(), Duration::ZERO);
+        assert_eq!(rto.current(), Duration::from_millis(100) + GRANULARITY);
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Stack {
     /// Sends a RST and discards what was not sent (RFC 9293 3.10.5). The id stays until [`close`](Self::close).
     pub fn abort(&mut self, now: Timestamp, id: ConnectionId) {
         let reset = self.with_connection(now, id, |connection, _| {
-            connection.abort().map(|reset| (connection.tuple, reset))
+            connection.abort(now).map(|reset| (connection.tuple, reset))
         });
         if let Some(Some((tuple, reset))) = reset {
             self.reply(&tuple, &reset);
@@ -123,10 +123,8 @@ impl Stack {
     /// What the connection can do now. An unknown id can be read and written to its end.
     #[must_use]
     pub fn readiness(&self, id: ConnectionId) -> Readiness {
-        self.rooms.connections.get(connection_key(id)).map_or(
-            Readiness::READABLE | Readiness::WRITABLE | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED,
-            |connection| connection.readiness(),
-        )
+        let connection = self.rooms.connections.get(connection_key(id));
+        connection.map_or(Readiness::OVER, |connection| connection.readiness())
     }
 
     /// The pending error, which is cleared by asking (`SO_ERROR`): what ended the connection, or trouble on
@@ -203,7 +201,7 @@ impl Stack {
             match noticed {
                 Noticed::Listener(id) => return Some(Event::Acceptable(id)),
                 Noticed::Incoming(id) => return Some(Event::Incoming(id)),
-                Noticed::Gone(id) => return Some(Event::IncomingGone(id)),
+                Noticed::Settled(id, tuple) => return Some(Event::IncomingSettled(id, tuple)),
                 Noticed::Probed(id) => return Some(Event::Probed(id)),
                 Noticed::Connection(key) => {
                     let Some(connection) = self.rooms.connections.get_mut(key) else { continue };

@@ -16,6 +16,9 @@ use crate::slab::Key;
 use crate::time::Timestamp;
 use crate::transmit::{Received, RxChecksum, Transmit};
 
+/// The headers of an ICMP error over IPv4.
+const ICMP_OVERHEAD: usize = 28;
+
 impl Stack {
     pub(super) fn take_udp(&mut self, now: Timestamp, received: &Received, ip: &IpPacket) {
         let verify = received.checksum == RxChecksum::Unverified;
@@ -58,7 +61,14 @@ impl Stack {
             return;
         }
         self.counters.icmp_errors_sent += 1;
-        let packet = icmp::emit_error(from, to, kind, &received.packet, self.default_options().ttl);
+        // Over IPv4 the device may take less than an error may have. IPv6 has no such links (RFC 8200 5).
+        let mtu = usize::from(self.device_mtu(to));
+        let quote = match to {
+            IpAddr::V4(_) => received.packet.get(..mtu.saturating_sub(ICMP_OVERHEAD)),
+            IpAddr::V6(_) => None,
+        };
+        let quote = quote.unwrap_or(&received.packet);
+        let packet = icmp::emit_error(from, to, kind, quote, self.default_options().ttl);
         self.push_reply(to, Transmit::whole(packet.into()));
     }
 

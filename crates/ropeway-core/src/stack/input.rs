@@ -1,7 +1,8 @@
 //! A packet arrives: whose it is, and which room takes it.
 
 use ropeway_packet::{
-    FourTuple, IcmpErrorKind, IpPacket, Protocol, TcpError, TcpFlags, UnreachableKind, ip, parse_tcp,
+    FourTuple, IcmpErrorKind, IpPacket, Protocol, TcpError, TcpFlags, UnreachableKind, WindowScale, ip,
+    parse_tcp,
 };
 
 use super::Stack;
@@ -55,7 +56,8 @@ impl Stack {
         }
     }
 
-    /// Whether such a packet can have come to us on that way (RFC 1122 3.2.1.3, RFC 9293 3.9.2.3).
+    /// Whether such a packet can have come to us on that way (RFC 1122 3.2.1.3, RFC 9293 3.9.2.3
+    /// MUST-63, RFC 4987 3.1-1).
     fn is_plausible(&mut self, ip: &IpPacket, looped: bool) -> bool {
         let from_nobody = !self.addresses.is_unicast(ip.src);
         // From outside, nothing comes from us or from a loopback address: that is the land attack.
@@ -96,6 +98,11 @@ impl Stack {
         };
         self.counters.tcp_received += 1;
         self.counters.malformed_options += u64::from(segment.malformed_options);
+        if let Some(shift) = segment.tcp.options.window_scale.filter(|shift| *shift > WindowScale::MAX.get())
+        {
+            // RFC 7323 2.3-3
+            tracing::debug!(remote = %remote_addr, shift, "the window scale is above 14 and counts as 14");
+        }
         let tuple = FourTuple {
             local_addr,
             remote_addr,
@@ -180,7 +187,7 @@ impl Stack {
         }
     }
 
-    /// LISTEN (RFC 9293 3.10.7.2) or CLOSED (3.10.7.1).
+    /// LISTEN (RFC 9293 3.10.7.2 R-02) or CLOSED (3.10.7.1).
     fn arrives_at_listener_or_nobody(&mut self, now: Timestamp, tuple: &FourTuple, arrival: Arrival) {
         let flags = arrival.header.flags;
         let listener = self.listeners.find(tuple.local(), self.demux.spread(tuple));
@@ -197,7 +204,9 @@ impl Stack {
                 self.ack_for_listener(now, tuple, listener, arrival)
             }
             Some(_) => {}
-            _ => self.reset(tuple, &arrival.header, arrival.payload.len()),
+            // `listen_any` has been closed; only its connections still have such addresses.
+            None if !self.addresses.is_local(tuple.local_addr) => self.counters.not_ours += 1,
+            None => self.reset(tuple, &arrival.header, arrival.payload.len()),
         }
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use ropeway_packet::Protocol;
+use ropeway_packet::{FourTuple, Protocol};
 
 use crate::config::{IpCidr, StackConfig};
 use crate::deadlines::DeadlineQueue;
@@ -119,7 +119,7 @@ enum Noticed {
     Connection(Key),
     Listener(ListenerId),
     Incoming(ListenerId),
-    Gone(ListenerId),
+    Settled(ListenerId, FourTuple),
     Probed(UdpProbeId),
 }
 

@@ -90,6 +90,7 @@ impl Stack {
         options: &SocketOptions,
     ) -> Result<SocketAddr, ListenError> {
         let ip = local.ip();
+        // RFC 9293 3.9.1.1 MUST-43
         if !ip.is_unspecified() && !self.addresses.is_local(ip) {
             return Err(ListenError::AddressNotAvailable);
         }
@@ -110,6 +111,7 @@ impl Stack {
             let shared = (options.reuse_port && other.reuse_port) || (options.reuse_addr && other.reuse_addr);
             other.local.port() == local.port() && overlap(other.local.ip(), local.ip()) && !shared
         });
+        // RFC 9293 3.9.1.1 MUST-42: who says so may listen beside any connection.
         by_listener || by_binding || (!options.reuse_addr && self.has_connection_from(local))
     }
 
@@ -250,6 +252,7 @@ impl Stack {
         local: Option<SocketAddr>,
         remote: SocketAddr,
     ) -> Result<(IpAddr, u16), ConnectError> {
+        // RFC 9293 3.9.1.1 MUST-43
         let asked = local.map(|local| local.ip().to_canonical()).filter(|ip| !ip.is_unspecified());
         let ip = match asked {
             Some(ip) if ip.is_ipv4() != remote.is_ipv4() => return Err(ConnectError::FamilyMismatch),
@@ -323,7 +326,7 @@ impl Stack {
         let Some(connection) = self.rooms.connections.remove(key) else { return };
         self.deadlines.remove(key.index);
         if connection.scheduled.registered {
-            self.demux.remove(&connection.tuple, Room::Connection(key.index));
+            self.demux.remove(&connection.tuple, Room::Connection(key.index), &self.rooms);
         }
     }
 }

@@ -17,7 +17,7 @@ const MAX_REPLIES: usize = 1024;
 const LOOPBACK_BUDGET: usize = 256;
 
 /// Timers of one kind that one `handle_timeout` works off: enough for a burst, short enough for others.
-const TIMEOUT_BUDGET: usize = 1024;
+const TIMEOUT_BUDGET: usize = 256;
 
 impl Stack {
     /// The next packet to send.
@@ -145,9 +145,9 @@ impl Stack {
         self.now = self.now.max(now);
         self.expire_connections(now);
         self.expire_half_open(now);
-        let mut budget = TIMEOUT_BUDGET;
-        while let Some((key, tuple)) = self.rooms.time_wait.pop_expired(now, &mut budget) {
-            self.demux.remove(&tuple, Room::TimeWait(key));
+        for _ in 0..TIMEOUT_BUDGET {
+            let Some((key, tuple)) = self.rooms.time_wait.pop_expired(now) else { break };
+            self.demux.remove(&tuple, Room::TimeWait(key), &self.rooms);
             self.report(&tuple, State::TimeWait, Cause::Timeout);
         }
     }
@@ -158,7 +158,11 @@ impl Stack {
             let Some(key) = self.rooms.connections.key_at(slot) else { continue };
             let Some(connection) = self.rooms.connections.get_mut(key) else { continue };
             let mut env = Env { now, config: &self.config, counters: &mut self.counters };
-            connection.handle_timeout(&mut env);
+            let tuple = connection.tuple;
+            let reset = connection.handle_timeout(&mut env);
+            if let Some(reset) = reset {
+                self.reply(&tuple, &reset);
+            }
             self.settle(key, now);
         }
     }

@@ -52,7 +52,7 @@ impl Stack {
         if self.rooms.time_wait.len() >= self.config.max_time_wait {
             self.counters.time_wait_overflows += 1;
             if let Some((oldest, tuple)) = self.rooms.time_wait.pop_oldest() {
-                self.demux.remove(&tuple, Room::TimeWait(oldest));
+                self.demux.remove(&tuple, Room::TimeWait(oldest), &self.rooms);
                 self.report(&tuple, State::TimeWait, Cause::Timeout);
             }
         }
@@ -70,6 +70,6 @@ impl Stack {
         let Some(connection) = self.rooms.connections.get_mut(key) else { return };
         connection.scheduled.registered = false;
         let tuple = connection.tuple;
-        self.demux.remove(&tuple, Room::Connection(key.index));
+        self.demux.remove(&tuple, Room::Connection(key.index), &self.rooms);
     }
 }

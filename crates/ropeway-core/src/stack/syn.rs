@@ -54,6 +54,7 @@ impl Stack {
         let prefix_full = self.rooms.half_open.of_prefix(tuple) >= self.config.half_open_per_prefix;
         let cookies_may = !undecided && reused.is_none();
         let always = cookies_may && self.config.syn_cookies == SynCookieMode::Always;
+        // RFC 4987 3.7-1: an entry while there is room, then cookies.
         if !(queue_full || prefix_full || always) {
             self.open_half(now, tuple, id, syn, reused);
             return;
@@ -91,7 +92,7 @@ impl Stack {
         if let Some((old, _)) = reused {
             self.counters.time_wait_reused += 1;
             self.rooms.time_wait.remove(old);
-            self.demux.remove(tuple, Room::TimeWait(old));
+            self.demux.remove(tuple, Room::TimeWait(old), &self.rooms);
             self.report(tuple, State::TimeWait, Cause::Syn);
         }
         self.demux.insert(tuple, Room::HalfOpen(key), &self.rooms);
@@ -131,6 +132,7 @@ impl Stack {
     }
 
     fn announced(&self, tuple: &FourTuple, id: ListenerId) -> Announced {
+        // RFC 9293 3.7.1 MUST-67
         let mtu = self.device_mtu(tuple.remote_addr).saturating_sub(header_overhead(tuple));
         let limit = self.listeners.get(id).and_then(|listener| listener.options.max_segment);
         Announced {
@@ -288,7 +290,8 @@ impl Stack {
         self.counters.passive_opens += 1;
         if let Some(listener) = self.listeners.get_mut(id) {
             listener.accept_queue.push(connection_id(key));
-            self.event_queue.push_back(Noticed::Listener(id));
+            let news = if listener.asks_user { Noticed::Settled(id, *tuple) } else { Noticed::Listener(id) };
+            self.event_queue.push_back(news);
         }
         true
     }
@@ -304,7 +307,7 @@ impl Stack {
         let told = self.rooms.half_open.is_refused(key);
         self.strike_half_open(key, &tuple, id);
         if !told && self.listeners.get(id).is_some_and(|listener| listener.asks_user) {
-            self.event_queue.push_back(Noticed::Gone(id));
+            self.event_queue.push_back(Noticed::Settled(id, tuple));
         }
     }
 
@@ -312,7 +315,7 @@ impl Stack {
     fn strike_half_open(&mut self, key: TupleKey, tuple: &FourTuple, id: ListenerId) {
         let refused = self.rooms.half_open.is_refused(key);
         let undecided = self.rooms.half_open.is_undecided(key);
-        self.demux.remove(tuple, Room::HalfOpen(key));
+        self.demux.remove(tuple, Room::HalfOpen(key), &self.rooms);
         self.rooms.half_open.remove(key);
         if let Some(listener) = self.listeners.get_mut(id) {
             let count = if refused { &mut listener.refused } else { &mut listener.half_open };
@@ -344,14 +347,14 @@ impl Stack {
         Some((key, self.listeners.id_at(self.rooms.half_open.listener(key)?)?))
     }
 
-    /// Answers a SYN with a SYN-ACK. When the handshake is complete, the connection waits to be accepted from
-    /// its listener; if it never is, there is an [`Event::IncomingGone`](crate::Event::IncomingGone). Says
-    /// whether the SYN was still waiting.
+    /// Answers a SYN with a SYN-ACK. When the handshake is complete or has come to nothing, there is an
+    /// [`Event::IncomingSettled`](crate::Event::IncomingSettled), and [`poll_accepted`](Self::poll_accepted)
+    /// tells which. Says whether the SYN was still waiting.
     pub fn accept_incoming(&mut self, now: Timestamp, incoming: &Incoming) -> bool {
         self.now = self.now.max(now);
         let Some((key, id)) = self.undecided(incoming) else { return false };
         let Some(decided) = self.rooms.half_open.decide(key, now) else { return false };
-        self.demux.remove(&incoming.tuple, Room::HalfOpen(key));
+        self.demux.remove(&incoming.tuple, Room::HalfOpen(key), &self.rooms);
         self.demux.insert(&incoming.tuple, Room::HalfOpen(decided), &self.rooms);
         self.send_syn_ack(now, &incoming.tuple, decided, id);
         true
@@ -373,6 +376,25 @@ impl Stack {
         match self.demux.find(tuple, &self.rooms) {
             Some(Room::HalfOpen(key)) if !self.rooms.half_open.is_refused(key) => Accepted::Waiting,
             _ => Accepted::Gone,
+        }
+    }
+
+    /// Takes the word back after [`accept_incoming`](Self::accept_incoming): a connection is reset, and a
+    /// handshake forgotten, so that its last segment is answered with a RST.
+    pub fn abandon_incoming(&mut self, now: Timestamp, id: ListenerId, incoming: &Incoming) {
+        match self.poll_accepted(now, id, incoming) {
+            Accepted::Gone => {}
+            Accepted::Connection(id) => {
+                self.abort(now, id);
+                self.close(now, id);
+            }
+            Accepted::Waiting => {
+                if let Some(Room::HalfOpen(key)) = self.demux.find(&incoming.tuple, &self.rooms)
+                    && self.rooms.half_open.syn_options(key).is_some_and(|syn| syn.seq == incoming.syn.seq)
+                {
+                    self.forget_half_open(key, Cause::Abort);
+                }
+            }
         }
     }
 

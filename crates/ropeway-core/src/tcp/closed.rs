@@ -2,7 +2,8 @@
 
 use ropeway_packet::{SeqNum, TcpFlags, TcpHeader};
 
-/// The RST that answers a segment for which there is no connection; `None` for a RST.
+/// The RST that answers a segment for which there is no connection; `None` for a RST (RFC 9293 3.10.7.1
+///
 pub(crate) fn reset_for(segment: &TcpHeader, payload_len: usize) -> Option<TcpHeader> {
     if segment.flags.contains(TcpFlags::RST) {
         return None;

@@ -26,13 +26,14 @@ impl IsnGenerator {
         Self { isn_key, timestamp_key }
     }
 
-    /// `ISN = M + F(local, remote, secret)`: M ticks every 4 µs (RFC 9293 3.4.1 MUST-8, MUST-9, SHLD-1).
+    /// `ISN = M + F(local, remote, secret)`: M ticks every 4 µs (RFC 9293 3.4.1 MUST-8, MUST-9, SHLD-1;
+    /// RFC 6528 3-1).
     pub(crate) fn isn(&self, tuple: &FourTuple, now: Timestamp) -> SeqNum {
         SeqNum::new(low_u32(now.as_micros() / 4)) + low_u32(hash_tuple(&self.isn_key, tuple))
     }
 
-    /// What this connection adds to the millisecond clock in its timestamps. It depends on the addresses,
-    /// so that timestamps of successive connections of one pair still rise (RFC 6191).
+    /// What this connection adds to the millisecond clock in its timestamps (RFC 7323 7-1). It depends on the
+    /// addresses, so that timestamps of successive connections of one pair still rise (RFC 6191).
     pub(crate) fn timestamp_offset(&self, tuple: &FourTuple) -> u32 {
         let addresses = FourTuple { local_port: 0, remote_port: 0, ..*tuple };
         low_u32(hash_tuple(&self.timestamp_key, &addresses))
@@ -45,7 +46,7 @@ pub(crate) const fn low_u32(value: u64) -> u32 {
     value as u32
 }
 
-/// A keyed hash of the four-tuple (SipHash-2-4).
+/// A keyed hash of the four-tuple (SipHash-2-4; RFC 6528 3-2).
 pub(crate) fn hash_tuple(key: &[u8; 16], tuple: &FourTuple) -> u64 {
     let mut hasher = SipHasher24::new_with_key(key);
     write_tuple(&mut hasher, tuple);
@@ -91,6 +92,7 @@ mod tests {
         )
     }
 
+    // RFC 9293 3.4.1 MUST-8, RFC 6528 3-1
     #[test]
     fn isn_rises_by_one_every_four_microseconds() {
         let generator = IsnGenerator::new([1; 16], [2; 16]);
@@ -99,6 +101,7 @@ mod tests {
         assert_eq!(at(7), at(4));
     }
 
+    // RFC 9293 3.4.1 MUST-9, RFC 6528 3-2
     #[test]
     fn isn_of_another_tuple_or_secret_is_elsewhere() {
         let now = Timestamp::from_micros(1_000_000);
@@ -106,6 +109,16 @@ mod tests {
         let other = IsnGenerator::new([3; 16], [2; 16]);
         assert_ne!(one.isn(&tuple(1000), now), one.isn(&tuple(1001), now));
         assert_ne!(one.isn(&tuple(1000), now), other.isn(&tuple(1000), now));
+    }
+
+    // RFC 7323 7-1
+    #[test]
+    fn timestamp_offsets_differ_by_pair_of_addresses_and_secret() {
+        let one = IsnGenerator::new([1; 16], [2; 16]);
+        let other = IsnGenerator::new([1; 16], [3; 16]);
+        let elsewhere = FourTuple { remote_addr: "10.0.0.3".parse().unwrap(), ..tuple(1000) };
         assert_eq!(one.timestamp_offset(&tuple(1000)), one.timestamp_offset(&tuple(1001)));
+        assert_ne!(one.timestamp_offset(&tuple(1000)), one.timestamp_offset(&elsewhere));
+        assert_ne!(one.timestamp_offset(&tuple(1000)), other.timestamp_offset(&tuple(1000)));
     }
 }

@@ -1,8 +1,7 @@
-//! TIME-WAIT: a table of its own (RFC 9293 3.6.1 MUST-13, RFC 1337, RFC 6191).
+//! TIME-WAIT: a table of its own (RFC 9293 3.6.1, RFC 1337, RFC 6191).
 //!
-//! Every entry waits equally long, so a queue in the order of arrival is a queue in the order of expiry.
+//! Every entry waits equally long, so a list in the order of arrival is a list in the order of expiry.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use ropeway_packet::{FourTuple, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps};
@@ -11,34 +10,36 @@ use super::connection::{TimeWaitParts, timestamp_clock};
 use crate::time::{ShortTimestamp, Timestamp};
 use crate::tuple_slab::{TupleKey, TupleSlab};
 
-/// Twenty-four bytes, besides the tuple and the place in the queue.
+/// Twenty-eight bytes, besides the tuple.
 #[derive(Debug)]
 struct Entry {
     snd_nxt: SeqNum,
     rcv_nxt: SeqNum,
     /// The peer's last timestamp.
     ts_recent: u32,
+    /// The neighbours in the order of expiry.
+    older: Link,
+    newer: Link,
     window: u16,
-    phase: Phase,
-    /// When the wait is over; only the place in the queue that says the same counts.
+    /// When the wait is over.
     expires: ShortTimestamp,
-    /// How many places in the queue it has. The slot is free when the last one has come up.
-    queued: u8,
+    timestamps: bool,
 }
 
+/// A neighbour, or none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
-    /// With or without timestamps.
-    Plain,
-    Timestamps,
-    /// Taken over by a new incarnation; it only waits for its places in the queue to come up.
-    Dead,
-}
+struct Link(u32);
 
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    key: TupleKey,
-    expires: ShortTimestamp,
+impl Link {
+    const NONE: Self = Self(u32::MAX);
+
+    fn to(key: TupleKey) -> Self {
+        Self(key.get())
+    }
+
+    fn key(self) -> Option<TupleKey> {
+        (self != Self::NONE).then(|| TupleKey::from_number(self.0))
+    }
 }
 
 /// What a segment for a TIME-WAIT tuple calls for.
@@ -55,21 +56,18 @@ pub(crate) enum Answer {
 #[derive(Debug)]
 pub(crate) struct TimeWaitTable {
     entries: TupleSlab<Entry>,
-    queue: VecDeque<Place>,
+    oldest: Link,
+    newest: Link,
     duration: Duration,
-    live: usize,
 }
-
-/// A peer that repeats its FIN for ever gets no more places in the queue than this at a time.
-const MAX_QUEUED: u8 = 8;
 
 impl TimeWaitTable {
     pub(crate) fn new(duration: Duration) -> Self {
-        Self { entries: TupleSlab::new(), queue: VecDeque::new(), duration, live: 0 }
+        Self { entries: TupleSlab::new(), oldest: Link::NONE, newest: Link::NONE, duration }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.live
+        self.entries.len()
     }
 
     pub(crate) fn tuple(&self, key: TupleKey) -> Option<FourTuple> {
@@ -77,7 +75,7 @@ impl TimeWaitTable {
     }
 
     pub(crate) fn tuples(&self) -> impl Iterator<Item = FourTuple> {
-        self.entries.iter().filter(|(_, _, entry)| entry.phase != Phase::Dead).map(|(_, tuple, _)| tuple)
+        self.entries.iter().map(|(_, tuple, _)| tuple)
     }
 
     pub(crate) fn insert(
@@ -86,82 +84,84 @@ impl TimeWaitTable {
         parts: &TimeWaitParts,
         now: Timestamp,
     ) -> Option<TupleKey> {
-        let expires = ShortTimestamp::new(now + self.duration);
-        let phase = if parts.ts_recent.is_some() { Phase::Timestamps } else { Phase::Plain };
+        // RFC 9293 3.6.1 MUST-13
         let entry = Entry {
             snd_nxt: parts.snd_nxt,
             rcv_nxt: parts.rcv_nxt,
             ts_recent: parts.ts_recent.unwrap_or(0),
+            older: Link::NONE,
+            newer: Link::NONE,
             window: parts.window,
-            phase,
-            expires,
-            queued: 1,
+            expires: ShortTimestamp::after(now, self.duration),
+            timestamps: parts.ts_recent.is_some(),
         };
         let key = self.entries.insert(tuple, entry)?;
-        self.queue.push_back(Place { key, expires });
-        self.live += 1;
+        self.link_newest(key);
         Some(key)
     }
 
-    /// Ends an entry before its time, for a new incarnation.
-    pub(crate) fn remove(&mut self, key: TupleKey) {
-        if let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.phase != Phase::Dead) {
-            entry.phase = Phase::Dead;
-            self.live -= 1;
-        }
+    /// Ends an entry before its time, for a new incarnation or to make room.
+    pub(crate) fn remove(&mut self, key: TupleKey) -> Option<FourTuple> {
+        self.unlink(key);
+        self.entries.remove(key).map(|(tuple, _)| tuple)
     }
 
-    /// When the next entry may expire.
+    /// When the next entry expires.
     pub(crate) fn next_deadline(&self, now: Timestamp) -> Option<Timestamp> {
-        self.queue.front().map(|place| place.expires.near(now))
+        self.entries.get(self.oldest.key()?).map(|entry| entry.expires.near(now))
     }
 
-    /// Takes an entry whose 2 MSL are over. Each place in the queue that is looked at costs one of the budget,
-    /// those of entries that have been taken over or restarted included.
-    pub(crate) fn pop_expired(
-        &mut self,
-        now: Timestamp,
-        budget: &mut usize,
-    ) -> Option<(TupleKey, FourTuple)> {
-        while *budget > 0 && self.next_deadline(now)? <= now {
-            *budget -= 1;
-            if let Some(expired) = self.pop_front() {
-                return Some(expired);
-            }
-        }
-        None
+    /// Takes an entry whose 2 MSL are over (RFC 9293 3.10.8 R-12).
+    pub(crate) fn pop_expired(&mut self, now: Timestamp) -> Option<(TupleKey, FourTuple)> {
+        if self.next_deadline(now)? > now { None } else { self.pop_oldest() }
     }
 
-    /// Takes the oldest entry, to make room.
+    /// Takes the oldest entry.
     pub(crate) fn pop_oldest(&mut self) -> Option<(TupleKey, FourTuple)> {
-        while !self.queue.is_empty() {
-            if let Some(oldest) = self.pop_front() {
-                return Some(oldest);
-            }
-        }
-        None
+        let key = self.oldest.key()?;
+        self.remove(key).map(|tuple| (key, tuple))
     }
 
-    /// Takes the front of the queue, and its entry unless that has been restarted.
-    fn pop_front(&mut self) -> Option<(TupleKey, FourTuple)> {
-        let Place { key, expires } = self.queue.pop_front()?;
-        let entry = self.entries.get_mut(key)?;
-        entry.queued -= 1;
-        let live = entry.phase != Phase::Dead;
-        let expired = live && entry.expires == expires;
-        if expired {
-            entry.phase = Phase::Dead;
-            self.live -= 1;
-        } else if live && entry.queued == 0 {
-            // It was restarted more often than it may have places: this is a new one.
-            entry.queued = 1;
-            self.queue.push_back(Place { key, expires: entry.expires });
+    /// Begins the wait anew.
+    fn restart(&mut self, key: TupleKey, now: Timestamp) {
+        self.unlink(key);
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.expires = ShortTimestamp::after(now, self.duration);
         }
-        let tuple = self.entries.tuple(key)?;
-        if self.entries.get(key)?.queued == 0 {
-            self.entries.remove(key);
+        self.link_newest(key);
+    }
+
+    fn link_newest(&mut self, key: TupleKey) {
+        let before = std::mem::replace(&mut self.newest, Link::to(key));
+        self.join(before, Link::to(key));
+        self.join(Link::to(key), Link::NONE);
+    }
+
+    fn unlink(&mut self, key: TupleKey) {
+        if let Some(entry) = self.entries.get(key) {
+            let (older, newer) = (entry.older, entry.newer);
+            self.join(older, newer);
         }
-        expired.then_some((key, tuple))
+    }
+
+    /// Makes two neighbours, the ends of the list included.
+    fn join(&mut self, older: Link, newer: Link) {
+        match older.key() {
+            None => self.oldest = newer,
+            Some(key) => {
+                if let Some(entry) = self.entries.get_mut(key) {
+                    entry.newer = newer;
+                }
+            }
+        }
+        match newer.key() {
+            None => self.newest = older,
+            Some(key) => {
+                if let Some(entry) = self.entries.get_mut(key) {
+                    entry.older = older;
+                }
+            }
+        }
     }
 
     /// A segment arrives (RFC 9293 3.10.7.4, for TIME-WAIT). `ts_offset`: what is added to our clock.
@@ -174,7 +174,7 @@ impl TimeWaitTable {
         now: Timestamp,
     ) -> Answer {
         let Some(ack) = self.ack_for(key, ts_offset, now) else { return Answer::Drop };
-        let Some(entry) = self.entries.get_mut(key) else { return Answer::Drop };
+        let Some(entry) = self.entries.get(key) else { return Answer::Drop };
         // RFC 1337: a RST must not cut the wait short.
         if segment.flags.contains(TcpFlags::RST) {
             return Answer::Drop;
@@ -188,12 +188,9 @@ impl TimeWaitTable {
         let len = segment.segment_len(payload_len);
         let last = segment.seq + len;
         if segment.flags.contains(TcpFlags::FIN) && last == entry.rcv_nxt {
-            // The peer did not get our last ACK: it gets another, and the wait begins anew.
-            entry.expires = ShortTimestamp::new(now + self.duration);
-            if entry.queued < MAX_QUEUED {
-                entry.queued += 1;
-                self.queue.push_back(Place { key, expires: entry.expires });
-            }
+            // RFC 9293 3.10.7.4 R-10: the peer did not get our last ACK; it gets another, and the wait begins
+            // anew.
+            self.restart(key, now);
             return Answer::Ack(ack);
         }
         // Anything else but a bare acknowledgement in order is an old duplicate, or a peer gone astray.
@@ -207,7 +204,8 @@ impl TimeWaitTable {
     pub(crate) fn ack_for(&self, key: TupleKey, ts_offset: u32, now: Timestamp) -> Option<TcpHeader> {
         let entry = self.entries.get(key)?;
         let tuple = self.entries.tuple(key)?;
-        let timestamps = (entry.phase == Phase::Timestamps)
+        let timestamps = entry
+            .timestamps
             .then(|| Timestamps { tsval: timestamp_clock(now, ts_offset), tsecr: entry.ts_recent });
         Some(TcpHeader {
             src_port: tuple.local_port,
@@ -224,9 +222,9 @@ impl TimeWaitTable {
 
 impl Entry {
     /// Whether a SYN can only come from a new incarnation of the connection: its timestamp is above the old
-    /// one's (RFC 6191 2), or else its sequence number is (RFC 9293 3.6.1 MAY-2).
+    /// one's (RFC 6191 2, RFC 9293 3.6.1 SHLD-4), or else its sequence number is (MAY-2).
     fn is_older_than(&self, syn: &TcpHeader) -> bool {
-        if let (Phase::Timestamps, Some(timestamps)) = (self.phase, syn.options.timestamps) {
+        if let (true, Some(timestamps)) = (self.timestamps, syn.options.timestamps) {
             if SeqNum::new(timestamps.tsval).after(SeqNum::new(self.ts_recent)) {
                 return true;
             }
@@ -243,60 +241,65 @@ mod tests {
     use super::*;
     use crate::tuple_slab::slot_sizes;
 
+    fn parts() -> TimeWaitParts {
+        TimeWaitParts { snd_nxt: SeqNum::new(5), rcv_nxt: SeqNum::new(1000), window: 9, ts_recent: None }
+    }
+
+    fn tuple(number: u32) -> FourTuple {
+        let remote = std::net::Ipv4Addr::from_bits(number);
+        FourTuple::new("10.0.0.1:80".parse().unwrap(), (remote, 9).into())
+    }
+
+    fn secs(secs: u64) -> Timestamp {
+        Timestamp::START + Duration::from_secs(secs)
+    }
+
     #[test]
-    fn an_entry_takes_forty_eight_bytes_with_its_place() {
+    fn an_entry_takes_forty_bytes() {
         let (v4, v6) = slot_sizes::<Entry>();
-        assert!(v4 + size_of::<Place>() <= 48, "{v4} + {}", size_of::<Place>());
-        assert!(v6 + size_of::<Place>() <= 72, "{v6} + {}", size_of::<Place>());
+        assert!(v4 <= 40, "{v4}");
+        assert!(v6 <= 64, "{v6}");
     }
 
     #[test]
-    fn a_fin_repeated_for_ever_costs_no_more_memory() {
+    fn a_fin_repeated_for_ever_costs_no_more_memory_and_the_wait_begins_anew() {
         let mut table = TimeWaitTable::new(Duration::from_secs(60));
-        let tuple = FourTuple::new("10.0.0.1:80".parse().unwrap(), "10.0.0.2:9".parse().unwrap());
-        let rcv_nxt = SeqNum::new(1000);
-        let parts = TimeWaitParts { snd_nxt: SeqNum::new(5), rcv_nxt, window: 9, ts_recent: None };
-        let key = table.insert(&tuple, &parts, Timestamp::START).unwrap();
-        let fin =
-            TcpHeader { seq: rcv_nxt - 1, flags: TcpFlags::FIN | TcpFlags::ACK, ..TcpHeader::default() };
-        let mut now = Timestamp::START;
-        for _ in 0..10_000 {
-            now += Duration::from_micros(1);
-            table.segment_arrives(key, &fin, 0, 0, now);
+        let keys = [1, 2, 3].map(|number| table.insert(&tuple(number), &parts(), secs(0)).unwrap());
+        let fin = TcpHeader {
+            seq: parts().rcv_nxt - 1,
+            flags: TcpFlags::FIN | TcpFlags::ACK,
+            ..TcpHeader::default()
+        };
+        for second in 1..=10 {
+            let answer = table.segment_arrives(keys[1], &fin, 0, 0, secs(second));
+            assert!(matches!(answer, Answer::Ack(_)));
+            assert_eq!(table.len(), 3);
         }
-        assert!(table.queue.len() <= usize::from(MAX_QUEUED));
-        let (later, budget) = (now + Duration::from_secs(61), &mut 100);
-        assert_eq!(table.pop_expired(later, budget).map(|(_, tuple)| tuple), Some(tuple));
-        assert_eq!((table.len(), table.pop_expired(later, budget)), (0, None));
-        assert!(table.queue.is_empty());
-        assert_eq!(table.entries.len(), 0);
+        assert_eq!(table.next_deadline(secs(10)), Some(secs(60)));
+        assert_eq!(table.pop_expired(secs(60)), Some((keys[0], tuple(1))));
+        assert_eq!(table.pop_expired(secs(60)), Some((keys[2], tuple(3))));
+        assert_eq!((table.pop_expired(secs(69)), table.next_deadline(secs(69))), (None, Some(secs(70))));
+        assert_eq!(table.pop_expired(secs(70)), Some((keys[1], tuple(2))));
+        assert_eq!((table.len(), table.oldest, table.newest), (0, Link::NONE, Link::NONE));
     }
 
-    /// A million, half of which have been taken over: no call does more than its budget.
+    /// A million, half of which have been taken over, all over the table.
     #[test]
-    fn a_million_expire_within_the_budget() {
+    fn a_million_expire_in_order() {
         let mut table = TimeWaitTable::new(Duration::from_secs(60));
-        let parts =
-            TimeWaitParts { snd_nxt: SeqNum::new(5), rcv_nxt: SeqNum::new(9), window: 9, ts_recent: None };
-        let local = "10.0.0.1:80".parse().unwrap();
-        for number in 0..1_000_000_u32 {
-            let remote = std::net::Ipv4Addr::from_bits(number);
-            let tuple = FourTuple::new(local, (remote, 9).into());
-            let key = table.insert(&tuple, &parts, Timestamp::START).unwrap();
-            if number < 500_000 {
-                table.remove(key);
-            }
+        let keys: Vec<_> = (0..1_000_000)
+            .map(|number| table.insert(&tuple(number), &parts(), Timestamp::START).unwrap())
+            .collect();
+        for (number, key) in (0..).zip(&keys).step_by(2) {
+            assert_eq!(table.remove(*key), Some(tuple(number)));
         }
-        let now = Timestamp::START + Duration::from_secs(60);
-        let (mut calls, mut expired) = (0, 0);
-        while table.next_deadline(now).is_some() {
-            let (mut budget, before) = (1000, table.queue.len());
-            while table.pop_expired(now, &mut budget).is_some() {
-                expired += 1;
-            }
-            assert_eq!(before - table.queue.len(), 1000);
-            calls += 1;
+        assert_eq!((table.len(), table.pop_expired(secs(59))), (500_000, None));
+        for number in (1..1_000_000).step_by(2) {
+            assert_eq!(table.pop_expired(secs(60)).map(|(_, tuple)| tuple), Some(tuple(number)));
         }
-        assert_eq!((calls, expired, table.len(), table.entries.len()), (1000, 500_000, 0, 0));
+        assert_eq!(
+            (table.pop_expired(secs(60)), table.len(), table.next_deadline(secs(60))),
+            (None, 0, None)
+        );
     }
 }

@@ -29,7 +29,7 @@ fn in_state(state: State) -> (Lab, ConnectionId) {
     (lab, id)
 }
 
-/// RFC 5961 3.2
+/// RFC 5961 3.2-2, RFC 5961 3.2-3
 #[test]
 fn a_reset_counts_at_exactly_rcv_nxt() {
     for state in STATES {
@@ -52,6 +52,7 @@ fn a_reset_counts_at_exactly_rcv_nxt() {
 }
 
 /// RFC 5961 4.2: "irrespective of the sequence number".
+/// RFC 5961 4.2-1
 #[test]
 fn a_syn_is_challenged_and_does_no_harm() {
     for state in STATES {
@@ -72,6 +73,7 @@ fn a_syn_is_challenged_and_does_no_harm() {
 }
 
 /// The peer has restarted, and its SYN has no timestamps now.
+/// RFC 5961 4.2-1
 #[test]
 fn a_syn_without_the_timestamps_agreed_on_is_challenged_too() {
     let mut lab = Lab::new();
@@ -85,6 +87,7 @@ fn a_syn_without_the_timestamps_agreed_on_is_challenged_too() {
 }
 
 /// RFC 5961 5.2: an ACK above SND.NXT, or older than the largest window.
+/// RFC 5961 5.2-1
 #[test]
 fn data_with_a_guessed_ack_is_not_taken() {
     for state in [State::Established, State::FinWait1, State::FinWait2] {
@@ -103,6 +106,7 @@ fn data_with_a_guessed_ack_is_not_taken() {
 }
 
 /// CVE-2016-5696: a limit that all connections share tells one about another.
+/// RFC 9293 3.10.7.4 R-06, RFC 5961 7-1
 #[test]
 fn the_limit_on_challenges_is_each_connections_own() {
     let mut lab = Lab::new();
@@ -124,6 +128,26 @@ fn the_limit_on_challenges_is_each_connections_own() {
     assert_eq!(answers(&mut lab, 100), 100, "as if nothing had happened");
     lab.at(1000);
     assert_eq!(answers(&mut lab, 300), 100, "a second later");
+}
+
+/// RFC 5961 7-2
+#[test]
+fn the_limit_on_challenges_can_be_set() {
+    for limit in [0, 1, 7] {
+        let mut lab = Lab::with(|config| config.challenge_acks_per_second = limit);
+        let id = lab.accepted(Peer::default());
+        for second in 0..3 {
+            lab.at_us(secs(second));
+            for round in 0..20 {
+                // RSTs, SYNs and ACKs of what was never sent share it.
+                lab.input([rst().seq(2), syn().seq(1), ack().seq(1).ack(9)][round % 3].clone());
+                lab.flow.nxt = 1;
+                let answers = lab.drain().len();
+                assert_eq!(answers, usize::from(round < limit as usize), "{round} of {limit}");
+            }
+        }
+        lab.assert_state(id, State::Established);
+    }
 }
 
 /// RFC 5927 4.1: only what quotes a sequence number in flight is believed.
@@ -150,6 +174,7 @@ fn icmp_with_a_guessed_sequence_number_is_ignored() {
 }
 
 /// RFC 5927 5.2, RFC 9293 3.9.2.2: a hard error is a soft one once the connection is synchronized.
+/// RFC 9293 3.9.2.2 SHLD-26
 #[test]
 fn icmp_does_not_end_a_synchronized_connection() {
     for kind in [UnreachableKind::Port, UnreachableKind::Protocol, UnreachableKind::AdminProhibited] {
@@ -165,6 +190,7 @@ fn icmp_does_not_end_a_synchronized_connection() {
 }
 
 /// The land attack: a SYN from a listener's own address and port. Also from any other address of ours.
+/// RFC 4987 3.1-1
 #[test]
 fn land_attack() {
     for from in ["10.0.0.2:80", "10.0.0.2:81", "127.0.0.1:80", "0.0.0.0:80"] {

@@ -80,6 +80,7 @@ fn the_mss_is_rounded_down() {
     }
 }
 
+// RFC 4987 3.6-1
 #[test]
 fn data_on_the_completing_ack_is_delivered() {
     let (mut lab, listener) = challenged();

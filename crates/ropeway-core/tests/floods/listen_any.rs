@@ -1,6 +1,6 @@
 //! `listen_any`: a decision before the SYN-ACK, for any address and port.
 
-use ropeway_core::packet::UnreachableKind;
+use ropeway_core::packet::{TcpFlags, UnreachableKind};
 use ropeway_core::{Accepted, Event, Incoming, ListenerId, Rejection, StackConfig, State};
 
 use crate::common::*;
@@ -151,7 +151,7 @@ fn silence_is_remembered_for_as_many_as_the_backlog() {
 fn the_peer_gives_up_while_the_user_thinks() {
     let (mut lab, listener, incoming) = asked();
     lab.send(rst().seq(1));
-    assert_eq!(lab.events, [Event::Incoming(listener), Event::IncomingGone(listener)]);
+    assert_eq!(lab.events, [Event::Incoming(listener), Event::IncomingSettled(listener, incoming.tuple)]);
     lab.assert_empty();
     assert!(!lab.decide(&incoming, None), "too late");
     assert!(!lab.decide(&incoming, Some(Rejection::Unreachable)));
@@ -165,7 +165,7 @@ fn the_user_never_decides() {
     lab.at_us(secs(120) - 1);
     assert_eq!(lab.half_open(), 1);
     lab.at_us(secs(120));
-    assert_eq!(lab.events.last(), Some(&Event::IncomingGone(listener)));
+    assert_eq!(lab.events.last(), Some(&Event::IncomingSettled(listener, incoming.tuple)));
     assert_eq!(lab.counters().half_open_reaped, 1);
     lab.assert_empty();
     assert!(!lab.decide(&incoming, None));
@@ -181,8 +181,51 @@ fn accepted_and_never_completed() {
     lab.run_to(secs(73));
     lab.drain();
     assert_eq!(lab.stack.poll_accepted(lab.ts(), listener, &incoming), Accepted::Gone);
-    assert_eq!(lab.events.last(), Some(&Event::IncomingGone(listener)));
+    assert_eq!(lab.events.last(), Some(&Event::IncomingSettled(listener, incoming.tuple)));
     lab.assert_empty();
+}
+
+/// The program takes its word back: nobody would ever take up the connection.
+#[test]
+fn an_acceptance_that_is_abandoned_leaves_nothing() {
+    let (mut lab, listener, incoming) = asked();
+    lab.decide(&incoming, None);
+    lab.drain();
+    let now = lab.ts();
+    lab.stack.abandon_incoming(now, listener, &incoming);
+    lab.collect();
+    lab.quiet();
+    lab.assert_empty();
+    let (mut lab, listener, incoming) = asked();
+    lab.decide(&incoming, None);
+    lab.expect(syn_ack());
+    lab.send(ack());
+    assert_eq!(lab.events.last(), Some(&Event::IncomingSettled(listener, incoming.tuple)));
+    assert_eq!(lab.stack.sizes().connections, 1);
+    let now = lab.ts();
+    lab.stack.abandon_incoming(now, listener, &incoming);
+    lab.collect();
+    assert!(lab.next_tcp().tcp.flags.contains(TcpFlags::RST));
+    lab.assert_empty();
+}
+
+/// Connections to foreign addresses outlive their listener; what is new there is none of our business.
+#[test]
+fn after_the_listener_is_closed_foreign_addresses_are_silent_again() {
+    let (mut lab, listener, incoming) = asked();
+    lab.decide(&incoming, None);
+    lab.expect(syn_ack());
+    lab.send(ack());
+    let now = lab.ts();
+    let Accepted::Connection(id) = lab.stack.poll_accepted(now, listener, &incoming) else { panic!() };
+    lab.stack.close_listener(now, listener);
+    lab.collect();
+    lab.send(data("x").seq(1).ack(1));
+    assert_eq!(lab.read(id, 10), b"x");
+    lab.drain();
+    lab.syns_from([host(9)]);
+    lab.quiet();
+    assert_eq!(lab.counters().not_ours, 1);
 }
 
 /// The answer to an older SYN must not be taken for the answer to this one.

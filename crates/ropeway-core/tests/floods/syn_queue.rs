@@ -13,6 +13,7 @@ fn lab(backlog: usize, change: impl FnOnce(&mut StackConfig)) -> Lab {
     lab
 }
 
+// RFC 4987 3.7-1
 #[test]
 fn a_full_queue_answers_with_cookies() {
     let mut lab = lab(4, |_| {});
@@ -23,6 +24,7 @@ fn a_full_queue_answers_with_cookies() {
     assert_eq!((counters.cookies_sent, counters.syns_dropped), (6, 0));
 }
 
+// RFC 4987 3.2-1
 #[test]
 fn a_full_queue_without_cookies_drops_the_newest() {
     let mut lab = lab(4, |config| config.syn_cookies = SynCookieMode::Never);
@@ -33,6 +35,7 @@ fn a_full_queue_without_cookies_drops_the_newest() {
     assert_eq!((counters.cookies_sent, counters.syns_dropped), (0, 6));
 }
 
+// RFC 4987 3.6-1
 #[test]
 fn cookies_always_means_no_entry_ever() {
     let mut lab = lab(4, |config| config.syn_cookies = SynCookieMode::Always);
@@ -55,6 +58,7 @@ fn a_million_spoofed_syns_leave_the_tables_flat() {
 }
 
 /// RFC 6298 5.5 for SYN-ACKs; Linux's tcp_synack_retries of 5.
+/// RFC 6298 5-5
 #[test]
 fn a_handshake_that_nobody_completes_is_reaped_after_63_s() {
     let mut lab = lab(1, |config| config.syn_cookies = SynCookieMode::Never);
@@ -87,6 +91,7 @@ fn a_repeated_syn_does_not_prolong_its_stay() {
     lab.assert_empty();
 }
 
+// RFC 4987 3.5-1
 #[test]
 fn a_whole_queue_is_retransmitted_and_reaped_in_time() {
     let mut lab = lab(3000, |_| {});
@@ -160,6 +165,7 @@ fn an_old_duplicate_syn_costs_nobody_a_connection() {
 }
 
 /// RFC 5961 3, for half-open connections: only the very next sequence number counts.
+/// RFC 5961 3.2-3
 #[test]
 fn a_guessed_reset_does_not_end_a_handshake() {
     let mut lab = lab(16, |_| {});

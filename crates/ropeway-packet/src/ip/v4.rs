@@ -61,6 +61,7 @@ pub(super) fn parse(packet: &[u8]) -> Result<IpPacket, IpError> {
         protocol: Protocol(protocol),
         hop_limit,
         traffic_class,
+        // RFC 9293 3.9.2 MUST-50: options are passed over.
         payload: header_len..total_len,
         fragment,
         dont_fragment: place & DONT_FRAGMENT != 0,

@@ -99,6 +99,7 @@ fn headers_have_room_for_the_longest() {
     }
 }
 
+// RFC 9293 3.1 MUST-2
 #[test]
 fn partial_checksum_is_the_pseudo_header_sum() {
     let payload = parts(&[b"odd", b"even"]);
@@ -188,6 +189,7 @@ proptest! {
         prop_assert_eq!(&bytes[segment.payload], &data.concat()[..]);
     }
 
+    // RFC 9293 3.1 MUST-2
     #[test]
     fn pnet_computes_the_same_checksum(is_v4: bool, data in vec(vec(any::<u8>(), 0..40), 0..5)) {
         let params = params(is_v4);

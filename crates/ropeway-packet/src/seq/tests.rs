@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+// RFC 9293 3.4 R-13
 #[test]
 fn comparison_wraps() {
     let last = SeqNum::new(u32::MAX);
@@ -47,6 +48,7 @@ fn numbers_print_as_numbers() {
     assert_eq!(format!("{seq} {seq:?}"), "42 42");
 }
 
+// RFC 7323 2.3-2
 #[test]
 fn window_scale_ends_at_14() {
     // RFC 7323 2.3

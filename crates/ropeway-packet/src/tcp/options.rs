@@ -190,6 +190,7 @@ impl TcpOptions {
         // byte.
         while let Some((&kind, behind)) = rest.split_first() {
             match kind {
+                // RFC 9293 3.1 MUST-4; what follows the end of the list is not looked at.
                 EOL => break,
                 NOP => {
                     rest = behind;
@@ -217,9 +218,10 @@ impl TcpOptions {
     /// Takes one option. Returns `false` if its length is wrong for its kind.
     fn take(&mut self, kind: u8, value: &[u8], syn: bool) -> bool {
         match (kind, value) {
-            // RFC 9293 3.7.1, RFC 7323 2.2, RFC 2018 2 and RFC 7413 4.1.1: these belong to a SYN
+            // RFC 9293 3.7.1, RFC 7323 2.2-2, RFC 2018 2 and RFC 7413 4.1.1: these belong to a SYN
             // and are ignored elsewhere.
             (MSS | WINDOW_SCALE | SACK_PERMITTED | FAST_OPEN, _) if !syn => true,
+            // RFC 9293 3.1 MUST-4
             (MSS, &[hi, lo]) => {
                 self.mss = Some(u16::from_be_bytes([hi, lo]));
                 true
@@ -290,7 +292,8 @@ impl TcpOptions {
         Layout { syn, sack_blocks, len }
     }
 
-    /// Writes the options as Linux's `tcp_options_write` does. `out` has the layout's length.
+    /// Writes the options as Linux's `tcp_options_write` does. `out` has the layout's length. NOPs pad, so
+    /// there is no end of list with anything behind it (RFC 9293 3.1 MUST-69).
     #[inline]
     pub(super) fn emit(&self, layout: &Layout, out: &mut [u8]) {
         let mut out = Writer { out };

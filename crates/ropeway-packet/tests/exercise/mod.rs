@@ -4,18 +4,21 @@
     dead_code,
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "a broken promise shall stop the test; not every user repairs"
 )]
 
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use pnet_packet::ipv4::Ipv4Packet;
 use pnet_packet::ipv6::Ipv6Packet;
 use pnet_packet::tcp::TcpPacket;
 use ropeway_packet::{
-    Checksum, IcmpErrorKind, IcmpMessage, IpPacket, IpParams, ParsedTcp, Protocol, SackBlocks, TcpHeader,
-    TcpOptions, TcpSegment, UnreachableKind, checksum, icmp, ip, parse_tcp, udp,
+    Checksum, ChecksumMode, IcmpErrorKind, IcmpMessage, IpPacket, IpParams, ParsedTcp, Payload, Protocol,
+    SackBlocks, TcpHeader, TcpOptions, TcpSegment, UdpDatagram, UnreachableKind, checksum, emit_tcp, icmp,
+    ip, parse_tcp, udp,
 };
 
 /// Parses `bytes` in every way there is. Returns whether they are a good packet up to the transport's checksum.
@@ -46,17 +49,20 @@ pub(crate) fn exercise(bytes: &[u8]) -> bool {
         let verified = parse_tcp(bytes, ip.clone(), true).is_ok();
         let payload = &bytes[ip.payload.clone()];
         assert_eq!(verified, checksum::verify(ip.src, ip.dst, Protocol::TCP, payload));
-        let TcpSegment { payload, .. } = segment;
-        assert!(ip.payload.start + 20 <= payload.start && payload.end == ip.payload.end);
+        let range = segment.payload.clone();
+        assert!(ip.payload.start + 20 <= range.start && range.end == ip.payload.end);
+        if verified {
+            check_whole_segment(bytes, segment);
+        }
         good |= verified;
     }
     if let Ok(datagram) = udp::parse(bytes, &ip, false) {
         assert_eq!(datagram.payload.len() + 8, usize::from(datagram.header.len));
-        assert!(bytes.get(datagram.payload).is_some());
+        check_udp(&ip, &datagram, &bytes[datagram.payload.clone()]);
         good |= udp::parse(bytes, &ip, true).is_ok();
     }
     if let Ok(message) = icmp::parse(bytes, &ip) {
-        check_icmp(bytes, message);
+        check_icmp(bytes, &ip, message);
         good = true;
     }
     good
@@ -87,16 +93,7 @@ fn check_ip(bytes: &[u8], ip: &IpPacket) {
     assert_eq!(ip.payload.end, end);
     assert_eq!(ip.payload.start > fixed_len, ip.has_options);
     // What was read can be written and read again, as a whole datagram without options.
-    let params = IpParams {
-        src,
-        dst,
-        protocol: Protocol::TCP,
-        hop_limit,
-        traffic_class,
-        dont_fragment: ip.dont_fragment,
-        ident: u16::try_from(ip.ident & 0xffff).unwrap(),
-        flow_label: 0,
-    };
+    let params = params(ip, Protocol::TCP);
     let mut packet = vec![0; params.header_len()];
     params.emit(ip.payload.len(), &mut packet);
     packet.extend_from_slice(&bytes[ip.payload.clone()]);
@@ -132,7 +129,70 @@ fn check_tcp(segment: &[u8], parsed: &ParsedTcp) {
     assert!(header.options.sack.as_slice().starts_with(again.header.options.sack.as_slice()));
 }
 
-fn check_icmp(bytes: &[u8], message: IcmpMessage) {
+/// A segment that was received is sent again, and is the same, but for SACK blocks without room.
+fn check_whole_segment(bytes: &[u8], segment: TcpSegment) {
+    let TcpSegment { ip, mut tcp, payload, .. } = segment;
+    tcp.options.sack = SackBlocks::EMPTY;
+    let data = &bytes[payload];
+    if data.len() > 60_000 {
+        // With a longer header than it came with, it might exceed a packet.
+        return;
+    }
+    let payload = Payload::from(Bytes::copy_from_slice(data));
+    let mut packet = emit_tcp(&params(&ip, Protocol::TCP), &tcp, &payload, ChecksumMode::Full).to_vec();
+    packet.extend_from_slice(data);
+    let again =
+        parse_tcp(&packet, ip::parse(&packet).expect("our own packet"), true).expect("our own segment");
+    assert!(!again.malformed_options);
+    assert_eq!((again.ip.src, again.ip.dst), (ip.src, ip.dst));
+    assert_eq!((again.ip.hop_limit, again.ip.traffic_class), (ip.hop_limit, ip.traffic_class));
+    assert_eq!(again.tcp, tcp);
+    assert_eq!(&packet[again.payload], data);
+}
+
+fn check_udp(ip: &IpPacket, datagram: &UdpDatagram, data: &[u8]) {
+    let (src_port, dst_port) = (datagram.header.src_port, datagram.header.dst_port);
+    let packet = udp::emit(&params(ip, Protocol::UDP), src_port, dst_port, data);
+    let packet = packet.expect("as long as one that fitted");
+    let again = udp::parse(&packet, &ip::parse(&packet).expect("our own packet"), true);
+    let again = again.expect("our own datagram");
+    assert_eq!(again.header, datagram.header);
+    assert_eq!(&packet[again.payload], data);
+}
+
+/// The header of a packet like this one, without its options.
+fn params(ip: &IpPacket, protocol: Protocol) -> IpParams {
+    IpParams {
+        src: ip.src,
+        dst: ip.dst,
+        protocol,
+        hop_limit: ip.hop_limit,
+        traffic_class: ip.traffic_class,
+        dont_fragment: ip.dont_fragment,
+        ident: u16::try_from(ip.ident & 0xffff).unwrap(),
+        flow_label: 0,
+    }
+}
+
+fn check_echo(bytes: &[u8], ip: &IpPacket, message: &IcmpMessage) {
+    let (emit, ident, seq, data): (fn(_, _, _, _, &[u8], _) -> _, _, _, _) = match message {
+        IcmpMessage::EchoRequest { ident, seq, data } => (icmp::emit_echo_request, *ident, *seq, data),
+        IcmpMessage::EchoReply { ident, seq, data } => (icmp::emit_echo_reply, *ident, *seq, data),
+        _ => return,
+    };
+    let packet: Vec<u8> = emit(ip.src, ip.dst, ident, seq, &bytes[data.clone()], ip.hop_limit);
+    let again = icmp::parse(&packet, &ip::parse(&packet).expect("our own packet")).expect("our own message");
+    match (message, &again) {
+        (IcmpMessage::EchoRequest { .. }, IcmpMessage::EchoRequest { ident: i, seq: s, data: d })
+        | (IcmpMessage::EchoReply { .. }, IcmpMessage::EchoReply { ident: i, seq: s, data: d }) => {
+            assert_eq!((*i, *s, &packet[d.clone()]), (ident, seq, &bytes[data.clone()]));
+        }
+        _ => panic!("{message:?} became {again:?}"),
+    }
+}
+
+fn check_icmp(bytes: &[u8], ip: &IpPacket, message: IcmpMessage) {
+    check_echo(bytes, ip, &message);
     let range = match message {
         IcmpMessage::EchoRequest { data, .. } | IcmpMessage::EchoReply { data, .. } => data,
         IcmpMessage::Unreachable { quote, .. }

@@ -66,6 +66,12 @@ impl Net {
         hasher.finish128().as_u128()
     }
 
+    /// How many packets hosts and routers have sent so far.
+    #[must_use]
+    pub fn packets(&self) -> u64 {
+        self.handle.shared.world().packets()
+    }
+
     /// What befell the network, one line for each fault: when, in milliseconds, and what.
     #[must_use]
     pub fn log(&self) -> String {
@@ -157,7 +163,8 @@ fn millis(at: Micros) -> String {
     format!("{}.{:03}", at / 1000, at % 1000)
 }
 
-fn ladders(world: &World) -> String {
+/// Draws the connections that were active last.
+pub(crate) fn ladders(world: &World) -> String {
     let journeys = world.journeys();
     let mut found = connections(&journeys, |_| true);
     found.sort_by_key(|segments| segments.last().map(|segment| segment.sent_at));

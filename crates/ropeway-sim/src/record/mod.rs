@@ -28,6 +28,8 @@ pub enum Cause {
     LinkDown,
     /// The sender is cut off from the receiver.
     Partition,
+    /// A [rule](crate::Net::rule) of the test.
+    Rule,
     /// The host is not running.
     HostDown,
     /// The host is frozen, and too many packets wait for it.
@@ -52,6 +54,7 @@ impl fmt::Display for Cause {
             Self::CoDel => "dropped by CoDel",
             Self::LinkDown => "lost: the link is down",
             Self::Partition => "lost: cut off by a partition",
+            Self::Rule => "dropped by a rule of the test",
             Self::HostDown => "lost: the host is down",
             Self::HostFrozen => "dropped: too much waits for a frozen host",
             Self::TooBig => "refused: larger than the next link's MTU",

@@ -15,6 +15,8 @@ pub(crate) enum Event {
     Departure(LinkId, Way),
     /// The stack of a host, in this life of it, wanted its turn.
     Deadline(NodeId, u32),
+    /// A packet leaves its host that a rule has kept.
+    Release(NodeId, Packet),
 }
 
 /// Events by time; of those of one moment, the one that was scheduled first comes first.

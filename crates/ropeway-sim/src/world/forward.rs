@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use bytes::{Bytes, BytesMut};
 use ropeway_packet::{IcmpErrorKind, IcmpMessage, IpPacket, Protocol, UnreachableKind, icmp, ip};
 
-use super::{Kind, LinkId, NodeId, Packet, World};
+use super::{Event, Kind, LinkId, NodeId, Packet, World};
 use crate::record::Cause;
+use crate::rules::Ruling;
 
 /// The hop limit of what routers send themselves.
 const HOP_LIMIT: u8 = 64;
@@ -15,6 +16,38 @@ impl World {
     /// A packet that the stack of a host sends.
     pub(super) fn send(&mut self, node: NodeId, bytes: Bytes) {
         let packet = self.new_packet(node, bytes);
+        let Ok(header) = ip::parse(&packet.bytes) else { return self.lost(node, &packet, Cause::Malformed) };
+        match self.rules.judge(node, packet, &header) {
+            Ruling::Send(packet) => self.send_unruled(node, packet),
+            Ruling::Twice(packet) => {
+                self.send_unruled(node, packet.clone());
+                self.send_unruled(node, packet);
+            }
+            Ruling::Later(packet, by) => {
+                let at = self.now.saturating_add(u64::try_from(by.as_micros()).unwrap_or(u64::MAX >> 1));
+                self.schedule(at, Event::Release(node, packet));
+            }
+            Ruling::Dropped(packet) => self.lost(node, &packet, Cause::Rule),
+            Ruling::Held => {}
+        }
+    }
+
+    /// Sends what a rule has kept.
+    pub(crate) fn send_held(&mut self, held: Vec<(NodeId, Packet)>) {
+        for (node, packet) in held {
+            self.schedule(self.now, Event::Release(node, packet));
+        }
+    }
+
+    /// A rule ends that has kept packets.
+    pub(crate) fn drop_held(&mut self, held: Vec<(NodeId, Packet)>) {
+        for (node, packet) in held {
+            self.lost(node, &packet, Cause::Rule);
+        }
+    }
+
+    /// A packet that no rule keeps.
+    pub(super) fn send_unruled(&mut self, node: NodeId, packet: Packet) {
         let Ok(header) = ip::parse(&packet.bytes) else { return self.lost(node, &packet, Cause::Malformed) };
         let Some(target) = self.at_address(header.dst) else {
             // The router that it would go to says so.
@@ -59,7 +92,7 @@ impl World {
             return self.refuse(node, &packet, header, IcmpErrorKind::Unreachable(UnreachableKind::Network));
         };
         packet.bytes = with_one_hop_less(packet.bytes);
-        packet.notes = super::Notes::default();
+        packet.notes = super::Notes { rule: packet.notes.rule, ..super::Notes::default() };
         self.enter(node, link, packet, header);
     }
 

@@ -21,6 +21,7 @@ use self::routes::Routes;
 use crate::engine::Micros;
 use crate::link::Link;
 use crate::record::{Fate, Record};
+use crate::rules::Rules;
 use crate::seed::Seed;
 use crate::shared::Shared;
 
@@ -114,6 +115,7 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) links: Vec<LinkNode>,
     pub(crate) record: Record,
+    pub(crate) rules: Rules,
     allocator: Allocator,
     /// Who cannot reach whom, whatever the links say.
     pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
@@ -135,6 +137,7 @@ impl World {
             nodes: Vec::new(),
             links: Vec::new(),
             record,
+            rules: Rules::default(),
             allocator: Allocator::default(),
             cut: BTreeSet::new(),
             names: HashMap::new(),
@@ -226,6 +229,11 @@ impl World {
         self.by_address.get(&address).copied()
     }
 
+    /// How many packets were sent so far.
+    pub(crate) fn packets(&self) -> u64 {
+        self.packets
+    }
+
     /// For the log.
     pub(crate) fn names_of(&self, nodes: &[NodeId]) -> String {
         let names: Vec<_> = nodes.iter().map(|node| self.node(*node).name.as_str()).collect();
@@ -286,6 +294,7 @@ impl World {
             }
             Event::Departure(link, way) => self.depart(link, way),
             Event::Deadline(node, boot) => self.deadline(node, boot),
+            Event::Release(node, packet) => self.send_unruled(node, packet),
         }
     }
 

@@ -2,6 +2,8 @@
 
 mod codel;
 mod dice;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `from_std`, `into_std`, `AsFd`, `AsRawFd`, `FromRawFd`, `from_std_stream` | do not exist: there is no file descriptor. What they are used for, options that tokio does not have, are methods here, by the names of `socket2::Socket` |
 //! | `try_io`, `async_io` | call the closure when the socket is ready, as there. Readiness is what the connection's state says, not a cached flag: a closure that answers `WouldBlock` while the socket is ready is asked again |
-//! | `set_linger` | does not block in `drop`, and is not deprecated |
+//! | `set_linger` | does not block in `drop`, and is not deprecated; `TcpStream::close` is what waits |
 //! | buffer sizes | are exact: the kernel doubles what it is told |
 //! | `quickack` | stays as it is set, and is off by default |
 //! | `bind_device` | always fails for a name: a stack has one device. Choose the stack |

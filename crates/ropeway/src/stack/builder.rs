@@ -156,6 +156,7 @@ impl Builder {
         config.mtu = self.mtu.unwrap_or(capabilities.mtu);
         config.tx_checksum_offload = capabilities.tx_checksum_offload;
         check_mtu(&config, capabilities.mtu)?;
+        // RFC 6528 3-3
         let seed = self.seed.map_or_else(seed_from_system, Ok)?;
         let core = Core::new(Arc::new(config), seed, clock.now());
         Ok((Arc::new(Shard::new(core, clock)), device))

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::timers::Timer;
 use super::{Connection, Env};
+use crate::time::Timestamp;
 
 /// What is owed to the peer.
 #[derive(Debug, Default)]
@@ -14,6 +15,12 @@ pub(crate) struct AckPolicy {
     duplicates: u32,
     /// Bytes received since the last acknowledgement.
     unacknowledged: u32,
+    /// So many acknowledgements are not to be delayed, unless the application answers.
+    quick: u8,
+    /// The application answers what it reads: an acknowledgement that waits goes with its answer.
+    interactive: bool,
+    /// When data last arrived in order.
+    heard: Option<Timestamp>,
 }
 
 /// More duplicates than this at a time tell the sender nothing new.
@@ -31,6 +38,7 @@ impl AckPolicy {
     /// A segment with an acknowledgement is being sent.
     pub(crate) fn sent(&mut self, carries_data: bool) {
         self.now = false;
+        self.quick = self.quick.saturating_sub(1);
         self.unacknowledged = 0;
         // Only a segment without data counts as a duplicate acknowledgement.
         if !carries_data {
@@ -57,14 +65,40 @@ impl Connection {
     pub(super) fn ack_soon(&mut self, len: u32, env: &Env<'_>) {
         self.acks.unacknowledged = self.acks.unacknowledged.saturating_add(len);
         let two_segments = 2 * u32::from(self.rcv.mss.max(1));
+        let paused = self.acks.heard.is_none_or(|heard| env.now.since(heard) > self.rto.current());
+        if paused {
+            // Not more than half a window's worth of segments is acknowledged one by one.
+            let half_window = self.rcv.wnd() / two_segments;
+            self.acks.quick = env.config.quick_acks.min(u8::try_from(half_window.max(2)).unwrap_or(u8::MAX));
+        }
+        self.acks.heard = Some(env.now);
+        let delay = if self.acks.quick > 0 && !self.acks.interactive {
+            // Due now, and not sent yet: events come first, and an answer that is ready at once takes it along.
+            Duration::ZERO
+        } else {
+            env.config.delayed_ack.min(LONGEST_DELAY)
+        };
         if self.options.quick_ack
             || self.acks.unacknowledged >= two_segments
             || env.config.delayed_ack.is_zero()
         {
             self.ack_now();
-        } else if !self.timers.is_set(Timer::DelayedAck) {
-            self.timers.set(Timer::DelayedAck, env.now + env.config.delayed_ack.min(LONGEST_DELAY));
+        } else if self.timers.get(Timer::DelayedAck).is_none_or(|at| env.now + delay < at) {
+            self.timers.set(Timer::DelayedAck, env.now + delay);
         }
+    }
+
+    /// Data is being sent: an answer, if it comes soon after what was received.
+    pub(super) fn data_sent(&mut self, env: &Env<'_>) {
+        if self.acks.heard.is_some_and(|heard| env.now.since(heard) < env.config.delayed_ack) {
+            self.acks.interactive = true;
+        }
+    }
+
+    /// An acknowledgement has waited for an answer that did not come.
+    pub(super) fn delayed_ack_timeout(&mut self) {
+        self.acks.interactive = false;
+        self.ack_now();
     }
 
     /// Whether received bytes still wait to be acknowledged.

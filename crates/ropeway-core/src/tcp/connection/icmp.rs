@@ -15,8 +15,8 @@ impl Connection {
         seq.at_or_after(self.snd.una) && seq.before(self.snd.max)
     }
 
-    /// An ICMP error (RFC 9293 3.9.2.2). A hard one ends a connection only before it is synchronized: later
-    /// the sequence number in the quote is all an attacker had to guess (RFC 5927 5.2).
+    /// An ICMP error (RFC 9293 3.9.2.2). A hard one ends a connection only before it is synchronized
+    /// (SHLD-26): later the sequence number in the quote is all an attacker had to guess (RFC 5927 5.2).
     pub(crate) fn icmp_error(&mut self, error: ConnectionError, hard: bool, env: &mut Env<'_>) {
         if self.probe.is_some() && self.state() == State::SynSent {
             self.probe = Some(Probe::Failed(ProbeOutcome::Filtered(error)));
@@ -24,6 +24,7 @@ impl Connection {
         } else if hard && matches!(self.state(), State::SynSent | State::SynReceived) {
             self.fail(error, Cause::Timeout, env);
         } else {
+            // MUST-56; it is there to be asked for (SHLD-25), and nobody is woken by it (SHLD-20).
             self.soft_error = Some(error);
         }
     }

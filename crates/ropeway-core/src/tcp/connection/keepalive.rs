@@ -1,6 +1,6 @@
 //! Keep-alive probes (RFC 9293 3.8.4) and zero-window probes (RFC 9293 3.8.6.1).
 
-use ropeway_packet::TcpFlags;
+use ropeway_packet::{TcpFlags, TcpHeader};
 
 use super::state::{Cause, State};
 use super::timers::Timer;
@@ -30,7 +30,8 @@ pub(crate) struct Probing {
 }
 
 impl Connection {
-    /// The options say, or the connection is open now: start or stop the keep-alive timer.
+    /// The options say, or the connection is open now: start or stop the keep-alive timer
+    /// (MUST-24).
     pub(super) fn restart_keep_alive(&mut self, now: Timestamp) {
         match self.options.keep_alive {
             Some(keep_alive) if self.state().is_synchronized() => {
@@ -47,17 +48,21 @@ impl Connection {
         self.restart_keep_alive(now);
     }
 
-    /// The keep-alive timer went off.
-    pub(super) fn keep_alive_timeout(&mut self, keep_alive: KeepAlive, env: &mut Env<'_>) {
+    /// The keep-alive timer went off (RFC 9293 3.8.4 MAY-5).
+    pub(super) fn keep_alive_timeout(
+        &mut self,
+        keep_alive: KeepAlive,
+        env: &mut Env<'_>,
+    ) -> Option<TcpHeader> {
         let heard = self.probing.last_heard.unwrap_or(env.now);
         // MUST-26: only when nothing is outstanding and nothing was received for the interval.
         if self.snd.outstanding() > 0 || !self.send_buffer.is_empty() {
             self.timers.set(Timer::KeepAlive, env.now + keep_alive.idle);
-            return;
+            return None;
         }
         if self.probing.unanswered == 0 && env.now.since(heard) < keep_alive.idle {
             self.timers.set(Timer::KeepAlive, heard + keep_alive.idle);
-            return;
+            return None;
         }
         // MUST-29: one lost probe proves nothing.
         let given_up = match self.options.user_timeout {
@@ -65,17 +70,20 @@ impl Connection {
             None => self.probing.unanswered >= keep_alive.count.max(2),
         };
         if given_up {
+            // As Linux: a peer that was only unreachable finds out when it is not any more.
+            let reset = self.reset_header(env.now);
             self.fail(ConnectionError::TimedOut, Cause::Timeout, env);
-            return;
+            return Some(reset);
         }
         self.probing.unanswered += 1;
         self.probing.due = Some(Due::KeepAlive);
         self.output_due = true;
         self.timers.set(Timer::KeepAlive, env.now + keep_alive.interval);
+        None
     }
 
     /// There is something to send that the window does not let out, and nothing in flight whose
-    /// acknowledgement could open it: probe after one RTO (SHLD-29), then ever more rarely.
+    /// acknowledgement could open it (MUST-36): probe after one RTO (SHLD-29), then ever more rarely.
     pub(super) fn arm_persist(&mut self, now: Timestamp) {
         if !self.timers.is_set(Timer::Persist) {
             self.set_persist(now);
@@ -92,6 +100,7 @@ impl Connection {
     }
 
     fn persist_interval(&self) -> std::time::Duration {
+        // SHLD-30
         backed_off(self.rto.base(), self.probing.window_probes, self.rto.max())
     }
 
@@ -146,7 +155,7 @@ impl Connection {
         }
     }
 
-    /// At least one byte, or the FIN, goes out whatever the window says (RFC 9293 3.8.6.1).
+    /// At least one byte, or the FIN, goes out whatever the window says (RFC 9293 3.8.6.1 MUST-36).
     fn window_probe(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
         if self.state() == State::Closed {
             return None;

@@ -115,6 +115,7 @@ impl Connection {
         let mut options = options;
         options.normalize();
         let ip_and_tcp = header_overhead(&tuple);
+        // RFC 9293 3.7.1 MUST-67
         let announce = setup.device_mtu.saturating_sub(ip_and_tcp);
         let advmss = options.max_segment.map_or(announce, |max| max.min(announce)).max(1);
         let mut snd = Snd::new(setup.iss);
@@ -199,7 +200,7 @@ impl Connection {
         self.rcv.irs = irs;
         self.rcv.nxt = irs + 1;
         self.rcv.edge = self.rcv.nxt;
-        // RFC 9293 3.7.1 MUST-15: without the option, the default.
+        // RFC 9293 3.7.1 MUST-14, MUST-15: without the option, the default.
         self.snd.peer_mss = negotiated.peer_mss.unwrap_or(default_mss(&self.tuple)).max(MIN_MSS);
         (self.snd.wscale, self.rcv.wscale) = match negotiated.wscale {
             Some((peer, own)) => (Some(peer), Some(own)),
@@ -243,19 +244,21 @@ impl Connection {
         self.syn_due = false;
         self.output_due = false;
         self.acks = AckPolicy::default();
-        self.gain(
-            Readiness::READABLE | Readiness::WRITABLE | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED,
-        );
+        self.gain(Readiness::OVER);
     }
 
     /// The RST that ends a synchronized connection from this side (RFC 9293 3.10.5).
-    pub(crate) fn reset_header(&self) -> TcpHeader {
+    pub(crate) fn reset_header(&self, now: Timestamp) -> TcpHeader {
+        // RFC 7323 5.2-3
+        let timestamps = self.timestamps.as_ref();
+        let timestamps = timestamps.map(|state| Timestamps { tsval: self.tsval(now), tsecr: state.recent });
         TcpHeader {
             src_port: self.tuple.local_port,
             dst_port: self.tuple.remote_port,
             seq: self.acceptable_seq(),
             ack: self.rcv.nxt,
             flags: TcpFlags::RST | TcpFlags::ACK,
+            options: TcpOptions { timestamps, ..TcpOptions::default() },
             ..TcpHeader::default()
         }
     }
@@ -289,9 +292,12 @@ impl Connection {
             src: self.tuple.local_addr,
             dst: self.tuple.remote_addr,
             protocol: Protocol::TCP,
+            // RFC 9293 3.9.2 MUST-49
             hop_limit: self.options.ttl,
+            // RFC 9293 3.9.1.9 MUST-48, SHLD-21, SHLD-22
             traffic_class: self.options.tos,
             dont_fragment: true,
+            // RFC 9293 3.8.1 MAY-4
             ident: 0,
             flow_label: self.flow_label,
         }
@@ -301,12 +307,14 @@ impl Connection {
     fn syn_options(&self, env: &Env<'_>) -> TcpOptions {
         let answering = self.state() == State::SynReceived;
         TcpOptions {
+            // RFC 9293 3.7.1 MUST-14, SHLD-5, MAY-3
             mss: Some(self.rcv.advmss),
             window_scale: self.rcv.wscale.map(WindowScale::get),
             timestamps: match &self.timestamps {
                 Some(state) if answering => {
                     Some(Timestamps { tsval: self.tsval(env.now), tsecr: state.recent })
                 }
+                // RFC 7323 3.2-2
                 None if !answering && self.offers_timestamps => {
                     Some(Timestamps { tsval: self.tsval(env.now), tsecr: 0 })
                 }

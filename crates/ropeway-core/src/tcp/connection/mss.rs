@@ -38,7 +38,7 @@ impl Connection {
         }
     }
 
-    /// A router says that packets of more than `mtu` bytes do not pass (RFC 1191, RFC 8201).
+    /// A router says that packets of more than `mtu` bytes do not pass (RFC 1191, RFC 8201, RFC 7323 5.7-1).
     pub(crate) fn path_mtu_changed(&mut self, mtu: u16) {
         if mtu >= self.path_mtu {
             return;

@@ -82,7 +82,7 @@ pub(crate) struct TimeWaitParts {
 }
 
 /// Challenge ACKs are limited per connection: a limit shared by all would tell an attacker about others
-/// (RFC 5961 7, CVE-2016-5696).
+/// (RFC 9293 3.10.7.4 R-06, RFC 5961 7-1, CVE-2016-5696).
 #[derive(Debug, Default)]
 pub(super) struct ChallengeLimit {
     second: u64,
@@ -90,14 +90,12 @@ pub(super) struct ChallengeLimit {
 }
 
 impl ChallengeLimit {
-    const PER_SECOND: u32 = 100;
-
-    pub(super) fn allows(&mut self, now: Timestamp) -> bool {
-        let second = now.as_micros() / 1_000_000;
+    pub(super) fn allows(&mut self, env: &Env<'_>) -> bool {
+        let second = env.now.as_micros() / 1_000_000;
         if self.second != second {
             *self = Self { second, sent: 0 };
         }
-        self.sent += 1;
-        self.sent <= Self::PER_SECOND
+        self.sent = self.sent.saturating_add(1);
+        self.sent <= env.config.challenge_acks_per_second
     }
 }

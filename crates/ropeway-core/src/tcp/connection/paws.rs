@@ -8,7 +8,7 @@ use super::Connection;
 use crate::tcp::isn::low_u32;
 use crate::time::Timestamp;
 
-/// RFC 7323 5.5: a TS.Recent this old proves nothing any more.
+/// RFC 7323 5.5-1: a TS.Recent this old proves nothing any more.
 const OUTDATED: Duration = Duration::from_secs(24 * 24 * 3600);
 
 /// What is remembered of the peer's timestamps.
@@ -26,12 +26,13 @@ impl TimestampState {
         Self { recent, recent_at: now, last_ack_sent }
     }
 
-    /// R1 of RFC 7323 5.3: is this segment older than one that we have seen?
+    /// R1 of RFC 7323 5.3-1: is this segment older than one that we have seen?
     fn is_old(&self, tsval: u32, now: Timestamp) -> bool {
         SeqNum::new(tsval).before(SeqNum::new(self.recent)) && now.since(self.recent_at) < OUTDATED
     }
 
-    /// R3 of RFC 7323 4.3: only the segment that holds the oldest unacknowledged byte is echoed.
+    /// R3 of RFC 7323 5.3: only the segment that holds the oldest unacknowledged byte is echoed
+    /// (RFC 7323 4.3-1, RFC 7323 4.3-2).
     fn update(&mut self, seq: SeqNum, tsval: u32, now: Timestamp) {
         let newer = SeqNum::new(tsval).at_or_after(SeqNum::new(self.recent)) || self.is_outdated(now);
         if newer && seq.at_or_before(self.last_ack_sent) {
@@ -63,22 +64,25 @@ impl Connection {
 
     pub(super) fn check_paws(&self, segment: &TcpHeader, now: Timestamp) -> Paws {
         let Some(state) = &self.timestamps else { return Paws::Pass };
-        // A RST is judged by its sequence number alone (RFC 7323 5.2).
+        // A RST is judged by its sequence number alone (RFC 7323 5.2-1).
         if segment.flags.contains(TcpFlags::RST) {
             return Paws::Pass;
         }
         match segment.options.timestamps {
             // A SYN is challenged in any case (RFC 5961 4): the peer may have restarted without timestamps.
             None if segment.flags.contains(TcpFlags::SYN) => Paws::Pass,
+            // RFC 7323 3.2-3
             None => Paws::Missing,
             Some(timestamps) if state.is_old(timestamps.tsval, now) => Paws::Old,
             Some(_) => Paws::Pass,
         }
     }
 
-    pub(super) fn update_ts_recent(&mut self, segment: &TcpHeader, now: Timestamp) {
+    /// `seq` is the number at which the segment began before it was trimmed.
+    pub(super) fn update_ts_recent(&mut self, seq: SeqNum, segment: &TcpHeader, now: Timestamp) {
+        // RFC 7323 3.2-4: unless they were agreed on, there is no state.
         if let (Some(state), Some(timestamps)) = (&mut self.timestamps, segment.options.timestamps) {
-            state.update(segment.seq, timestamps.tsval, now);
+            state.update(seq, timestamps.tsval, now);
         }
     }
 
@@ -92,7 +96,7 @@ impl Connection {
     }
 }
 
-/// Milliseconds, offset for each pair of addresses.
+/// Milliseconds (RFC 7323 4.1-1, RFC 7323 5.4-1), offset for each pair of addresses.
 pub(crate) fn timestamp_clock(now: Timestamp, offset: u32) -> u32 {
     low_u32(now.as_millis()).wrapping_add(offset)
 }

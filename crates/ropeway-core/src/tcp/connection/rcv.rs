@@ -6,7 +6,8 @@ use ropeway_packet::{SeqNum, WindowScale};
 pub(crate) struct Rcv {
     /// Next sequence number expected.
     pub(crate) nxt: SeqNum,
-    /// The right edge of the window as announced: RCV.NXT + RCV.WND. It never moves to the left.
+    /// The right edge of the window as announced, to the byte (RFC 7323 2.4-2): RCV.NXT + RCV.WND. It never
+    /// moves to the left, so what was promised once is taken (RFC 7323 2.4-1).
     pub(crate) edge: SeqNum,
     /// The urgent pointer: one more than the last urgent byte.
     pub(crate) up: Option<SeqNum>,
@@ -28,13 +29,13 @@ impl Rcv {
         Self { nxt: zero, edge: zero, up: None, fin: None, irs: zero, wscale: None, advmss, mss: 0 }
     }
 
-    /// RCV.WND: what the peer may send from RCV.NXT on.
+    /// RCV.WND: what the peer may send from RCV.NXT on, in 32 bits (RFC 9293 3.1 REC-1).
     pub(crate) fn wnd(&self) -> u32 {
         if self.edge.after(self.nxt) { self.edge.since(self.nxt) } else { 0 }
     }
 
     /// The acceptability test for a segment of `len` sequence numbers: does it touch the window
-    /// (RFC 9293 3.4, Table 6)? One that begins before the window and ends behind it does.
+    /// (RFC 9293 3.4, Table 6; 3.10.7.4 R-04)? One that begins before the window and ends behind it does.
     pub(crate) fn is_acceptable(&self, seq: SeqNum, len: u32) -> bool {
         let wnd = self.wnd();
         match (len, wnd) {
@@ -52,6 +53,7 @@ impl Rcv {
 mod tests {
     use super::*;
 
+    // RFC 9293 3.10.7.4 R-04
     #[test]
     fn acceptability_has_four_cases() {
         let mut rcv = Rcv::new(1460);

@@ -123,10 +123,14 @@ impl Connection {
         if self.urgent_remaining().is_some() {
             ready |= Readiness::PRIORITY;
         }
+        if over || self.state() == State::FinWait2 {
+            ready |= Readiness::FIN_ACKED;
+        }
         ready
     }
 
-    /// `SO_ERROR`: the error that ended the connection, or else trouble on the way.
+    /// `SO_ERROR`: the error that ended the connection, or else trouble on the way (RFC 9293 3.9.1.8
+    /// MUST-47).
     pub(crate) fn take_error(&mut self) -> Option<ConnectionError> {
         self.error.take().or_else(|| self.soft_error.take())
     }

@@ -10,7 +10,7 @@ pub(crate) struct Snd {
     pub(crate) nxt: SeqNum,
     /// One more than the highest sequence number ever sent; what may be acknowledged.
     pub(crate) max: SeqNum,
-    /// The peer's receive window, in bytes, scaled.
+    /// The peer's receive window, in bytes, scaled, in 32 bits (RFC 9293 3.1 REC-1).
     pub(crate) wnd: u32,
     /// Sequence number of the segment that last updated `wnd`.
     pub(crate) wl1: SeqNum,
@@ -61,7 +61,7 @@ impl Snd {
         self.max.since(self.una)
     }
 
-    /// Takes the window of a segment, if it is not older than the last (RFC 9293 3.10.7.4).
+    /// Takes the window of a segment, if it is not older than the last (RFC 9293 3.10.7.4 R-09).
     /// Says whether the window has changed.
     pub(crate) fn update_window(&mut self, seq: SeqNum, ack: SeqNum, wnd: u32) -> bool {
         if !(self.wl1.before(seq) || (self.wl1 == seq && self.wl2.at_or_before(ack))) {

@@ -1,5 +1,7 @@
 //! What happens when a connection's timers go off (RFC 9293 3.10.8, RFC 6298 5).
 
+use ropeway_packet::TcpHeader;
+
 use super::state::{Cause, State};
 use super::timers::Timer;
 use super::{Connection, Env, Holder};
@@ -7,7 +9,9 @@ use crate::congestion::LossSample;
 use crate::error::ConnectionError;
 
 impl Connection {
-    pub(crate) fn handle_timeout(&mut self, env: &mut Env<'_>) {
+    /// What is to be sent in answer, if anything, is a RST.
+    pub(crate) fn handle_timeout(&mut self, env: &mut Env<'_>) -> Option<TcpHeader> {
+        let mut reset = None;
         for timer in Timer::ALL {
             if !self.timers.take_due(timer, env.now) {
                 continue;
@@ -15,10 +19,10 @@ impl Connection {
             match timer {
                 Timer::Retransmit => self.retransmission_timeout(env),
                 Timer::Persist => self.persist_timeout(env),
-                Timer::DelayedAck => self.ack_now(),
+                Timer::DelayedAck => self.delayed_ack_timeout(),
                 Timer::KeepAlive => {
                     if let Some(keep_alive) = self.options.keep_alive {
-                        self.keep_alive_timeout(keep_alive, env);
+                        reset = self.keep_alive_timeout(keep_alive, env);
                     }
                 }
                 Timer::Cork => {
@@ -28,6 +32,7 @@ impl Connection {
                 Timer::FinWait2 => self.finish(Cause::Timeout),
             }
         }
+        reset
     }
 
     /// How many retransmissions in a row are too many: R2 (RFC 9293 3.8.3 MUST-20).
@@ -40,10 +45,10 @@ impl Connection {
         }
     }
 
-    /// RFC 6298 5.4 to 5.7
+    /// The timer went off: for data (RFC 6298 5-4), for the FIN, and for a SYN too (RFC 9293 3.8.3 MUST-22).
     fn retransmission_timeout(&mut self, env: &mut Env<'_>) {
         let limit = self.retry_limit(env);
-        // With a user timeout, that is R2 (MUST-21).
+        // With a user timeout, that is R2 (MUST-21), in any state (RFC 9293 3.10.8 R-12).
         let over = match self.options.user_timeout {
             Some(_) => self.user_timeout_is_over(env.now),
             None => self.retransmits >= limit,

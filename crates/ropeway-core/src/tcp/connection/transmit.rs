@@ -1,6 +1,8 @@
 //! What a connection sends, and in which order: its SYN, probes, what is lost, new data, acknowledgements.
 
-use ropeway_packet::{ChecksumMode, Payload, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, emit_tcp};
+use ropeway_packet::{
+    ChecksumMode, Payload, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, WindowScale, emit_tcp,
+};
 
 use super::state::State;
 use super::timers::Timer;
@@ -79,10 +81,17 @@ impl Connection {
     }
 
     /// The sequence number of a segment without data: one that a peer takes which has closed or shrunk its
-    /// window under what is in flight.
+    /// window under what is in flight. That scaling rounds a window down does not count as shrinking it; but what
+    /// a probe has sent into a closed window was most likely not taken.
     pub(super) fn acceptable_seq(&self) -> SeqNum {
         let edge = self.snd.una + self.snd.wnd;
-        if self.state().is_synchronized() && edge.before(self.snd.max) { edge } else { self.snd.max }
+        let probed = self.snd.nxt != self.snd.max;
+        let rounding = self.snd.wscale.filter(|_| !probed).unwrap_or(WindowScale::ZERO).unscale(1) - 1;
+        if self.state().is_synchronized() && (edge + rounding).before(self.snd.max) {
+            edge
+        } else {
+            self.snd.max
+        }
     }
 
     fn send_ack(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
@@ -107,7 +116,7 @@ impl Connection {
         if plan.fin {
             flags |= TcpFlags::FIN;
         }
-        // RFC 9293 3.9.1.2 MUST-61: the last byte there is gets pushed.
+        // RFC 9293 3.9.1.2 MUST-61, SHLD-27: the last byte there is gets pushed, and no other.
         if plan.len > 0 && plan.seq + plan.len == self.send_buffer.end() {
             flags |= TcpFlags::PSH;
         }
@@ -115,7 +124,8 @@ impl Connection {
         Some(self.emit(plan.seq, flags, plan.len as usize, env))
     }
 
-    /// The first unacknowledged segment, if recovery wants it sent again.
+    /// The first unacknowledged segment, if recovery wants it sent again, whatever became of the window
+    /// (RFC 9293 3.8.6 MAY-7).
     fn plan_resend(&mut self) -> Option<Plan> {
         if !self.recovery.resend_due() {
             return None;
@@ -150,7 +160,8 @@ impl Connection {
             }
             Allowed::Wait(limit) => {
                 self.statistics.limit(limit, env.now);
-                // Nothing in flight will bring an acknowledgement that opens the window.
+                // Nothing in flight will bring an acknowledgement that opens the window (RFC 9293 3.8.6
+                // MUST-35); what lies beyond it does not time out (SHLD-17).
                 if limit == SenderLimit::ReceiveWindow && self.snd.in_flight() == 0 {
                     self.timers.stop(Timer::Retransmit);
                     self.arm_persist(env.now);
@@ -175,9 +186,10 @@ impl Connection {
         let is_new = end.after(self.snd.max);
         if plan.seq.before(self.snd.max) {
             self.count_retransmission(plan.len, env);
-            // Karn: what is sent twice is not timed (RFC 9293 3.8.1 MUST-18).
+            // Karn: what is sent twice is not timed (RFC 9293 3.8.1 MUST-18, RFC 6298 3-1).
             self.timed = None;
         } else if self.timed.is_none() {
+            // RFC 6298 3-2
             self.timed = Some((end, env.now));
         }
         if plan.seq == self.snd.nxt {
@@ -193,8 +205,10 @@ impl Connection {
             self.release_small = false;
             self.timers.stop(Timer::Cork);
         }
+        self.data_sent(env);
         self.statistics.bytes_sent += u64::from(plan.len);
         self.statistics.last_data_sent = Some(env.now);
+        // RFC 6298 5-1, RFC 6298 5-6
         if !self.timers.is_set(Timer::Retransmit) {
             self.arm_retransmit(env.now);
         }
@@ -226,6 +240,7 @@ impl Connection {
             state.last_ack_sent = self.rcv.nxt;
             state.recent
         });
+        // RFC 7323 3.2-1
         let timestamps = timestamps.map(|tsecr| Timestamps { tsval: self.tsval(env.now), tsecr });
         let header = TcpHeader {
             src_port: self.tuple.local_port,
@@ -243,7 +258,7 @@ impl Connection {
     }
 
     /// The urgent pointer counts from the segment's own sequence number to the byte after the urgent ones
-    /// (RFC 9293 3.8.5 MUST-62).
+    /// (RFC 9293 3.8.5 MUST-30, MUST-62). One farther away is told of as far as the field reaches (MUST-31).
     fn urgent_field(&mut self, seq: SeqNum) -> u16 {
         let Some(up) = self.snd.up else { return 0 };
         if up.at_or_before(self.snd.una) {

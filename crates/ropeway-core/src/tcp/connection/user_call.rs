@@ -12,6 +12,7 @@ use super::{Connection, Env, Holder};
 use crate::error::{ConnectionError, RecvError, SendError, ShutdownError};
 use crate::event::Readiness;
 use crate::options::SocketOptions;
+use crate::time::Timestamp;
 
 /// How `send` is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,6 +71,7 @@ impl Connection {
         if flags.urgent {
             self.snd.up = Some(self.send_buffer.end());
         }
+        // RFC 9293 3.9.1.2 MUST-60
         self.output_due = true;
     }
 
@@ -121,7 +123,7 @@ impl Connection {
         Ok(())
     }
 
-    /// CLOSE (RFC 9293 3.10.4): a FIN after all that was written.
+    /// CLOSE (RFC 9293 3.10.4 R-11): a FIN after all that was written.
     fn close_write(&mut self) {
         if self.fin_queued {
             return;
@@ -142,7 +144,8 @@ impl Connection {
         self.gain(Readiness::WRITABLE | Readiness::WRITE_CLOSED);
     }
 
-    /// The application lets go. What is to be sent in answer, if anything, is a RST.
+    /// The application lets go, of both directions (RFC 9293 3.6.1 MAY-1). What is to be sent in answer, if
+    /// anything, is a RST.
     pub(crate) fn close(&mut self, env: &mut Env<'_>) -> Option<TcpHeader> {
         self.holder = Holder::Nobody;
         if matches!(self.state(), State::Closed | State::TimeWait) {
@@ -151,15 +154,15 @@ impl Connection {
         // RFC 9293 3.6.1 SHLD-3: what nobody will read any more was lost, and the peer is to know.
         let unread = !self.receive_buffer.is_empty();
         if unread || self.options.linger.is_some_and(|linger| linger.is_zero()) {
-            return self.abort();
+            return self.abort(env.now);
         }
         self.close_write();
         self.arm_fin_wait_2(env);
         None
     }
 
-    /// ABORT (RFC 9293 3.10.5): the RST to send, if the peer knows of the connection.
-    pub(crate) fn abort(&mut self) -> Option<TcpHeader> {
+    /// ABORT (RFC 9293 3.10.5 R-11): the RST to send, if the peer knows of the connection.
+    pub(crate) fn abort(&mut self, now: Timestamp) -> Option<TcpHeader> {
         let state = self.state();
         if matches!(state, State::Closed | State::TimeWait) {
             return None;
@@ -168,7 +171,7 @@ impl Connection {
         let all_said = self.snd.max.after(self.send_buffer.end()) && self.receive_buffer.is_empty();
         let both_closed = matches!(state, State::Closing | State::LastAck) && all_said;
         let tell = state != State::SynSent && !both_closed;
-        let reset = tell.then(|| self.reset_header());
+        let reset = tell.then(|| self.reset_header(now));
         self.error = Some(ConnectionError::Aborted);
         self.finish(Cause::Abort);
         reset

@@ -18,7 +18,8 @@ pub(super) enum Allowed {
 }
 
 impl Connection {
-    /// The right edge that the buffer allows: what is unread closes the window.
+    /// The right edge that the buffer allows: what is unread closes the window, for as long as it takes
+    /// (RFC 9293 3.8.6.1 MAY-8).
     fn affordable_edge(&self) -> SeqNum {
         let scale = self.rcv.wscale.unwrap_or(WindowScale::ZERO);
         let room = self.options.recv_buffer.saturating_sub(self.receive_buffer.len());
@@ -37,13 +38,13 @@ impl Connection {
         if advance >= worthwhile { advance } else { 0 }
     }
 
-    /// The window field of the segment that is being sent.
+    /// The window field of the segment that is being sent (RFC 7323 2.3-1).
     pub(super) fn announce_window(&mut self) -> u16 {
         self.rcv.edge += self.edge_advance();
         self.rcv.wscale.unwrap_or(WindowScale::ZERO).scale(self.rcv.wnd())
     }
 
-    /// The window field of a SYN, which is never scaled (RFC 7323 2.2).
+    /// The window field of a SYN, which is never scaled (RFC 7323 2.2-3).
     pub(super) fn initial_window(&self) -> u16 {
         u16::try_from(self.options.recv_buffer).unwrap_or(u16::MAX)
     }
@@ -62,6 +63,7 @@ impl Connection {
         let mss = u32::from(self.snd.mss);
         let in_flight = self.snd.in_flight();
         let window = self.snd.wnd.saturating_sub(in_flight);
+        // As much as may be (RFC 9293 3.9.1.2 SHLD-28), and nothing beyond the window (RFC 7323 2.4-3).
         let len = unsent.min(mss).min(window);
         if len < unsent.min(mss) || window == 0 {
             // MUST-38: a piece of the window only if it is at least half of the largest one ever seen.
@@ -78,6 +80,7 @@ impl Connection {
         if len == mss || len < unsent || fin || self.may_send_small() {
             return Allowed::Send(len);
         }
+        // MUST-60: nothing is held back for ever.
         if (self.options.cork || self.more_to_come) && !self.timers.is_set(Timer::Cork) {
             self.timers.set(Timer::Cork, env.now + CORK_LIMIT);
         }
@@ -92,9 +95,11 @@ impl Connection {
         if again || urgent || self.release_small {
             return true;
         }
+        // RFC 9293 3.9.1.2 MAY-16
         if self.options.cork || self.more_to_come {
             return false;
         }
+        // RFC 9293 3.7.4 MUST-17
         self.options.nodelay || self.snd.small.at_or_before(self.snd.una)
     }
 }

@@ -18,7 +18,7 @@ use crate::tcp::connection::{Handshake, Negotiated, timestamp_clock};
 use crate::time::{ShortTimestamp, Timestamp};
 use crate::tuple_slab::{TupleKey, TupleSlab};
 
-/// A connection to be: 28 bytes, besides the tuple.
+/// A connection to be: 28 bytes, besides the tuple (RFC 4987 3.5-1).
 #[derive(Debug)]
 struct HalfOpen {
     iss: SeqNum,
@@ -206,7 +206,7 @@ impl HalfOpenTable {
             ts_recent: ts_recent.unwrap_or(0),
             listener,
             peer_mss: syn.options.mss.unwrap_or(0),
-            deadline: ShortTimestamp::new(now + delay),
+            deadline: ShortTimestamp::after(now, delay),
             scales: Scales::new(syn.options.window_scale, opening.wscale),
             retransmits: 0,
             acks: 0,
@@ -288,7 +288,7 @@ impl HalfOpenTable {
             entry.acks = 0;
             entry.answered_again();
             let delay = backed_off(self.first_timeout, entry.retransmits.into(), self.longest_timeout);
-            entry.deadline = ShortTimestamp::new(now + delay);
+            entry.deadline = ShortTimestamp::after(now, delay);
         }
         if let Some(queue) = self.queues.get_mut(level + 1) {
             queue.push_back(key);
@@ -332,7 +332,8 @@ impl HalfOpenTable {
         let in_window = segment.seq.within(rcv_nxt, u32::from(announced.window).max(1))
             || (segment.seq.before(rcv_nxt) && (segment.seq + len).after(rcv_nxt));
         if flags.contains(TcpFlags::RST) {
-            // RFC 5961 3: only the very next sequence number proves that the peer sent it.
+            // RFC 9293 3.5 MUST-11, R-07, RFC 5961 3.2-3: only the very next sequence number proves that the
+            // peer sent it.
             return match in_window {
                 true if segment.seq == rcv_nxt => Answer::BackToListen,
                 true => entry.acknowledge(ack),
@@ -345,7 +346,7 @@ impl HalfOpenTable {
         if flags.contains(TcpFlags::SYN) {
             return Answer::BackToListen;
         }
-        // RFC 7323 3.2: what lacks the timestamps that were agreed on is dropped.
+        // RFC 7323 3.2-3: what lacks the timestamps that were agreed on is dropped.
         let lacks_timestamps = entry.timestamps().is_some() && segment.options.timestamps.is_none();
         if lacks_timestamps || !flags.contains(TcpFlags::ACK) {
             return Answer::Drop;
@@ -362,7 +363,9 @@ impl HalfOpenTable {
         header.seq = entry.iss;
         header.flags = TcpFlags::SYN | TcpFlags::ACK;
         header.window = announced.window;
+        // RFC 9293 3.7.1 MUST-14
         header.options.mss = Some(announced.advmss);
+        // RFC 7323 2.2-1
         header.options.window_scale = entry.scales.both().map(|(_, own)| own.get());
         Some(header)
     }
@@ -437,7 +440,7 @@ impl HalfOpenTable {
         let tuple = self.entries.tuple(key)?;
         let entry = self.entries.get(key)?;
         let decided = HalfOpen {
-            deadline: ShortTimestamp::new(now + self.first_timeout),
+            deadline: ShortTimestamp::after(now, self.first_timeout),
             phase: Phase::Answered { timestamps, twice: false },
             ..*entry
         };
@@ -503,6 +506,7 @@ mod tests {
     use super::*;
     use crate::tuple_slab::slot_sizes;
 
+    // RFC 4987 3.5-1
     #[test]
     fn an_entry_takes_forty_or_sixty_four_bytes() {
         assert_eq!(slot_sizes::<HalfOpen>(), (40, 64));

@@ -49,7 +49,8 @@ impl Listener {
         }
     }
 
-    /// Whether another handshake may begin. The SYN queue has the accept queue's length, as in Linux.
+    /// Whether another handshake may begin. The SYN queue has the accept queue's length, as in Linux
+    /// (RFC 4987 3.2-1).
     pub(crate) fn syn_queue_is_full(&self) -> bool {
         self.half_open >= self.accept_queue.backlog()
     }

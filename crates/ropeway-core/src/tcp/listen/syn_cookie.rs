@@ -59,7 +59,7 @@ impl SynCookies {
         Self { secret, derived }
     }
 
-    /// Our ISN for this SYN.
+    /// Our ISN for this SYN (RFC 4987 3.6-1).
     pub(crate) fn make(&mut self, tuple: &FourTuple, irs: SeqNum, peer_mss: u16, now: Timestamp) -> SeqNum {
         let tick = now.as_micros() / TICK_MICROS;
         let mss_index = MSS_TABLE.iter().rposition(|mss| *mss <= peer_mss).unwrap_or(0);
@@ -67,7 +67,7 @@ impl SynCookies {
         SeqNum::new(bits << 24 | self.mac(tuple, irs, tick, bits))
     }
 
-    /// Whether `ack` acknowledges a cookie that we made for this peer, lately.
+    /// Whether `ack` acknowledges a cookie that we made for this peer, lately (RFC 4987 3.6-1).
     pub(crate) fn check(
         &mut self,
         tuple: &FourTuple,

@@ -85,6 +85,17 @@ proptest! {
         prop_assert_eq!(emit(&TcpHeader::parse(&bytes).unwrap().header), bytes);
     }
 
+    // RFC 9293 3.1 MUST-69: nothing stands behind an end of list, because there is none.
+    #[test]
+    fn no_end_of_list_is_ever_written(header in any_header()) {
+        let bytes = emit(&header);
+        let mut rest = &bytes[20..];
+        while let Some((&kind, behind)) = rest.split_first() {
+            prop_assert_ne!(kind, 0);
+            rest = if kind == NOP { behind } else { &rest[usize::from(behind[0])..] };
+        }
+    }
+
     #[test]
     fn pnet_reads_the_same_fields(header in any_header()) {
         let bytes = emit(&header);

@@ -18,6 +18,7 @@ fn malformed(options: &[u8]) -> TcpOptions {
     parsed.header.options
 }
 
+// RFC 9293 3.1 MUST-4
 #[test]
 fn every_option_alone() {
     let none = TcpOptions::default();
@@ -93,6 +94,7 @@ fn nothing_is_read_behind_the_end_of_options() {
     assert_eq!(well_formed(&[0, 2, 0, 9, 9]).mss, None);
 }
 
+// RFC 9293 3.1 MUST-68
 #[test]
 fn illegal_lengths_end_the_walk() {
     // RFC 9293 3.1 MUST-7. What stood before them counts.

@@ -6,6 +6,7 @@ fn option_bytes(flags: TcpFlags, options: TcpOptions) -> Vec<u8> {
     emit(&TcpHeader { flags, options, ..TcpHeader::default() }).split_off(20)
 }
 
+// RFC 7323 2.2-2
 #[test]
 fn options_of_a_syn_are_ignored_elsewhere() {
     let mut bytes = vec![2, 4, 5, 180, 3, 3, 7, 4, 2, 34, 2];
@@ -27,6 +28,7 @@ fn options_of_a_syn_are_ignored_elsewhere() {
 }
 
 /// The order and padding of Linux's `tcp_options_write`.
+/// RFC 9293 3.1 MUST-68
 #[test]
 fn option_layouts() {
     let none = TcpOptions::default();

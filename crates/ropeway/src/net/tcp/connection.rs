@@ -68,10 +68,7 @@ impl Connection {
             if !core.readiness(id).intersects(outcome) {
                 return Poll::Pending;
             }
-            Poll::Ready(match core.take_error(id) {
-                Some(error) => Err(error::connection(error, is_ipv6(core, id))),
-                None => Ok(()),
-            })
+            Poll::Ready(outcome_of(core, id))
         })
         .await
     }
@@ -152,6 +149,29 @@ impl Connection {
         self.attempt(Effect::None, |core, _, id| {
             let error = core.take_error(id);
             Poll::Ready(Ok(error.map(|error| error::connection(error, is_ipv6(core, id)))))
+        })
+    }
+
+    /// Closes, and waits until the peer's TCP has acknowledged everything, for at most as long as `SO_LINGER`
+    /// says. A linger time of zero resets; dropping does that.
+    pub(crate) async fn close(self) -> io::Result<()> {
+        let linger = self.options(|options| options.linger)?;
+        if linger.is_some_and(|linger| linger.is_zero()) {
+            return Ok(());
+        }
+        self.shutdown_write()?;
+        let finished = self.wait(Readiness::FIN_ACKED, Effect::None, |core, _, id| {
+            if !core.readiness(id).contains(Readiness::FIN_ACKED) {
+                return Poll::Pending;
+            }
+            Poll::Ready(outcome_of(core, id))
+        });
+        let Some(linger) = linger else { return finished.await };
+        tokio::time::timeout(linger, finished).await.unwrap_or_else(|_| {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the linger time is over; what is left is sent in the background",
+            ))
         })
     }
 
@@ -249,6 +269,15 @@ pub(crate) fn shown(addr: SocketAddr, ipv6: bool) -> SocketAddr {
     match addr {
         SocketAddr::V4(addr) if ipv6 => (addr.ip().to_ipv6_mapped(), addr.port()).into(),
         addr => addr,
+    }
+}
+
+/// What has ended the connection, if something has. Trouble that it has survived is not an outcome.
+fn outcome_of(core: &mut Core, id: ConnectionId) -> io::Result<()> {
+    let failed = core.readiness(id).contains(Readiness::ERROR);
+    match failed.then(|| core.take_error(id)).flatten() {
+        Some(error) => Err(error::connection(error, is_ipv6(core, id))),
+        None => Ok(()),
     }
 }
 

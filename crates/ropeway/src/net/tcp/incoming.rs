@@ -145,7 +145,7 @@ impl Incoming {
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: an acceptance that is dropped half way lets go of the connection.
+    /// Not cancel safe: an acceptance that is dropped half way resets the connection.
     pub async fn accept(mut self) -> io::Result<TcpStream> {
         self.decided = true;
         let (held, incoming) = (Arc::clone(&self.held), self.inner);
@@ -153,12 +153,16 @@ impl Incoming {
         if !answered {
             return Err(gone());
         }
+        let mut half_way = HalfWay { held: &held, incoming, settled: false };
         let attempt = |core: &mut Core, now: Timestamp| match core.poll_accepted(now, held.id, &incoming) {
             Accepted::Waiting => Poll::Pending,
             Accepted::Connection(id) => Poll::Ready(Ok(id)),
             Accepted::Gone => Poll::Ready(Err(gone())),
         };
-        let id = Wait::new(&held.shard, Source::Listener(held.id), attempt).effect(Effect::Driver).await?;
+        let source = Source::Handshake(incoming.tuple);
+        let outcome = Wait::new(&held.shard, source, attempt).effect(Effect::Driver).await;
+        half_way.settled = true;
+        let id = outcome?;
         let ipv6 = incoming.remote().is_ipv6();
         Ok(TcpStream::new(Connection::new(held.stack.clone(), Arc::clone(&held.shard), id, ipv6)))
     }
@@ -172,6 +176,23 @@ impl Incoming {
         self.decided = true;
         self.held.shard.change(|core, now| core.reject_incoming(now, &self.inner, how))?;
         Ok(())
+    }
+}
+
+/// An acceptance whose handshake is not complete, and comes to nothing if it is dropped.
+struct HalfWay<'a> {
+    held: &'a Held,
+    incoming: ropeway_core::Incoming,
+    settled: bool,
+}
+
+impl Drop for HalfWay<'_> {
+    fn drop(&mut self) {
+        if !self.settled {
+            // A stack that has ended has nobody to tell.
+            let _ended =
+                self.held.shard.change(|core, now| core.abandon_incoming(now, self.held.id, &self.incoming));
+        }
     }
 }
 

@@ -98,7 +98,8 @@ macro_rules! impl_options {
 
             /// Sets what dropping the connection does with data that is not sent yet (`SO_LINGER`):
             /// `None`, the default, sends it in the background, and so does any duration but zero,
-            /// because dropping never blocks; zero discards it and resets the connection.
+            /// because dropping never blocks; zero discards it and resets the connection. How long
+            /// [`TcpStream::close`](crate::net::TcpStream::close) waits, this says too.
             pub fn set_linger(&self, dur: Option<Duration>) -> io::Result<()> {
                 self.update_options(|options| options.linger = dur)
             }

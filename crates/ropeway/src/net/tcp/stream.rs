@@ -181,6 +181,41 @@ impl TcpStream {
         self.info().map(|info| info.snd_mss.into())
     }
 
+    /// Closes the connection, and waits until the peer's TCP has acknowledged everything that was written, and
+    /// the FIN: a `close` that lingers (`SO_LINGER`), which dropping a stream never does.
+    ///
+    /// It waits for as long as [`set_linger`](Self::set_linger) says, without it for as long as the
+    /// connection lives; with a linger time of zero it resets the connection and returns. That the peer's TCP
+    /// has the data does not mean that its application has read it.
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`](io::ErrorKind::TimedOut) when the linger time is over (what is left is sent in the
+    /// background) or when the peer has not answered for too long;
+    /// [`ConnectionReset`](io::ErrorKind::ConnectionReset) and what else ends a connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// A call that is dropped has closed the stream as dropping it does: the rest is sent in the background.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ropeway::net::{TcpListener, TcpStream};
+    /// # use tokio::io::AsyncWriteExt;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let mut stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.write_all(b"last words").await?;
+    /// stream.close().await?; // they have arrived
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn close(self) -> io::Result<()> {
+        self.connection.close().await
+    }
+
     /// Splits the stream into halves that borrow it, to read and write at the same time in one task.
     pub fn split<'a>(&'a mut self) -> (ReadHalf<'a>, WriteHalf<'a>) {
         split(self)

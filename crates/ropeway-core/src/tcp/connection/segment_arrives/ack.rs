@@ -15,6 +15,7 @@ use crate::tcp::connection::{Connection, Env};
 
 impl Connection {
     pub(super) fn check_ack(&mut self, segment: &Arrival, env: &mut Env<'_>) -> Step {
+        // RFC 9293 3.10.7.4 R-08, here and below
         if !segment.has(TcpFlags::ACK) {
             return ControlFlow::Break(Verdict::Drop);
         }
@@ -33,7 +34,7 @@ impl Connection {
             return ControlFlow::Break(Verdict::Ack);
         }
         // RFC 5961 5.2, MAY-12: an acknowledgement this old is a guess.
-        if ack.before(self.snd.una - self.snd.max_wnd) {
+        if !self.is_recent_ack(segment) {
             env.counters.unacceptable_acks += 1;
             return ControlFlow::Break(Verdict::Challenge);
         }
@@ -54,7 +55,14 @@ impl Connection {
         ControlFlow::Continue(())
     }
 
-    /// SEG.WND, scaled (RFC 7323 2.3), unsigned (MUST-1).
+    /// Whether a segment acknowledges what somebody who sees our segments may acknowledge (RFC 5961 5.2-1).
+    pub(super) fn is_recent_ack(&self, segment: &Arrival) -> bool {
+        let ack = segment.ack();
+        let oldest = self.snd.una - self.snd.max_wnd;
+        segment.has(TcpFlags::ACK) && ack.at_or_after(oldest) && ack.at_or_before(self.snd.max)
+    }
+
+    /// SEG.WND, scaled (RFC 7323 2.3-1) unless it comes with SYN (RFC 7323 2.2-3), unsigned (MUST-1).
     fn window_of(&self, segment: &Arrival) -> u32 {
         let field = segment.header.window;
         match (segment.window, self.snd.wscale) {
@@ -77,6 +85,7 @@ impl Connection {
             self.congestion.on_lost_handshake();
         }
         self.retransmits = 0;
+        self.soft_error = None;
         self.snd.una = self.snd.iss + 1;
         self.snd.small = self.snd.una;
         self.timers.stop(Timer::Retransmit);
@@ -95,6 +104,7 @@ impl Connection {
         let ack = header.ack;
         let acked = ack.since(self.snd.una);
         let mss = u32::from(self.snd.mss);
+        // RFC 7323 4.1-2
         self.sample_round_trip(header, env);
         self.snd.una = ack;
         if self.snd.nxt.before(ack) {
@@ -118,12 +128,12 @@ impl Connection {
             AckOutcome::Recovered => self.congestion.on_recovered(env.now, self.snd.outstanding()),
         }
         if self.snd.outstanding() == 0 {
-            // RFC 6298 5.2
+            // RFC 6298 5-2
             self.timers.stop(Timer::Retransmit);
             self.unanswered_since = None;
         } else {
             self.unanswered_since = Some(env.now);
-            // RFC 6298 5.3; RFC 6582 3.2 (3): of the partial ones only the first restarts the timer.
+            // RFC 6298 5-3; RFC 6582 3.2 (3): of the partial ones only the first restarts the timer.
             if outcome != (AckOutcome::Partial { first: false }) {
                 self.arm_retransmit(env.now);
             }
@@ -131,8 +141,8 @@ impl Connection {
         self.output_due = true;
     }
 
-    /// A round trip is measured once per flight, and never from what was sent twice (RFC 6298 3, Karn's
-    /// rule), unless timestamps tell which transmission is acknowledged (RFC 7323 4).
+    /// A round trip is measured once per flight (RFC 7323 4.2-1), and never from what was sent twice
+    /// (RFC 6298 3-1, Karn's rule), unless timestamps tell which transmission is acknowledged (RFC 7323 4).
     fn sample_round_trip(&mut self, header: &TcpHeader, env: &Env<'_>) {
         match self.timed {
             Some((end, sent)) if header.ack.at_or_after(end) => {
@@ -184,6 +194,7 @@ impl Connection {
             _ => {
                 self.transition(Cause::AckOfFin);
                 self.arm_fin_wait_2(env);
+                self.gain(Readiness::FIN_ACKED);
             }
         }
     }
@@ -193,7 +204,9 @@ impl Connection {
         self.transition(cause);
         self.timers.stop_all();
         self.output_due = false;
-        self.gain(Readiness::READABLE | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED);
+        self.gain(
+            Readiness::READABLE | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED | Readiness::FIN_ACKED,
+        );
     }
 
     /// An active open has been answered by `ack`.

@@ -12,7 +12,10 @@ impl Connection {
     /// The text that came with it has been answered already.
     pub(super) fn check_fin(&mut self, segment: &Arrival, has_text: bool) {
         if segment.has(TcpFlags::FIN) && !self.statistics.fin_received {
-            self.rcv.fin.get_or_insert(segment.seq());
+            // The first one counts, unless the stream has gone on behind it.
+            if self.rcv.fin.is_none_or(|fin| fin.before(self.rcv.nxt)) {
+                self.rcv.fin = Some(segment.seq());
+            }
             if segment.seq() != self.rcv.nxt && !has_text {
                 self.duplicate_ack();
             }
@@ -22,7 +25,7 @@ impl Connection {
         }
     }
 
-    /// The peer has nothing more to say.
+    /// The peer has nothing more to say (RFC 9293 3.10.7.4 R-10).
     fn take_fin(&mut self) {
         self.rcv.nxt += 1;
         if self.rcv.edge.before(self.rcv.nxt) {

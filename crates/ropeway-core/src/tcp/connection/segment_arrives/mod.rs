@@ -17,6 +17,7 @@ use ropeway_packet::{SeqNum, TcpFlags, TcpHeader};
 use super::state::State;
 use super::{Connection, Env};
 use crate::event::Readiness;
+use crate::time::Timestamp;
 
 /// A segment on its way through the steps. Trimming takes away what is not in the window.
 #[derive(Debug)]
@@ -81,14 +82,14 @@ impl Connection {
         let reply = match step {
             ControlFlow::Continue(()) | ControlFlow::Break(Verdict::Drop) => None,
             ControlFlow::Break(Verdict::Ack) => {
-                if segment.payload.is_empty() && !self.challenge.allows(env.now) {
+                if segment.payload.is_empty() && !self.challenge.allows(env) {
                     return None;
                 }
                 self.ack_now();
                 None
             }
             ControlFlow::Break(Verdict::Challenge) => {
-                if self.challenge.allows(env.now) {
+                if self.challenge.allows(env) {
                     env.counters.challenge_acks += 1;
                     self.ack_now();
                 }
@@ -105,13 +106,17 @@ impl Connection {
 
     /// RFC 9293 3.10.7.4
     fn arrives_in_other_states(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
-        let urgent_from = segment.seq();
+        // Trimming moves it.
+        let seq = segment.seq();
         self.check_sequence(segment, env)?; // first
         self.check_rst(segment, env)?; // second; third, security, is not for us
         self.check_syn(segment)?; // fourth
         self.check_ack(segment, env)?; // fifth
-        self.check_options(segment)?;
-        self.check_urg(segment, urgent_from); // sixth
+        self.check_options(segment, env.now)?;
+        // Only now: what is challenged may be forged, and would make the peer's own timestamps look old
+        // (RFC 7323 5.2-2).
+        self.update_ts_recent(seq, &segment.header, env.now);
+        self.check_urg(segment, seq); // sixth
         let has_text = !segment.payload.is_empty();
         self.take_text(segment, env)?; // seventh
         self.check_fin(segment, has_text); // eighth
@@ -120,12 +125,12 @@ impl Connection {
 
     /// RFC 9293 3.1 MUST-7: an option whose length is a lie ends the connection, and the log says why. Only
     /// a segment that has passed the checks of sequence and acknowledgement may do that.
-    fn check_options(&mut self, segment: &Arrival) -> Step {
+    fn check_options(&mut self, segment: &Arrival, now: Timestamp) -> Step {
         if !segment.malformed_options {
             return ControlFlow::Continue(());
         }
         tracing::debug!(connection = %self.tuple, "malformed TCP options: resetting the connection");
-        match self.abort() {
+        match self.abort(now) {
             Some(reset) => ControlFlow::Break(Verdict::Reset(reset)),
             None => ControlFlow::Break(Verdict::Drop),
         }

@@ -14,16 +14,19 @@ impl Connection {
         if !segment.has(TcpFlags::RST) {
             return ControlFlow::Continue(());
         }
-        // Only the very next sequence number proves that the peer sent it.
+        // RFC 9293 3.10.7.4 R-05, RFC 5961 3.2-2, RFC 5961 3.2-3: only the very next sequence number proves
+        // that the peer sent it.
         if segment.seq() != self.rcv.nxt {
             return ControlFlow::Break(Verdict::Challenge);
         }
         env.counters.resets_received += 1;
         match self.state() {
-            // Only an active open is in SYN-RECEIVED here: the listener's live in the SYN queue.
+            // MUST-11, R-07: only an active open is in SYN-RECEIVED here; the listener's live in the SYN
+            // queue.
             State::SynReceived => self.fail(ConnectionError::Refused, Cause::Reset, env),
             State::CloseWait => self.fail(ConnectionError::BrokenPipe, Cause::Reset, env),
             State::Closing | State::LastAck => self.finish(Cause::Reset),
+            // RFC 9293 3.6 MUST-12
             _ => self.fail(ConnectionError::Reset, Cause::Reset, env),
         }
         ControlFlow::Break(Verdict::Drop)

@@ -12,6 +12,7 @@ use crate::tcp::connection::{Connection, Env};
 
 impl Connection {
     pub(super) fn check_sequence(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
+        // RFC 7323 5.3-1: before anything else; RFC 7323 5.3-2: and never again.
         match self.check_paws(&segment.header, env.now) {
             Paws::Pass => {}
             Paws::Old => {
@@ -21,28 +22,48 @@ impl Connection {
             Paws::Missing => return ControlFlow::Break(Verdict::Drop),
         }
         self.unify_simultaneous_open(segment);
+        // RFC 9293 3.10.7.4 R-04
         if !self.rcv.is_acceptable(segment.seq(), segment.len()) {
             // MUST-66: with the window closed, ACK, RST and URG of what begins at RCV.NXT still count.
             if self.rcv.wnd() == 0 && segment.seq() == self.rcv.nxt {
                 segment.payload = Bytes::new();
                 segment.clear(TcpFlags::FIN);
                 self.ack_now();
+            } else if self.is_behind_a_probe(segment) {
+                if self.challenge.allows(env) {
+                    self.ack_now();
+                }
+                self.peer_heard(env.now);
+                return ControlFlow::Continue(());
             } else {
                 env.counters.out_of_window += 1;
                 // The last segment again, because our acknowledgement was lost: the echo is of this copy, or
                 // the peer measures how long it waited. Linux takes it as in the window.
                 let repeats_last = segment.len() > 0 && segment.seq() + segment.len() == self.rcv.nxt;
-                if repeats_last && !segment.has(TcpFlags::RST) {
-                    self.update_ts_recent(&segment.header, env.now);
+                // RFC 7323 5.2-2
+                let forgeable = segment.has(TcpFlags::RST) || segment.has(TcpFlags::SYN);
+                if repeats_last && !forgeable && self.is_recent_ack(segment) {
+                    self.update_ts_recent(segment.seq(), &segment.header, env.now);
                 }
+                // RFC 5961 3.2-1
                 let verdict = if segment.has(TcpFlags::RST) { Verdict::Drop } else { Verdict::Ack };
                 return ControlFlow::Break(verdict);
             }
         }
-        self.update_ts_recent(&segment.header, env.now);
         self.peer_heard(env.now);
         self.trim(segment);
         ControlFlow::Continue(())
+    }
+
+    /// A bare segment from just before what is expected is answered, as all that is old: it may be a keep-alive
+    /// probe. But its acknowledgement counts. A peer whose zero-window probe we have taken does not know that yet,
+    /// and acknowledges from before it. If our own probe crossed it, we do the same, and each would call the
+    /// other's acknowledgements old for ever.
+    fn is_behind_a_probe(&self, segment: &Arrival) -> bool {
+        segment.len() == 0
+            && segment.seq() + 1 == self.rcv.nxt
+            && !segment.has(TcpFlags::RST)
+            && self.state().is_synchronized()
     }
 
     /// In a simultaneous open the peer's SYN-ACK repeats the SYN that we have: only its ACK is news
@@ -56,7 +77,7 @@ impl Connection {
         }
     }
 
-    /// Cuts off what lies outside the window.
+    /// Cuts off what lies outside the window. What a RST carries does not matter (RFC 9293 3.5.3 SHLD-2).
     pub(super) fn trim(&self, segment: &mut Arrival) {
         if segment.has(TcpFlags::SYN) || segment.has(TcpFlags::RST) {
             return;

@@ -11,6 +11,7 @@ use crate::tcp::connection::state::Cause;
 use crate::tcp::connection::{Connection, Env, Negotiated, Probe};
 
 impl Connection {
+    /// RFC 9293 3.10.7.3 R-03
     pub(super) fn arrives_in_syn_sent(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
         let has_ack = segment.has(TcpFlags::ACK);
         // First: an acknowledgement of what we did not send.
@@ -59,9 +60,9 @@ impl Connection {
 
     /// Data and FIN may come with the SYN-ACK; they begin after the SYN.
     fn take_rest_of_syn(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
-        let urgent_from = segment.seq() + 1;
+        let urgent_from = segment.seq();
         segment.clear(TcpFlags::SYN);
-        segment.header.seq = urgent_from;
+        segment.header.seq = urgent_from + 1;
         self.trim(segment);
         self.check_urg(segment, urgent_from);
         let has_text = !segment.payload.is_empty();
@@ -70,7 +71,7 @@ impl Connection {
         ControlFlow::Continue(())
     }
 
-    /// An option is in use when both SYNs have it.
+    /// An option is in use when both SYNs have it (RFC 7323 2.2-1).
     fn negotiate(&self, theirs: &TcpOptions) -> Negotiated {
         Negotiated {
             peer_mss: theirs.mss,

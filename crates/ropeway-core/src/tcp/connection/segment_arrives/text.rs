@@ -23,7 +23,7 @@ impl Connection {
         if self.holder == Holder::Nobody {
             // SHLD-3: nobody will ever read it, and the peer is to know.
             tracing::debug!(connection = %self.tuple, "data after close: resetting the connection");
-            let reset = self.reset_header();
+            let reset = self.reset_header(env.now);
             self.finish(Cause::Abort);
             return ControlFlow::Break(Verdict::Reset(reset));
         }

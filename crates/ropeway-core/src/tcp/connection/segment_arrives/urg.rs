@@ -15,8 +15,9 @@ impl Connection {
         }
     }
 
-    /// Urgent data stays in the stream; the pointer is told to the user when it moves forward (MUST-32).
-    /// `from` is the segment's own sequence number, from which its pointer counts (MUST-62).
+    /// RFC 9293 3.8.5 MUST-30, R-14: urgent data stays in the stream; the pointer is told to the user when it
+    /// moves forward (MUST-32). `from` is the segment's own sequence number, from which its pointer counts
+    /// (MUST-62).
     pub(super) fn check_urg(&mut self, segment: &Arrival, from: SeqNum) {
         let receives = matches!(self.state(), State::Established | State::FinWait1 | State::FinWait2);
         if !receives || !segment.has(TcpFlags::URG) {

@@ -1,0 +1,140 @@
+//! ropeway's two ends: its sans-I/O core, driven as its runtime drives it.
+
+pub(super) mod connect;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use ropeway_core::{
+    ConnectionId, IpCidr, Received, RecvError, SendError, SendFlags, SocketOptions, Stack, StackConfig,
+    Timestamp,
+};
+
+use super::{APPLICATION_BUFFER, CLIENT, Carried, MTU, PORT, Progress, SERVER, TICK, Wire};
+
+const SEED: [u8; 32] = [7; 32];
+/// Packets are written into pieces of memory of this size, as a TUN device reads them.
+const SLAB: usize = 64 * 1024;
+
+/// Carries `packets` data packets from one end to the other.
+#[inline(never)]
+pub(super) fn run(packets: u64, buffer: usize, timestamps: bool) -> io::Result<Carried> {
+    let mut now = Timestamp::START;
+    let config = |config: &mut StackConfig| config.timestamps = timestamps;
+    let (mut sender, mut receiver) = (stack(CLIENT, now, config), stack(SERVER, now, config));
+    let (mut to_receiver, mut to_sender) = (Link::new(), Link::new());
+    let options = options(buffer);
+    let server = SocketAddr::from((SERVER, PORT));
+    let listener = receiver.listen(server, 1, options.clone()).map_err(io::Error::other)?;
+    let client = sender.connect(now, None, server, options).map_err(io::Error::other)?;
+
+    let mut accepted = None;
+    let mut application = vec![0x5a; APPLICATION_BUFFER];
+    let mut bytes = 0;
+    let mut progress = Progress::default();
+    while to_receiver.wire.data_packets < packets {
+        now += TICK;
+        send(&mut sender, now, client, &application)?;
+        turn(&mut sender, now, &mut to_sender, &mut to_receiver);
+        turn(&mut receiver, now, &mut to_receiver, &mut to_sender);
+        while sender.poll_event().is_some() || receiver.poll_event().is_some() {}
+        if accepted.is_none() {
+            accepted = receiver.accept(now, listener).map_err(io::Error::other)?;
+        }
+        if let Some((id, _)) = accepted {
+            bytes += receive(&mut receiver, now, id, &mut application)?;
+            // The window that has opened is announced.
+            to_sender.take(&mut receiver, now);
+        }
+        progress.check(bytes)?;
+    }
+    Ok(Carried {
+        data_packets: to_receiver.wire.data_packets,
+        ack_packets: to_sender.wire.ack_packets,
+        bytes,
+    })
+}
+
+fn stack(address: Ipv4Addr, now: Timestamp, change: impl FnOnce(&mut StackConfig)) -> Stack {
+    let mut config = StackConfig::default();
+    config.addresses = vec![IpCidr::new(address.into(), 24)];
+    config.mtu = MTU;
+    change(&mut config);
+    Stack::new(Arc::new(config), SEED, now)
+}
+
+fn options(buffer: usize) -> SocketOptions {
+    let mut options = SocketOptions::default();
+    options.recv_buffer = buffer;
+    options.send_buffer = buffer;
+    options
+}
+
+/// Writes until the send buffer is full.
+fn send(stack: &mut Stack, now: Timestamp, id: ConnectionId, data: &[u8]) -> io::Result<()> {
+    loop {
+        match stack.send(now, id, data, SendFlags::default()) {
+            Ok(_) => {}
+            // It is not open yet in the first turns.
+            Err(SendError::WouldBlock | SendError::NotConnected) => return Ok(()),
+            Err(error) => return Err(io::Error::other(error)),
+        }
+    }
+}
+
+/// Reads until nothing is left, and copies it, as `read` does. Answers how many bytes that were.
+fn receive(stack: &mut Stack, now: Timestamp, id: ConnectionId, application: &mut [u8]) -> io::Result<u64> {
+    let mut bytes = 0;
+    loop {
+        match stack.recv(now, id, application.len()) {
+            Ok(payload) => {
+                let mut rest = &mut *application;
+                for part in payload.parts() {
+                    let Some((to, after)) = rest.split_at_mut_checked(part.len()) else { break };
+                    to.copy_from_slice(part);
+                    rest = after;
+                }
+                bytes += payload.len() as u64;
+            }
+            Err(RecvError::WouldBlock) => return Ok(bytes),
+            Err(error) => return Err(io::Error::other(error)),
+        }
+    }
+}
+
+/// One turn of a driver: what is due, what has arrived, what leaves. What happened is left to the application.
+fn turn(stack: &mut Stack, now: Timestamp, incoming: &mut Link, outgoing: &mut Link) {
+    if stack.poll_timeout().is_some_and(|deadline| deadline <= now) {
+        stack.handle_timeout(now);
+    }
+    for packet in incoming.wire.packets.drain(..) {
+        stack.handle_packet(now, Received::new(packet));
+    }
+    outgoing.take(stack, now);
+}
+
+/// One direction of the link.
+struct Link {
+    wire: Wire<Bytes>,
+    slab: BytesMut,
+}
+
+impl Link {
+    fn new() -> Self {
+        Self { wire: Wire::new(), slab: BytesMut::new() }
+    }
+
+    /// Carries away all that `stack` has to send.
+    fn take(&mut self, stack: &mut Stack, now: Timestamp) {
+        while let Some(transmit) = stack.poll_transmit(now) {
+            let length = transmit.len();
+            if self.slab.capacity() < length {
+                self.slab.reserve(SLAB);
+            }
+            transmit.write_to(&mut self.slab);
+            self.wire.push(self.slab.split().freeze(), length);
+        }
+    }
+}

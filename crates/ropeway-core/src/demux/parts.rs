@@ -1,0 +1,169 @@
+//! A hash table that grows and shrinks a little at a time.
+//!
+//! A single table of a million entries is rehashed in one call when it grows: a fifth of a second in which no
+//! packet is looked at. This one is many small tables, and linear hashing: when they are too full on average,
+//! one of them is split in two; when they are too empty, the last is merged with the one it came from.
+
+use hashbrown::HashTable;
+
+/// How many entries a part has on average before another is made. One that is due to be split has twice as
+/// many, which fits in 512 buckets, and each of its halves in 256.
+const AVERAGE: usize = 210;
+
+/// The last part is merged when fewer than one in so many of the average are left.
+const SPARSE: usize = 4;
+
+#[derive(Debug)]
+pub(super) struct Parts<T> {
+    /// At least one.
+    parts: Vec<HashTable<T>>,
+    len: usize,
+}
+
+/// Which of `count` parts a hash belongs to. The tables themselves use its lowest and its highest bits.
+fn part_of(hash: u64, count: usize) -> usize {
+    let bits = (hash >> 24) as usize;
+    let mask = count.next_power_of_two() - 1;
+    let part = bits & mask;
+    if part < count { part } else { part & (mask >> 1) }
+}
+
+/// The part that the last of `count` parts was split from.
+fn parent_of_last(count: usize) -> usize {
+    (count - 1) & (count.next_power_of_two() / 2 - 1)
+}
+
+impl<T: PartialEq> Parts<T> {
+    pub(super) fn new() -> Self {
+        Self { parts: vec![HashTable::new()], len: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn find(&self, hash: u64, is_it: impl FnMut(&T) -> bool) -> Option<&T> {
+        self.parts.get(part_of(hash, self.parts.len()))?.find(hash, is_it)
+    }
+
+    /// Enters a value that is not in the table.
+    pub(super) fn insert(&mut self, hash: u64, value: T, hash_of: impl Fn(&T) -> u64) {
+        if self.len >= self.parts.len() * AVERAGE {
+            self.split(&hash_of);
+        }
+        let part = part_of(hash, self.parts.len());
+        if let Some(part) = self.parts.get_mut(part) {
+            part.insert_unique(hash, value, hash_of);
+            self.len += 1;
+        }
+    }
+
+    pub(super) fn remove(&mut self, hash: u64, value: &T, hash_of: impl Fn(&T) -> u64) {
+        let part = part_of(hash, self.parts.len());
+        let Some(part) = self.parts.get_mut(part) else { return };
+        let Ok(entry) = part.find_entry(hash, |other| other == value) else { return };
+        entry.remove();
+        self.len -= 1;
+        if self.parts.len() > 1 && self.len * SPARSE < self.parts.len() * AVERAGE {
+            self.merge(&hash_of);
+        }
+    }
+
+    fn split(&mut self, hash_of: impl Fn(&T) -> u64) {
+        let count = self.parts.len() + 1;
+        let Some(parent) = self.parts.get_mut(parent_of_last(count)) else { return };
+        let mut child = HashTable::with_capacity(parent.len() / 2);
+        for value in parent.extract_if(|value| part_of(hash_of(value), count) == count - 1) {
+            child.insert_unique(hash_of(&value), value, &hash_of);
+        }
+        parent.shrink_to_fit(&hash_of);
+        self.parts.push(child);
+    }
+
+    fn merge(&mut self, hash_of: impl Fn(&T) -> u64) {
+        let parent = parent_of_last(self.parts.len());
+        let Some(child) = self.parts.pop() else { return };
+        if let Some(parent) = self.parts.get_mut(parent) {
+            for value in child {
+                parent.insert_unique(hash_of(&value), value, &hash_of);
+            }
+        }
+        if self.parts.len().is_power_of_two() {
+            self.parts.shrink_to_fit();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hash with all its bits at work (the finaliser of SplitMix64).
+    fn hash(value: &u32) -> u64 {
+        let mut z = u64::from(*value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn holds(parts: &Parts<u32>, value: u32) -> bool {
+        parts.find(hash(&value), |other| *other == value).is_some()
+    }
+
+    #[test]
+    fn each_part_splits_from_one_that_exists_and_takes_only_from_it() {
+        for count in 2..300 {
+            let (parent, child) = (parent_of_last(count), count - 1);
+            assert!(parent < child);
+            for n in 0..2000 {
+                let (before, after) = (part_of(hash(&n), count - 1), part_of(hash(&n), count));
+                assert!(
+                    after == before || (before, after) == (parent, child),
+                    "{count}: {before} to {after}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_went_in_is_found_until_it_is_removed_whatever_was_split_and_merged() {
+        let mut parts = Parts::new();
+        for n in 0..100_000 {
+            parts.insert(hash(&n), n, hash);
+        }
+        assert_eq!((parts.len(), parts.parts.len()), (100_000, 100_000_usize.div_ceil(AVERAGE)));
+        assert!((0..100_000).all(|n| holds(&parts, n)));
+        for n in (0..100_000).filter(|n| n % 100 != 0) {
+            parts.remove(hash(&n), &n, hash);
+            assert!(!holds(&parts, n));
+        }
+        assert!((0..100_000).step_by(100).all(|n| holds(&parts, n)));
+        assert!(parts.parts.len() <= 1000 * SPARSE / AVERAGE + 1, "{}", parts.parts.len());
+        for n in (0..100_000).step_by(100) {
+            parts.remove(hash(&n), &n, hash);
+        }
+        assert_eq!((parts.len(), parts.parts.len()), (0, 1));
+    }
+
+    #[test]
+    fn no_call_hashes_more_than_a_few_hundred_entries_again() {
+        let mut parts = Parts::new();
+        let hashed = std::cell::Cell::new(0);
+        let counted = |value: &u32| {
+            hashed.set(hashed.get() + 1);
+            hash(value)
+        };
+        let mut most = 0;
+        for n in 0..200_000 {
+            hashed.set(0);
+            parts.insert(hash(&n), n, counted);
+            most = most.max(hashed.get());
+        }
+        for n in 0..200_000 {
+            hashed.set(0);
+            parts.remove(hash(&n), &n, counted);
+            most = most.max(hashed.get());
+        }
+        assert!(most < 2000, "{most}");
+    }
+}

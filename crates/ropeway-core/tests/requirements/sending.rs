@@ -1,0 +1,86 @@
+//! What is sent when (RFC 9293 3.8.1, 3.8.6, 3.9.1.2).
+
+use ropeway_core::SendFlags;
+
+use crate::common::*;
+use crate::established;
+
+// RFC 9293 3.9.1.2 MUST-60: whatever holds data back, lets it go.
+#[test]
+fn written_data_does_not_wait_for_ever() {
+    for (cork, more, limit) in [(false, false, 0), (true, false, 200), (false, true, 200), (true, true, 200)]
+    {
+        let (mut lab, id) = established();
+        lab.set(id, |options| options.cork = cork);
+        lab.stack.send(lab.ts(), id, b"x", SendFlags { more, ..SendFlags::default() }).unwrap();
+        lab.collect();
+        if limit > 0 {
+            lab.at(limit);
+        }
+        lab.expect(data(b"x"));
+    }
+    // What Nagle's algorithm holds goes with the acknowledgement of what it waits for.
+    let (mut lab, id) = established();
+    lab.write(id, b"x");
+    lab.expect(data(b"x"));
+    lab.write(id, b"y");
+    lab.at(150);
+    lab.send(ack());
+    lab.expect(data(b"y"));
+}
+
+// RFC 9293 3.8.1 MAY-4: with "don't fragment" the identification says nothing (RFC 6864), so it is always 0.
+#[test]
+fn a_retransmission_has_the_same_identification() {
+    let (mut lab, id) = established();
+    lab.write(id, b"x");
+    let first = lab.next_packet();
+    lab.run_to(ms(200));
+    let again = lab.next_packet();
+    assert_eq!(first[20..], again[20..], "bit for bit the same segment");
+    assert_eq!(first[4..6], again[4..6]);
+    assert_eq!(first[6] & 0x40, 0x40, "don't fragment");
+}
+
+// RFC 9293 3.8.6 MAY-7: after a timeout nothing beyond the edge is sent again, but a fast retransmit sends all
+// of its segment.
+#[test]
+fn a_fast_retransmit_may_reach_beyond_a_shrunk_window() {
+    let mut lab = Lab::new();
+    let id = lab.accepted(Peer { win: 20_000, ..Peer::default() });
+    lab.write(id, &pattern(0, 14_600));
+    lab.drain();
+    for _ in 0..4 {
+        lab.send(ack().ack(1461).win(1000));
+    }
+    lab.expect(data(pattern(1460, 1460)).seq(1461));
+    lab.run_to(ms(200));
+    for sent in lab.drain() {
+        let tcp = sent.tcp.unwrap();
+        let end = tcp.tcp.seq.get().wrapping_sub(lab.flow.iss) as usize + tcp.payload.len();
+        assert!(end <= 2461, "{end}");
+    }
+}
+
+// RFC 9293 3.10.7.4 R-09
+#[test]
+fn a_window_from_an_older_segment_is_not_taken() {
+    let (mut lab, id) = established();
+    // The newer segment overtakes the older one: SND.WL1 decides.
+    lab.send(some(100).seq(101).win(3000));
+    lab.expect(ack().ack(1));
+    assert_eq!(lab.info(id).snd_wnd, 3000);
+    lab.send(some(100).seq(1).win(9000));
+    lab.expect(ack().ack(201));
+    assert_eq!(lab.info(id).snd_wnd, 3000);
+    // The same sequence number: SND.WL2 decides.
+    lab.flow.nxt = 201;
+    lab.write(id, &pattern(0, 2920));
+    lab.drain();
+    lab.send(ack().ack(2921).win(5000));
+    assert_eq!(lab.info(id).snd_wnd, 5000);
+    lab.send(ack().ack(1461).win(7000));
+    assert_eq!(lab.info(id).snd_wnd, 5000);
+    lab.send(ack().ack(2921).win(6000));
+    assert_eq!(lab.info(id).snd_wnd, 6000, "neither is older");
+}

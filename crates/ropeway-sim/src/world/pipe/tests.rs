@@ -1,0 +1,191 @@
+//! One direction of a link, packet by packet.
+
+use std::time::Duration;
+
+use super::*;
+use crate::link::{CoDel, Queue};
+use crate::world::{NodeId, Notes};
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+fn packet(id: u64) -> Packet {
+    let mut bytes = vec![0; 100];
+    bytes[..8].copy_from_slice(&id.to_be_bytes());
+    Packet { id, sent_at: 0, from: NodeId(0), bytes: bytes.into(), notes: Notes::default() }
+}
+
+/// Sends so many packets, one each millisecond, and says when each arrived, and whether twice.
+fn send(config: &Pipe, seed: u64, count: u64) -> Vec<Option<(Packet, Micros, bool)>> {
+    let mut pipe = PipeState::new(Seed::of(seed), "test", config.clone());
+    let send = |id| match pipe.transmit(id * 1000, packet(id)) {
+        Wire::Lost(_) => None,
+        Wire::Arrives(packet, at, copy) => Some((packet, at, copy.is_some())),
+    };
+    (1..=count).map(send).collect()
+}
+
+fn lost(config: &Pipe, seed: u64) -> Vec<usize> {
+    let sent = send(config, seed, 10_000);
+    sent.iter().enumerate().filter(|(_, arrived)| arrived.is_none()).map(|(index, _)| index).collect()
+}
+
+#[test]
+fn one_trouble_does_not_shift_the_chances_of_another() {
+    let config = Pipe::new().loss(0.1);
+    let plain = lost(&config, 1);
+    let others = [
+        config.clone().jitter(MS(5)),
+        config.clone().duplicate(0.5),
+        config.clone().corrupt(0.5),
+        config.clone().reorder(0.5),
+        config.clone().jitter(MS(1)).duplicate(0.1).corrupt(0.1).reorder(0.1).delay(MS(9)),
+    ];
+    for other in others {
+        assert_eq!(lost(&other, 1), plain);
+    }
+    assert_ne!(lost(&config, 2), plain);
+}
+
+#[test]
+fn losses_are_as_likely_as_they_are_said_to_be() {
+    for loss in [0.01, 0.1, 0.5] {
+        let expected = 10_000.0 * loss;
+        for config in [Pipe::new().loss(loss), Pipe::new().loss(Loss::burst(loss, 4.0))] {
+            let lost = lost(&config, 3).len() as f64;
+            assert!((lost - expected).abs() < 0.35 * expected, "{lost} of {expected}: {:?}", config.loss);
+        }
+    }
+}
+
+#[test]
+fn bursts_are_as_long_as_they_are_said_to_be() {
+    let bursts = |config: &Pipe| {
+        let lost = lost(config, 4);
+        let starts = lost.iter().filter(|index| **index == 0 || !lost.contains(&(**index - 1))).count();
+        lost.len() as f64 / starts as f64
+    };
+    let length = bursts(&Pipe::new().loss(Loss::burst(0.05, 8.0)));
+    assert!((6.0..10.0).contains(&length), "{length}");
+    let length = bursts(&Pipe::new().loss(0.05));
+    assert!(length < 1.2, "{length}");
+}
+
+#[test]
+fn chosen_packets_are_lost() {
+    assert_eq!(lost(&Pipe::new().loss(Loss::Packets(vec![1, 3, 77])), 5), [0, 2, 76]);
+    assert_eq!(lost(&Pipe::new().loss(Loss::Every(2500)), 5), [2499, 4999, 7499, 9999]);
+    assert_eq!(lost(&Pipe::new().loss(Loss::Every(0)), 5), []);
+    // Counted anew when it is set anew, and only then.
+    let mut pipe = PipeState::new(Seed::of(5), "test", Pipe::new().loss(Loss::Packets(vec![2])));
+    let mut is_lost = || matches!(pipe.transmit(0, packet(1)), Wire::Lost(_));
+    assert!(!is_lost());
+    pipe.update(|config| config.delay = MS(1));
+    let mut is_lost = || matches!(pipe.transmit(0, packet(1)), Wire::Lost(_));
+    assert!(is_lost() && !is_lost());
+    pipe.update(|config| config.loss = Loss::Packets(vec![1]));
+    assert!(matches!(pipe.transmit(0, packet(1)), Wire::Lost(_)));
+}
+
+#[test]
+fn jitter_keeps_the_order_and_its_bounds() {
+    let arrivals: Vec<_> = send(&Pipe::new().delay(MS(20)).jitter(MS(10)), 6, 5000);
+    let delays = arrivals.iter().flatten().map(|(packet, at, _)| at - packet.id * 1000);
+    let (least, most) = (delays.clone().min().unwrap(), delays.max().unwrap());
+    assert!((20_000..22_000).contains(&least) && (29_900..=30_000).contains(&most), "{least} {most}");
+    assert!(arrivals.iter().flatten().map(|(_, at, _)| at).is_sorted());
+}
+
+#[test]
+fn reordered_packets_are_overtaken_and_others_keep_their_order() {
+    let config = Pipe::new().delay(MS(5)).reorder(0.1).reorder_by(MS(3));
+    let arrivals = send(&config, 7, 5000);
+    let (late, others): (Vec<_>, Vec<_>) =
+        arrivals.iter().flatten().partition(|(packet, ..)| packet.notes.reordered);
+    assert!((400..600).contains(&late.len()), "{}", late.len());
+    assert!(late.iter().all(|(packet, at, _)| at - packet.id * 1000 == 8000));
+    assert!(others.iter().all(|(packet, at, _)| at - packet.id * 1000 == 5000));
+}
+
+#[test]
+fn duplicates_and_corruption() {
+    let arrivals = send(&Pipe::new().duplicate(0.2).corrupt(0.2), 8, 5000);
+    let twice = arrivals.iter().flatten().filter(|(_, _, twice)| *twice).count();
+    assert!((900..1100).contains(&twice), "{twice}");
+    let mut changed = 0;
+    for (arrived, ..) in arrivals.iter().flatten() {
+        let pairs = arrived.bytes.iter().zip(packet(arrived.id).bytes);
+        let bits: u32 = pairs.map(|(one, other)| (*one ^ other).count_ones()).sum();
+        assert_eq!(bits, u32::from(arrived.notes.corrupted));
+        changed += bits;
+    }
+    assert!((900..1100).contains(&changed), "{changed}");
+}
+
+#[test]
+fn queues_have_their_limits() {
+    let room = |queue, waiting: u64| {
+        let mut pipe = PipeState::new(Seed::of(9), "test", Pipe::new().queue(queue));
+        for id in 0..waiting {
+            pipe.bytes += 100;
+            pipe.waiting.push_back(Waiting { since: 0, packet: packet(id) });
+        }
+        pipe.has_room(100)
+    };
+    assert!(room(Queue::packets(3), 2) && !room(Queue::packets(3), 3));
+    assert!(room(Queue::bytes(350), 2) && !room(Queue::bytes(350), 3));
+}
+
+/// How many of the packets that wait so long CoDel complains about, when one leaves the queue each millisecond.
+fn complaints(waited: Micros, bytes: usize) -> usize {
+    let mut state = CoDelState::default();
+    let settings = CoDel::default();
+    let judge = |ms: u64| state.judge(&settings, ms * 1000, waited, bytes) == Verdict::Congested;
+    (1..=1000).map(judge).filter(|congested| *congested).count()
+}
+
+#[test]
+fn codel_waits_for_an_interval_and_then_drops_ever_faster() {
+    assert_eq!(complaints(4_000, 100_000), 0, "below the target");
+    assert_eq!(complaints(20_000, 1_500), 0, "a queue of one packet");
+    // After 100 ms the first, then after 100, 71, 58 ... ms: 900 ms make 100 * (1 + 1/sqrt 2 + ... + 1/sqrt 27).
+    let dropped = complaints(20_000, 100_000);
+    assert!((24..=30).contains(&dropped), "{dropped}");
+}
+
+#[test]
+fn only_packets_that_may_be_marked_are_marked() {
+    let v4 = |ecn: u8| {
+        let params = ropeway_packet::IpParams {
+            src: [10, 0, 0, 1].into(),
+            dst: [10, 0, 0, 2].into(),
+            protocol: ropeway_packet::Protocol::TCP,
+            hop_limit: 64,
+            traffic_class: 0xb8 | ecn,
+            dont_fragment: true,
+            ident: 0,
+            flow_label: 0,
+        };
+        let mut bytes = vec![0; 40];
+        params.emit(20, &mut bytes);
+        bytes
+    };
+    let v6 = |ecn: u8| {
+        let mut bytes = vec![0; 60];
+        bytes[..2].copy_from_slice(&[0x6b, 0x80 | ecn << 4]);
+        bytes
+    };
+    for (make, which) in [(&v4 as &dyn Fn(u8) -> Vec<u8>, "v4"), (&v6, "v6")] {
+        for ecn in 0..4 {
+            let mut packet = Packet { bytes: make(ecn).into(), ..packet(1) };
+            assert_eq!(codel::mark(&mut packet), ecn != 0, "{which} {ecn}");
+            let expected = if ecn == 0 { 0 } else { 3 };
+            if which == "v4" {
+                // The header's checksum is right.
+                let parsed = ropeway_packet::ip::parse(&packet.bytes).unwrap();
+                assert_eq!(parsed.traffic_class, 0xb8 | expected);
+            } else {
+                assert_eq!(packet.bytes[..], make(expected)[..]);
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! What each fuzz target does with an input.
+//!
+//! libFuzzer runs these by way of `fuzz/fuzz_targets`; `tests/bounded.rs` runs them on stable, over the kept
+//! corpus, the kept crashes and some seeded random inputs.
+//!
+//! | target | input | what is held against what |
+//! |---|---|---|
+//! | [`parse`] | a packet | what is parsed, emitted and parsed again stays the same |
+//! | [`differential`] | a packet | ropeway-packet against pnet_packet and smoltcp |
+//! | [`stack`] | what a network and an application do to a stack | both streams, byte for byte |
+//! | [`pair`] | what a link and two programs do | two stacks against a byte pipe |
+
+mod differential;
+#[path = "../../../crates/ropeway-packet/tests/exercise/mod.rs"]
+mod exercise;
+pub mod pack;
+mod pair;
+mod stack;
+mod story;
+
+pub use differential::differential;
+pub use pair::pair;
+pub use stack::stack;
+pub use story::tell_stories;
+
+/// Any bytes as a packet, as they are and with their lengths and checksums made right.
+///
+/// # Panics
+///
+/// If the codec breaks one of its promises.
+pub fn parse(bytes: &[u8]) {
+    exercise::exercise(bytes);
+    let mut repaired = bytes.to_vec();
+    exercise::repair(&mut repaired);
+    if repaired != bytes {
+        exercise::exercise(&repaired);
+    }
+}

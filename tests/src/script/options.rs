@@ -1,0 +1,182 @@
+//! `setsockopt` and `getsockopt`.
+
+use std::time::Duration;
+
+use ropeway_core::{KeepAlive, SocketOptions, TcpInfo};
+
+use super::ast::Expr;
+use super::info::field;
+use super::run::{Runner, Stop};
+use super::sockets::{Done, Kind, connection_errno, errno_number};
+
+impl Runner<'_> {
+    pub(super) fn setsockopt(&mut self, args: &[Expr]) -> Result<Done, Stop> {
+        let fd = self.number(args, 0)?;
+        let name = self.word(args, 2)?.to_owned();
+        if !self.sockets.contains_key(&fd) {
+            return Ok(Done::Error("EBADF"));
+        }
+        if name == "SO_LINGER" {
+            let linger = self.linger(args.get(3))?;
+            return Ok(self.change(fd, |options, _| options.linger = linger));
+        }
+        if name == "TCP_CONGESTION" {
+            // Scripts want to be sure of Reno's arithmetic, which is all there is.
+            return match args.get(3) {
+                Some(Expr::Str(text)) if matches!(text.as_slice(), b"reno" | b"newreno") => {
+                    Ok(Done::Returned(0))
+                }
+                Some(Expr::Str(text)) => {
+                    Err(Stop::Unsupported(format!("TCP_CONGESTION {}", String::from_utf8_lossy(text))))
+                }
+                _ => Err(Stop::Unsupported(name)),
+            };
+        }
+        let number = self.number(args, 3)?;
+        let size = usize::try_from(number).unwrap_or(0);
+        let count = u32::try_from(number).unwrap_or(0);
+        let seconds = Duration::from_secs(u64::from(count));
+        let probing = |options: &mut SocketOptions, stored: &KeepAlive| {
+            if options.keep_alive.is_some() {
+                options.keep_alive = Some(*stored);
+            }
+        };
+        let done = match name.as_str() {
+            "SO_REUSEADDR" => self.change(fd, |options, _| options.reuse_addr = number != 0),
+            "SO_REUSEPORT" => self.change(fd, |options, _| options.reuse_port = number != 0),
+            "SO_SNDBUF" | "SO_SNDBUFFORCE" => self.change(fd, |options, _| options.send_buffer = size),
+            "SO_RCVBUF" | "SO_RCVBUFFORCE" => self.change(fd, |options, _| options.recv_buffer = size),
+            "SO_KEEPALIVE" => self.change(fd, |options, stored| {
+                options.keep_alive = (number != 0).then_some(*stored);
+            }),
+            "TCP_KEEPIDLE" => self.change(fd, |options, stored| {
+                stored.idle = seconds;
+                probing(options, stored);
+            }),
+            "TCP_KEEPINTVL" => self.change(fd, |options, stored| {
+                stored.interval = seconds;
+                probing(options, stored);
+            }),
+            "TCP_KEEPCNT" => self.change(fd, |options, stored| {
+                stored.count = count;
+                probing(options, stored);
+            }),
+            "TCP_NODELAY" => self.change(fd, |options, _| options.nodelay = number != 0),
+            "TCP_CORK" | "TCP_NOPUSH" => self.change(fd, |options, _| options.cork = number != 0),
+            "TCP_QUICKACK" => self.change(fd, |options, _| options.quick_ack = number != 0),
+            "TCP_MAXSEG" if !(88..=32767).contains(&number) => Done::Error("EINVAL"),
+            "TCP_MAXSEG" => self.change(fd, |options, _| options.max_segment = u16::try_from(number).ok()),
+            "TCP_SYNCNT" => self.change(fd, |options, _| options.syn_retries = count),
+            "TCP_USER_TIMEOUT" => self.change(fd, |options, _| {
+                let millis = Duration::from_millis(u64::from(count));
+                options.user_timeout = (number > 0).then_some(millis);
+            }),
+            "TCP_NOTSENT_LOWAT" => self.change(fd, |options, _| options.notsent_lowat = Some(size)),
+            "IP_TOS" | "IPV6_TCLASS" => {
+                self.change(fd, |options, _| options.tos = u8::try_from(number).unwrap_or(0))
+            }
+            "IP_TTL" | "IPV6_UNICAST_HOPS" => {
+                self.change(fd, |options, _| options.ttl = u8::try_from(number).unwrap_or(64))
+            }
+            // These do not change what TCP does.
+            "SO_DEBUG" | "SO_PRIORITY" | "SO_MARK" | "SO_OOBINLINE" | "IP_MTU_DISCOVER" | "IPV6_V6ONLY" => {
+                Done::Returned(0)
+            }
+            _ => return Err(Stop::Unsupported(name)),
+        };
+        Ok(done)
+    }
+
+    /// Changes the options of whatever the descriptor stands for.
+    fn change(&mut self, fd: i64, change: impl FnOnce(&mut SocketOptions, &mut KeepAlive)) -> Done {
+        let now = self.ts();
+        let Some(socket) = self.sockets.get_mut(&fd) else { return Done::Error("EBADF") };
+        change(&mut socket.options, &mut socket.keep_alive);
+        let options = socket.options.clone();
+        match socket.kind {
+            Kind::Connection(id) => {
+                let _ = self.stack.update_options(now, id, |known| *known = options);
+            }
+            Kind::Listener(id) => {
+                let _ = self.stack.update_listener_options(id, |known| *known = options);
+            }
+            Kind::New(_) | Kind::Dead => {}
+        }
+        Done::Returned(0)
+    }
+
+    /// `{onoff=1, linger=0}`
+    fn linger(&self, expr: Option<&Expr>) -> Result<Option<Duration>, Stop> {
+        let Some(Expr::Struct(fields)) = expr else { return Err(self.fail("expected {onoff=, linger=}")) };
+        let field = |name: &str| {
+            fields.iter().find_map(|field| match field {
+                Expr::Field(known, value) if known.trim_start_matches("l_") == name => {
+                    self.integer(value).ok()?
+                }
+                _ => None,
+            })
+        };
+        let seconds = u64::try_from(field("linger").unwrap_or(0)).unwrap_or(0);
+        Ok((field("onoff") == Some(1)).then(|| Duration::from_secs(seconds)))
+    }
+
+    pub(super) fn getsockopt(&mut self, args: &[Expr]) -> Result<Done, Stop> {
+        let fd = self.number(args, 0)?;
+        let name = self.word(args, 2)?.to_owned();
+        let connection = self.connection_at(args)?;
+        let now = self.ts();
+        let Some(socket) = self.sockets.get(&fd) else { return Ok(Done::Error("EBADF")) };
+        let options = &socket.options;
+        let info = connection.and_then(|id| self.stack.info(now, id).ok());
+        let whole = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
+        let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        let actual = match name.as_str() {
+            "TCP_INFO" => return self.check_info(args.get(3), info.as_ref()),
+            "SO_ERROR" => {
+                let error = connection.and_then(|id| self.stack.take_error(id));
+                error.and_then(|error| errno_number(connection_errno(error))).unwrap_or(0)
+            }
+            "SO_REUSEADDR" => i64::from(options.reuse_addr),
+            // Linux keeps its own memory's needs in the other half.
+            "SO_SNDBUF" => 2 * whole(options.send_buffer),
+            "SO_RCVBUF" => 2 * whole(options.recv_buffer),
+            "SO_KEEPALIVE" => i64::from(options.keep_alive.is_some()),
+            "TCP_KEEPIDLE" => seconds(socket.keep_alive.idle),
+            "TCP_KEEPINTVL" => seconds(socket.keep_alive.interval),
+            "TCP_KEEPCNT" => i64::from(socket.keep_alive.count),
+            "TCP_NODELAY" => i64::from(options.nodelay),
+            "TCP_CORK" => i64::from(options.cork),
+            "TCP_MAXSEG" => match info {
+                Some(info) => i64::from(info.snd_mss),
+                None => options.max_segment.map_or(536, i64::from),
+            },
+            "TCP_SYNCNT" => i64::from(options.syn_retries),
+            "TCP_USER_TIMEOUT" => {
+                options.user_timeout.map_or(0, |time| i64::try_from(time.as_millis()).unwrap_or(0))
+            }
+            "TCP_NOTSENT_LOWAT" => {
+                let default = self.settings.config.socket.notsent_lowat;
+                options.notsent_lowat.filter(|_| options.notsent_lowat != default).map_or(0, whole)
+            }
+            "SO_ACCEPTCONN" => i64::from(matches!(socket.kind, Kind::Listener(_))),
+            _ => return Err(Stop::Unsupported(name)),
+        };
+        self.check_value(&name, args.get(3), actual)?;
+        Ok(Done::Returned(0))
+    }
+
+    /// `{tcpi_state=TCP_ESTABLISHED, ...}`
+    fn check_info(&mut self, expected: Option<&Expr>, info: Option<&TcpInfo>) -> Result<Done, Stop> {
+        let Some(Expr::Struct(fields)) = expected else { return Ok(Done::Returned(0)) };
+        let Some(info) = info else { return Ok(Done::Error("EINVAL")) };
+        for entry in fields {
+            let Expr::Field(name, value) = entry else { continue };
+            match field(info, name) {
+                Some(super::python::Value::Int(actual)) => self.check_value(name, Some(value), actual)?,
+                _ if **value == Expr::Ellipsis => {}
+                _ => return Err(Stop::Unsupported(name.clone())),
+            }
+        }
+        Ok(Done::Returned(0))
+    }
+}

@@ -1,0 +1,311 @@
+//! What a script runs with: its `--options`, the sysctls of its commands, and our own `// @pragmas`.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use ropeway_core::{KeepAlive, StackConfig, SynCookieMode};
+
+use super::Error;
+use super::ast::{Pragma, Script};
+use super::parse::seconds;
+
+/// Which IP a script runs over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ip {
+    /// IPv4
+    V4,
+    /// IPv6; the MTU is 20 larger, so that the MSS is the same.
+    V6,
+}
+
+/// How strictly the stack is held to the script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// As packetdrill does: 4 ms or an eighth of the time between two events, several small segments for a
+    /// large one, and packets behind the last line are nobody's concern.
+    Packetdrill,
+    /// As our own scripts want it: half a millisecond, every segment is a line, in the order in which things
+    /// happen: nothing else happens before a packet that was sent has had its line, and none is left at the end.
+    /// Timestamps and their echoes are exact.
+    Strict,
+}
+
+/// All settings of a run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// See [`Mode`].
+    pub mode: Mode,
+    /// See [`Ip`].
+    pub ip: Ip,
+    /// The stack's.
+    pub config: StackConfig,
+    /// The stack's address.
+    pub local: IpAddr,
+    /// The script's.
+    pub remote: IpAddr,
+    /// Where `bind(3, ..., ...)` binds.
+    pub bind_port: u16,
+    /// Where `connect(3, ..., ...)` connects.
+    pub connect_port: u16,
+    /// By how many microseconds a packet may be early or late.
+    pub tolerance: u64,
+    /// The same in percent of the time since the event before, if that is more.
+    pub tolerance_percent: f64,
+    /// Microseconds in a tick of TSval; 0 checks none.
+    pub ts_tick: u64,
+    /// A segment of the script is one segment on the wire.
+    pub strict_segments: bool,
+    /// The stack's first initial sequence number.
+    pub iss: Option<u32>,
+    /// What `SO_KEEPALIVE` begins with.
+    pub keep_alive: KeepAlive,
+    /// What was in the script and changed nothing.
+    pub notes: Vec<String>,
+}
+
+impl Settings {
+    /// The settings that `script`, found at `path`, asks for.
+    ///
+    /// # Errors
+    /// A pragma that makes no sense.
+    pub fn new(script: &Script, path: &Path, mode: Mode, ip: Ip) -> Result<Self, Error> {
+        let strict = mode == Mode::Strict;
+        let mut settings = Self {
+            mode,
+            ip,
+            config: StackConfig::default(),
+            local: "192.168.0.1".parse().unwrap(),
+            remote: "192.0.2.1".parse().unwrap(),
+            bind_port: 8080,
+            connect_port: 8080,
+            tolerance: if strict { 500 } else { 4000 },
+            tolerance_percent: if strict { 0.0 } else { 12.5 },
+            ts_tick: if strict { 1000 } else { 0 },
+            strict_segments: strict,
+            iss: None,
+            keep_alive: KeepAlive::default(),
+            notes: Vec::new(),
+        };
+        if ip == Ip::V6 {
+            settings.local = "fd3d:fa7b:d17d::1".parse().unwrap();
+            settings.remote = "2001:db8::1".parse().unwrap();
+            settings.config.mtu = 1520;
+        }
+        for (name, value) in &script.options {
+            settings.option(name, value.as_deref().unwrap_or_default());
+        }
+        if let Some(command) = &script.init {
+            settings.command(command, path);
+        }
+        for pragma in &script.pragmas {
+            settings.pragma(pragma)?;
+        }
+        let prefix = if ip == Ip::V4 { 16 } else { 48 };
+        settings.config.addresses = vec![ropeway_core::IpCidr::new(settings.local, prefix)];
+        Ok(settings)
+    }
+
+    /// `--name=value`. What does not fit the family that we run over is the other run's.
+    fn option(&mut self, name: &str, value: &str) {
+        let number = value.parse::<u64>().ok();
+        match (name, number) {
+            ("tolerance_usecs", Some(micros)) => self.tolerance = micros,
+            ("tolerance_percent", _) => {
+                self.tolerance_percent = value.parse().unwrap_or(self.tolerance_percent);
+            }
+            ("tcp_ts_tick_usecs", Some(micros)) => self.ts_tick = micros,
+            ("mtu", Some(mtu)) => self.config.mtu = u16::try_from(mtu).unwrap_or(u16::MAX),
+            ("bind_port", Some(port)) => self.bind_port = u16::try_from(port).unwrap_or(8080),
+            ("connect_port", Some(port)) => self.connect_port = u16::try_from(port).unwrap_or(8080),
+            ("strict_segments", _) => self.strict_segments = true,
+            ("local_ip", _) => self.local = self.address(value).unwrap_or(self.local),
+            ("remote_ip", _) => self.remote = self.address(value).unwrap_or(self.remote),
+            ("ip_version" | "define", _) => {}
+            _ => self.notes.push(format!("--{name}")),
+        }
+    }
+
+    fn address(&self, text: &str) -> Option<IpAddr> {
+        let address: IpAddr = text.split('/').next()?.parse().ok()?;
+        (address.is_ipv4() == (self.ip == Ip::V4)).then_some(address)
+    }
+
+    /// Finds the sysctls that a shell command sets: in itself, and in the scripts that it names. Nothing is
+    /// run.
+    pub(super) fn command(&mut self, command: &str, path: &Path) {
+        let command = &command.replace("> /dev/null", "").replace("2>&1", "").replace(">/dev/null", "");
+        let folder = path.parent().unwrap_or(Path::new("."));
+        for line in command.lines().flat_map(|line| line.split([';', '&'])) {
+            let line = line.split(" #").next().unwrap_or_default().trim();
+            let program = line.split_whitespace().next().unwrap_or_default();
+            if program.ends_with(".sh")
+                && let Ok(text) = std::fs::read_to_string(folder.join(program))
+                && !text.contains(command)
+            {
+                self.command(&text, path);
+            } else if line.contains("sysctl") {
+                self.sysctls(line);
+            } else if !line.is_empty() && !line.starts_with('#') {
+                self.notes.push(format!("`{line}`"));
+            }
+        }
+    }
+
+    /// `sysctl -q net.ipv4.a=1 net.ipv4.b="1 2 3"`, `set_sysctls.py /proc/sys/net/ipv4/a=1`
+    fn sysctls(&mut self, line: &str) {
+        let mut rest = line;
+        while let Some(at) = rest.find('=') {
+            let name = rest[..at].rsplit(char::is_whitespace).next().unwrap_or_default();
+            let behind = &rest[at + 1..];
+            let (value, len) = match behind.strip_prefix('"') {
+                Some(quoted) => {
+                    let len = quoted.find('"').unwrap_or(quoted.len());
+                    (&quoted[..len], (len + 2).min(behind.len()))
+                }
+                None => {
+                    let len = behind.find(char::is_whitespace).unwrap_or(behind.len());
+                    (&behind[..len], len)
+                }
+            };
+            let name = name.trim_start_matches("/proc/sys/").replace('/', ".");
+            if !self.sysctl(&name, value) {
+                self.notes.push(format!("sysctl {name}={value}"));
+            }
+            rest = &behind[len..];
+        }
+    }
+
+    fn sysctl(&mut self, name: &str, value: &str) -> bool {
+        let config = &mut self.config;
+        let Some(number) = value.split_whitespace().next().and_then(|text| text.parse::<u32>().ok()) else {
+            return false;
+        };
+        let secs = Duration::from_secs(u64::from(number));
+        let short = name.trim_start_matches("net.ipv4.").trim_start_matches("net.inet.tcp.");
+        match short {
+            "tcp_syncookies" | "syncookies" => {
+                config.syn_cookies = match number {
+                    0 => SynCookieMode::Never,
+                    1 => SynCookieMode::WhenFull,
+                    _ => SynCookieMode::Always,
+                };
+            }
+            "tcp_timestamps" => config.timestamps = number != 0,
+            "tcp_window_scaling" => config.window_scaling = number != 0,
+            "rfc1323" => (config.timestamps, config.window_scaling) = (number != 0, number != 0),
+            "tcp_fin_timeout" => config.fin_timeout = secs,
+            "tcp_syn_retries" => config.socket.syn_retries = number,
+            "tcp_synack_retries" => config.synack_retries = number,
+            "tcp_retries1" => config.retries1 = number,
+            "tcp_retries2" => config.retries2 = number,
+            "tcp_orphan_retries" => config.orphan_retries = if number == 0 { 8 } else { number },
+            "tcp_abort_on_overflow" => config.abort_on_overflow = number != 0,
+            "tcp_max_tw_buckets" => config.max_time_wait = number as usize,
+            "tcp_rto_min_us" => config.min_rto = Duration::from_micros(u64::from(number)),
+            "tcp_rto_max_ms" => config.max_rto = Duration::from_millis(u64::from(number)),
+            "ip_default_ttl" => config.socket.ttl = u8::try_from(number).unwrap_or(64),
+            "tcp_notsent_lowat" => config.socket.notsent_lowat = Some(number as usize),
+            "tcp_keepalive_time" => self.keep_alive.idle = secs,
+            "tcp_keepalive_intvl" => self.keep_alive.interval = secs,
+            "tcp_keepalive_probes" => self.keep_alive.count = number,
+            "tcp_rmem" | "tcp_wmem" => return self.memory(short, value),
+            _ => return false,
+        }
+        true
+    }
+
+    /// `min default max`; a shell's `$((15*1024*1024))` is worked out.
+    fn memory(&mut self, name: &str, value: &str) -> bool {
+        let product = |text: &str| {
+            let text = text.trim_start_matches("$((").trim_end_matches("))");
+            text.split('*').map(|factor| factor.trim().parse::<usize>().ok()).product::<Option<usize>>()
+        };
+        let sizes: Vec<_> = value.split_whitespace().filter_map(product).collect();
+        let [_, default, max] = sizes[..] else { return false };
+        if name == "tcp_rmem" {
+            self.config.socket.recv_buffer = default;
+            self.config.max_window = u32::try_from(max).unwrap_or(u32::MAX);
+        } else {
+            // The send buffer grows by itself in Linux.
+            self.config.socket.send_buffer = max;
+        }
+        true
+    }
+
+    fn pragma(&mut self, pragma: &Pragma) -> Result<(), Error> {
+        let bad = || Error::new(pragma.line, format!("'@{}: {}' makes no sense", pragma.name, pragma.value));
+        match pragma.name.as_str() {
+            // Whoever runs the script asks for this.
+            "ip" => {}
+            "tolerance" => self.tolerance = seconds(&pragma.value).ok_or_else(bad)?,
+            "iss" => self.iss = Some(number(&pragma.value).ok_or_else(bad)?),
+            "config" => {
+                for setting in pragma.value.split(',') {
+                    let (name, value) = setting.split_once('=').ok_or_else(bad)?;
+                    self.configure(name.trim(), value.trim()).ok_or_else(bad)?;
+                }
+            }
+            // In scripts of others it may mean anything.
+            _ if self.mode == Mode::Packetdrill => {}
+            _ => return Err(bad()),
+        }
+        Ok(())
+    }
+
+    /// A field of [`StackConfig`] or of the sockets' defaults by its name.
+    fn configure(&mut self, name: &str, value: &str) -> Option<()> {
+        let config = &mut self.config;
+        let time = || seconds(value).map(Duration::from_micros);
+        let flag = || match value {
+            "on" => Some(true),
+            "off" => Some(false),
+            _ => None,
+        };
+        match name {
+            "mtu" => config.mtu = number(value)?,
+            "time_wait" => config.time_wait = time()?,
+            "initial_rto" => config.initial_rto = time()?,
+            "min_rto" => config.min_rto = time()?,
+            "max_rto" => config.max_rto = time()?,
+            "delayed_ack" => config.delayed_ack = time()?,
+            "retries1" => config.retries1 = number(value)?,
+            "retries2" => config.retries2 = number(value)?,
+            "orphan_retries" => config.orphan_retries = number(value)?,
+            "synack_retries" => config.synack_retries = number(value)?,
+            "fin_timeout" => config.fin_timeout = time()?,
+            "max_window" => config.max_window = number(value)?,
+            "timestamps" => config.timestamps = flag()?,
+            "window_scaling" => config.window_scaling = flag()?,
+            "max_connections" => config.max_connections = number(value)?,
+            "max_time_wait" => config.max_time_wait = number(value)?,
+            "half_open_per_prefix" => config.half_open_per_prefix = number(value)?,
+            "abort_on_overflow" => config.abort_on_overflow = flag()?,
+            "echo_replies" => config.echo_replies = flag()?,
+            "icmp_errors_per_second" => config.icmp_errors_per_second = number(value)?,
+            "syn_retries" => config.socket.syn_retries = number(value)?,
+            "recv_buffer" => config.socket.recv_buffer = number(value)?,
+            "send_buffer" => config.socket.send_buffer = number(value)?,
+            "nodelay" => config.socket.nodelay = flag()?,
+            "syn_cookies" => {
+                config.syn_cookies = match value {
+                    "never" => SynCookieMode::Never,
+                    "when_full" => SynCookieMode::WhenFull,
+                    "always" => SynCookieMode::Always,
+                    _ => return None,
+                };
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+/// Decimal or with `0x`.
+pub(super) fn number<T: TryFrom<u64>>(text: &str) -> Option<T> {
+    let value = match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok()?,
+        None => text.parse().ok()?,
+    };
+    T::try_from(value).ok()
+}
