@@ -85,8 +85,11 @@ async fn act(app: &App, number: u32, part: u32, mut stream: TcpStream, side: Sid
             while received.read_some(&mut reader, after).await? > 0 {}
             Err::<(), Trouble>(Trouble::Wrong("the end came, and not a reset".to_owned()))
         };
-        let error = tokio::join!(read, sent.write(&mut writer, down));
-        return error.0;
+        // The call that comes first learns of the reset; to a read after it, that is the end.
+        return match tokio::join!(biased; sent.write(&mut writer, down), read) {
+            (Err(error), _) => Err(error),
+            (Ok(()), read) => read,
+        };
     }
     let (mut reader, mut writer) = stream.split();
     match *app {

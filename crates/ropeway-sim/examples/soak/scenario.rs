@@ -183,8 +183,13 @@ impl Scenario {
         self.connections.iter().find(|connection| connection.number == number)
     }
 
-    /// Whether the connection may end in an error: one of its hosts crashes.
+    /// Whether the connection may end in an error: one of its hosts crashes; or its server answers with cookies, and
+    /// so resets it if the handshake's last segment is lost and the data after it are not in order.
     pub fn may_die(&self, connection: &Connection) -> bool {
+        let server = self.hosts.iter().find(|host| host.number == connection.to);
+        if server.is_some_and(|server| server.config.always_cookies) {
+            return true;
+        }
         self.faults.iter().any(|fault| match fault.kind {
             FaultKind::Crash { host } => [connection.from, connection.to].contains(&host),
             _ => false,
