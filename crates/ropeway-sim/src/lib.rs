@@ -46,6 +46,7 @@ mod host;
 pub mod ladder;
 mod link;
 mod net;
+pub mod pair;
 mod record;
 mod rules;
 mod seed;

@@ -51,7 +51,8 @@ impl Net {
     /// # async fn main() {
     /// let net = Net::new();
     /// let (a, b) = (net.host("a"), net.host("b"));
-    /// net.expect(Segments::new().from(&b).flags(TcpFlags::RST)).times(1..=1);
+    /// // One for each address of `b`, which are tried in turn.
+    /// net.expect(Segments::new().from(&b).flags(TcpFlags::RST)).times(2..=2);
     /// net.expect(Segments::new().with_data()).never();
     /// assert!(a.run(TcpStream::connect("b:80")).await.is_err());
     /// # }
