@@ -7,7 +7,7 @@ use super::scenario::{App, ConfigPlan, Connection, Fault, FaultKind, LinkPlan, S
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "let net = Net::builder().seed({}).build();", self.seed)?;
-        for router in 0..self.routers() {
+        for router in self.routers() {
             writeln!(f, "let r{router} = net.router(\"r{router}\");")?;
         }
         for trunk in &self.trunks {

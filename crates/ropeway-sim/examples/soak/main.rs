@@ -114,15 +114,16 @@ fn try_all(cli: &Cli) -> u64 {
                     bar.inc(1);
                     match result {
                         Ok(totals) => sum.add(totals),
+                        Err(_) if failures > cli.go_on => {}
                         Err(error) => {
-                            bar.suspend(|| tell(cli, seed, &error));
                             failures += 1;
+                            if failures > cli.go_on {
+                                next.store(end, Ordering::Relaxed);
+                            }
+                            bar.suspend(|| tell(cli, seed, &error));
                         }
                     }
                     bar.set_message(format!("{failures} failed"));
-                    if failures > cli.go_on {
-                        next.store(end, Ordering::Relaxed);
-                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     if let Some((seed, _)) = running.iter().find(|(_, since)| since.elapsed() > STUCK) {

@@ -1,6 +1,7 @@
 //! Runs a scenario, and says what went wrong.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, PanicHookInfo};
 use std::path::Path;
@@ -87,11 +88,12 @@ impl World {
     fn build(scenario: Arc<Scenario>, keep: usize) -> Self {
         let net = Net::builder().seed(scenario.seed).keep(keep).build();
         let oracle = Arc::new(Oracle::default());
-        let routers: Vec<Router> =
-            (0..scenario.routers()).map(|number| net.router(&format!("r{number}"))).collect();
+        let routers =
+            scenario.routers().into_iter().map(|number| (number, net.router(&format!("r{number}"))));
+        let routers: BTreeMap<u32, Router> = routers.collect();
         for trunk in &scenario.trunks {
             let [a, b] = trunk.ends;
-            net.link(&routers[a as usize], &routers[b as usize], trunk.link.link());
+            net.link(&routers[&a], &routers[&b], trunk.link.link());
         }
         let hosts = scenario.hosts.iter().map(|plan| {
             let host = build_host(&net, plan, &routers);
@@ -238,10 +240,10 @@ impl World {
     }
 }
 
-fn build_host(net: &Net, plan: &HostPlan, routers: &[Router]) -> Host {
+fn build_host(net: &Net, plan: &HostPlan, routers: &BTreeMap<u32, Router>) -> Host {
     let link: Link = plan.link.link();
     net.add_host(&format!("h{}", plan.number))
-        .link(&routers[plan.router as usize], link)
+        .link(&routers[&plan.router], link)
         .config(|config| {
             let plan = &plan.config;
             if let Some(buffer) = plan.buffer {

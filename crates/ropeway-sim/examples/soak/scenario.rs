@@ -1,5 +1,6 @@
 //! What happens in one run, as plain data: made from a seed, and shrunk by leaving parts of it out.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ropeway_sim::{CoDel, Link, Loss, Pipe, Queue, Rate};
@@ -9,7 +10,7 @@ use ropeway_sim::{CoDel, Link, Loss, Pipe, Queue, Rate};
 pub struct Scenario {
     pub seed: u64,
     pub hosts: Vec<HostPlan>,
-    /// Links between routers. Router 0 is always there, and all others are linked to it in some way.
+    /// Links between routers, all of which can reach each other.
     pub trunks: Vec<Trunk>,
     pub connections: Vec<Connection>,
     pub faults: Vec<Fault>,
@@ -196,9 +197,9 @@ impl Scenario {
         })
     }
 
-    /// How many routers there are.
-    pub fn routers(&self) -> u32 {
+    /// The routers that there are.
+    pub fn routers(&self) -> BTreeSet<u32> {
         let trunks = self.trunks.iter().flat_map(|trunk| trunk.ends);
-        trunks.chain(self.hosts.iter().map(|host| host.router)).max().unwrap_or(0) + 1
+        trunks.chain(self.hosts.iter().map(|host| host.router)).collect()
     }
 }

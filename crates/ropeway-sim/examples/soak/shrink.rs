@@ -47,6 +47,9 @@ fn candidates(scenario: &Scenario) -> Vec<Scenario> {
         smaller.trunks.clear();
         smaller.hosts.iter_mut().for_each(|host| host.router = 0);
     });
+    for at in 0..scenario.trunks.len() {
+        add(&mut |smaller| contract(smaller, at));
+    }
     for host in &scenario.hosts {
         add(&mut |smaller| leave_out(smaller, host.number));
     }
@@ -82,6 +85,19 @@ fn candidates(scenario: &Scenario) -> Vec<Scenario> {
     found
 }
 
+/// Makes the two routers at the ends of a trunk one.
+fn contract(scenario: &mut Scenario, trunk: usize) {
+    let [stays, goes] = scenario.trunks.remove(trunk).ends;
+    let move_on = |router: &mut u32| {
+        if *router == goes {
+            *router = stays;
+        }
+    };
+    scenario.hosts.iter_mut().for_each(|host| move_on(&mut host.router));
+    scenario.trunks.iter_mut().for_each(|other| other.ends.iter_mut().for_each(move_on));
+    scenario.trunks.retain(|other| other.ends[0] != other.ends[1]);
+}
+
 /// Leaves a host out, if nothing needs it.
 fn leave_out(scenario: &mut Scenario, host: u32) {
     let is_used =
@@ -101,21 +117,23 @@ fn leave_out(scenario: &mut Scenario, host: u32) {
 /// Each way to make a link plainer by one setting, and the plainest.
 fn shrink_link(link: &LinkPlan, mut add: impl FnMut(LinkPlan)) {
     let plain = LinkPlan { delay_us: 1000, ..LinkPlan::default() };
-    let resets: [fn(&mut LinkPlan, &LinkPlan); 11] = [
+    let resets: [fn(&mut LinkPlan, &LinkPlan); 10] = [
         |link, plain| *link = plain.clone(),
         |link, plain| (link.kbit, link.queue, link.codel) = (plain.kbit, plain.queue, plain.codel),
         |link, _| link.codel = false,
         |link, _| link.jitter_us = 0,
         |link, _| (link.loss, link.burst) = (0, None),
-        |link, _| {
-            link.lost_packets.pop();
-        },
         |link, _| link.reorder = 0,
         |link, _| link.duplicate = 0,
         |link, _| link.corrupt = 0,
         |link, _| link.mtu = None,
         |link, plain| link.delay_us = plain.delay_us,
     ];
+    for at in 0..link.lost_packets.len() {
+        let mut smaller = link.clone();
+        smaller.lost_packets.remove(at);
+        add(smaller);
+    }
     for reset in resets {
         let mut smaller = link.clone();
         reset(&mut smaller, &plain);
