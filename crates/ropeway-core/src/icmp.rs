@@ -31,7 +31,7 @@ impl RateLimit {
 }
 
 /// What an ICMP error says to a connection: the error, and whether it is a hard one (RFC 9293 3.9.2.2,
-/// MUST-56, SHLD-26). Source quench says nothing any more (MUST-55).
+/// MUST-56, SHLD-26).
 pub(crate) fn error_of(message: &IcmpMessage) -> Option<(ConnectionError, bool)> {
     match message {
         IcmpMessage::Unreachable { code, .. } => Some(match code.kind {

@@ -193,6 +193,11 @@ impl TimeWaitTable {
             self.restart(key, now);
             return Answer::Ack(ack);
         }
+        // RFC 9293 3.10.7.4, fifth.
+        let in_window = segment.seq.within(entry.rcv_nxt, u32::from(entry.window).max(1));
+        if in_window && !segment.flags.contains(TcpFlags::ACK) {
+            return Answer::Drop;
+        }
         // Anything else but a bare acknowledgement in order is an old duplicate, or a peer gone astray.
         if len == 0 && segment.seq == entry.rcv_nxt {
             return Answer::Drop;

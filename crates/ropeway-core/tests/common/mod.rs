@@ -1,7 +1,7 @@
 //! The harness: a virtual clock, hand-made segments, and two stacks with a bad link between them.
 //!
 //! [`lab::Lab`] holds one stack against segments made by hand; its tests read like a packet trace.
-//! [`pair::Pair`] holds two stacks against each other over links that lose, repeat, delay and spoil.
+//! [`Pair`], from ropeway-sim, holds two stacks against each other over links that lose, repeat, delay and spoil.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part of the harness")]
 #![allow(
     clippy::unwrap_used,
@@ -13,32 +13,13 @@
 )]
 
 pub mod lab;
-pub mod pair;
-pub mod watch;
 pub mod wire;
 
 #[allow(unused_imports, reason = "not every test file needs a lab")]
 pub use lab::{Lab, Peer};
 #[allow(unused_imports, reason = "not every test file needs two stacks")]
-pub use pair::{Fate, Op, Pair};
+pub use ropeway_sim::pair::{self, Fate, Op, Pair, ms, pattern, secs};
 pub use wire::*;
-
-/// The bytes of a test stream from `offset` on: they do not repeat within any segment or window in sight.
-pub fn pattern(offset: usize, len: usize) -> Vec<u8> {
-    (offset..offset + len)
-        .map(|i| (i.wrapping_mul(31) ^ (i >> 8).wrapping_mul(7) ^ (i >> 16)) as u8)
-        .collect()
-}
-
-/// Milliseconds to the microseconds that the harness counts in.
-pub const fn ms(millis: u64) -> u64 {
-    millis * 1000
-}
-
-/// Seconds to the microseconds that the harness counts in.
-pub const fn secs(seconds: u64) -> u64 {
-    seconds * 1_000_000
-}
 
 /// Runs `test`, and fails if it is not done in so much real time: for what must not hang.
 #[track_caller]

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use ropeway_core::packet::{
-    self, Checksum, ChecksumMode, IpParams, Payload, Protocol, SeqNum, TcpFlags, TcpHeader, TcpOptions,
-    TcpSegment, Timestamps, checksum, emit_tcp,
+    Checksum, ChecksumMode, IpParams, Payload, Protocol, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps,
+    checksum, emit_tcp,
 };
+#[allow(unused_imports, reason = "not every test file describes packets")]
+pub use ropeway_sim::pair::{describe, describe_tcp, flag_letters, parse};
 
 /// A segment to send, or what is expected of one. What is `None` is filled in when sending, and not looked
 /// at when expecting.
@@ -233,77 +235,6 @@ pub fn header(
             ..TcpOptions::default()
         },
     }
-}
-
-/// The TCP segment in a packet, if there is one in it that can be read.
-pub fn parse(packet: &[u8]) -> Option<TcpSegment> {
-    packet::parse_tcp(packet, packet::ip::parse(packet).ok()?, true).ok()
-}
-
-/// The flags as tcpdump writes them.
-pub fn flag_letters(flags: TcpFlags) -> String {
-    let letters = [
-        (TcpFlags::SYN, 'S'),
-        (TcpFlags::FIN, 'F'),
-        (TcpFlags::RST, 'R'),
-        (TcpFlags::PSH, 'P'),
-        (TcpFlags::URG, 'U'),
-        (TcpFlags::ECE, 'E'),
-        (TcpFlags::CWR, 'W'),
-        (TcpFlags::ACK, '.'),
-    ];
-    let text: String =
-        letters.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, letter)| letter).collect();
-    if text.is_empty() { "none".into() } else { text }
-}
-
-/// One packet as a line: `0.100000 A > B  S. seq 0 ack 1 win 65535 <mss 1460> len 0`. Sequence numbers are
-/// relative to the two bases.
-pub fn describe(at: u64, who: &str, packet: &[u8], seq_base: u32, ack_base: u32) -> String {
-    let mut line = format!("{:>4}.{:06} {who}  ", at / 1_000_000, at % 1_000_000);
-    match parse(packet) {
-        Some(segment) => line += &describe_tcp(&segment, seq_base, ack_base),
-        None => match packet::ip::parse(packet) {
-            Ok(ip) => {
-                let _ =
-                    write!(line, "{} > {} protocol {} len {}", ip.src, ip.dst, ip.protocol.0, packet.len());
-            }
-            Err(error) => {
-                let _ = write!(line, "not IP: {error}");
-            }
-        },
-    }
-    line
-}
-
-pub fn describe_tcp(segment: &TcpSegment, seq_base: u32, ack_base: u32) -> String {
-    let tcp = &segment.tcp;
-    let mut line = format!("{:<3} seq {}", flag_letters(tcp.flags), tcp.seq.get().wrapping_sub(seq_base));
-    if tcp.flags.contains(TcpFlags::ACK) {
-        let _ = write!(line, " ack {}", tcp.ack.get().wrapping_sub(ack_base));
-    }
-    let _ = write!(line, " win {}", tcp.window);
-    if tcp.flags.contains(TcpFlags::URG) {
-        let _ = write!(line, " urg {}", tcp.urgent);
-    }
-    let mut options = Vec::new();
-    if let Some(mss) = tcp.options.mss {
-        options.push(format!("mss {mss}"));
-    }
-    if tcp.options.sack_permitted {
-        options.push("sackOK".into());
-    }
-    if let Some(ts) = tcp.options.timestamps {
-        options.push(format!("TS val {} ecr {}", ts.tsval, ts.tsecr));
-    }
-    if let Some(shift) = tcp.options.window_scale {
-        options.push(format!("wscale {shift}"));
-    }
-    if !options.is_empty() {
-        let _ = write!(line, " <{}>", options.join(","));
-    }
-    let _ = write!(line, " len {}", segment.payload.len());
-    line
 }
 
 /// An expected segment as a line, with what does not matter left out.

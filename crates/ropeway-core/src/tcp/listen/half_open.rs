@@ -374,6 +374,7 @@ impl HalfOpenTable {
         let entry = self.live_entry(key)?;
         let tuple = self.entries.tuple(key)?;
         let tsval = timestamp_clock(now, announced.timestamp_offset);
+        // RFC 7323 3.2-5
         let timestamps = entry.timestamps().map(|tsecr| Timestamps { tsval, tsecr });
         let scale = entry.scales.both().map_or(WindowScale::ZERO, |(_, own)| own);
         Some(TcpHeader {

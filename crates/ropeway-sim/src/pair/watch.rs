@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use ropeway_core::packet::TcpFlags;
 
-use super::wire;
+use super::parse;
 
 /// One direction of one connection, as its packets show it. Sequence numbers are relative to the SYN.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +34,7 @@ pub struct Watch {
 impl Watch {
     /// What is wrong with this packet, if something is.
     pub fn look(&mut self, packet: &[u8]) -> Option<String> {
-        let Some(segment) = wire::parse(packet) else {
+        let Some(segment) = parse(packet) else {
             return ropeway_core::packet::ip::parse(packet).is_err().then(|| "it is malformed".into());
         };
         let tcp = &segment.tcp;
