@@ -1173,6 +1173,25 @@ fn a_path_mtu_is_for_all_connections_to_that_host_and_lasts_ten_minutes() {
     assert_eq!(lab.stack.path_mtu("10.0.0.1".parse().unwrap()), 1500);
 }
 
+/// Two connections have packets in flight that are too big. The router's word on the second one's says nothing new of
+/// the path, and all to that connection.
+#[test]
+fn a_known_path_mtu_still_reaches_a_connection_whose_packets_are_refused() {
+    let (mut lab, first, packets) = in_flight(false);
+    lab.local.set_port(81);
+    lab.switch(4001);
+    let second = lab.accepted(Peer::default());
+    lab.write(second, &pattern(0, 3000));
+    let refused = lab.drain().remove(0).packet;
+    too_big(&mut lab, 1000, &packets[0]);
+    assert_eq!(lab.info(first).pmtu, 1000);
+    lab.drain();
+    // A router further on allows more: the least of all counts.
+    too_big(&mut lab, 1300, &refused);
+    assert_eq!(lab.info(second).pmtu, 1000);
+    lab.expect(data(pattern(0, 960)).seq(1));
+}
+
 // RFC 5927 4.1, 7.2
 #[test]
 fn stale_and_forged_messages_about_the_path_are_ignored() {

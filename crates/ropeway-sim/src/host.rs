@@ -6,6 +6,7 @@ mod task;
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -57,6 +58,29 @@ pub struct Host {
 impl Host {
     pub(crate) fn new(handle: Arc<Handle>, id: NodeId, name: &str) -> Self {
         Self { handle, id, name: name.into() }
+    }
+
+    /// The host that the running task belongs to: for code that hands work to tasks that belong to none, such as
+    /// those that an HTTP/2 server spawns for each request.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use ropeway_sim::{Host, Net};
+    ///
+    /// let net = Net::new();
+    /// let host = net.host("web").run(async { Host::current().unwrap() }).await;
+    /// assert_eq!(host.name(), "web");
+    /// assert!(Host::current().is_err());
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If it belongs to none, or there is no simulated network on this runtime;
+    /// [`NetworkDown`](io::ErrorKind::NetworkDown) if the host has crashed since the task was spawned.
+    pub fn current() -> io::Result<Self> {
+        crate::net::current_host()
     }
 
     /// The name, by which other hosts find it.

@@ -82,3 +82,8 @@ pub use net::{AsNode, LinkHandle, Net, NetBuilder, Router, spawn};
 pub use record::Cause;
 pub use ropeway_packet::{TcpFlags, TcpHeader};
 pub use rules::{Action, Expectation, Replacement, Rule, Segment, Segments};
+
+/// The listings of the guide, which are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/SIMULATION.md")]
+struct Guide;

@@ -14,6 +14,7 @@ use ropeway::manual::FinderGuard;
 use tokio::task::AbortHandle;
 
 pub use self::builder::NetBuilder;
+pub(crate) use self::builder::current_host;
 pub(crate) use self::handles::sealed;
 pub use self::handles::{AsNode, LinkHandle, Router};
 pub(crate) use self::records::ladders;
@@ -225,6 +226,6 @@ where
     F::Output: Send + 'static,
 {
     #[expect(clippy::panic, reason = "as said above")]
-    let host = builder::current_host().unwrap_or_else(|error| panic!("ropeway_sim::spawn: {error}"));
+    let host = current_host().unwrap_or_else(|error| panic!("ropeway_sim::spawn: {error}"));
     host.spawn(future)
 }

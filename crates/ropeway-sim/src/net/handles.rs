@@ -31,6 +31,22 @@ pub(crate) mod sealed {
 /// A router: it forwards packets at once, towards their destinations, and tells their senders when it cannot:
 /// because there is no such host, because a packet is larger than the next link allows, or because it is out of
 /// hops. What waits, waits in the links.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// use ropeway_sim::{Link, Net};
+///
+/// let net = Net::new();
+/// let office = net.router("office");
+/// net.link(&office, &net.hub(), Link::wan());
+/// let printer = net.add_host("printer").link(&office, Link::lan()).build();
+/// assert_eq!(office.name(), "office");
+/// # let _ = printer;
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Router {
     _handle: Arc<Handle>,
