@@ -57,3 +57,40 @@ fn an_illegal_edge_is_an_error_and_changes_nothing() {
     assert_eq!(error, IllegalTransition { from: State::Established, cause: Cause::AckOfSyn });
     assert_eq!(machine.get(), State::Established);
 }
+
+#[test]
+fn an_illegal_edge_says_which_one_it_is() {
+    let error = next(State::SynSent, Cause::AckOfFin).unwrap_err();
+    assert_eq!(error.to_string(), "no transition from SYN-SENT by AckOfFin");
+}
+
+/// The states of RFC 9293 3.3.2, in its order: synchronized, the peer has closed, we have closed.
+#[test]
+fn every_state_says_who_has_closed() {
+    let said: String = State::ALL
+        .into_iter()
+        .map(|state| {
+            let marks = [
+                (state.is_synchronized(), " synchronized"),
+                (state.peer_has_closed(), " peer-closed"),
+                (state.we_have_closed(), " we-closed"),
+            ];
+            let marks: String = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();
+            format!("{state}:{marks}\n")
+        })
+        .collect();
+    let expected = "\
+CLOSED:
+LISTEN:
+SYN-SENT:
+SYN-RECEIVED:
+ESTABLISHED: synchronized
+FIN-WAIT-1: synchronized we-closed
+FIN-WAIT-2: synchronized we-closed
+CLOSE-WAIT: synchronized peer-closed
+CLOSING: synchronized peer-closed we-closed
+LAST-ACK: synchronized peer-closed we-closed
+TIME-WAIT: synchronized peer-closed we-closed
+";
+    assert_eq!(said, expected);
+}
