@@ -22,7 +22,7 @@ pub(crate) const STACK_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 pub(crate) const PREFIX_LEN: u8 = 24;
 /// The device's MTU in bytes.
 pub(crate) const MTU: u16 = 1500;
-/// Packets that wait for the stack before the kernel drops some.
+/// Packets that wait for the stack, of whichever kind, before the kernel drops some.
 pub(crate) const TX_QUEUE_LEN: u16 = 1000;
 const STACK_CPU: usize = 1;
 const PEER_CPU: usize = 0;
@@ -64,16 +64,19 @@ pub(crate) fn silence() -> io::Result<()> {
     // These paths show the namespace of the thread that opens them. A kernel without IPv6 lacks the first.
     let _ = fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
     // What is for nobody here is dropped, and not sent on. A new namespace may inherit the machine's setting.
-    fs::write("/proc/sys/net/ipv4/ip_forward", "0")
+    const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+    // Where it is off already, nothing needs to be written, which a container may forbid.
+    if fs::read_to_string(FORWARD)?.trim() == "0" { Ok(()) } else { fs::write(FORWARD, "0") }
 }
 
-/// Makes a device, up, whose kernel side in the calling thread's namespace has `address`.
-pub(crate) fn tun_device(address: Ipv4Addr) -> io::Result<TunDevice> {
+/// Makes a device, up, whose kernel side in the calling thread's namespace has `address`, and in which so many packets
+/// wait for the stack before the kernel drops some.
+pub(crate) fn tun_device(address: Ipv4Addr, tx_queue_len: u32) -> io::Result<TunDevice> {
     TunDevice::builder()
         .name(DEVICE)
         .mtu(MTU)
         .address(IpCidr::new(address.into(), PREFIX_LEN))
-        .tx_queue_len(TX_QUEUE_LEN.into())
+        .tx_queue_len(tx_queue_len)
         .up()
         .build()
 }

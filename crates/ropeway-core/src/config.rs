@@ -136,7 +136,8 @@ pub struct StackConfig {
     pub time_wait: Duration,
     /// The retransmission timeout before there is a round-trip sample (RFC 6298 2-1). 1 s.
     pub initial_rto: Duration,
-    /// The smallest retransmission timeout. 200 ms, as in Linux; RFC 6298 (2.4) suggests 1 s.
+    /// By how much the retransmission timeout exceeds the smoothed round-trip time at the least. 200 ms, as in
+    /// Linux; RFC 6298 (2.4) suggests a timeout of 1 s at the least.
     pub min_rto: Duration,
     /// The largest retransmission timeout, backoff included (RFC 6298 2-5). 120 s.
     pub max_rto: Duration,

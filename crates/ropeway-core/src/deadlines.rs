@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 const NOWHERE: u32 = u32::MAX;
 
 /// A binary heap that knows where each slot's entry is.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct DeadlineQueue {
     heap: Vec<(Timestamp, u32)>,
     /// The place of each slot's entry in the heap.

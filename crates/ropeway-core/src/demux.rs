@@ -59,7 +59,7 @@ impl Packed {
 }
 
 /// The rooms themselves. They know the tuples; the demultiplexer only knows the rooms.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rooms {
     pub(crate) connections: Slab<Box<Connection>>,
     pub(crate) half_open: HalfOpenTable,
@@ -76,6 +76,7 @@ impl Rooms {
     }
 }
 
+#[derive(Clone)]
 pub(crate) struct Demux {
     key: [u8; 16],
     table: Parts<Packed>,

@@ -6,7 +6,7 @@ use crate::error::ConnectionError;
 use crate::time::Timestamp;
 
 /// How many errors may be sent: a bucket that refills (RFC 1812 4.3.2.8, RFC 4443 2.4 f).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct RateLimit {
     per_second: u32,
     tokens: u32,
@@ -31,7 +31,7 @@ impl RateLimit {
 }
 
 /// What an ICMP error says to a connection: the error, and whether it is a hard one (RFC 9293 3.9.2.2,
-/// MUST-56, SHLD-26). Source quench says nothing any more (MUST-55).
+/// MUST-56, SHLD-26).
 pub(crate) fn error_of(message: &IcmpMessage) -> Option<(ConnectionError, bool)> {
     match message {
         IcmpMessage::Unreachable { code, .. } => Some(match code.kind {

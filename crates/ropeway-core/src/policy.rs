@@ -19,7 +19,7 @@ pub enum PortPolicy {
     Drop,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct PacketPolicy {
     rules: Vec<(Protocol, RangeInclusive<u16>, PortPolicy)>,
 }

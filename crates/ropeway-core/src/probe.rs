@@ -33,14 +33,14 @@ impl UdpProbeId {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct UdpProbe {
     tuple: FourTuple,
     outcome: Option<ProbeOutcome>,
 }
 
 /// The UDP probes that wait for an answer: as many as their owner sent and has not ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct UdpProbes {
     slab: Slab<UdpProbe>,
 }

@@ -50,7 +50,7 @@ impl<A: Copy + Into<IpAddr>> Ends<A> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry<A, T> {
     ends: Ends<A>,
     value: T,
@@ -59,7 +59,7 @@ struct Entry<A, T> {
 /// Slots of a page: as many as a word has bits.
 const PAGE: u32 = u64::BITS;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Page<E> {
     /// A bit for each slot that is taken.
     taken: u64,
@@ -69,7 +69,7 @@ struct Page<E> {
 
 /// Slots in pages. A page is freed with its last entry, so that a table which empties gives its memory back
 /// bit by bit, and no call pays for all.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pages<E> {
     pages: Vec<Option<Box<Page<E>>>>,
     /// The pages that have room, each once.
@@ -144,7 +144,7 @@ impl<E> Pages<E> {
 }
 
 /// Entries with their tuples.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TupleSlab<T> {
     v4: Pages<Entry<Ipv4Addr, T>>,
     v6: Pages<Entry<Ipv6Addr, T>>,

@@ -589,10 +589,12 @@ fn data_after_close_is_answered_with_a_reset() {
         if acked {
             lab.send(ack().ack(2));
         }
-        lab.send(data(b"too late").ack(if acked { 2 } else { 1 }));
+        // The number is the one that the peer expects next, as it says.
+        let expected = if acked { 2 } else { 1 };
+        lab.send(data(b"too late").ack(expected));
         let reset = lab.next_tcp();
         assert!(reset.tcp.flags.contains(ropeway_core::packet::TcpFlags::RST));
-        assert_eq!(reset.tcp.seq.get().wrapping_sub(lab.flow.iss), 2);
+        assert_eq!(reset.tcp.seq.get().wrapping_sub(lab.flow.iss), expected);
         lab.assert_empty();
     }
 }

@@ -327,15 +327,15 @@ fn karn_takes_no_sample_from_a_retransmission() {
     assert_eq!(before, Duration::from_millis(50));
     lab.write(id, b"one");
     lab.expect(data(b"one"));
-    lab.at(250);
+    lab.at(300);
     lab.expect(data(b"one"));
-    lab.at(255);
+    lab.at(305);
     lab.send(ack());
     assert_eq!(lab.info(id).srtt, before);
     // The next segment is sent once: it counts, and ends the backoff.
     lab.write(id, b"two");
     lab.expect(data(b"two"));
-    lab.at(265);
+    lab.at(315);
     lab.send(ack());
     assert_eq!(lab.info(id).srtt, (before * 7 + Duration::from_millis(10)) / 8);
     assert_eq!(lab.info(id).backoff, 0);
@@ -400,8 +400,9 @@ fn each_ack_of_new_data_restarts_the_timer() {
     lab.drain();
     lab.at(150);
     lab.send(ack().ack(1461));
-    lab.at_us(ms(350) - 1);
-    lab.at(350);
+    // SRTT = 150/8 ms after a handshake in no time, and 200 ms for its variation.
+    lab.at_us(368_750 - 1);
+    lab.at_us(368_750);
     lab.expect(data(pattern(1460, 1460)).seq(1461));
 }
 
@@ -466,9 +467,9 @@ fn user_timeout_counts_from_the_last_progress() {
     lab.drain();
     lab.at(150);
     lab.send(ack().ack(1461));
-    lab.at(350);
+    lab.at_us(368_750);
     lab.expect(some(1460).seq(1461));
-    lab.at(750);
+    lab.at_us(806_250);
     lab.expect(some(1460).seq(1461));
     lab.at_us(ms(1150) - 1);
     lab.assert_state(id, State::Established);

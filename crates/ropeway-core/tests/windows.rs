@@ -716,7 +716,7 @@ fn the_right_edge_never_recedes_by_a_unit() {
 
 // ---- timestamps (RFC 7323 3 to 5)
 
-// RFC 7323 3.2-1, RFC 7323 3.2-4
+// RFC 7323 3.2-1, RFC 7323 3.2-4, RFC 7323 3.2-5
 #[test]
 fn timestamps_are_used_only_if_both_say_so() {
     // Both.
@@ -727,6 +727,10 @@ fn timestamps_are_used_only_if_both_say_so() {
     lab.shutdown_write(id);
     assert!(lab.expect(fin()).tcp.options.timestamps.is_some());
     // Not the peer: not even if it sends some later.
+    let mut lab = Lab::new();
+    lab.listen();
+    lab.send(syn().mss(1460));
+    lab.expect(syn_ack().no_ts());
     let (mut lab, id) = established();
     lab.send(some(10).ts(5, 5));
     lab.write(id, b"x");

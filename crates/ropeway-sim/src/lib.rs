@@ -38,6 +38,28 @@
 //! That holds as far as the code under test allows it: it must not depend on the wall clock, on threads, on the
 //! order of a `HashMap`, or on `tokio::select!` without `biased`, which draws from a source of its own.
 
+//! # When a test fails
+//!
+//! A test that panics while it holds the network leaves its records in `target/ropeway-sim` (or `ROPEWAY_SIM_DIR`): all
+//! packets, the drawn connections, and what befell the network; where, and the seed, is printed.
+//!
+//! # What to know
+//!
+//! - `connect` tries all addresses of a name in turn, as always: hosts have an IPv4 and an IPv6 address. The IPv4 one
+//!   comes first.
+//! - Tasks spawned by `tokio::spawn` from a future that runs on a host belong to the host. Tasks that those spawn can
+//!   use the sockets they are given, but to open one by themselves they have to be spawned by [`spawn`]: whose they are
+//!   cannot be known, and is not guessed.
+//! - What runs on threads, such as `spawn_blocking` and `tokio::fs`, is not simulated: how long it takes, and so what
+//!   happens meanwhile, differs from run to run.
+//! - Time passes when all tasks wait. One that spins, by `yield_now` in a loop, stops it.
+//! - A simulation is mostly as fast as the code it runs; in debug builds, that is Tokio, too. To have it optimised:
+//!
+//!   ```toml
+//!   [profile.dev.package.tokio]
+//!   opt-level = 2
+//!   ```
+
 #![forbid(unsafe_code)]
 
 mod clock;

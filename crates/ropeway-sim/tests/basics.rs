@@ -214,3 +214,43 @@ async fn an_hour_is_over_in_no_time() {
     assert!(net.elapsed() > Duration::from_secs(3600));
     assert!(wall.elapsed() < Duration::from_secs(20), "{:?}", wall.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn packets_run_out_of_hops() {
+    let net = Net::new();
+    let (a, b) = (net.host("a"), net.host("b"));
+    b.run(TcpListener::bind("0.0.0.0:80")).await.unwrap();
+    let address = std::net::SocketAddr::new(b.ip(), 80);
+    a.run(async {
+        let socket = ropeway::net::TcpSocket::new_v4().unwrap();
+        socket.set_ttl(1).unwrap();
+        assert!(tokio::time::timeout(MS(100), socket.connect(address)).await.is_err());
+    })
+    .await;
+    assert_eq!(a.stack().counters().icmp_received, 1, "the hub has told");
+    assert_eq!(b.stack().counters().received, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_never_waits_is_told_of() {
+    let net = Net::new();
+    echo_on(&net, "b");
+    let spinning = tokio::spawn(async {
+        loop {
+            tokio::task::yield_now().await;
+        }
+    });
+    // Time cannot pass: instead of hanging, the network ends.
+    let asked = net.host("a").spawn(ask("b")).await;
+    assert!(matches!(asked, Err(ropeway_sim::TaskError::Crashed)));
+    spinning.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_that_panics_ends_the_network() {
+    let net = Net::new();
+    echo_on(&net, "b");
+    net.rule(ropeway_sim::Segments::new().when(|_| panic!("on purpose")), ropeway_sim::Action::Drop);
+    let asked = net.host("a").spawn(ask("b")).await;
+    assert!(matches!(asked, Err(ropeway_sim::TaskError::Crashed)));
+}

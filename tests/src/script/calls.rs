@@ -710,6 +710,6 @@ fn constant(word: &str) -> Option<i64> {
         "SOMAXCONN" => 4096,
         "MSG_DONTWAIT" => 0x40,
         "IP_PMTUDISC_DO" => 2,
-        _ => return errno_number(word),
+        _ => return errno_number(word).or_else(|| super::info::symbol(word)),
     })
 }

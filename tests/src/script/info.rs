@@ -5,6 +5,7 @@ use ropeway_core::{State, TcpInfo};
 use super::python::{self, Trouble, Value};
 use super::report::Failure;
 use super::run::{Runner, Stop};
+use super::sockets::Kind;
 
 impl Runner<'_> {
     pub(super) fn code(&mut self, code: &str) -> Result<(), Stop> {
@@ -12,7 +13,13 @@ impl Runner<'_> {
         let connection = self.current.and_then(|current| self.flows[current].connection);
         let info = connection.and_then(|id| self.stack.info(self.ts(), id).ok());
         let mut names = std::mem::take(&mut self.names);
-        let lookup = |name: &str| symbol(name).map(Value::Int).or_else(|| field(info.as_ref()?, name));
+        let listening = self.sockets.values().any(|socket| matches!(socket.kind, Kind::Listener(_)));
+        let unconnected = if connection.is_none() && listening { State::Listen } else { State::Closed };
+        let lookup = |name: &str| match &info {
+            _ if symbol(name).is_some() => symbol(name).map(Value::Int),
+            Some(info) => field(info, name),
+            None => (name == "tcpi_state").then(|| Value::Int(state_number(unconnected))),
+        };
         let result = python::run(code, &mut names, &lookup);
         self.names = names;
         match result {
@@ -24,19 +31,18 @@ impl Runner<'_> {
             Err(Trouble::Bad(what)) => Err(self.fail(what)),
             Err(Trouble::False(text, message)) => {
                 let mut failure = Failure::new(self.line, format!("does not hold: {text}"));
-                failure.actual = message.or_else(|| Some(self.values_in(&text, info.as_ref()?)));
+                failure.actual = message.or_else(|| Some(values_in(&text, info.as_ref()?)));
                 Err(failure.into())
             }
         }
     }
+}
 
-    /// The values of all names in an assertion without a message.
-    #[allow(clippy::unused_self)]
-    fn values_in(&self, text: &str, info: &TcpInfo) -> String {
-        let names = text.split(|char: char| !char.is_ascii_alphanumeric() && char != '_');
-        let values = names.filter_map(|name| Some(format!("{name} = {}", field(info, name)?.show())));
-        values.collect::<Vec<_>>().join(", ")
-    }
+/// The values of all names in an assertion without a message.
+fn values_in(text: &str, info: &TcpInfo) -> String {
+    let names = text.split(|char: char| !char.is_ascii_alphanumeric() && char != '_');
+    let values = names.filter_map(|name| Some(format!("{name} = {}", field(info, name)?.show())));
+    values.collect::<Vec<_>>().join(", ")
 }
 
 /// The number that Linux has for a state.
@@ -56,7 +62,7 @@ pub(super) fn state_number(state: State) -> i64 {
     }
 }
 
-fn symbol(name: &str) -> Option<i64> {
+pub(super) fn symbol(name: &str) -> Option<i64> {
     Some(match name {
         "TCP_ESTABLISHED" => 1,
         "TCP_SYN_SENT" => 2,
@@ -74,6 +80,18 @@ fn symbol(name: &str) -> Option<i64> {
         "TCP_CA_CWR" | "TCPI_OPT_SACK" => 2,
         "TCP_CA_Recovery" => 3,
         "TCP_CA_Loss" | "TCPI_OPT_WSCALE" => 4,
+        // FreeBSD's names.
+        "TCPI_SYN_SENT" => 2,
+        "TCPI_SYN_RECEIVED" => 3,
+        "TCPI_ESTABLISHED" => 1,
+        "TCPI_FIN_WAIT_1" => 4,
+        "TCPI_FIN_WAIT_2" => 5,
+        "TCPI_TIME_WAIT" => 6,
+        "TCPI_CLOSED" => 7,
+        "TCPI_CLOSE_WAIT" => 8,
+        "TCPI_LAST_ACK" => 9,
+        "TCPI_LISTEN" => 10,
+        "TCPI_CLOSING" => 11,
         "TCPI_OPT_ECN" => 8,
         "TCPI_OPT_ECN_SEEN" => 16,
         "TCPI_OPT_SYN_DATA" => 32,

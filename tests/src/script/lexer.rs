@@ -41,11 +41,42 @@ struct Lexer<'t> {
 
 /// All tokens of a script.
 pub(super) fn lex(text: &str) -> Result<Vec<Lexed>, Error> {
-    let mut lexer = Lexer { rest: text, line: 1, out: Vec::new() };
+    let text = as_the_standard_has_it(text);
+    let mut lexer = Lexer { rest: &text, line: 1, out: Vec::new() };
     while !lexer.rest.is_empty() {
         lexer.step()?;
     }
     Ok(lexer.out)
+}
+
+/// Some collections say what each system does (`#ifdef FreeBSD`) beside what the standard asks for: we are held
+/// to `STANDARD`, or to Linux. Lines keep their numbers.
+fn as_the_standard_has_it(text: &str) -> String {
+    let mut active = vec![true];
+    let mut out = String::new();
+    for line in text.split_inclusive('\n') {
+        let mut words = line.split_whitespace();
+        let now = active.iter().all(|active| *active);
+        match (words.next(), words.next()) {
+            (Some("#ifdef"), Some(name)) => active.push(matches!(name, "STANDARD" | "Linux" | "linux")),
+            (Some("#ifndef"), Some(name)) => active.push(!matches!(name, "STANDARD" | "Linux" | "linux")),
+            (Some("#else"), _) => {
+                if let Some(last) = active.last_mut() {
+                    *last = !*last;
+                }
+            }
+            (Some("#endif"), _) => {
+                active.pop();
+            }
+            _ if now => {
+                out.push_str(line);
+                continue;
+            }
+            _ => {}
+        }
+        out.push('\n');
+    }
+    out
 }
 
 impl Lexer<'_> {

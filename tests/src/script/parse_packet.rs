@@ -41,6 +41,7 @@ impl Parser {
         } else {
             Body::Tcp(self.tcp(direction)?)
         };
+        let body = self.tunnel()?.unwrap_or(body);
         Ok(PacketSpec { direction, ip, ports, body })
     }
 
@@ -68,8 +69,8 @@ impl Parser {
                 "ect0" => ip.ecn = Some(Ecn::Exactly(2)),
                 "ce" => ip.ecn = Some(Ecn::Exactly(3)),
                 "ect01" => ip.ecn = Some(Ecn::Ect01),
-                "tos" => ip.tos = Some(self.number()?),
-                "ttl" => ip.ttl = Some(self.number()?),
+                "tos" | "class" => ip.tos = Some(self.number()?),
+                "ttl" | "hlim" => ip.ttl = Some(self.number()?),
                 "flowlabel" => ip.flow_label = Some(self.number()?),
                 other => return Err(self.error(format!("'{other}' is nothing of an IP header"))),
             }
@@ -118,6 +119,20 @@ impl Parser {
         Ok(tcp)
     }
 
+    /// `/udp(1 > 2)`: tunnelled.
+    fn tunnel(&mut self) -> Result<Option<Body>, Error> {
+        if !self.accept('/') {
+            return Ok(None);
+        }
+        let what = self.word()?;
+        if self.accept('(') {
+            while !self.accept(')') && self.peek().is_some() {
+                self.next();
+            }
+        }
+        Ok(Some(Body::Unsupported(format!("TCP over {what}"))))
+    }
+
     fn flags(&mut self, tcp: &mut TcpSpec) -> Result<(), Error> {
         if self.accept('-') {
             return Ok(());
@@ -148,8 +163,11 @@ impl Parser {
         if some { Ok(()) } else { Err(self.error("expected flags")) }
     }
 
-    /// `first:last(length)`
+    /// `first:last(length)`; what others write as `...(length)` is not looked at.
     fn sequence(&mut self) -> Result<(u32, usize), Error> {
+        if self.peek() == Some(&Token::Ellipsis) {
+            return Err(self.error("sequence numbers that are left open are not understood"));
+        }
         let first: u32 = self.number()?;
         self.expect(':')?;
         let last: u32 = self.number()?;
@@ -192,9 +210,23 @@ impl Parser {
                 }
                 TcpOption::Timestamps { val, ecr: self.number()? }
             }
-            "FO" => TcpOption::FastOpen { cookie: self.blob()?, experimental: false },
-            "FOEXP" => TcpOption::FastOpen { cookie: self.blob()?, experimental: true },
-            "md5" => TcpOption::Other(19, self.blob()?),
+            name @ ("FO" | "FOEXP") => {
+                // A name stands for a cookie that the stack is to make.
+                let named = matches!(self.peek(), Some(Token::Word(word)) if hex(word).is_none());
+                if named {
+                    self.next();
+                }
+                let cookie = if named { vec![0; 8] } else { self.blob()? };
+                TcpOption::FastOpen { cookie, experimental: name == "FOEXP" }
+            }
+            "md5" => {
+                // Some collections only say whether the digest is valid.
+                let named = matches!(self.peek(), Some(Token::Word(word)) if hex(word).is_none());
+                if named {
+                    self.next();
+                }
+                TcpOption::Other(19, if named { vec![0; 16] } else { self.blob()? })
+            }
             "ECN" => self.accecn()?,
             other => return Err(self.error(format!("'{other}' is no option"))),
         })

@@ -107,7 +107,7 @@ impl<'s> Runner<'s> {
             sockets: Sockets::default(),
             pending: None,
             names: HashMap::new(),
-            unsupported: Vec::new(),
+            unsupported: settings.unsupported.clone(),
             exchange: Vec::new(),
             next_port: 40_000,
             first_iss: None,
@@ -200,7 +200,7 @@ impl<'s> Runner<'s> {
                 self.call_event(call, end)
             }
             Action::Code(code) => self.code(code),
-            Action::Command(command) => self.command(command),
+            Action::Command(command) => self.command(index, command),
         }
     }
 
@@ -263,10 +263,14 @@ impl<'s> Runner<'s> {
         Some(flow.map_or_else(|| tcp.clone(), |flow| flow.out_to_script(tcp)))
     }
 
-    fn command(&mut self, command: &str) -> Result<(), Stop> {
+    /// What a test's own checks of the machine say means nothing here, but a setting that changes in the middle
+    /// would.
+    fn command(&mut self, index: usize, command: &str) -> Result<(), Stop> {
         self.note(&format!("`{command}`"));
-        // What a test's own checks of the machine say means nothing here, but settings would.
-        if command.contains("sysctl") {
+        let is_call = |event: &Event| !matches!(event.action, Action::Command(_));
+        let between = self.script.events.iter().take(index).any(is_call)
+            && self.script.events.iter().skip(index).any(is_call);
+        if between && command.contains("sysctl") {
             self.unsupported("sysctl in the middle of a script");
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ropeway_core::{KeepAlive, StackConfig, SynCookieMode};
 
 use super::Error;
-use super::ast::{Pragma, Script};
+use super::ast::{Action, Body, Direction, Pragma, Script, TcpOption, TcpSpec};
 use super::parse::seconds;
 
 /// Which IP a script runs over.
@@ -60,6 +60,10 @@ pub struct Settings {
     pub iss: Option<u32>,
     /// What `SO_KEEPALIVE` begins with.
     pub keep_alive: KeepAlive,
+    /// The script was written for FreeBSD: the order of options and the sizes of buffers are not ours.
+    pub bsd: bool,
+    /// What the script switches on that is not there.
+    pub unsupported: Vec<String>,
     /// What was in the script and changed nothing.
     pub notes: Vec<String>,
 }
@@ -85,6 +89,8 @@ impl Settings {
             strict_segments: strict,
             iss: None,
             keep_alive: KeepAlive::default(),
+            bsd: false,
+            unsupported: Vec::new(),
             notes: Vec::new(),
         };
         if ip == Ip::V6 {
@@ -98,12 +104,57 @@ impl Settings {
         if let Some(command) = &script.init {
             settings.command(command, path);
         }
+        // Settings that are made before anything else happens.
+        for event in &script.events {
+            let Action::Command(command) = &event.action else { break };
+            settings.command(command, path);
+        }
+        settings.adopt_window_scale(script);
+        if settings.bsd {
+            settings.like_freebsd(script);
+        }
         for pragma in &script.pragmas {
             settings.pragma(pragma)?;
         }
         let prefix = if ip == Ip::V4 { 16 } else { 48 };
         settings.config.addresses = vec![ropeway_core::IpCidr::new(settings.local, prefix)];
         Ok(settings)
+    }
+
+    /// What scripts for FreeBSD take for granted: its MTU, buffers of whole segments, acknowledgements that are
+    /// delayed from the first.
+    fn like_freebsd(&mut self, script: &Script) {
+        if !script.options.iter().any(|(name, _)| name == "mtu") {
+            self.config.mtu = 1500;
+        }
+        let mss = usize::from(self.config.mtu) - if self.ip == Ip::V4 { 40 } else { 60 };
+        let buffer = &mut self.config.socket.recv_buffer;
+        *buffer = buffer.next_multiple_of(mss);
+        self.config.quick_acks = 0;
+    }
+
+    /// The scale that is announced follows from the largest buffer there may be, which the script's author had
+    /// and did not write down.
+    fn adopt_window_scale(&mut self, script: &Script) {
+        let said = self.config.max_window != StackConfig::default().max_window;
+        if said || self.mode == Mode::Strict {
+            return;
+        }
+        let scale = script.events.iter().find_map(|event| match &event.action {
+            Action::Packet(spec) if spec.direction == Direction::Out => match &spec.body {
+                Body::Tcp(TcpSpec { options: Some(options), .. }) => {
+                    options.iter().find_map(|option| match option {
+                        TcpOption::WindowScale(scale) => Some((*scale).min(14)),
+                        _ => None,
+                    })
+                }
+                _ => None,
+            },
+            _ => None,
+        });
+        if let Some(scale) = scale {
+            self.config.max_window = 65_535 << scale;
+        }
     }
 
     /// `--name=value`. What does not fit the family that we run over is the other run's.
@@ -169,6 +220,7 @@ impl Settings {
                 }
             };
             let name = name.trim_start_matches("/proc/sys/").replace('/', ".");
+            self.bsd |= name.starts_with("net.inet.");
             if !self.sysctl(&name, value) {
                 self.notes.push(format!("sysctl {name}={value}"));
             }
@@ -193,6 +245,21 @@ impl Settings {
             }
             "tcp_timestamps" => config.timestamps = number != 0,
             "tcp_window_scaling" => config.window_scaling = number != 0,
+            // FreeBSD's choices that are not ours: as before RFC 5961, silence, and others.
+            "insecure_rst" | "insecure_syn" | "blackhole" | "drop_synfin" | "udp_tunneling_port"
+                if number != 0 =>
+            {
+                self.unsupported.push(format!("{short}={value}"));
+            }
+            "insecure_rst" | "insecure_syn" | "blackhole" | "drop_synfin" | "udp_tunneling_port" => {}
+            "recvspace" => config.socket.recv_buffer = number as usize,
+            "sendspace" => config.socket.send_buffer = number as usize,
+            "kern.ipc.maxsockbuf" => config.max_window = number,
+            "delacktime" => config.delayed_ack = Duration::from_millis(u64::from(number)),
+            "rexmit_initial" => config.initial_rto = Duration::from_millis(u64::from(number)),
+            "keepidle" => self.keep_alive.idle = Duration::from_millis(u64::from(number)),
+            "keepintvl" => self.keep_alive.interval = Duration::from_millis(u64::from(number)),
+            "keepcnt" => self.keep_alive.count = number,
             "rfc1323" => (config.timestamps, config.window_scaling) = (number != 0, number != 0),
             "tcp_fin_timeout" => config.fin_timeout = secs,
             "tcp_syn_retries" => config.socket.syn_retries = number,

@@ -21,7 +21,7 @@ use ropeway::Counters;
 use self::clients::Clients;
 use self::generator::Generator;
 use self::server::{Served, Server};
-use crate::link::{self, Cpus, DeviceCounts, DeviceTable, MTU, STACK_ADDRESS, TX_QUEUE_LEN};
+use crate::link::{self, Cpus, DeviceCounts, DeviceTable, MTU, STACK_ADDRESS};
 use crate::report::{Figure, Report, Sample, figure, percentile};
 use crate::sys;
 
@@ -45,6 +45,9 @@ pub(crate) struct Settings {
     /// Over how many seconds they come, evenly.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// How many packets wait in the device for the stack; the default is that of ropeway's devices.
+    #[arg(long, value_name = "PACKETS", default_value_t = 5000)]
+    queue: u32,
     /// What a limited generator waits between two SYNs, in microseconds.
     #[arg(long, default_value_t = 10)]
     interval: u32,
@@ -82,7 +85,7 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
     let cpus = link::prepare()?;
     let mut report = Report::default();
     report.setting("MTU", MTU);
-    report.setting("device queue", TX_QUEUE_LEN);
+    report.setting("device queue", settings.queue);
     report.setting("clients", settings.clients);
     report.setting("seconds", settings.seconds);
     report.setting("interval us", settings.interval);
@@ -101,7 +104,7 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
 
 fn run_once(settings: &Settings, load: Load, port: u16, cpus: Cpus) -> io::Result<Vec<Figure>> {
     let target = SocketAddrV4::new(STACK_ADDRESS, port);
-    let server = Server::start(target, cpus)?;
+    let server = Server::start(target, settings.queue, cpus)?;
     let before = Moment::now(&server)?;
     let mut generator = match load {
         Load::Quiet => None,

@@ -29,8 +29,8 @@ pub(super) struct Served {
 }
 
 impl Server {
-    /// Makes the device and listens on `target`.
-    pub(super) fn start(target: SocketAddrV4, cpus: Cpus) -> io::Result<Self> {
+    /// Makes the device, in which `queue` packets wait for the stack, and listens on `target`.
+    pub(super) fn start(target: SocketAddrV4, queue: u32, cpus: Cpus) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (ready, is_ready) = mpsc::channel();
         let run = {
@@ -38,7 +38,7 @@ impl Server {
             move || {
                 cpus.pin_stack()?;
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                runtime.block_on(async { tokio::spawn(serve(target, stop, ready)).await? })
+                runtime.block_on(async { tokio::spawn(serve(target, queue, stop, ready)).await? })
             }
         };
         let thread = thread::Builder::new().name("stack".to_owned()).spawn(run)?;
@@ -63,8 +63,13 @@ impl Server {
     }
 }
 
-async fn serve(target: SocketAddrV4, stop: Arc<AtomicBool>, ready: Sender<Stack>) -> io::Result<Served> {
-    let device = link::tun_device(KERNEL_ADDRESS)?;
+async fn serve(
+    target: SocketAddrV4,
+    queue: u32,
+    stop: Arc<AtomicBool>,
+    ready: Sender<Stack>,
+) -> io::Result<Served> {
+    let device = link::tun_device(KERNEL_ADDRESS, queue)?;
     let address = IpCidr::new(STACK_ADDRESS.into(), PREFIX_LEN);
     let stack = Stack::builder().address(address).device(device).build()?;
     let listener = TcpListener::bind_on(&stack, SocketAddr::from(target)).await?;

@@ -49,6 +49,9 @@ pub(crate) struct Settings {
     /// Connections to open and close in each run of the other scenarios.
     #[arg(long, default_value_t = 200_000)]
     connections: u64,
+    /// Idle connections that are open beside these.
+    #[arg(long, default_value_t = 0)]
+    idle: usize,
 }
 
 /// What a run does.
@@ -90,8 +93,16 @@ struct Churn {
     connections: u64,
     /// How many at a time.
     at_once: usize,
+    /// How many others are open all the time, idle.
+    idle: usize,
     /// Whether a stack that knows TCP timestamps uses them.
     timestamps: bool,
+}
+
+/// What opening and closing them took, without what came before.
+struct Churned {
+    packets: u64,
+    wall: Duration,
 }
 
 /// Measures what `settings` ask for.
@@ -108,6 +119,7 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
     report.setting("timestamps", !common.no_timestamps);
     report.setting("packets", settings.packets);
     report.setting("connections", settings.connections);
+    report.setting("idle", settings.idle);
     report.setting("rounds", common.rounds);
     for scenario in &settings.scenarios {
         for round in 0..common.rounds {
@@ -142,14 +154,17 @@ fn bulk(stack: StackKind, settings: &Settings) -> io::Result<Vec<Figure>> {
 }
 
 fn churn(stack: StackKind, settings: &Settings, at_once: usize) -> io::Result<Vec<Figure>> {
-    let churn =
-        Churn { connections: settings.connections, at_once, timestamps: !settings.common.no_timestamps };
-    let begin = Instant::now();
-    let packets = match stack {
-        StackKind::Ropeway => ropeway::connect::run(churn),
-        _ => smoltcp::connect::run(churn),
+    let churn = Churn {
+        connections: settings.connections,
+        at_once,
+        idle: settings.idle,
+        timestamps: !settings.common.no_timestamps,
+    };
+    let Churned { packets, wall } = match stack {
+        StackKind::Ropeway => ropeway::connect::Ends::new(churn)?.run(),
+        _ => smoltcp::connect::Ends::new(churn)?.run(),
     }?;
-    let (wall, connections) = (begin.elapsed().as_secs_f64(), churn.connections as f64);
+    let (wall, connections) = (wall.as_secs_f64(), churn.connections as f64);
     Ok(vec![
         figure("us/connection", wall * 1e6 / connections),
         figure("connections/s", connections / wall),

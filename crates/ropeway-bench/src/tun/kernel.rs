@@ -19,7 +19,7 @@ use ropeway::device::{Device as _, Received, Transmit};
 use tokio::net::TcpListener;
 
 use super::{Job, StackReport, application};
-use crate::link::{self, DeviceTable, KERNEL_ADDRESS, STACK_ADDRESS};
+use crate::link::{self, DeviceTable, KERNEL_ADDRESS, STACK_ADDRESS, TX_QUEUE_LEN};
 use crate::sys::{self, CpuTime};
 
 /// Connections that may wait for `accept`; ropeway's default.
@@ -32,10 +32,10 @@ const LAST: Duration = Duration::from_millis(20);
 
 /// Runs the stack's side of `job` to its end.
 pub(crate) async fn run(job: Arc<Job>, ready: Sender<()>) -> io::Result<StackReport> {
-    let (outer, mut table) = (link::tun_device(KERNEL_ADDRESS)?, DeviceTable::open()?);
+    let (outer, mut table) = (link::tun_device(KERNEL_ADDRESS, TX_QUEUE_LEN.into())?, DeviceTable::open()?);
     sys::unshare_network()?;
     link::silence()?;
-    let inner = link::tun_device(STACK_ADDRESS)?;
+    let inner = link::tun_device(STACK_ADDRESS, TX_QUEUE_LEN.into())?;
     let listener = listen(&job)?;
     ready.send(()).map_err(io::Error::other)?;
 

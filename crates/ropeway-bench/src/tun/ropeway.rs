@@ -9,12 +9,12 @@ use ropeway::net::TcpListener;
 use ropeway::{IpCidr, Stack, StackConfig};
 
 use super::{Job, StackReport, application};
-use crate::link::{self, DeviceTable, KERNEL_ADDRESS, PREFIX_LEN, STACK_ADDRESS};
+use crate::link::{self, DeviceTable, KERNEL_ADDRESS, PREFIX_LEN, STACK_ADDRESS, TX_QUEUE_LEN};
 use crate::sys::CpuTime;
 
 /// Runs the stack's side of `job` to its end.
 pub(crate) async fn run(job: Arc<Job>, ready: Sender<()>) -> io::Result<StackReport> {
-    let device = link::tun_device(KERNEL_ADDRESS)?;
+    let device = link::tun_device(KERNEL_ADDRESS, TX_QUEUE_LEN.into())?;
     let mut config = StackConfig::default();
     config.timestamps = job.timestamps;
     config.socket.recv_buffer = job.buffer;

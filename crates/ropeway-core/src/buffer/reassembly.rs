@@ -12,7 +12,7 @@ use super::send::length_u32;
 /// single bytes with gaps between them cannot make us spend more than twice its window.
 const RANGE_OVERHEAD: usize = 64;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Range {
     start: SeqNum,
     data: Bytes,
@@ -25,7 +25,7 @@ impl Range {
 }
 
 /// Sorted ranges of the stream, none touching what is in order, none overlapping.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Reassembly {
     ranges: VecDeque<Range>,
     buffered: usize,

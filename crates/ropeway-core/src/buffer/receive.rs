@@ -10,7 +10,7 @@ pub(crate) const SHARE_FROM: usize = 512;
 const SMALL_CHUNK: usize = 2048;
 
 /// Bytes in order, unread. Large payloads are slices of the packets they came in.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ReceiveBuffer {
     len: usize,
     chunks: VecDeque<Bytes>,

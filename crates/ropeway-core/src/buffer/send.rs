@@ -9,7 +9,7 @@ use ropeway_packet::{Payload, SeqNum};
 const SMALL_CHUNK: usize = 2048;
 
 /// Bytes written and not acknowledged yet. A retransmission shares the very bytes of the first transmission.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SendBuffer {
     /// Sequence number of the first byte held.
     base: SeqNum,

@@ -95,4 +95,12 @@ pub(crate) trait Controller: fmt::Debug + Send + Sync {
     /// Nothing was sent for at least one retransmission timeout.
     fn on_idle(&mut self);
     fn on_mss_change(&mut self, mss: u32);
+    /// A copy that goes its own way.
+    fn boxed(&self) -> Box<dyn Controller>;
+}
+
+impl Clone for Box<dyn Controller> {
+    fn clone(&self) -> Self {
+        self.as_ref().boxed()
+    }
 }

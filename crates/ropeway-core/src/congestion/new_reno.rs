@@ -3,7 +3,7 @@
 use super::{AckSample, Controller, LossSample};
 use crate::time::Timestamp;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct NewReno {
     mss: u32,
     cwnd: u32,
@@ -90,6 +90,10 @@ impl Controller for NewReno {
     fn on_mss_change(&mut self, mss: u32) {
         self.mss = mss;
         self.cwnd = self.cwnd.max(mss);
+    }
+
+    fn boxed(&self) -> Box<dyn Controller> {
+        Box::new(self.clone())
     }
 }
 

@@ -13,7 +13,7 @@ const AVERAGE: usize = 210;
 /// The last part is merged when fewer than one in so many of the average are left.
 const SPARSE: usize = 4;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Parts<T> {
     /// At least one.
     parts: Vec<HashTable<T>>,

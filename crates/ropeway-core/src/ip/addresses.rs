@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::IpCidr;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LocalAddresses {
     list: Vec<IpCidr>,
 }

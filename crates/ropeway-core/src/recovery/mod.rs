@@ -23,7 +23,7 @@ pub(crate) enum AckOutcome {
 }
 
 /// Fast retransmit and fast recovery of RFC 6582, with the limited transmit of RFC 3042.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Recovery {
     duplicates: u32,
     /// `recover` of RFC 6582: the highest sequence number sent when the last loss was noticed.

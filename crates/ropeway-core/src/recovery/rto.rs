@@ -8,7 +8,7 @@ use crate::config::StackConfig;
 const GRANULARITY: Duration = Duration::from_millis(1);
 
 /// The estimator of RFC 6298 with its backoff. All times have microsecond resolution.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rto {
     srtt: Option<Duration>,
     rttvar: Duration,
@@ -49,8 +49,9 @@ impl Rto {
             }
         };
         self.srtt = Some(srtt);
-        // RFC 6298 4-1, and the bounds of (2.4) and (2.5)
-        self.rto = (srtt + GRANULARITY.max(4 * self.rttvar)).clamp(self.min, self.max);
+        // RFC 6298 4-1, and the bounds of (2.4) and (2.5). As in Linux, the minimum is one of the variation: the
+        // peer's delayed acknowledgement comes on top of the round trip, however steady that is.
+        self.rto = (srtt + GRANULARITY.max(self.min).max(4 * self.rttvar)).min(self.max);
         self.backoff = 0;
     }
 
@@ -156,6 +157,15 @@ mod tests {
         for _ in 0..100 {
             rto.sample(Duration::from_micros(50));
         }
-        assert_eq!(rto.current(), Duration::from_millis(200));
+        assert_eq!(rto.current(), Duration::from_micros(200_050));
+    }
+
+    #[test]
+    fn an_acknowledgement_that_is_delayed_does_not_time_out_on_a_long_path() {
+        let mut rto = rto();
+        for _ in 0..100 {
+            rto.sample(Duration::from_millis(300));
+        }
+        assert!(rto.current() >= Duration::from_millis(340));
     }
 }

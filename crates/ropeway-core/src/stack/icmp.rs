@@ -104,6 +104,7 @@ impl Stack {
                     });
                 });
             }
+            // Source quench is among these (RFC 9293 3.9.2.2 MUST-55).
             _ => {}
         }
     }

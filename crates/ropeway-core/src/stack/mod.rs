@@ -46,7 +46,7 @@ pub struct BindingId {
     generation: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Binding {
     local: SocketAddr,
     reuse_addr: bool,
@@ -83,6 +83,7 @@ pub struct TableSizes {
 /// `now` never goes back. The seed decides every random choice: two stacks with equal seeds and inputs give
 /// equal outputs, and a stack whose seed is known to an attacker is open to attacks on its sequence numbers.
 #[derive(Debug)]
+#[cfg_attr(feature = "model", derive(Clone))]
 pub struct Stack {
     config: Arc<StackConfig>,
     counters: Counters,

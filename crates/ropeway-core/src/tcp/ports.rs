@@ -8,6 +8,7 @@ use ropeway_packet::FourTuple;
 use super::isn::{hash_tuple, low_u32};
 
 /// Chooses ports so that they cannot be predicted from outside, yet differ from one connection to the next.
+#[derive(Clone)]
 pub(crate) struct PortSelector {
     key: [u8; 16],
     next: u32,

@@ -11,7 +11,7 @@ use crate::time::{ShortTimestamp, Timestamp};
 use crate::tuple_slab::{TupleKey, TupleSlab};
 
 /// Twenty-eight bytes, besides the tuple.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     snd_nxt: SeqNum,
     rcv_nxt: SeqNum,
@@ -53,7 +53,7 @@ pub(crate) enum Answer {
     NewIncarnation(SeqNum),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TimeWaitTable {
     entries: TupleSlab<Entry>,
     oldest: Link,
@@ -192,6 +192,11 @@ impl TimeWaitTable {
             // anew.
             self.restart(key, now);
             return Answer::Ack(ack);
+        }
+        // RFC 9293 3.10.7.4, fifth.
+        let in_window = segment.seq.within(entry.rcv_nxt, u32::from(entry.window).max(1));
+        if in_window && !segment.flags.contains(TcpFlags::ACK) {
+            return Answer::Drop;
         }
         // Anything else but a bare acknowledgement in order is an old duplicate, or a peer gone astray.
         if len == 0 && segment.seq == entry.rcv_nxt {

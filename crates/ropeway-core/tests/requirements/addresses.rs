@@ -116,3 +116,18 @@ fn a_port_can_be_listened_on_while_a_connection_from_it_is_half_open() {
     lab.handshake(Peer::default());
     assert!(lab.stack.is_acceptable(second));
 }
+
+// RFC 6056 3.3.3: a port that has just been given back is not the next one.
+#[test]
+fn successive_connections_have_different_ports() {
+    let mut lab = Lab::new();
+    let mut ports = Vec::new();
+    for _ in 0..10 {
+        let id = lab.stack.connect(lab.ts(), None, addr("10.0.0.1:80"), SocketOptions::default()).unwrap();
+        ports.push(lab.stack.tuple(id).unwrap().local_port);
+        lab.stack.close(lab.ts(), id);
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    assert_eq!(ports.len(), 10);
+}

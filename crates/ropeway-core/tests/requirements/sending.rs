@@ -84,3 +84,32 @@ fn a_window_from_an_older_segment_is_not_taken() {
     lab.send(ack().ack(2921).win(6000));
     assert_eq!(lab.info(id).snd_wnd, 6000, "neither is older");
 }
+
+// A FIN has a sequence number, which needs its place in the window (RFC 9293 3.4).
+#[test]
+fn a_fin_waits_for_its_place_in_the_window() {
+    for len in [100, 99] {
+        let mut lab = Lab::new();
+        let id = lab.accepted(Peer { win: 100, ..Peer::default() });
+        lab.write(id, &pattern(0, len));
+        let text = lab.expect(some(len).seq(1));
+        assert_eq!(text.payload.len(), len);
+        lab.shutdown_write(id);
+        if len == 99 {
+            lab.expect(fin().seq(100));
+            continue;
+        }
+        lab.quiet();
+        lab.send(ack().win(0));
+        lab.quiet();
+        lab.send(ack().win(1));
+        lab.expect(fin().seq(101));
+    }
+    // The same in one segment.
+    let mut lab = Lab::new();
+    let id = lab.accepted(Peer { win: 100, ..Peer::default() });
+    lab.stack.send(lab.ts(), id, &pattern(0, 100), SendFlags::default()).unwrap();
+    lab.shutdown_write(id);
+    lab.expect(some(100).seq(1));
+    lab.quiet();
+}

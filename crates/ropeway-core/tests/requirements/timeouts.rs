@@ -83,3 +83,41 @@ fn the_user_timeout_ends_a_connection_in_every_state() {
         lab.assert_empty();
     }
 }
+
+// While the window was closed, the user timeout ran; once it has opened, that time does not count any more.
+#[test]
+fn the_user_timeout_counts_anew_when_the_window_has_opened() {
+    let (mut lab, id) = established();
+    lab.write(id, b"a");
+    lab.expect(data(b"a"));
+    lab.send(ack().win(0));
+    lab.set(id, |options| options.user_timeout = Some(Duration::from_secs(5)));
+    lab.write(id, b"bcd");
+    lab.run_to(secs(3));
+    assert!(!lab.drain().is_empty(), "it is probed for");
+    lab.send(ack().ack(2).win(1000));
+    lab.expect(data(b"bcd"));
+    lab.run_to(secs(8) - 1);
+    lab.assert_state(id, State::Established);
+    lab.drain();
+    lab.at_us(secs(8));
+    lab.assert_state(id, State::Closed);
+}
+
+// The time that the handshake took is not the data's.
+#[test]
+fn the_user_timeout_counts_anew_when_the_connection_is_open() {
+    let mut lab = Lab::new();
+    let id = lab.connect_with(|options| options.user_timeout = Some(Duration::from_secs(5))).unwrap();
+    lab.run_to(secs(4));
+    assert_eq!(lab.drain().len(), 3, "SYNs at 0, 1 and 3 s");
+    lab.send(syn_ack().mss(1460));
+    lab.expect(ack());
+    lab.write(id, b"x");
+    lab.expect(data(b"x"));
+    lab.run_to(secs(9) - 1);
+    lab.assert_state(id, State::Established);
+    lab.drain();
+    lab.at_us(secs(9));
+    lab.assert_state(id, State::Closed);
+}

@@ -16,6 +16,9 @@ use crate::shared::Shared;
 /// Tokio's default for the current-thread scheduler, which `#[tokio::test]` does not change.
 const EVENT_INTERVAL: u32 = 61;
 
+/// After so many tries, somebody is told that this takes no end.
+const MOST_TRIES: u32 = 100_000;
+
 /// Seen when the scheduler looks at its timers.
 #[derive(Default)]
 struct Look(AtomicBool);
@@ -28,8 +31,17 @@ impl Wake for Look {
 
 /// Waits until no other task has anything to do at this moment. `false` if a host got something to do meanwhile.
 pub(crate) async fn wait(shared: &Shared) -> bool {
+    let mut tries = 0;
     // Since we looked last, nothing has happened that could have woken one.
     while shared.is_active() {
+        tries += 1;
+        #[expect(clippy::panic, reason = "a test that hangs is worse; the hosts end with this task")]
+        if tries > MOST_TRIES {
+            panic!(
+                "time cannot pass: a task never waits, such as one that calls yield_now in a loop; or the runtime was \
+                 built with an event_interval other than Tokio's default, {EVENT_INTERVAL}"
+            );
+        }
         shared.time.catch_up();
         if shared.is_dirty() {
             return false;

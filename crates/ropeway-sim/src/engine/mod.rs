@@ -9,6 +9,7 @@ mod idle;
 mod time;
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -18,9 +19,26 @@ use tokio::time::sleep_until;
 pub(crate) use self::time::{Micros, Time};
 use crate::shared::Shared;
 
+/// Ends the hosts if the engine panics, so that nobody waits for ever.
+struct Guard(Arc<Shared>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let lives = self.0.world().end();
+        for life in lives {
+            life.manual.fail(io::Error::other("the simulated network has panicked"));
+            life.token.end();
+        }
+    }
+}
+
 /// Runs the simulation until its last handle is dropped.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let time = Arc::clone(&shared.time);
+    let _guard = Guard(Arc::clone(&shared));
     time.find_phase().await;
     loop {
         // Calls of sockets have given hosts something to do.

@@ -15,6 +15,27 @@ impl Host {
     /// Futures that [`run`](Self::run) and [`spawn`](Self::spawn) have started are dropped. Tasks that they spawned by
     /// `tokio::spawn` cannot be: their sockets answer [`NetworkDown`](io::ErrorKind::NetworkDown) from now on.
     /// Nothing happens to a host that is down.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> std::io::Result<()> {
+    /// use ropeway::net::{TcpListener, TcpStream};
+    /// use ropeway_sim::Net;
+    /// use std::time::Duration;
+    ///
+    /// let net = Net::new();
+    /// let (a, b) = (net.host("a"), net.host("b"));
+    /// let _listener = b.run(TcpListener::bind("0.0.0.0:80")).await?;
+    /// let stream = a.run(TcpStream::connect("b:80")).await?;
+    /// b.crash();
+    /// // Nobody has told `a`, which sends nothing: the connection stays.
+    /// tokio::time::sleep(Duration::from_secs(3600)).await;
+    /// assert_eq!(stream.info()?.state, ropeway::State::Established);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn crash(&self) {
         let life = {
             let mut world = self.handle.shared.world();
@@ -125,6 +146,26 @@ impl Host {
     ///
     /// Tasks that were spawned on it by plain `tokio::spawn` still run, with sockets that neither send nor receive;
     /// those spawned by [`ropeway_sim::spawn`](crate::spawn) stand. Nothing happens to a host that is down.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use tokio::time::{Instant, sleep};
+    ///
+    /// let host = ropeway_sim::Net::new().host("a");
+    /// let start = Instant::now();
+    /// let task = host.spawn(async { sleep(Duration::from_secs(1)).await });
+    /// tokio::task::yield_now().await;
+    /// host.freeze();
+    /// sleep(Duration::from_secs(60)).await;
+    /// host.thaw();
+    /// task.await.unwrap();
+    /// assert_eq!(start.elapsed(), Duration::from_secs(60));
+    /// # }
+    /// ```
     pub fn freeze(&self) {
         self.set_frozen(true);
     }
@@ -152,6 +193,21 @@ impl Host {
 
     /// Lets the host's clock run at another speed from now on: 1.0 is right, 1.0001 gains 100 µs in a second. The
     /// stack's timers follow it. Tokio's own do not, since that clock is everybody's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    ///
+    /// let host = ropeway_sim::Net::new().host("a");
+    /// let start = host.wall_clock();
+    /// host.set_clock_speed(1.0001);
+    /// tokio::time::sleep(Duration::from_secs(100)).await;
+    /// assert_eq!(host.wall_clock().duration_since(start).unwrap(), Duration::from_millis(100_010));
+    /// # }
+    /// ```
     pub fn set_clock_speed(&self, speed: f64) {
         self.change_clock(format!("runs at the speed {speed}"), |host| host.clock.set_speed(speed));
     }

@@ -12,6 +12,22 @@ use crate::tasks::Ended;
 /// A task on a host. Like a [`JoinHandle`], but the host may crash.
 ///
 /// When it is dropped, the task goes on.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// use ropeway_sim::{Net, TaskError};
+///
+/// let host = Net::new().host("a");
+/// assert_eq!(host.spawn(async { 6 * 7 }).await.unwrap(), 42);
+///
+/// let waiting = host.spawn(std::future::pending::<()>());
+/// host.crash();
+/// assert!(matches!(waiting.await, Err(TaskError::Crashed)));
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct HostTask<T> {
     pub(super) task: JoinHandle<Result<T, Ended>>,

@@ -64,6 +64,10 @@ impl NetBuilder {
     #[must_use]
     pub fn build(self) -> Net {
         let seed = Seed::choose(self.seed);
+        // Where the test harness shows it if the test fails, be it by an `Err`.
+        if std::thread::current().name().is_some_and(|name| name != "main") {
+            println!("ropeway-sim: the seed is {}", seed.number());
+        }
         #[expect(clippy::expect_used, reason = "as said above")]
         let runtime =
             Runtime::try_current().expect("a simulated network needs a Tokio runtime: #[tokio::test]");

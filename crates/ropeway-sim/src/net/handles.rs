@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Handle;
 use crate::host::Host;
 use crate::link::Pipe;
-use crate::world::{LinkId, NodeId, Way};
+use crate::world::{LinkId, NodeId, Way, World};
 
 /// A host or a router: what a link can end at.
 pub trait AsNode: sealed::Node {}
@@ -31,6 +31,22 @@ pub(crate) mod sealed {
 /// A router: it forwards packets at once, towards their destinations, and tells their senders when it cannot:
 /// because there is no such host, because a packet is larger than the next link allows, or because it is out of
 /// hops. What waits, waits in the links.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// use ropeway_sim::{Link, Net};
+///
+/// let net = Net::new();
+/// let office = net.router("office");
+/// net.link(&office, &net.hub(), Link::wan());
+/// let printer = net.add_host("printer").link(&office, Link::lan()).build();
+/// assert_eq!(office.name(), "office");
+/// # let _ = printer;
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Router {
     _handle: Arc<Handle>,
@@ -95,6 +111,8 @@ impl LinkHandle {
         let link = world.link_mut(self.id);
         link.forth.update(&mut change);
         link.back.update(&mut change);
+        let ends = link.ends;
+        log_change(&mut world, "both ways of", ends);
     }
 
     /// Changes the direction that starts at `node`.
@@ -108,6 +126,11 @@ impl LinkHandle {
         assert!(link.ends.contains(&node.node().0), "the link does not end at that node");
         let way = link.way_from(node.node().0);
         link.pipe(way).update(change);
+        let ends = match way {
+            Way::Forth => link.ends,
+            Way::Back => [link.ends[1], link.ends[0]],
+        };
+        log_change(&mut world, "the way from the first end of", ends);
     }
 
     /// The settings of the direction that starts at the node which was named first, and of the other.
@@ -117,6 +140,11 @@ impl LinkHandle {
         let link = world.link_mut(self.id);
         [Way::Forth, Way::Back].map(|way| link.pipe(way).config.clone())
     }
+}
+
+fn log_change(world: &mut World, what: &str, ends: [NodeId; 2]) {
+    let [first, second] = ends.map(|end| world.node(end).name.clone());
+    world.log(format!("{what} the link {first}-{second} changes"));
 }
 
 impl fmt::Debug for LinkHandle {

@@ -42,6 +42,18 @@ impl Net {
     }
 
     /// Loses everything that `from` sends to `to`. The other direction is left as it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// let net = ropeway_sim::Net::new();
+    /// let (a, b) = (net.host("a"), net.host("b"));
+    /// net.cut(&a, &b); // `a` hears `b`, which does not hear it
+    /// net.heal_between([&a], [&b]);
+    /// # }
+    /// ```
     pub fn cut(&self, from: &Host, to: &Host) {
         let mut world = self.handle.shared.world();
         world.cut.insert((from.node().0, to.node().0));

@@ -110,6 +110,20 @@ impl Net {
     /// Writes all that is recorded into a directory, which is made: `packets.pcapng`, `connections.txt` and
     /// `events.txt`. That is what happens by itself when a test panics.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> std::io::Result<()> {
+    /// # let directory = tempfile::tempdir()?;
+    /// let net = ropeway_sim::Net::new();
+    /// net.host("a").crash();
+    /// assert!(net.log().contains("a crashes"));
+    /// net.save(directory.path().join("after-the-crash"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of the file system.

@@ -64,6 +64,31 @@ impl Net {
 }
 
 /// A rule that a test has made, by [`Net::rule`].
+///
+/// # Examples
+///
+/// A segment is held until the test lets it go:
+///
+/// ```
+/// use ropeway::net::{TcpListener, TcpStream};
+/// use ropeway_sim::{Action, Net, Segments, TcpFlags};
+/// use std::time::Duration;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> std::io::Result<()> {
+/// let net = Net::new();
+/// let (a, b) = (net.host("a"), net.host("b"));
+/// let held = net.rule(Segments::new().from(&a).flags(TcpFlags::SYN), Action::Hold);
+/// let _listener = b.run(TcpListener::bind("0.0.0.0:80")).await?;
+/// let connecting = a.spawn(TcpStream::connect((b.ip(), 80)));
+/// tokio::time::sleep(Duration::from_millis(500)).await;
+/// assert_eq!(held.matched(), 1);
+/// held.release();
+/// connecting.await.unwrap()?;
+/// assert!(net.elapsed() < Duration::from_secs(1));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Rule {
     handle: Arc<Handle>,
     id: u64,

@@ -16,10 +16,21 @@ pub use self::handles::{Expectation, Rule};
 pub use self::segments::{Segment, Segments};
 use crate::world::{NodeId, Packet};
 
-/// Makes another packet of one, from its IP header on.
+/// Makes another packet of one, from its IP header on: see [`Action::replace`].
 pub type Replacement = Box<dyn FnMut(&[u8]) -> Vec<u8> + Send>;
 
 /// What a [rule](crate::Net::rule) does with the segments that it matches.
+///
+/// # Examples
+///
+/// ```
+/// use ropeway_sim::Action;
+/// use std::time::Duration;
+///
+/// let late = Action::Delay(Duration::from_millis(5));
+/// let shorter = Action::replace(|packet| packet[..packet.len() - 1].to_vec());
+/// # let _ = (late, shorter);
+/// ```
 #[non_exhaustive]
 pub enum Action {
     /// Nothing: it only counts them.

@@ -156,7 +156,6 @@ impl Builder {
         config.mtu = self.mtu.unwrap_or(capabilities.mtu);
         config.tx_checksum_offload = capabilities.tx_checksum_offload;
         check_mtu(&config, capabilities.mtu)?;
-        // RFC 6528 3-3
         let seed = self.seed.map_or_else(seed_from_system, Ok)?;
         let core = Core::new(Arc::new(config), seed, clock.now());
         Ok((Arc::new(Shard::new(core, clock)), device))
@@ -176,6 +175,7 @@ fn check_mtu(config: &StackConfig, of_device: u16) -> io::Result<()> {
     Ok(())
 }
 
+/// Other secrets for each stack (RFC 6528 3-3).
 fn seed_from_system() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
     SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;

@@ -2,50 +2,113 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ropeway_core::{
     ConnectionId, Event, ListenerId, Readiness, RecvError, SendFlags, SocketOptions, Stack, StackConfig,
     Timestamp,
 };
 
-use super::super::{CLIENT, Churn, PORT, Progress, SERVER, TICK};
+use super::super::{CLIENT, Churn, Churned, PORT, Progress, SERVER, TICK};
 use super::{Link, stack, turn};
 
 /// How long the client's end stays in TIME-WAIT: some thousand entries are there at each moment, come and go in the
 /// run, and leave ports free.
 const TIME_WAIT: Duration = Duration::from_millis(50);
 
-/// Opens and closes what `churn` says. Answers how many packets that took.
-#[inline(never)]
-pub(in super::super) fn run(churn: Churn) -> io::Result<u64> {
-    let mut now = Timestamp::START;
-    let config = |config: &mut StackConfig| {
-        config.timestamps = churn.timestamps;
-        config.time_wait = TIME_WAIT;
-        config.ephemeral_ports = 1024..=u16::MAX;
-    };
-    let (mut client, mut server) = (Client::new(stack(CLIENT, now, config)), stack(SERVER, now, config));
-    let address = SocketAddr::from((SERVER, PORT));
-    let listener = server.listen(address, 1024, SocketOptions::default()).map_err(io::Error::other)?;
-    let (mut to_server, mut to_client) = (Link::new(), Link::new());
-    let mut progress = Progress::default();
-    let (mut echoed, mut closed) = (0, 0);
-    while closed < churn.connections {
-        now += TICK;
-        client.open(now, address, churn)?;
-        turn(&mut client.stack, now, &mut to_client, &mut to_server);
-        client.advance(now)?;
-        to_server.take(&mut client.stack, now);
-        turn(&mut server, now, &mut to_server, &mut to_client);
-        serve(&mut server, now, listener, &mut echoed, &mut closed)?;
-        to_client.take(&mut server, now);
-        progress.check(closed)?;
+/// Connections that are opened at a time before the run.
+const BATCH: usize = 500;
+
+/// Both ends and what joins them.
+pub(in super::super) struct Ends {
+    churn: Churn,
+    now: Timestamp,
+    client: Client,
+    server: Stack,
+    listener: ListenerId,
+    to_server: Link,
+    to_client: Link,
+}
+
+impl Ends {
+    /// Makes both ends, and the connections that stay idle.
+    pub(in super::super) fn new(churn: Churn) -> io::Result<Self> {
+        let now = Timestamp::START;
+        let config = |config: &mut StackConfig| {
+            config.timestamps = churn.timestamps;
+            config.time_wait = TIME_WAIT;
+            config.ephemeral_ports = 1024..=u16::MAX;
+        };
+        let (client, mut server) = (stack(CLIENT, now, config), stack(SERVER, now, config));
+        let client = Client { stack: client, opened: 0, closed: 0 };
+        let listener = server.listen(address(), 1024, SocketOptions::default()).map_err(io::Error::other)?;
+        let (to_server, to_client) = (Link::new(), Link::new());
+        let mut ends = Self { churn, now, client, server, listener, to_server, to_client };
+        ends.open_idle()?;
+        Ok(ends)
     }
-    if (echoed, client.closed) != (churn.connections, churn.connections) {
-        return Err(io::Error::other(format!("{echoed} bytes came back, {} clients closed", client.closed)));
+
+    fn open_idle(&mut self) -> io::Result<()> {
+        let mut missing = self.churn.idle;
+        while missing > 0 {
+            for _ in 0..missing.min(BATCH) {
+                self.client.open(self.now)?;
+            }
+            for _ in 0..4 {
+                self.turn();
+            }
+            while self.client.stack.poll_event().is_some() || self.server.poll_event().is_some() {}
+            while self.server.accept(self.now, self.listener).map_err(io::Error::other)?.is_some() {
+                missing -= 1;
+            }
+        }
+        self.client.opened = 0;
+        Ok(())
     }
-    Ok(to_server.wire.total() + to_client.wire.total())
+
+    fn turn(&mut self) {
+        self.now += TICK;
+        turn(&mut self.client.stack, self.now, &mut self.to_client, &mut self.to_server);
+        turn(&mut self.server, self.now, &mut self.to_server, &mut self.to_client);
+    }
+
+    fn packets(&self) -> u64 {
+        self.to_server.wire.total() + self.to_client.wire.total()
+    }
+
+    /// Opens and closes them.
+    #[inline(never)]
+    pub(in super::super) fn run(mut self) -> io::Result<Churned> {
+        let (before, begin) = (self.packets(), Instant::now());
+        let Churn { connections, at_once, .. } = self.churn;
+        let mut progress = Progress::default();
+        let (mut echoed, mut closed) = (0, 0);
+        while closed < connections {
+            self.now += TICK;
+            let now = self.now;
+            let client = &mut self.client;
+            while client.opened < connections && client.opened - client.closed < at_once as u64 {
+                client.open(now)?;
+            }
+            turn(&mut client.stack, now, &mut self.to_client, &mut self.to_server);
+            client.advance(now)?;
+            self.to_server.take(&mut client.stack, now);
+            turn(&mut self.server, now, &mut self.to_server, &mut self.to_client);
+            serve(&mut self.server, now, self.listener, &mut echoed, &mut closed)?;
+            self.to_client.take(&mut self.server, now);
+            progress.check(closed)?;
+        }
+        let wall = begin.elapsed();
+        if (echoed, self.client.closed) != (connections, connections) {
+            let closed = self.client.closed;
+            return Err(io::Error::other(format!("{echoed} bytes came back, {closed} clients closed")));
+        }
+        Ok(Churned { packets: self.packets() - before, wall })
+    }
+}
+
+fn address() -> SocketAddr {
+    SocketAddr::from((SERVER, PORT))
 }
 
 /// The end that connects.
@@ -56,16 +119,9 @@ struct Client {
 }
 
 impl Client {
-    fn new(stack: Stack) -> Self {
-        Self { stack, opened: 0, closed: 0 }
-    }
-
-    fn open(&mut self, now: Timestamp, server: SocketAddr, churn: Churn) -> io::Result<()> {
-        while self.opened < churn.connections && self.opened - self.closed < churn.at_once as u64 {
-            let options = SocketOptions::default();
-            self.stack.connect(now, None, server, options).map_err(io::Error::other)?;
-            self.opened += 1;
-        }
+    fn open(&mut self, now: Timestamp) -> io::Result<()> {
+        self.stack.connect(now, None, address(), SocketOptions::default()).map_err(io::Error::other)?;
+        self.opened += 1;
         Ok(())
     }
 

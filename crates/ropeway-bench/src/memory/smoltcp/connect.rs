@@ -5,7 +5,7 @@ use std::io;
 use smoltcp::socket::tcp::State;
 use smoltcp::time::Instant;
 
-use super::super::{CLIENT, Churn, PORT, Progress, SERVER, TICK};
+use super::super::{CLIENT, Churn, Churned, PORT, Progress, SERVER, TICK};
 use super::{Direction, Endpoint};
 
 /// Of each socket, in bytes.
@@ -16,32 +16,107 @@ const LISTENING: usize = 2;
 /// The clients' ports, in turn: all that a client can have.
 const FIRST_PORT: u16 = 1024;
 
-/// Opens and closes what `churn` says. Answers how many packets that took.
-#[inline(never)]
-pub(in super::super) fn run(churn: Churn) -> io::Result<u64> {
-    let (to_server, to_client) = (Direction::new(), Direction::new());
-    let endpoint = Endpoint::new(CLIENT, &to_client, &to_server, churn.at_once, BUFFER);
-    let mut client =
-        Client { endpoint, sent: vec![true; churn.at_once], opened: 0, closed: 0, port: FIRST_PORT };
-    let mut server = Endpoint::new(SERVER, &to_server, &to_client, LISTENING * churn.at_once, BUFFER);
-    let mut now = Instant::ZERO;
-    let mut progress = Progress::default();
-    let (mut echoed, mut closed) = (0, 0);
-    serve(&mut server, &mut echoed, &mut closed)?;
-    while closed < churn.connections {
-        now += TICK.into();
-        client.advance(churn)?;
-        client.endpoint.poll(now);
-        server.poll(now);
-        serve(&mut server, &mut echoed, &mut closed)?;
-        server.poll(now);
-        client.endpoint.poll(now);
-        progress.check(closed)?;
+/// Where connections that stay idle go.
+const IDLE_PORT: u16 = PORT + 1;
+
+/// Both ends and what joins them.
+pub(in super::super) struct Ends {
+    churn: Churn,
+    now: Instant,
+    client: Client,
+    server: Endpoint,
+    /// How many of the server's sockets are for the run.
+    listening: usize,
+    to_server: Direction,
+    to_client: Direction,
+}
+
+impl Ends {
+    /// Makes both ends, and the connections that stay idle.
+    pub(in super::super) fn new(churn: Churn) -> io::Result<Self> {
+        let (to_server, to_client) = (Direction::new(), Direction::new());
+        let Churn { at_once, idle, .. } = churn;
+        let listening = LISTENING * at_once;
+        let endpoint = Endpoint::new(CLIENT, &to_client, &to_server, at_once + idle, BUFFER);
+        let server = Endpoint::new(SERVER, &to_server, &to_client, listening + idle, BUFFER);
+        let client = Client { endpoint, sent: vec![true; at_once], opened: 0, closed: 0, port: FIRST_PORT };
+        let mut ends = Self { churn, now: Instant::ZERO, client, server, listening, to_server, to_client };
+        ends.open_idle()?;
+        Ok(ends)
     }
-    if (echoed, client.closed) != (churn.connections, churn.connections) {
-        return Err(io::Error::other(format!("{echoed} bytes came back, {} clients closed", client.closed)));
+
+    fn open_idle(&mut self) -> io::Result<()> {
+        for n in 0..self.churn.idle {
+            self.server.socket(self.listening + n)?.listen(IDLE_PORT).map_err(io::Error::other)?;
+            self.client.endpoint.connect(
+                self.churn.at_once + n,
+                IDLE_PORT,
+                u16::try_from(n).map_or(FIRST_PORT, |n| FIRST_PORT.saturating_add(n)),
+            )?;
+            for _ in 0..3 {
+                self.poll();
+            }
+            if !self.server.socket(self.listening + n)?.may_send() {
+                return Err(io::Error::other("an idle connection did not open"));
+            }
+        }
+        Ok(())
     }
-    Ok(to_server.wire.borrow().total() + to_client.wire.borrow().total())
+
+    fn poll(&mut self) {
+        self.now += TICK.into();
+        self.client.endpoint.poll(self.now);
+        self.server.poll(self.now);
+    }
+
+    fn packets(&self) -> u64 {
+        self.to_server.wire.borrow().total() + self.to_client.wire.borrow().total()
+    }
+
+    /// Opens and closes them.
+    #[inline(never)]
+    pub(in super::super) fn run(mut self) -> io::Result<Churned> {
+        let (before, begin) = (self.packets(), std::time::Instant::now());
+        let connections = self.churn.connections;
+        let mut progress = Progress::default();
+        let (mut echoed, mut closed) = (0, 0);
+        self.serve(&mut echoed, &mut closed)?;
+        while closed < connections {
+            self.client.advance(self.churn)?;
+            self.poll();
+            self.serve(&mut echoed, &mut closed)?;
+            self.server.poll(self.now);
+            self.client.endpoint.poll(self.now);
+            progress.check(closed)?;
+        }
+        let wall = begin.elapsed();
+        if (echoed, self.client.closed) != (connections, connections) {
+            let closed = self.client.closed;
+            return Err(io::Error::other(format!("{echoed} bytes came back, {closed} clients closed")));
+        }
+        Ok(Churned { packets: self.packets() - before, wall })
+    }
+
+    /// Sends back what came, closes what the client has closed, and listens again.
+    fn serve(&mut self, echoed: &mut u64, closed: &mut u64) -> io::Result<()> {
+        for n in 0..self.listening {
+            let socket = self.server.socket(n)?;
+            while socket.can_recv() && socket.can_send() {
+                let mut bytes = [0; 64];
+                let read = socket.recv_slice(&mut bytes).map_err(io::Error::other)?;
+                socket.send_slice(bytes.get(..read).unwrap_or_default()).map_err(io::Error::other)?;
+                *echoed += read as u64;
+            }
+            if socket.state() == State::CloseWait {
+                socket.close();
+                *closed += 1;
+            }
+            if !socket.is_open() {
+                socket.listen(PORT).map_err(io::Error::other)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The end that connects.
@@ -58,7 +133,7 @@ impl Client {
     /// A byte on each that has opened; those whose byte has come back are closed, and those that are over connect
     /// again. TIME-WAIT does not keep a socket of smoltcp's from that.
     fn advance(&mut self, churn: Churn) -> io::Result<()> {
-        for n in 0..self.endpoint.handles.len() {
+        for n in 0..self.sent.len() {
             let Some(sent) = self.sent.get_mut(n) else { continue };
             let socket = self.endpoint.socket(n)?;
             if !*sent && socket.can_send() {
@@ -79,32 +154,11 @@ impl Client {
                 if self.opened < churn.connections {
                     *sent = false;
                     self.opened += 1;
-                    self.endpoint.connect(n, self.port)?;
+                    self.endpoint.connect(n, PORT, self.port)?;
                     self.port = self.port.checked_add(1).unwrap_or(FIRST_PORT);
                 }
             }
         }
         Ok(())
     }
-}
-
-/// Sends back what came, closes what the client has closed, and listens again.
-fn serve(server: &mut Endpoint, echoed: &mut u64, closed: &mut u64) -> io::Result<()> {
-    for (_, socket) in server.sockets.iter_mut() {
-        let smoltcp::socket::Socket::Tcp(socket) = socket;
-        while socket.can_recv() && socket.can_send() {
-            let mut bytes = [0; 64];
-            let read = socket.recv_slice(&mut bytes).map_err(io::Error::other)?;
-            socket.send_slice(bytes.get(..read).unwrap_or_default()).map_err(io::Error::other)?;
-            *echoed += read as u64;
-        }
-        if socket.state() == State::CloseWait {
-            socket.close();
-            *closed += 1;
-        }
-        if !socket.is_open() {
-            socket.listen(PORT).map_err(io::Error::other)?;
-        }
-    }
-    Ok(())
 }

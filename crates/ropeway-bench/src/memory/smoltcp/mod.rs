@@ -22,7 +22,7 @@ pub(super) fn run(packets: u64, buffer: usize) -> io::Result<Carried> {
     let mut sender = Endpoint::new(CLIENT, &to_sender, &to_receiver, 1, buffer);
     let mut receiver = Endpoint::new(SERVER, &to_receiver, &to_sender, 1, buffer);
     receiver.socket(0)?.listen(PORT).map_err(io::Error::other)?;
-    sender.connect(0, 49152)?;
+    sender.connect(0, PORT, 49152)?;
 
     let mut application = vec![0x5a; APPLICATION_BUFFER];
     let mut now = Instant::ZERO;
@@ -75,11 +75,11 @@ impl Endpoint {
         Self { interface, device, sockets: set, handles }
     }
 
-    /// Connects the n-th socket to the server from `port`.
-    fn connect(&mut self, n: usize, port: u16) -> io::Result<()> {
+    /// Connects the n-th socket to the server's `port`.
+    fn connect(&mut self, n: usize, port: u16, local_port: u16) -> io::Result<()> {
         let handle = *self.handles.get(n).ok_or(io::ErrorKind::NotFound)?;
         let socket = self.sockets.get_mut::<Socket<'_>>(handle);
-        socket.connect(self.interface.context(), (SERVER, PORT), port).map_err(io::Error::other)
+        socket.connect(self.interface.context(), (SERVER, port), local_port).map_err(io::Error::other)
     }
 
     /// The n-th socket.

@@ -7,7 +7,7 @@ use super::{Connection, Env};
 use crate::time::Timestamp;
 
 /// What is owed to the peer.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct AckPolicy {
     /// One acknowledgement is due now.
     now: bool,

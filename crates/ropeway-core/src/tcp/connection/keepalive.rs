@@ -18,7 +18,7 @@ enum Due {
     Window,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Probing {
     due: Option<Due>,
     /// Probes sent since the peer was last heard of.

@@ -51,7 +51,7 @@ use crate::options::SocketOptions;
 use crate::recovery::{Recovery, rto::Rto};
 use crate::time::Timestamp;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(crate) tuple: FourTuple,
     machine: StateMachine,
@@ -87,6 +87,8 @@ pub(crate) struct Connection {
     output_due: bool,
     /// More data is about to be written (`MSG_MORE`): a small segment may wait for it.
     more_to_come: bool,
+    /// The last byte written is to be pushed (PSH).
+    pushes: bool,
     /// A held-back small segment has waited long enough.
     release_small: bool,
     /// Timeouts in a row without an acknowledgement of anything new.
@@ -149,6 +151,7 @@ impl Connection {
             syn_due: false,
             output_due: false,
             more_to_come: false,
+            pushes: true,
             release_small: false,
             retransmits: 0,
             unanswered_since: None,
@@ -249,18 +252,23 @@ impl Connection {
 
     /// The RST that ends a synchronized connection from this side (RFC 9293 3.10.5).
     pub(crate) fn reset_header(&self, now: Timestamp) -> TcpHeader {
-        // RFC 7323 5.2-3
-        let timestamps = self.timestamps.as_ref();
-        let timestamps = timestamps.map(|state| Timestamps { tsval: self.tsval(now), tsecr: state.recent });
-        TcpHeader {
+        let reset = TcpHeader {
             src_port: self.tuple.local_port,
             dst_port: self.tuple.remote_port,
             seq: self.acceptable_seq(),
             ack: self.rcv.nxt,
             flags: TcpFlags::RST | TcpFlags::ACK,
-            options: TcpOptions { timestamps, ..TcpOptions::default() },
             ..TcpHeader::default()
-        }
+        };
+        self.with_timestamps(reset, now)
+    }
+
+    /// A RST of this connection, with timestamps if they are in use.
+    fn with_timestamps(&self, reset: TcpHeader, now: Timestamp) -> TcpHeader {
+        // RFC 7323 5.2-3
+        let timestamps = self.timestamps.as_ref();
+        let timestamps = timestamps.map(|state| Timestamps { tsval: self.tsval(now), tsecr: state.recent });
+        TcpHeader { options: TcpOptions { timestamps, ..TcpOptions::default() }, ..reset }
     }
 
     /// Something to tell the application.

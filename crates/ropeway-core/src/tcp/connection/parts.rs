@@ -26,7 +26,7 @@ pub(crate) enum Holder {
 }
 
 /// How the stack finds a connection again: in the ready list, in the deadline queue, in the event queue.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Scheduled {
     /// The demultiplexer knows it: segments find it.
     pub(crate) registered: bool,
@@ -83,7 +83,7 @@ pub(crate) struct TimeWaitParts {
 
 /// Challenge ACKs are limited per connection: a limit shared by all would tell an attacker about others
 /// (RFC 9293 3.10.7.4 R-06, RFC 5961 7-1, CVE-2016-5696).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ChallengeLimit {
     second: u64,
     sent: u32,

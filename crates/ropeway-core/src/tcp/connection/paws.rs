@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 const OUTDATED: Duration = Duration::from_secs(24 * 24 * 3600);
 
 /// What is remembered of the peer's timestamps.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TimestampState {
     /// TS.Recent
     pub(crate) recent: u32,

@@ -2,7 +2,7 @@
 
 use ropeway_packet::{SeqNum, WindowScale};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rcv {
     /// Next sequence number expected.
     pub(crate) nxt: SeqNum,

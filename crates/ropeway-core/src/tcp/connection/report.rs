@@ -13,7 +13,7 @@ use crate::info::{SenderLimit, TcpInfo};
 use crate::time::Timestamp;
 
 /// What a connection counts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Statistics {
     pub(crate) segments_in: u64,
     pub(crate) segments_out: u64,

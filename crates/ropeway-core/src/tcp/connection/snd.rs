@@ -2,7 +2,7 @@
 
 use ropeway_packet::{SeqNum, WindowScale};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Snd {
     /// Oldest unacknowledged sequence number.
     pub(crate) una: SeqNum,
@@ -30,6 +30,8 @@ pub(crate) struct Snd {
     pub(crate) mss: u16,
     /// One more than the highest sequence number of a sent segment that was less than full (Minshall).
     pub(crate) small: SeqNum,
+    /// The most that was in flight in this round trip, and where the round trip ends.
+    largest_flight: (u32, SeqNum),
 }
 
 impl Snd {
@@ -48,7 +50,23 @@ impl Snd {
             peer_mss: 536,
             mss: 536,
             small: iss,
+            largest_flight: (0, iss),
         }
+    }
+
+    /// New data has been sent.
+    pub(crate) fn note_flight(&mut self) {
+        let (largest, until) = self.largest_flight;
+        let flight = self.outstanding();
+        if self.una.at_or_after(until) || flight > largest {
+            self.largest_flight = (flight, self.max);
+        }
+    }
+
+    /// Whether a window in slow start was used for more than half: one that is larger proves nothing of the path
+    /// (RFC 7661 4.1). As Linux.
+    pub(crate) fn fills_half_of(&self, cwnd: u32) -> bool {
+        cwnd < self.largest_flight.0.saturating_mul(2)
     }
 
     /// Sequence numbers in flight.

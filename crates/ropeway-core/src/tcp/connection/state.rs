@@ -228,7 +228,7 @@ pub const fn next(from: State, cause: Cause) -> Result<State, IllegalTransition>
 }
 
 /// The one holder of a connection's state, and its only writer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct StateMachine {
     state: State,
 }

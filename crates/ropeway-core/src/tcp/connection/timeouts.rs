@@ -27,6 +27,7 @@ impl Connection {
                 }
                 Timer::Cork => {
                     self.release_small = true;
+                    self.pushes = true;
                     self.output_due = true;
                 }
                 Timer::FinWait2 => self.finish(Cause::Timeout),

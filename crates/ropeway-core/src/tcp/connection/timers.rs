@@ -25,7 +25,7 @@ impl Timer {
     const COUNT: usize = Self::ALL.len();
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct TimerTable {
     deadlines: [Option<Timestamp>; Timer::COUNT],
 }

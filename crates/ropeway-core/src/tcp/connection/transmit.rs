@@ -116,8 +116,9 @@ impl Connection {
         if plan.fin {
             flags |= TcpFlags::FIN;
         }
-        // RFC 9293 3.9.1.2 MUST-61, SHLD-27: the last byte there is gets pushed, and no other.
-        if plan.len > 0 && plan.seq + plan.len == self.send_buffer.end() {
+        // RFC 9293 3.9.1.2 MUST-61, SHLD-27: the last byte there is gets pushed, and no other, unless its write said
+        // that more follows.
+        if plan.len > 0 && plan.seq + plan.len == self.send_buffer.end() && self.pushes {
             flags |= TcpFlags::PSH;
         }
         self.account(plan, env);
@@ -197,6 +198,7 @@ impl Connection {
         }
         if is_new {
             self.snd.max = end;
+            self.snd.note_flight();
             if plan.len < u32::from(self.snd.mss) {
                 self.snd.small = end;
             }

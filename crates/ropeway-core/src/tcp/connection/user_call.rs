@@ -68,6 +68,7 @@ impl Connection {
             return;
         }
         self.more_to_come = flags.more;
+        self.pushes = !flags.more;
         if flags.urgent {
             self.snd.up = Some(self.send_buffer.end());
         }
@@ -209,6 +210,11 @@ impl Connection {
         }
         if self.timers.is_set(Timer::Retransmit) && before.user_timeout != self.options.user_timeout {
             self.arm_retransmit(env.now);
+        }
+        // As in Linux, setting nodelay, even again, lets go what is corked at that moment.
+        let pending = self.send_buffer.end().after(self.snd.nxt);
+        if pending && self.options.nodelay && (!before.nodelay || *before == self.options) {
+            self.release_small = true;
         }
         // Nodelay switched on, or cork taken off, lets a small segment go.
         self.output_due = true;

@@ -62,6 +62,7 @@ impl Connection {
     pub(super) fn allowed(&mut self, unsent: u32, fin: bool, env: &Env<'_>) -> Allowed {
         let mss = u32::from(self.snd.mss);
         let in_flight = self.snd.in_flight();
+        // The peer may have shrunk its window under what is in flight (RFC 9293 3.8.6 MUST-34, SHLD-15).
         let window = self.snd.wnd.saturating_sub(in_flight);
         // As much as may be (RFC 9293 3.9.1.2 SHLD-28), and nothing beyond the window (RFC 7323 2.4-3).
         let len = unsent.min(mss).min(window);

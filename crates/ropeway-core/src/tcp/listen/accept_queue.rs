@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::event::ConnectionId;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct AcceptQueue {
     queue: VecDeque<ConnectionId>,
     backlog: usize,

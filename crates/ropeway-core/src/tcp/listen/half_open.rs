@@ -19,7 +19,7 @@ use crate::time::{ShortTimestamp, Timestamp};
 use crate::tuple_slab::{TupleKey, TupleSlab};
 
 /// A connection to be: 28 bytes, besides the tuple (RFC 4987 3.5-1).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct HalfOpen {
     iss: SeqNum,
     irs: SeqNum,
@@ -114,7 +114,7 @@ pub(crate) enum Overdue {
     Reap(TupleKey),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct HalfOpenTable {
     entries: TupleSlab<HalfOpen>,
     /// One queue for each number of retransmissions, and last one for what is undecided or refused.
@@ -374,6 +374,7 @@ impl HalfOpenTable {
         let entry = self.live_entry(key)?;
         let tuple = self.entries.tuple(key)?;
         let tsval = timestamp_clock(now, announced.timestamp_offset);
+        // RFC 7323 3.2-5
         let timestamps = entry.timestamps().map(|tsecr| Timestamps { tsval, tsecr });
         let scale = entry.scales.both().map_or(WindowScale::ZERO, |(_, own)| own);
         Some(TcpHeader {

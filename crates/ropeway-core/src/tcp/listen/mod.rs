@@ -17,7 +17,7 @@ use crate::options::SocketOptions;
 use crate::slab::{Key, Slab};
 use crate::time::Timestamp;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Listener {
     pub(crate) local: SocketAddr,
     pub(crate) options: SocketOptions,
@@ -72,7 +72,7 @@ impl Listener {
 }
 
 /// All listeners, found by port.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Listeners {
     slab: Slab<Listener>,
     by_port: HashMap<u16, Vec<Key>>,

@@ -7,6 +7,7 @@ use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
 /// Counts per /24 (IPv4) or /64 (IPv6). Prefixes with none are not stored.
+#[derive(Clone)]
 pub(crate) struct PrefixCounts {
     key: [u8; 16],
     counts: HashTable<(u64, u32)>,

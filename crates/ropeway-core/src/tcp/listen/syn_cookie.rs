@@ -32,6 +32,7 @@ const OPTION_BITS: u32 = 0x3f;
 const MAC_BITS: u32 = 0x00ff_ffff;
 
 /// Makes and checks cookies. It keeps secrets and nothing else.
+#[derive(Clone)]
 pub(crate) struct SynCookies {
     secret: [u8; 16],
     /// The secrets of this period and of the one before, derived from the one that never changes.

@@ -113,6 +113,8 @@ impl Connection {
         self.snd.small = self.snd.small.max(ack);
         self.send_buffer.acknowledge(ack);
         self.retransmits = 0;
+        // What was to follow at once has not: as in Linux, MSG_MORE holds until the next acknowledgement.
+        self.more_to_come = false;
         // Something got through: what trouble there was is over.
         self.soft_error = None;
         self.stop_persist();
@@ -121,7 +123,10 @@ impl Connection {
         let outcome = self.recovery.on_ack(ack, acked, mss);
         match outcome {
             AckOutcome::Normal => {
-                let cwnd_limited = self.statistics.is_cwnd_limited();
+                let cwnd = self.congestion.cwnd();
+                let slow_start = cwnd < self.congestion.ssthresh();
+                let cwnd_limited =
+                    self.statistics.is_cwnd_limited() || (slow_start && self.snd.fills_half_of(cwnd));
                 self.congestion.on_ack(env.now, AckSample { acked, cwnd_limited });
             }
             AckOutcome::Partial { .. } => {}

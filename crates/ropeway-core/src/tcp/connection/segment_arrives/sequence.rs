@@ -24,11 +24,16 @@ impl Connection {
         self.unify_simultaneous_open(segment);
         // RFC 9293 3.10.7.4 R-04
         if !self.rcv.is_acceptable(segment.seq(), segment.len()) {
-            // MUST-66: with the window closed, ACK, RST and URG of what begins at RCV.NXT still count.
+            // MUST-66: with the window closed, ACK, RST and URG of what begins at RCV.NXT still count. A FIN
+            // alone needs no room: it is taken, as Linux does, or its sender would repeat it and we our ACK.
             if self.rcv.wnd() == 0 && segment.seq() == self.rcv.nxt {
+                self.ack_now();
+                if segment.payload.is_empty() {
+                    self.peer_heard(env.now);
+                    return ControlFlow::Continue(());
+                }
                 segment.payload = Bytes::new();
                 segment.clear(TcpFlags::FIN);
-                self.ack_now();
             } else if self.is_behind_a_probe(segment) {
                 if self.challenge.allows(env) {
                     self.ack_now();

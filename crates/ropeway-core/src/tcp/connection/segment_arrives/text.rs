@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{Arrival, Step, Verdict};
 use crate::buffer::send::length_u32;
 use crate::event::Readiness;
+use crate::tcp::closed::reset_for;
 use crate::tcp::connection::state::{Cause, State};
 use crate::tcp::connection::{Connection, Env, Holder};
 
@@ -23,9 +24,12 @@ impl Connection {
         if self.holder == Holder::Nobody {
             // SHLD-3: nobody will ever read it, and the peer is to know.
             tracing::debug!(connection = %self.tuple, "data after close: resetting the connection");
-            let reset = self.reset_header(env.now);
+            // Its number is what the peer expects next, so that it is believed (RFC 5961 3.2), whatever of ours is
+            // still on its way.
+            let reset =
+                reset_for(&segment.header, payload.len()).map(|reset| self.with_timestamps(reset, env.now));
             self.finish(Cause::Abort);
-            return ControlFlow::Break(Verdict::Reset(reset));
+            return ControlFlow::Break(reset.map_or(Verdict::Drop, Verdict::Reset));
         }
         let len = length_u32(payload.len());
         self.rcv.mss = self.rcv.mss.max(u16::try_from(len).unwrap_or(u16::MAX));

@@ -1,0 +1,217 @@
+//! What the two programs do.
+
+use ropeway_core::{StackConfig, SynCookieMode};
+
+/// How the connection comes to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Opening {
+    /// A connects, B listens.
+    ThreeWay,
+    /// Both connect.
+    Simultaneous,
+    /// A connects, B listens, and a SYN of an earlier incarnation is still on its way to B.
+    OldSyn,
+}
+
+/// One call of a program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Call {
+    /// Writes so many bytes; possible when there is room for all of them.
+    Send(u32),
+    /// The same, and shuts down its writing at once: the FIN comes with the data.
+    SendFin(u32),
+    /// Reads what is there; without this, a program reads whatever comes.
+    Read,
+    Shutdown,
+    Close,
+    Abort,
+    /// Waits for the end of the other's stream.
+    AwaitEnd,
+    /// Waits until it is open or has failed.
+    AwaitOpen,
+}
+
+pub struct Scenario {
+    pub name: &'static str,
+    pub opening: Opening,
+    pub scripts: [&'static [Call]; 2],
+    /// Somebody breaks off: the other may see an error, and bytes may be lost.
+    pub abortive: bool,
+    /// Programs read only where their script says so.
+    pub reads_by_script: bool,
+    /// B stops listening when it has its connection.
+    pub one_guest: bool,
+    pub change: fn(&mut StackConfig),
+}
+
+impl Scenario {
+    /// How many bytes a program writes, if it gets to it.
+    pub fn sends(&self, side: usize) -> usize {
+        let sends = self.scripts[side].iter().map(|call| match call {
+            Call::Send(n) | Call::SendFin(n) => *n as usize,
+            _ => 0,
+        });
+        sends.sum()
+    }
+}
+
+const PLAIN: Scenario = Scenario {
+    name: "",
+    opening: Opening::ThreeWay,
+    scripts: [&[], &[]],
+    abortive: false,
+    reads_by_script: false,
+    one_guest: false,
+    change: |_| {},
+};
+
+use Call::{Abort, AwaitEnd, AwaitOpen, Close, Read, Send, SendFin, Shutdown};
+
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "A closes, then B",
+        scripts: [&[AwaitOpen, Shutdown, AwaitEnd, Close], &[AwaitEnd, Close]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "B closes, then A",
+        scripts: [&[AwaitOpen, AwaitEnd, Close], &[Shutdown, AwaitEnd, Close]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "both close when they like",
+        scripts: [&[AwaitOpen, Shutdown, AwaitEnd, Close], &[Shutdown, AwaitEnd, Close]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "simultaneous open, both close when they like",
+        opening: Opening::Simultaneous,
+        scripts: [&[AwaitOpen, Shutdown, AwaitEnd, Close], &[AwaitOpen, Shutdown, AwaitEnd, Close]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "two segments from A, one from B",
+        scripts: [
+            &[AwaitOpen, Send(1), Send(2), Shutdown, AwaitEnd, Close],
+            &[Send(3), Shutdown, AwaitEnd, Close],
+        ],
+        ..PLAIN
+    },
+    Scenario {
+        name: "the same with delayed acknowledgements, timestamps and window scaling",
+        scripts: [
+            &[AwaitOpen, Send(1), Send(2), Shutdown, AwaitEnd, Close],
+            &[Send(3), Shutdown, AwaitEnd, Close],
+        ],
+        change: |config| {
+            let usual = StackConfig::default();
+            (config.timestamps, config.window_scaling) = (usual.timestamps, usual.window_scaling);
+            (config.delayed_ack, config.socket) = (usual.delayed_ack, usual.socket);
+        },
+        ..PLAIN
+    },
+    Scenario {
+        name: "simultaneous open, a segment each",
+        opening: Opening::Simultaneous,
+        scripts: [
+            &[AwaitOpen, Send(1), Shutdown, AwaitEnd, Close],
+            &[AwaitOpen, Send(2), Shutdown, AwaitEnd, Close],
+        ],
+        ..PLAIN
+    },
+    Scenario {
+        name: "data written before the connection is open",
+        scripts: [&[Send(2), AwaitOpen, Shutdown, AwaitEnd, Close], &[Send(1), Shutdown, AwaitEnd, Close]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "FIN with data from both",
+        scripts: [&[AwaitOpen, SendFin(2), AwaitEnd, Close], &[SendFin(3), AwaitEnd, Close]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "half-close: B answers after the end of A's stream",
+        scripts: [&[AwaitOpen, SendFin(1), AwaitEnd, Close], &[AwaitEnd, Send(2), Shutdown, Close]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "an old duplicate of a SYN",
+        opening: Opening::OldSyn,
+        scripts: [&[AwaitOpen, SendFin(1), AwaitEnd, Close], &[SendFin(2), AwaitEnd, Close]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "A closes with unsent data behind a window of two bytes",
+        scripts: [&[AwaitOpen, Send(5), Close], &[Read, Read, Read, Read, AwaitEnd, Close]],
+        reads_by_script: true,
+        // Nobody who was told of an orphan's patience may wait for ever: B reads late, and A gives up.
+        abortive: true,
+        change: |config| config.socket.recv_buffer = 2,
+        ..PLAIN
+    },
+    Scenario {
+        name: "both fill the other's window of two bytes, and read when they like",
+        scripts: [
+            &[AwaitOpen, Send(3), Read, Read, Read, Shutdown, AwaitEnd, Close],
+            &[Send(3), Read, Read, Read, Shutdown, AwaitEnd, Close],
+        ],
+        reads_by_script: true,
+        change: |config| config.socket.recv_buffer = 2,
+        ..PLAIN
+    },
+    Scenario {
+        name: "A aborts",
+        scripts: [&[AwaitOpen, Send(1), Abort, Close], &[Send(2), Shutdown, AwaitEnd, Close]],
+        abortive: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "both abort",
+        scripts: [&[AwaitOpen, Send(1), Abort, Close], &[Send(1), Abort, Close]],
+        abortive: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "A closes with unread data",
+        scripts: [&[AwaitOpen, Close], &[Send(2), Shutdown, AwaitEnd, Close]],
+        reads_by_script: true,
+        abortive: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "both close at once and read nothing more",
+        scripts: [&[AwaitOpen, Send(1), Close], &[Send(2), Close]],
+        abortive: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "A closes before the connection is open",
+        scripts: [&[Close], &[AwaitEnd, Close]],
+        abortive: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "simultaneous open, and A closes in the middle of it",
+        opening: Opening::Simultaneous,
+        scripts: [&[Close], &[AwaitOpen, Send(1), Shutdown, AwaitEnd, Close]],
+        abortive: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "simultaneous open, and A aborts in the middle of it",
+        opening: Opening::Simultaneous,
+        scripts: [&[Abort, Close], &[AwaitOpen, Send(1), Shutdown, AwaitEnd, Close]],
+        abortive: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "SYN cookies",
+        scripts: [&[AwaitOpen, SendFin(1), AwaitEnd, Close], &[SendFin(2), AwaitEnd, Close]],
+        // A segment that overtakes the one with the cookie is reset (RFC 9293 3.10.7.2).
+        abortive: true,
+        // A cookie that comes twice would make a second connection.
+        one_guest: true,
+        change: |config| config.syn_cookies = SynCookieMode::Always,
+        ..PLAIN
+    },
+];

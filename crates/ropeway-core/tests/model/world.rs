@@ -1,0 +1,465 @@
+//! A state: two stacks, what is on its way between them, how far the programs are, and what the adversary may still do.
+
+use std::collections::VecDeque;
+use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ropeway_core::packet::{SeqNum, TcpFlags, TcpHeader};
+use ropeway_core::{
+    ConnectionError, ConnectionId, ListenerId, Received, RecvError, SendError, Stack, StackConfig, State,
+    Timestamp,
+};
+
+use super::print::{Mix, print_of};
+use super::scenario::{Call, Opening, Scenario};
+use crate::common::pair::reachable;
+use crate::common::{pattern, tcp_packet};
+
+/// What may happen next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// The next packet for this side arrives.
+    Deliver(usize),
+    /// One of those that are late arrives.
+    DeliverLate(usize),
+    /// The next packet for this side is lost.
+    Drop(usize),
+    /// It is late: it comes at any time from now on, before or behind others.
+    Delay(usize),
+    /// It arrives, and once more at any time.
+    Duplicate(usize),
+    /// The next timer goes off. While packets are on their way or calls could be made, that is the adversary's move:
+    /// everything else is slow.
+    Timer,
+    /// This program makes its next call.
+    Call(usize),
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    pub id: Option<ConnectionId>,
+    pub next: usize,
+    pub written: usize,
+    pub read: usize,
+    pub saw_end: bool,
+    pub finished: bool,
+    pub left: bool,
+    pub error: Option<ConnectionError>,
+}
+
+#[derive(Clone)]
+pub struct World {
+    pub scenario: &'static Scenario,
+    pub stacks: [Stack; 2],
+    prints: [u128; 2],
+    pub now: Timestamp,
+    /// On their way to each side, in the order in which they were sent.
+    pub flight: [VecDeque<Bytes>; 2],
+    /// Late: for whom, and what; sorted.
+    pub late: Vec<(usize, Bytes)>,
+    pub programs: [Program; 2],
+    pub states: [State; 2],
+    listener: Option<ListenerId>,
+    /// Moves that the adversary has left.
+    pub budget: u32,
+    /// What has happened in the last action: for the ladder.
+    pub sent: Rc<Vec<(usize, Bytes)>>,
+}
+
+pub const NAMES: [&str; 2] = ["A", "B"];
+const START: Timestamp = Timestamp::from_micros(1_000_000);
+
+fn config(scenario: &Scenario, side: usize) -> StackConfig {
+    let mut config = StackConfig::default();
+    config.addresses = vec![format!("10.0.0.{}/24", side + 1).parse().unwrap()];
+    config.timestamps = false;
+    config.window_scaling = false;
+    config.delayed_ack = Duration::ZERO;
+    config.socket.nodelay = true;
+    (scenario.change)(&mut config);
+    config
+}
+
+impl World {
+    pub fn new(scenario: &'static Scenario, budget: u32) -> Self {
+        let mut stacks =
+            [0, 1].map(|side| Stack::new(Arc::new(config(scenario, side)), [side as u8 + 1; 32], START));
+        let [a, b]: [SocketAddr; 2] = [([10, 0, 0, 1], 4000).into(), ([10, 0, 0, 2], 80).into()];
+        let mut programs = [Program::default(), Program::default()];
+        let options = [0, 1].map(|side: usize| stacks[side].config().socket.clone());
+        let [options_a, options_b] = options;
+        let mut listener = None;
+        if scenario.opening == Opening::Simultaneous {
+            programs[1].id = Some(stacks[1].connect(START, Some(b), a, options_b).unwrap());
+        } else {
+            listener = Some(stacks[1].listen(b, 4, options_b).unwrap());
+        }
+        programs[0].id = Some(stacks[0].connect(START, Some(a), b, options_a).unwrap());
+        let mut late = Vec::new();
+        if scenario.opening == Opening::OldSyn {
+            let syn = TcpHeader {
+                src_port: 4000,
+                dst_port: 80,
+                seq: SeqNum::new(77_000),
+                flags: TcpFlags::SYN,
+                window: 1000,
+                ..TcpHeader::default()
+            };
+            late.push((1, Bytes::from(tcp_packet(a.ip(), b.ip(), &syn, None, &[]))));
+        }
+        let mut world = Self {
+            scenario,
+            stacks,
+            prints: [0; 2],
+            now: START,
+            flight: Default::default(),
+            late,
+            programs,
+            states: [State::SynSent, if listener.is_some() { State::Listen } else { State::SynSent }],
+            listener,
+            budget,
+            sent: Rc::default(),
+        };
+        for side in 0..2 {
+            world.settle(side).unwrap();
+        }
+        world
+    }
+
+    /// Two worlds with equal fingerprints go on alike.
+    pub fn print(&self) -> u128 {
+        let mut mix = Mix::default();
+        mix.number(self.prints[0]);
+        mix.number(self.prints[1]);
+        mix.number(self.now.as_micros().into());
+        mix.number(self.budget.into());
+        for queue in &self.flight {
+            mix.number(queue.len() as u128);
+            for packet in queue {
+                mix.number(packet.len() as u128);
+                mix.bytes(packet);
+            }
+        }
+        for (to, packet) in &self.late {
+            mix.number(*to as u128 | (packet.len() as u128) << 8);
+            mix.bytes(packet);
+        }
+        for program in &self.programs {
+            // All of them: a field that is new has to be thought of.
+            let Program { id, next, written, read, saw_end, finished, left, error } = program;
+            mix.bytes(format!("{id:?}{next} {written} {read} {saw_end}{finished}{left}{error:?}").as_bytes());
+        }
+        mix.finish()
+    }
+
+    // ---- what is possible
+
+    pub fn actions(&self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let calls = (0..2).filter(|side| self.can_call(*side));
+        actions.extend(calls.map(Action::Call));
+        let next = (0..2).filter(|side| !self.flight[*side].is_empty());
+        actions.extend(next.clone().map(Action::Deliver));
+        // Of equal packets one is enough.
+        let late =
+            (0..self.late.len()).filter(|index| *index == 0 || self.late[*index] != self.late[index - 1]);
+        actions.extend(late.map(Action::DeliverLate));
+        let quiet = actions.is_empty();
+        if self.budget > 0 {
+            for side in next {
+                actions.extend([Action::Drop(side), Action::Delay(side), Action::Duplicate(side)]);
+            }
+        }
+        if (quiet || self.budget > 0) && self.deadline().is_some() {
+            actions.push(Action::Timer);
+        }
+        if actions.is_empty() && self.scenario.abortive {
+            // The peer's RST was lost, and nothing is outstanding: no TCP would ever know. The program loses patience.
+            actions.extend((0..2).filter(|side| self.waits_in_vain(*side)).map(Action::Call));
+        }
+        actions
+    }
+
+    /// What it costs the adversary.
+    fn cost(&self, action: Action) -> u32 {
+        match action {
+            Action::Deliver(_) | Action::DeliverLate(_) | Action::Call(_) => 0,
+            Action::Drop(_) | Action::Delay(_) | Action::Duplicate(_) => 1,
+            Action::Timer => u32::from(self.is_busy()),
+        }
+    }
+
+    /// A packet is on its way, or a call could be made.
+    fn is_busy(&self) -> bool {
+        let arrives = !self.late.is_empty() || self.flight.iter().any(|queue| !queue.is_empty());
+        arrives || self.can_call(0) || self.can_call(1)
+    }
+
+    fn next_call(&self, side: usize) -> Option<Call> {
+        self.scenario.scripts[side].get(self.programs[side].next).copied()
+    }
+
+    fn can_call(&self, side: usize) -> bool {
+        let program = &self.programs[side];
+        let (Some(call), Some(id)) = (self.next_call(side), program.id) else { return false };
+        let opening = matches!(self.states[side], State::SynSent | State::SynReceived);
+        let over = program.error.is_some() || self.states[side] == State::Closed;
+        match call {
+            Call::AwaitEnd => program.saw_end || program.error.is_some(),
+            Call::AwaitOpen => !opening,
+            // There is something to read, or nothing will come any more.
+            Call::Read => {
+                let all = program.read >= self.scenario.sends(1 - side);
+                !opening && (over || all || self.readable(side, id) != Some(0))
+            }
+            Call::Send(_) | Call::SendFin(_) | Call::Shutdown | Call::Close | Call::Abort => true,
+        }
+    }
+
+    fn waits_in_vain(&self, side: usize) -> bool {
+        self.next_call(side) == Some(Call::AwaitEnd) && self.programs[side].id.is_some()
+    }
+
+    fn readable(&self, side: usize, id: ConnectionId) -> Option<usize> {
+        self.stacks[side].info(self.now, id).ok().map(|info| info.unread)
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        self.stacks.iter().filter_map(Stack::poll_timeout).min()
+    }
+
+    // ---- what happens
+
+    /// Does it. An error says what is wrong with what came of it.
+    pub fn act(&mut self, action: Action) -> Result<(), String> {
+        self.sent = Rc::default();
+        self.budget -= self.cost(action);
+        match action {
+            Action::Deliver(to) => {
+                let packet = self.flight[to].pop_front().ok_or("nothing is on its way")?;
+                self.receive(to, packet)?;
+            }
+            Action::DeliverLate(index) => {
+                let (to, packet) = self.late.remove(index);
+                self.receive(to, packet)?;
+            }
+            Action::Drop(to) => drop(self.flight[to].pop_front()),
+            Action::Delay(to) => {
+                let packet = self.flight[to].pop_front().ok_or("nothing is on its way")?;
+                self.add_late(to, packet);
+            }
+            Action::Duplicate(to) => {
+                let packet = self.flight[to].pop_front().ok_or("nothing is on its way")?;
+                self.add_late(to, packet.clone());
+                self.receive(to, packet)?;
+            }
+            Action::Timer => {
+                self.now = self.now.max(self.deadline().ok_or("no timer is set")?);
+                for (side, name) in NAMES.into_iter().enumerate() {
+                    if self.stacks[side].poll_timeout().is_some_and(|at| at <= self.now) {
+                        self.stacks[side].handle_timeout(self.now);
+                        self.settle(side)?;
+                    }
+                    if self.stacks[side].poll_timeout().is_some_and(|at| at <= self.now) {
+                        return Err(format!("{name}'s deadline stays in the past"));
+                    }
+                }
+            }
+            Action::Call(side) => {
+                self.call(side)?;
+                self.settle(side)?;
+            }
+        }
+        self.check_rest()
+    }
+
+    fn add_late(&mut self, to: usize, packet: Bytes) {
+        self.late.push((to, packet));
+        self.late.sort();
+    }
+
+    fn receive(&mut self, to: usize, packet: Bytes) -> Result<(), String> {
+        self.stacks[to].handle_packet(self.now, Received::new(packet));
+        self.settle(to)
+    }
+
+    fn call(&mut self, side: usize) -> Result<(), String> {
+        let call = self.next_call(side).ok_or("no call is left")?;
+        let (now, stack, program) = (self.now, &mut self.stacks[side], &mut self.programs[side]);
+        program.next += 1;
+        let id = program.id.ok_or("there is no connection yet")?;
+        if program.left {
+            return Ok(());
+        }
+        match call {
+            Call::Send(n) | Call::SendFin(n) => {
+                let data = pattern(program.written + side * 1000, n as usize);
+                match stack.send(now, id, &data, Default::default()) {
+                    Ok(taken) if taken == data.len() => program.written += taken,
+                    Ok(taken) => return Err(format!("only {taken} bytes are taken")),
+                    Err(SendError::Failed(error)) => program.error = Some(error),
+                    Err(SendError::BrokenPipe) if program.error.is_some() => {}
+                    Err(error) if self.scenario.abortive => {
+                        program.error.get_or_insert(ConnectionError::BrokenPipe);
+                        let _ = error;
+                    }
+                    Err(error) => return Err(format!("send answers {error:?}")),
+                }
+                if matches!(call, Call::SendFin(_)) {
+                    program.finished = stack.shutdown(now, id, Shutdown::Write).is_ok();
+                }
+            }
+            Call::Read => self.read(side)?,
+            Call::Shutdown => program.finished = stack.shutdown(now, id, Shutdown::Write).is_ok(),
+            Call::Close => {
+                stack.close(now, id);
+                program.left = true;
+                program.finished = true;
+            }
+            Call::Abort => {
+                stack.abort(now, id);
+                program.finished = true;
+                program.error = Some(ConnectionError::Aborted);
+            }
+            Call::AwaitEnd | Call::AwaitOpen => {}
+        }
+        Ok(())
+    }
+
+    /// What follows on one side: packets go out, B gets its connection, programs read.
+    fn settle(&mut self, side: usize) -> Result<(), String> {
+        self.check_edge(side)?;
+        loop {
+            let mut count = 0;
+            while let Some(transmit) = self.stacks[side].poll_transmit(self.now) {
+                let packet = transmit.to_bytes();
+                Rc::make_mut(&mut self.sent).push((side, packet.clone()));
+                self.flight[1 - side].push_back(packet);
+                count += 1;
+                if count > 50 {
+                    return Err(format!("{} sends without end", NAMES[side]));
+                }
+            }
+            while self.stacks[side].poll_event().is_some() {}
+            self.accept(side);
+            let before = self.programs[side].read;
+            if !self.scenario.reads_by_script || self.script_is_over_with_reads(side) {
+                self.read(side)?;
+            }
+            if self.programs[side].read == before && !self.stacks[side].has_output() {
+                break;
+            }
+        }
+        self.check_edge(side)?;
+        self.prints[side] = print_of(&self.stacks[side]);
+        Ok(())
+    }
+
+    /// Whoever waits for the end of the stream has to read up to it.
+    fn script_is_over_with_reads(&self, side: usize) -> bool {
+        self.next_call(side) == Some(Call::AwaitEnd)
+    }
+
+    fn accept(&mut self, side: usize) {
+        let Some(listener) = self.listener.filter(|_| side == 1) else { return };
+        while let Ok(Some((id, _))) = self.stacks[1].accept(self.now, listener) {
+            if self.programs[1].id.is_none() {
+                self.programs[1].id = Some(id);
+                self.states[1] = State::SynReceived;
+                if self.scenario.one_guest {
+                    self.stacks[1].close_listener(self.now, listener);
+                    self.listener = None;
+                    return;
+                }
+            } else {
+                // A ghost of old duplicates; nobody wants it.
+                self.stacks[1].close(self.now, id);
+            }
+        }
+    }
+
+    fn read(&mut self, side: usize) -> Result<(), String> {
+        let (now, program) = (self.now, &mut self.programs[side]);
+        let Some(id) = program.id.filter(|_| !program.left && program.error.is_none()) else { return Ok(()) };
+        loop {
+            match self.stacks[side].recv(now, id, 100) {
+                Ok(payload) if payload.is_empty() => {
+                    program.saw_end = true;
+                    break;
+                }
+                Ok(payload) => {
+                    let expected = pattern(program.read + (1 - side) * 1000, payload.len());
+                    if payload.to_vec() != expected || program.saw_end {
+                        return Err(format!("{} reads wrong bytes from {} on", NAMES[side], program.read));
+                    }
+                    program.read += payload.len();
+                }
+                Err(RecvError::Failed(error)) => {
+                    program.error = Some(error);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        let (own, other) = (&self.programs[side], &self.programs[1 - side]);
+        if own.read > other.written {
+            return Err(format!("{} has read what was not written", NAMES[side]));
+        }
+        if !self.scenario.abortive {
+            if let Some(error) = own.error {
+                return Err(format!("{} is told {error:?}, and nobody broke off", NAMES[side]));
+            }
+            if own.saw_end && !(other.finished && own.read == other.written) {
+                return Err(format!("{}'s stream ends after {} of {}", NAMES[side], own.read, other.written));
+            }
+        }
+        Ok(())
+    }
+
+    // ---- what must hold
+
+    /// Every state follows from the one before by edges of the diagram.
+    fn check_edge(&mut self, side: usize) -> Result<(), String> {
+        let Some(id) = self.programs[side].id else { return Ok(()) };
+        let info = self.stacks[side].info(self.now, id);
+        let state = info.map_or(State::Closed, |info| info.state);
+        let before = std::mem::replace(&mut self.states[side], state);
+        // Whom nobody holds any more cannot be looked at.
+        let unseen = self.programs[side].left;
+        if before != state && !unseen && !reachable(before, state) {
+            return Err(format!(
+                "{} goes from {before} to {state}: the diagram has no such way",
+                NAMES[side]
+            ));
+        }
+        Ok(())
+    }
+
+    /// When nothing can happen any more, all must be over.
+    fn check_rest(&self) -> Result<(), String> {
+        let waits = (0..2).any(|side| self.scenario.abortive && self.waits_in_vain(side));
+        if self.is_busy() || self.deadline().is_some() || waits {
+            return Ok(());
+        }
+        for (side, name) in NAMES.into_iter().enumerate() {
+            let sizes = self.stacks[side].sizes();
+            if (sizes.connections, sizes.half_open, sizes.time_wait) != (0, 0, 0) {
+                let held = self.programs[side].id.is_some() && !self.programs[side].left;
+                let why =
+                    if held { "deadlock: no packet, no timer, and it waits" } else { "something is left" };
+                return Err(format!("{name}: {why}: {sizes:?}, {}", self.states[side]));
+            }
+            let (own, other) = (&self.programs[side], &self.programs[1 - side]);
+            if !self.scenario.abortive && (own.read != other.written || !own.saw_end) {
+                return Err(format!("{name} has read {} of {} bytes", own.read, other.written));
+            }
+            if self.next_call(side).is_some() && own.id.is_some() {
+                return Err(format!("{name} is not done: {:?} is left", self.next_call(side)));
+            }
+        }
+        Ok(())
+    }
+}
