@@ -1229,6 +1229,21 @@ fn a_fin_that_comes_very_often_restarts_time_wait_each_time() {
     lab.assert_empty();
 }
 
+/// Only a bare acknowledgement in order says nothing that calls for an answer.
+#[test]
+fn time_wait_acknowledges_whatever_is_out_of_order_or_brings_data() {
+    let answered =
+        [ack().seq(1), ack().seq(3), data(b"x").seq(2), data(b"x").seq(1), fin().seq(7), data(b"old").seq(0)];
+    for seg in answered {
+        let (mut lab, _) = in_state(State::TimeWait);
+        lab.send(seg.ack(2));
+        lab.expect(ack().seq(2).ack(2));
+    }
+    let (mut lab, _) = in_state(State::TimeWait);
+    lab.send(ack().seq(2).ack(2));
+    lab.quiet();
+}
+
 #[test]
 fn other_segments_do_not_restart_time_wait() {
     let (mut lab, id) = in_state(State::TimeWait);

@@ -1,5 +1,7 @@
 //! A state: two stacks, what is on its way between them, how far the programs are, and what the adversary may still do.
 
+mod check;
+
 use std::collections::VecDeque;
 use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
@@ -9,14 +11,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use ropeway_core::packet::{SeqNum, TcpFlags, TcpHeader};
 use ropeway_core::{
-    ConnectionError, ConnectionId, ListenerId, Received, RecvError, SendError, Stack, StackConfig, State,
-    Timestamp,
+    ConnectionError, ConnectionId, ListenerId, Received, SendError, Stack, StackConfig, State, Timestamp,
 };
 
 use super::print::{Mix, print_of};
 use super::scenario::{Call, Opening, Scenario};
-use crate::common::pair::reachable;
-use crate::common::{pattern, tcp_packet};
+use crate::common::{parse, pattern, tcp_packet};
 
 /// What may happen next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,6 +70,8 @@ pub struct World {
 }
 
 pub const NAMES: [&str; 2] = ["A", "B"];
+/// How much later a late SYN is at least.
+const LATENESS: Duration = Duration::from_millis(1);
 const START: Timestamp = Timestamp::from_micros(1_000_000);
 
 fn config(scenario: &Scenario, side: usize) -> StackConfig {
@@ -244,6 +246,10 @@ impl World {
             }
             Action::DeliverLate(index) => {
                 let (to, packet) = self.late.remove(index);
+                // The clock has gone on: a SYN from then does not meet the initial sequence number of then.
+                if parse(&packet).is_some_and(|segment| segment.tcp.flags.contains(TcpFlags::SYN)) {
+                    self.expire(self.now + LATENESS)?;
+                }
                 self.receive(to, packet)?;
             }
             Action::Drop(to) => drop(self.flight[to].pop_front()),
@@ -257,16 +263,8 @@ impl World {
                 self.receive(to, packet)?;
             }
             Action::Timer => {
-                self.now = self.now.max(self.deadline().ok_or("no timer is set")?);
-                for (side, name) in NAMES.into_iter().enumerate() {
-                    if self.stacks[side].poll_timeout().is_some_and(|at| at <= self.now) {
-                        self.stacks[side].handle_timeout(self.now);
-                        self.settle(side)?;
-                    }
-                    if self.stacks[side].poll_timeout().is_some_and(|at| at <= self.now) {
-                        return Err(format!("{name}'s deadline stays in the past"));
-                    }
-                }
+                let at = self.deadline().ok_or("no timer is set")?;
+                self.expire(self.now.max(at))?;
             }
             Action::Call(side) => {
                 self.call(side)?;
@@ -274,6 +272,21 @@ impl World {
             }
         }
         self.check_rest()
+    }
+
+    /// The clock shows `now`, and what is due goes off.
+    fn expire(&mut self, now: Timestamp) -> Result<(), String> {
+        self.now = now;
+        for (side, name) in NAMES.into_iter().enumerate() {
+            if self.stacks[side].poll_timeout().is_some_and(|at| at <= self.now) {
+                self.stacks[side].handle_timeout(self.now);
+                self.settle(side)?;
+            }
+            if self.stacks[side].poll_timeout().is_some_and(|at| at <= self.now) {
+                return Err(format!("{name}'s deadline stays in the past"));
+            }
+        }
+        Ok(())
     }
 
     fn add_late(&mut self, to: usize, packet: Bytes) {
@@ -379,87 +392,5 @@ impl World {
                 self.stacks[1].close(self.now, id);
             }
         }
-    }
-
-    fn read(&mut self, side: usize) -> Result<(), String> {
-        let (now, program) = (self.now, &mut self.programs[side]);
-        let Some(id) = program.id.filter(|_| !program.left && program.error.is_none()) else { return Ok(()) };
-        loop {
-            match self.stacks[side].recv(now, id, 100) {
-                Ok(payload) if payload.is_empty() => {
-                    program.saw_end = true;
-                    break;
-                }
-                Ok(payload) => {
-                    let expected = pattern(program.read + (1 - side) * 1000, payload.len());
-                    if payload.to_vec() != expected || program.saw_end {
-                        return Err(format!("{} reads wrong bytes from {} on", NAMES[side], program.read));
-                    }
-                    program.read += payload.len();
-                }
-                Err(RecvError::Failed(error)) => {
-                    program.error = Some(error);
-                    break;
-                }
-                Err(_) => break,
-            }
-        }
-        let (own, other) = (&self.programs[side], &self.programs[1 - side]);
-        if own.read > other.written {
-            return Err(format!("{} has read what was not written", NAMES[side]));
-        }
-        if !self.scenario.abortive {
-            if let Some(error) = own.error {
-                return Err(format!("{} is told {error:?}, and nobody broke off", NAMES[side]));
-            }
-            if own.saw_end && !(other.finished && own.read == other.written) {
-                return Err(format!("{}'s stream ends after {} of {}", NAMES[side], own.read, other.written));
-            }
-        }
-        Ok(())
-    }
-
-    // ---- what must hold
-
-    /// Every state follows from the one before by edges of the diagram.
-    fn check_edge(&mut self, side: usize) -> Result<(), String> {
-        let Some(id) = self.programs[side].id else { return Ok(()) };
-        let info = self.stacks[side].info(self.now, id);
-        let state = info.map_or(State::Closed, |info| info.state);
-        let before = std::mem::replace(&mut self.states[side], state);
-        // Whom nobody holds any more cannot be looked at.
-        let unseen = self.programs[side].left;
-        if before != state && !unseen && !reachable(before, state) {
-            return Err(format!(
-                "{} goes from {before} to {state}: the diagram has no such way",
-                NAMES[side]
-            ));
-        }
-        Ok(())
-    }
-
-    /// When nothing can happen any more, all must be over.
-    fn check_rest(&self) -> Result<(), String> {
-        let waits = (0..2).any(|side| self.scenario.abortive && self.waits_in_vain(side));
-        if self.is_busy() || self.deadline().is_some() || waits {
-            return Ok(());
-        }
-        for (side, name) in NAMES.into_iter().enumerate() {
-            let sizes = self.stacks[side].sizes();
-            if (sizes.connections, sizes.half_open, sizes.time_wait) != (0, 0, 0) {
-                let held = self.programs[side].id.is_some() && !self.programs[side].left;
-                let why =
-                    if held { "deadlock: no packet, no timer, and it waits" } else { "something is left" };
-                return Err(format!("{name}: {why}: {sizes:?}, {}", self.states[side]));
-            }
-            let (own, other) = (&self.programs[side], &self.programs[1 - side]);
-            if !self.scenario.abortive && (own.read != other.written || !own.saw_end) {
-                return Err(format!("{name} has read {} of {} bytes", own.read, other.written));
-            }
-            if self.next_call(side).is_some() && own.id.is_some() {
-                return Err(format!("{name} is not done: {:?} is left", self.next_call(side)));
-            }
-        }
-        Ok(())
     }
 }
