@@ -165,8 +165,8 @@ fn run_turmoil(load: Load) -> io::Result<()> {
         .simulation_duration(Duration::from_secs(3600))
         .min_message_latency(LATENCY)
         .max_message_latency(LATENCY)
-        // A write is a segment there, and more that wait are an error: it has no windows.
-        .tcp_capacity(100_000)
+        // A listener whose queue is full panics there; the default is 64.
+        .tcp_capacity(1000)
         .build();
     sim.host("server", || async { Ok(on_turmoil::server().await?) });
     for number in 0..load.clients {
