@@ -85,7 +85,7 @@ fn link(random: &mut Random, is_trunk: bool) -> LinkPlan {
     }
     match random.number(0..6) {
         0 | 1 => link.loss = random.number(1..50),
-        2 => (link.loss, link.burst) = (random.number(1..30), Some(random.number(2..6))),
+        2 => (link.loss, link.burst) = (random.number(1..30), Some(random.number(2..4))),
         3 => link.lost_packets = (0..random.number(1..4)).map(|_| random.size(64).into()).collect(),
         _ => {}
     }

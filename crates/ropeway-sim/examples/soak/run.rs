@@ -255,10 +255,13 @@ fn build_host(net: &Net, plan: &HostPlan, routers: &BTreeMap<u32, Router>) -> Ho
             if plan.always_cookies {
                 config.syn_cookies = SynCookieMode::Always;
             }
-            // Only a crash may end a connection: so an error is a bug, and not bad luck.
-            (config.socket.syn_retries, config.synack_retries, config.orphan_retries) = (12, 12, 15);
+            // Only a crash may end a connection: so an error is a bug, and not bad luck. All packets of a burst may
+            // be retransmissions of one segment.
+            (config.socket.syn_retries, config.synack_retries) = (40, 40);
+            (config.retries2, config.orphan_retries) = (40, 40);
+            config.max_rto = Duration::from_secs(20);
             let keep_alive =
-                KeepAlive { idle: Duration::from_secs(30), interval: Duration::from_secs(10), count: 30 };
+                KeepAlive { idle: Duration::from_secs(30), interval: Duration::from_secs(10), count: 60 };
             config.socket.keep_alive = Some(keep_alive);
         })
         .build()

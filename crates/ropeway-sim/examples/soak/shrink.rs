@@ -38,10 +38,14 @@ fn candidates(scenario: &Scenario) -> Vec<Scenario> {
     }
     add(&mut |smaller| smaller.faults.clear());
     for at in 0..connections {
-        add(&mut |smaller| drop(smaller.connections.remove(at)));
+        add(&mut |smaller| {
+            smaller.connections.remove(at);
+        });
     }
     for at in 0..faults {
-        add(&mut |smaller| drop(smaller.faults.remove(at)));
+        add(&mut |smaller| {
+            smaller.faults.remove(at);
+        });
     }
     add(&mut |smaller| {
         smaller.trunks.clear();
