@@ -25,7 +25,7 @@ impl World {
                 | State::LastAck
         );
         // Where the peer has said that its stream ends, only what it had said by then can count.
-        if !open || self.app.left || self.peer.has_finished {
+        if !open || self.app.left || self.peer.has_finished || self.peer.is_out_of_time {
             return;
         }
         // Beyond what it has been said to have sent: window updates from before that would be old.

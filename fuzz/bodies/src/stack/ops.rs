@@ -114,7 +114,7 @@ impl World {
         let state = self.state();
         let receives = matches!(state, State::Established | State::FinWait1 | State::FinWait2);
         let header = self.peer.honest(len as usize);
-        let strange = self.peer.has_finished || self.app.left || !receives;
+        let strange = self.peer.has_finished || self.peer.is_out_of_time || self.app.left || !receives;
         let end = header.seq + len;
         self.inject(self.peer.packet(&header, len as usize));
         let Some(info) = self.app.id.and_then(|id| self.stack.info(self.now, id).ok()).filter(|_| !strange)

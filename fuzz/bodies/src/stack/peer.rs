@@ -23,6 +23,11 @@ pub(super) fn peer_bytes(seq: SeqNum, len: usize) -> Vec<u8> {
     (0..len as u32).map(|i| peer_byte(seq + i)).collect()
 }
 
+/// The peer's clock when it begins.
+const FIRST_TSVAL: u32 = 1000;
+/// As far as its clock may go without being taken for the past (RFC 7323 5.2), with room to spare.
+const NEAR: u32 = 1 << 28;
+
 /// What the peer sees.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer {
@@ -46,6 +51,9 @@ pub(super) struct Peer {
     /// One more than the highest sequence number that the stack was shown in its window. Its stream cannot end before
     /// that, and window updates from before it are old.
     pub(super) far: SeqNum,
+    /// The stack was shown a timestamp from far away: whether it believed it, and calls an honest peer's old now,
+    /// cannot be seen from here.
+    pub(super) is_out_of_time: bool,
     /// The stack was shown a FIN.
     pub(super) has_finished: bool,
 }
@@ -62,8 +70,9 @@ impl Peer {
             end: zero,
             scale: WindowScale::ZERO,
             their_tsval: None,
-            tsval: 1000,
+            tsval: FIRST_TSVAL,
             far: isn,
+            is_out_of_time: false,
             has_finished: false,
         }
     }
@@ -112,6 +121,7 @@ impl Peer {
         if let Some(timestamps) = tcp.options.timestamps {
             let newer = SeqNum::new(timestamps.tsval).after(SeqNum::new(self.tsval));
             self.tsval = if newer { timestamps.tsval } else { self.tsval };
+            self.is_out_of_time |= timestamps.tsval.wrapping_sub(FIRST_TSVAL) > NEAR && newer;
         }
         // Scaling rounds the edge down.
         if tcp.seq.at_or_before(self.edge + self.scale.unscale(1)) {
