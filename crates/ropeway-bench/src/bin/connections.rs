@@ -3,12 +3,14 @@
 //!
 //! A binary of its own, since it counts every allocation.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "../allocated.rs"]
+mod allocated;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use allocated::allocated;
 use bytes::Bytes;
 use clap::{Parser, Subcommand};
 use ropeway_core::packet::{
@@ -17,29 +19,6 @@ use ropeway_core::packet::{
 use ropeway_core::{
     ConnectionId, ListenerId, Received, SocketOptions, Stack, StackConfig, SynCookieMode, Timestamp,
 };
-
-/// Counts the bytes that are allocated at each moment.
-struct Counting;
-
-static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator unchanged; the counter has no part in it.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// What connections cost.
 #[derive(Parser)]
@@ -148,10 +127,6 @@ fn syn(n: u32) -> Received {
 fn drain(stack: &mut Stack, now: Timestamp) {
     while stack.poll_transmit(now).is_some() {}
     while stack.poll_event().is_some() {}
-}
-
-fn allocated() -> usize {
-    ALLOCATED.load(Ordering::Relaxed)
 }
 
 fn per_entry(before: usize, count: u32) -> f64 {

@@ -2,37 +2,16 @@
 //!
 //! A binary of its own, since it counts every allocation.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "../allocated.rs"]
+mod allocated;
+
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use allocated::allocated;
 use clap::{Parser, Subcommand};
 use ropeway_sim::{Link, Net};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-
-/// Counts the bytes that are allocated at each moment.
-struct Counting;
-
-static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator unchanged; the counter has no part in it.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// What simulated networks cost.
 #[derive(Parser)]
@@ -221,7 +200,7 @@ fn hosts(count: u32) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     runtime.block_on(async {
         let net = Net::builder().default_link(Link::new().delay(LATENCY / 2)).keep(0).build();
-        let (empty, start) = (ALLOCATED.load(Ordering::Relaxed), Instant::now());
+        let (empty, start) = (allocated(), Instant::now());
         let hosts: Vec<_> = (0..count).map(|number| net.host(&format!("host{number}"))).collect();
         tell(count, "made", empty, start);
         let start = Instant::now();
@@ -255,6 +234,6 @@ fn hosts(count: u32) -> io::Result<()> {
 }
 
 fn tell(count: u32, what: &str, empty: usize, start: Instant) {
-    let each = ALLOCATED.load(Ordering::Relaxed).saturating_sub(empty) / count as usize;
+    let each = allocated().saturating_sub(empty) / count as usize;
     println!("{count} hosts {what}: {each} bytes each, after {:.2} s", start.elapsed().as_secs_f64());
 }
