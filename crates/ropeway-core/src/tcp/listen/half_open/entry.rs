@@ -1,0 +1,280 @@
+//! One half-open connection, and what its segments call for (RFC 9293 3.10.7.4, for SYN-RECEIVED).
+
+use std::time::Duration;
+
+use ropeway_packet::{FourTuple, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, WindowScale};
+
+use super::super::incoming::SynOptions;
+use super::{Announced, Answer, Opening};
+use crate::tcp::closed::reset_for;
+use crate::tcp::connection::{Handshake, Negotiated, timestamp_clock};
+use crate::time::{ShortTimestamp, Timestamp};
+
+/// A connection to be: 28 bytes, besides the tuple (RFC 4987 3.5-1).
+#[derive(Clone, Debug)]
+pub(super) struct HalfOpen {
+    pub(super) iss: SeqNum,
+    irs: SeqNum,
+    ts_recent: u32,
+    /// The slot of its listener.
+    pub(super) listener: u32,
+    /// Zero if the SYN had no such option.
+    peer_mss: u16,
+    pub(super) deadline: ShortTimestamp,
+    scales: Scales,
+    pub(super) retransmits: u8,
+    /// ACKs sent since the last SYN-ACK.
+    acks: u8,
+    pub(super) phase: Phase,
+}
+
+/// What is not acceptable is acknowledged this often after each SYN-ACK. Two listeners that forged SYNs have
+/// set on each other would answer each other's ACKs for ever.
+const MAX_ACKS: u8 = 8;
+
+/// What an entry is waiting for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    /// The user's decision. It has timestamps or not.
+    Undecided { timestamps: bool },
+    /// The third segment. Answered twice, the round trip is ambiguous (Karn).
+    Answered { timestamps: bool, twice: bool },
+    /// Nothing: the user wants the peer's SYNs to vanish.
+    Refused,
+    /// Nothing any more; it goes when its place in the queue comes up.
+    Dead,
+}
+
+/// The peer's window scale and ours, four bits each; 15 is none.
+#[derive(Clone, Copy, Debug)]
+struct Scales(u8);
+
+impl Scales {
+    fn new(peer: Option<u8>, own: Option<WindowScale>) -> Self {
+        let peer = peer.map_or(15, |shift| WindowScale::new(shift).get());
+        Self(peer << 4 | own.map_or(15, WindowScale::get))
+    }
+
+    fn peer(self) -> Option<WindowScale> {
+        (self.0 >> 4 != 15).then(|| WindowScale::new(self.0 >> 4))
+    }
+
+    fn both(self) -> Option<(WindowScale, WindowScale)> {
+        let own = (self.0 & 15 != 15).then(|| WindowScale::new(self.0 & 15));
+        self.peer().zip(own)
+    }
+}
+
+impl HalfOpen {
+    pub(super) fn new(listener: u32, syn: &TcpHeader, opening: &Opening, deadline: ShortTimestamp) -> Self {
+        let ts_recent =
+            syn.options.timestamps.filter(|_| opening.timestamps).map(|timestamps| timestamps.tsval);
+        let timestamps = ts_recent.is_some();
+        Self {
+            iss: opening.iss,
+            irs: syn.seq,
+            ts_recent: ts_recent.unwrap_or(0),
+            listener,
+            peer_mss: syn.options.mss.unwrap_or(0),
+            deadline,
+            scales: Scales::new(syn.options.window_scale, opening.wscale),
+            retransmits: 0,
+            acks: 0,
+            phase: if opening.undecided {
+                Phase::Undecided { timestamps }
+            } else {
+                Phase::Answered { timestamps, twice: false }
+            },
+        }
+    }
+
+    /// The same, with a SYN-ACK on its way, if the user had yet to decide.
+    pub(super) fn decided(&self, deadline: ShortTimestamp) -> Option<Self> {
+        let Phase::Undecided { timestamps } = self.phase else { return None };
+        Some(Self { deadline, phase: Phase::Answered { timestamps, twice: false }, ..*self })
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.phase != Phase::Dead
+    }
+
+    fn timestamps(&self) -> Option<u32> {
+        let on = matches!(
+            self.phase,
+            Phase::Undecided { timestamps: true } | Phase::Answered { timestamps: true, .. }
+        );
+        on.then_some(self.ts_recent)
+    }
+
+    /// The SYN-ACK is sent once more; and again at `deadline`.
+    pub(super) fn retransmit(&mut self, deadline: ShortTimestamp) {
+        self.retransmits = self.retransmits.saturating_add(1);
+        self.acks = 0;
+        self.deadline = deadline;
+        self.answered_again();
+    }
+
+    fn answered_again(&mut self) {
+        if let Phase::Answered { twice, .. } = &mut self.phase {
+            *twice = true;
+        }
+    }
+
+    pub(super) fn segment_arrives(
+        &mut self,
+        tuple: &FourTuple,
+        segment: &TcpHeader,
+        payload_len: usize,
+        announced: &Announced,
+        now: Timestamp,
+    ) -> Answer {
+        let flags = segment.flags;
+        if !matches!(self.phase, Phase::Answered { .. }) {
+            return self.arrives_unanswered(segment);
+        }
+        let rcv_nxt = self.irs + 1;
+        if flags.contains(TcpFlags::SYN) && !flags.contains(TcpFlags::RST) && segment.seq == self.irs {
+            return Answer::Reply(self.syn_again(tuple, segment, announced, now));
+        }
+        let len = segment.segment_len(payload_len);
+        let in_window = segment.seq.within(rcv_nxt, u32::from(announced.window).max(1))
+            || (segment.seq.before(rcv_nxt) && (segment.seq + len).after(rcv_nxt));
+        if flags.contains(TcpFlags::RST) {
+            // RFC 9293 3.5 MUST-11, R-07, RFC 5961 3.2-3: only the very next sequence number proves that the
+            // peer sent it.
+            return match in_window {
+                true if segment.seq == rcv_nxt => Answer::BackToListen,
+                true => self.acknowledge(tuple, announced, now),
+                false => Answer::Drop,
+            };
+        }
+        if !in_window || self.is_older_than_syn(segment) {
+            return self.acknowledge(tuple, announced, now);
+        }
+        if flags.contains(TcpFlags::SYN) {
+            return Answer::BackToListen;
+        }
+        // RFC 7323 3.2-3: what lacks the timestamps that were agreed on is dropped.
+        let lacks_timestamps = self.timestamps().is_some() && segment.options.timestamps.is_none();
+        if lacks_timestamps || !flags.contains(TcpFlags::ACK) {
+            return Answer::Drop;
+        }
+        if segment.ack != self.iss + 1 {
+            return reset_for(segment, payload_len).map_or(Answer::Drop, Answer::Reply);
+        }
+        Answer::Complete
+    }
+
+    /// While the user decides, only the peer's RST counts; its SYNs do not start anything anew.
+    fn arrives_unanswered(&self, segment: &TcpHeader) -> Answer {
+        let gives_up = segment.flags.contains(TcpFlags::RST) && segment.seq == self.irs + 1;
+        if gives_up { Answer::BackToListen } else { Answer::Drop }
+    }
+
+    /// The peer's SYN again: our SYN-ACK may be lost. The echo is of the latest (RFC 7323 4.3).
+    fn syn_again(
+        &mut self,
+        tuple: &FourTuple,
+        syn: &TcpHeader,
+        announced: &Announced,
+        now: Timestamp,
+    ) -> TcpHeader {
+        self.answered_again();
+        if let Some(latest) = syn.options.timestamps
+            && SeqNum::new(latest.tsval).after(SeqNum::new(self.ts_recent))
+        {
+            self.ts_recent = latest.tsval;
+        }
+        self.syn_ack(tuple, announced, now)
+    }
+
+    /// PAWS, as far as an entry can tell (RFC 7323 5.3).
+    fn is_older_than_syn(&self, segment: &TcpHeader) -> bool {
+        match (self.timestamps(), segment.options.timestamps) {
+            (Some(recent), Some(timestamps)) => SeqNum::new(timestamps.tsval).before(SeqNum::new(recent)),
+            _ => false,
+        }
+    }
+
+    fn acknowledge(&mut self, tuple: &FourTuple, announced: &Announced, now: Timestamp) -> Answer {
+        self.acks = self.acks.saturating_add(1);
+        if self.acks > MAX_ACKS { Answer::Drop } else { Answer::Reply(self.ack(tuple, announced, now)) }
+    }
+
+    pub(super) fn syn_ack(&self, tuple: &FourTuple, announced: &Announced, now: Timestamp) -> TcpHeader {
+        let mut header = self.ack(tuple, announced, now);
+        header.seq = self.iss;
+        header.flags = TcpFlags::SYN | TcpFlags::ACK;
+        header.window = announced.window;
+        // RFC 9293 3.7.1 MUST-14
+        header.options.mss = Some(announced.advmss);
+        // RFC 7323 2.2-1
+        header.options.window_scale = self.scales.both().map(|(_, own)| own.get());
+        header
+    }
+
+    fn ack(&self, tuple: &FourTuple, announced: &Announced, now: Timestamp) -> TcpHeader {
+        let tsval = timestamp_clock(now, announced.timestamp_offset);
+        // RFC 7323 3.2-5
+        let timestamps = self.timestamps().map(|tsecr| Timestamps { tsval, tsecr });
+        let scale = self.scales.both().map_or(WindowScale::ZERO, |(_, own)| own);
+        TcpHeader {
+            src_port: tuple.local_port,
+            dst_port: tuple.remote_port,
+            seq: self.iss + 1,
+            ack: self.irs + 1,
+            flags: TcpFlags::ACK,
+            window: scale.scale(u32::from(announced.window)),
+            urgent: 0,
+            options: TcpOptions { timestamps, ..TcpOptions::default() },
+        }
+    }
+
+    /// What the connection needs to know that this becomes.
+    pub(super) fn handshake(
+        &self,
+        announced: &Announced,
+        first_timeout: Duration,
+        now: Timestamp,
+    ) -> Handshake {
+        let once = matches!(self.phase, Phase::Answered { twice: false, .. });
+        let answered_at = self.deadline.near(now).as_micros().saturating_sub(micros(first_timeout));
+        Handshake {
+            irs: self.irs,
+            announced_window: u32::from(announced.window),
+            negotiated: Negotiated {
+                peer_mss: Some(self.peer_mss).filter(|mss| *mss != 0),
+                wscale: self.scales.both(),
+                timestamps: self.timestamps(),
+            },
+            answered_at: once.then(|| Timestamp::from_micros(answered_at)),
+            retransmits: u32::from(self.retransmits),
+        }
+    }
+
+    /// What the peer's SYN said, for the user to decide by.
+    pub(super) fn syn_options(&self) -> SynOptions {
+        SynOptions {
+            mss: Some(self.peer_mss).filter(|mss| *mss != 0),
+            window_scale: self.scales.peer().map(WindowScale::get),
+            timestamps: self.timestamps().is_some(),
+            seq: self.irs,
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tuple_slab::slot_sizes;
+
+    // RFC 4987 3.5-1
+    #[test]
+    fn an_entry_takes_forty_or_sixty_four_bytes() {
+        assert_eq!(slot_sizes::<HalfOpen>(), (40, 64));
+    }
+}
