@@ -2,6 +2,7 @@
 
 mod calls;
 mod icmp;
+mod incoming;
 mod input;
 mod open;
 mod output;

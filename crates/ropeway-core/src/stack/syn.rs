@@ -1,11 +1,8 @@
-//! From a SYN to an established connection: the SYN queue, SYN cookies, the user's decision.
+//! From a SYN to an established connection: the SYN queue, SYN cookies.
 
-use ropeway_packet::{
-    FourTuple, IcmpErrorKind, IpParams, Payload, Protocol, SeqNum, TcpFlags, TcpHeader, UnreachableKind,
-    WindowScale, emit_tcp, icmp,
-};
+use ropeway_packet::{FourTuple, SeqNum, TcpFlags, TcpHeader, WindowScale};
 
-use super::settle::{connection_id, connection_key};
+use super::settle::connection_id;
 use super::{Noticed, Stack};
 use crate::config::SynCookieMode;
 use crate::demux::Room;
@@ -17,10 +14,8 @@ use crate::tcp::connection::{
 };
 use crate::tcp::listen::Listener;
 use crate::tcp::listen::half_open::{Announced, Answer, Opening};
-use crate::tcp::listen::incoming::{Accepted, Incoming, Rejection};
 use crate::tcp::listen::syn_cookie::syn_ack_options;
 use crate::time::Timestamp;
-use crate::transmit::Transmit;
 use crate::tuple_slab::TupleKey;
 
 /// After the last cookie was sent, acknowledgements are still looked at for one: two ticks of its clock.
@@ -118,7 +113,7 @@ impl Stack {
         }
     }
 
-    fn send_syn_ack(&mut self, now: Timestamp, tuple: &FourTuple, key: TupleKey, id: ListenerId) {
+    pub(super) fn send_syn_ack(&mut self, now: Timestamp, tuple: &FourTuple, key: TupleKey, id: ListenerId) {
         let announced = self.announced(tuple, id);
         if let Some(header) = self.rooms.half_open.syn_ack(key, &announced, now) {
             self.reply_for_listener(tuple, id, &header);
@@ -312,7 +307,7 @@ impl Stack {
     }
 
     /// Takes an entry out of all books.
-    fn strike_half_open(&mut self, key: TupleKey, tuple: &FourTuple, id: ListenerId) {
+    pub(super) fn strike_half_open(&mut self, key: TupleKey, tuple: &FourTuple, id: ListenerId) {
         let refused = self.rooms.half_open.is_refused(key);
         let undecided = self.rooms.half_open.is_undecided(key);
         self.demux.remove(tuple, Room::HalfOpen(key), &self.rooms);
@@ -324,129 +319,6 @@ impl Stack {
                 listener.undecided.retain(|known| known != tuple);
             }
         }
-    }
-
-    /// The next SYN that waits for the user's decision.
-    pub fn poll_incoming(&mut self, id: ListenerId) -> Option<Incoming> {
-        loop {
-            let tuple = self.listeners.get_mut(id)?.undecided.pop_front()?;
-            if let Some(Room::HalfOpen(key)) = self.demux.find(&tuple, &self.rooms)
-                && self.rooms.half_open.is_undecided(key)
-            {
-                return Some(Incoming::new(tuple, self.rooms.half_open.syn_options(key)?));
-            }
-        }
-    }
-
-    fn undecided(&self, incoming: &Incoming) -> Option<(TupleKey, ListenerId)> {
-        let Some(Room::HalfOpen(key)) = self.demux.find(&incoming.tuple, &self.rooms) else { return None };
-        let same_syn = self.rooms.half_open.syn_options(key)?.seq == incoming.syn.seq;
-        if !same_syn || !self.rooms.half_open.is_undecided(key) {
-            return None;
-        }
-        Some((key, self.listeners.id_at(self.rooms.half_open.listener(key)?)?))
-    }
-
-    /// Answers a SYN with a SYN-ACK. When the handshake is complete or has come to nothing, there is an
-    /// [`Event::IncomingSettled`](crate::Event::IncomingSettled), and [`poll_accepted`](Self::poll_accepted)
-    /// tells which. Says whether the SYN was still waiting.
-    pub fn accept_incoming(&mut self, now: Timestamp, incoming: &Incoming) -> bool {
-        self.now = self.now.max(now);
-        let Some((key, id)) = self.undecided(incoming) else { return false };
-        let Some(decided) = self.rooms.half_open.decide(key, now) else { return false };
-        self.demux.remove(&incoming.tuple, Room::HalfOpen(key), &self.rooms);
-        self.demux.insert(&incoming.tuple, Room::HalfOpen(decided), &self.rooms);
-        self.send_syn_ack(now, &incoming.tuple, decided, id);
-        true
-    }
-
-    /// What has become of a SYN that was answered by [`accept_incoming`](Self::accept_incoming).
-    pub fn poll_accepted(&mut self, now: Timestamp, id: ListenerId, incoming: &Incoming) -> Accepted {
-        self.now = self.now.max(now);
-        let tuple = &incoming.tuple;
-        let Some(listener) = self.listeners.get_mut(id) else { return Accepted::Gone };
-        let connections = &self.rooms.connections;
-        let found = listener.accept_queue.take(|id| {
-            connections.get(connection_key(*id)).is_some_and(|connection| connection.tuple == *tuple)
-        });
-        if let Some(found) = found {
-            self.hand_over(now, found);
-            return Accepted::Connection(found);
-        }
-        match self.demux.find(tuple, &self.rooms) {
-            Some(Room::HalfOpen(key)) if !self.rooms.half_open.is_refused(key) => Accepted::Waiting,
-            _ => Accepted::Gone,
-        }
-    }
-
-    /// Takes the word back after [`accept_incoming`](Self::accept_incoming): a connection is reset, and a
-    /// handshake forgotten, so that its last segment is answered with a RST.
-    pub fn abandon_incoming(&mut self, now: Timestamp, id: ListenerId, incoming: &Incoming) {
-        match self.poll_accepted(now, id, incoming) {
-            Accepted::Gone => {}
-            Accepted::Connection(id) => {
-                self.abort(now, id);
-                self.close(now, id);
-            }
-            Accepted::Waiting => {
-                if let Some(Room::HalfOpen(key)) = self.demux.find(&incoming.tuple, &self.rooms)
-                    && self.rooms.half_open.syn_options(key).is_some_and(|syn| syn.seq == incoming.syn.seq)
-                {
-                    self.forget_half_open(key, Cause::Abort);
-                }
-            }
-        }
-    }
-
-    /// Turns a SYN away. Says whether it was still waiting.
-    pub fn reject_incoming(&mut self, now: Timestamp, incoming: &Incoming, how: Rejection) -> bool {
-        self.now = self.now.max(now);
-        let Some((key, id)) = self.undecided(incoming) else { return false };
-        let tuple = incoming.tuple;
-        if how == Rejection::Drop && self.listeners.get_mut(id).is_some_and(Listener::may_remember_refusal) {
-            // The entry stays for a while, for the peer's further SYNs to find.
-            self.rooms.half_open.refuse(key);
-            return true;
-        }
-        let syn = TcpHeader {
-            src_port: tuple.remote_port,
-            dst_port: tuple.local_port,
-            seq: incoming.syn.seq,
-            flags: TcpFlags::SYN,
-            ..TcpHeader::default()
-        };
-        match how {
-            Rejection::Unreachable => self.prohibit(now, &tuple, &syn),
-            Rejection::Reset => self.reset(&tuple, &syn, 0),
-            Rejection::Drop => {}
-        }
-        self.report(&tuple, State::SynReceived, Cause::ResetToListen);
-        self.strike_half_open(key, &tuple, id);
-        true
-    }
-
-    /// Answers a SYN that is not at hand any more with "administratively prohibited", quoting its header.
-    fn prohibit(&mut self, now: Timestamp, tuple: &FourTuple, syn: &TcpHeader) {
-        if !self.icmp_errors.allows(now) {
-            self.counters.icmp_rate_limited += 1;
-            return;
-        }
-        self.counters.icmp_errors_sent += 1;
-        let ip = IpParams {
-            src: tuple.remote_addr,
-            dst: tuple.local_addr,
-            protocol: Protocol::TCP,
-            hop_limit: 64,
-            traffic_class: 0,
-            dont_fragment: true,
-            ident: 0,
-            flow_label: 0,
-        };
-        let quote = emit_tcp(&ip, syn, &Payload::new(), ropeway_packet::ChecksumMode::Full);
-        let kind = IcmpErrorKind::Unreachable(UnreachableKind::AdminProhibited);
-        let ttl = self.config.socket.ttl;
-        let packet = icmp::emit_error(tuple.local_addr, tuple.remote_addr, kind, &quote, ttl);
-        self.push_reply(tuple.remote_addr, Transmit::whole(packet.into()));
     }
 
     /// What matches nothing is reset.
