@@ -1,9 +1,17 @@
-//! What a connection reports agrees with what its calls do.
+//! What a connection reports agrees with what its calls do, and what is counted with what has happened.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a test says what is wrong by failing"
+)]
+
+mod common;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ropeway_core::{Readiness, SendError, SocketOptions, Stack, StackConfig, Timestamp};
+use common::*;
+use ropeway_core::{Counters, Readiness, SendError, SocketOptions, Stack, StackConfig, Timestamp};
 
 /// Bytes that a window probe carries, and that are acknowledged, are not counted in `bytes_sent`.
 #[test]
@@ -31,6 +39,7 @@ fn bytes_of_a_window_probe_are_counted() {
     assert!(info.bytes_acked >= 1000, "{info:?}");
     assert!(info.bytes_sent >= info.bytes_acked, "sent {} < acked {}", info.bytes_sent, info.bytes_acked);
 }
+
 /// `Readiness::WRITABLE` is documented as "`send` would not say `WouldBlock`", but it also asks for a third of the buffer.
 #[test]
 fn writable_is_what_send_takes() {
@@ -49,6 +58,7 @@ fn writable_is_what_send_takes() {
     assert!(!stack.readiness(client).contains(Readiness::WRITABLE));
     assert_eq!(stack.send(now, client, &[0; 1], Default::default()), Err(SendError::WouldBlock));
 }
+
 /// Linux: with TCP_NOTSENT_LOWAT, `send` takes nothing while that much is unsent (tcp_stream_memory_free).
 #[test]
 fn send_respects_notsent_lowat() {
@@ -62,4 +72,137 @@ fn send_respects_notsent_lowat() {
     assert_eq!(stack.send(now, client, &[0; 2000], Default::default()), Ok(2000));
     assert!(!stack.readiness(client).contains(Readiness::WRITABLE));
     assert_eq!(stack.send(now, client, &[0; 1], Default::default()), Err(SendError::WouldBlock));
+}
+
+/// What is done three times is counted three times, besides what a handshake counts.
+#[track_caller]
+fn counted(counter: fn(&Counters) -> u64, mut once: impl FnMut(&mut Lab, u32)) {
+    let mut lab = Lab::new();
+    lab.accepted(Peer::default());
+    let before = counter(lab.stack.counters());
+    for nth in 0..3 {
+        once(&mut lab, nth);
+        lab.drain();
+    }
+    assert_eq!(counter(lab.stack.counters()) - before, 3);
+}
+
+#[test]
+fn segments_that_are_not_acceptable_are_counted_by_reason() {
+    counted(|counters| counters.out_of_window, |lab, _| lab.send(data(b"x").seq(1_000_000)));
+    counted(|counters| counters.unacceptable_acks, |lab, _| lab.send(ack().ack(1000)));
+    counted(|counters| counters.unacceptable_acks, |lab, _| lab.send(ack().ack(0u32.wrapping_sub(100_000))));
+    counted(|counters| counters.out_of_order, |lab, nth| lab.send(data(b"x").seq(10 * (nth + 1))));
+}
+
+#[test]
+fn a_refusal_counts_as_a_reset() {
+    let mut lab = Lab::new();
+    for times in 1..=3 {
+        let id = lab.connect();
+        lab.expect(syn());
+        lab.send(rst_ack().seq(0).ack(1));
+        assert_eq!(lab.stack.counters().resets_received, times);
+        lab.close(id);
+    }
+}
+
+/// Bytes with gaps between them cost 64 more each: the memory for what is out of order is twice the buffer and 16 KiB.
+#[test]
+fn what_is_out_of_order_is_kept_while_memory_lasts() {
+    let mut lab = Lab::new();
+    let id = lab.accepted_with(Peer::default(), |options| options.recv_buffer = 1000);
+    let fit = (2 * 1000 + 16 * 1024) / 65;
+    for nth in 1..=fit + 3 {
+        lab.send(data(b"x").seq(1 + 2 * nth));
+        lab.drain();
+        assert_eq!(lab.stack.counters().reassembly_overflows, u64::from(nth.saturating_sub(fit)), "{nth}");
+    }
+    // What was kept is there when the gaps close; what was not has to be sent again.
+    lab.send(some(2 * fit as usize).seq(1));
+    lab.drain();
+    assert_eq!(lab.read(id, 10_000).len(), 2 * fit as usize + 1);
+}
+
+#[test]
+fn each_fast_retransmit_is_counted_once() {
+    let mut lab = Lab::new();
+    let id = lab.accepted(Peer::default());
+    for times in 1..=2 {
+        let una = lab.flow.seen;
+        lab.write(id, &pattern(0, 6 * 1460));
+        lab.drain();
+        for _ in 0..5 {
+            lab.send(ack().ack(una));
+            lab.drain();
+        }
+        while lab.info(id).unacked > 0 {
+            lab.send(ack());
+            lab.drain();
+        }
+        // Duplicates mean a loss again when something beyond that recovery is acknowledged (RFC 6582 3.2).
+        lab.write(id, b"beyond");
+        lab.expect(data(b"beyond"));
+        lab.send(ack());
+        assert_eq!(lab.stack.counters().fast_retransmits, times);
+    }
+}
+
+#[test]
+fn segments_and_bytes_are_counted_in_both_directions() {
+    let mut lab = Lab::new();
+    let id = lab.accepted(Peer::default());
+    let before = lab.info(id);
+    lab.send(data(b"hello"));
+    // Beyond a gap it does not count until the gap is closed.
+    lab.send(data(b"def").seq(9));
+    lab.expect(ack().ack(6));
+    assert_eq!(lab.info(id).bytes_received - before.bytes_received, 5);
+    lab.send(data(b"abc").seq(6));
+    lab.expect(ack().ack(12));
+    lab.write(id, &pattern(0, 1660));
+    lab.drain();
+    let sent = lab.info(id);
+    assert_eq!((sent.bytes_acked, sent.delivered), (before.bytes_acked, before.delivered));
+    lab.send(ack().seq(12));
+    let after = lab.info(id);
+    assert_eq!(after.bytes_received - before.bytes_received, 11);
+    assert_eq!(after.bytes_sent - before.bytes_sent, 1660);
+    assert_eq!(after.bytes_acked - before.bytes_acked, 1660);
+    assert_eq!(after.delivered - before.delivered, 2, "in segments");
+    assert_eq!(after.segments_in - before.segments_in, 4);
+    assert_eq!(after.segments_out - before.segments_out, 4);
+}
+
+/// `tcpi_busy_time` of Linux: while anything is outstanding or waiting, a FIN included, and not while the peer speaks.
+#[test]
+fn busy_is_who_has_something_outstanding_or_waiting() {
+    let busy = |lab: &Lab, id| lab.info(id).busy_time.as_millis();
+    let mut lab = Lab::new();
+    let id = lab.accepted(Peer::default());
+    // Nothing to send: a segment that needs no answer does not make it busy.
+    lab.send(ack().win(500));
+    lab.after(100);
+    assert_eq!(busy(&lab, id), 0);
+    // Nothing outstanding, but something waits for the window.
+    lab.send(ack().win(0));
+    lab.write(id, b"later");
+    lab.after(50);
+    assert_eq!(busy(&lab, id), 50);
+    lab.send(ack().win(500));
+    lab.expect(data(b"later"));
+    lab.send(ack().win(500));
+    lab.after(100);
+    assert_eq!(busy(&lab, id), 50);
+    // The FIN alone is outstanding.
+    lab.write(id, b"last");
+    lab.expect(data(b"last"));
+    lab.shutdown_write(id);
+    lab.expect(fin());
+    lab.after(10);
+    lab.send(ack().ack(10));
+    lab.after(20);
+    lab.send(ack().ack(11));
+    lab.after(100);
+    assert_eq!(busy(&lab, id), 80);
 }
