@@ -28,7 +28,7 @@ fn slow_start_doubles_each_round_trip() {
     lab.expect(syn_ack());
     lab.flow.win = 8000;
     lab.send(ack());
-    let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+    let id = lab.accept(listener).unwrap();
     lab.write(id, &pattern(0, 500_000));
     let mut round = lab.drain().len();
     assert_eq!(round, 10);
@@ -66,7 +66,7 @@ fn the_window_starts_anew_after_idle_time() {
     lab.expect(syn_ack());
     lab.flow.win = 8000;
     lab.send(ack());
-    let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+    let id = lab.accept(listener).unwrap();
     lab.write(id, &pattern(0, 70 * MSS));
     for _ in 0..20 {
         lab.drain();

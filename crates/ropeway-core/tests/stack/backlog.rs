@@ -17,12 +17,12 @@ fn a_full_accept_queue_drops_syns_as_linux_does() {
     lab.send(syn());
     lab.quiet();
     assert_eq!(lab.stack.counters().accept_queue_overflows, 1);
-    assert!(lab.stack.accept(lab.ts(), listener).unwrap().is_some());
+    assert!(lab.accept(listener).is_some());
     lab.at(1000);
     lab.handshake(Peer::default());
-    assert!(lab.stack.accept(lab.ts(), listener).unwrap().is_some());
+    assert!(lab.accept(listener).is_some());
     assert_eq!(lab.stack.accept(lab.ts(), listener).unwrap().unwrap().1.port(), 5002);
-    assert!(lab.stack.accept(lab.ts(), listener).unwrap().is_none());
+    assert!(lab.accept(listener).is_none());
 }
 
 // Linux drops the final ACK, and its SYN-ACK asks for it again.
@@ -40,7 +40,7 @@ fn a_final_ack_that_finds_the_accept_queue_full_can_come_again() {
         lab.switch(port);
         lab.send(ack());
     }
-    lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+    lab.accept(listener).unwrap();
     lab.switch(5002);
     lab.send(syn());
     lab.expect(syn_ack());
@@ -54,12 +54,12 @@ fn a_final_ack_that_finds_the_accept_queue_full_can_come_again() {
     lab.quiet();
     assert_eq!(lab.stack.sizes().half_open, 1);
     assert_eq!(lab.stack.counters().accept_queue_overflows, 1);
-    lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+    lab.accept(listener).unwrap();
     lab.at(1000);
     lab.expect(syn_ack());
     lab.send(ack());
     assert_eq!(lab.stack.sizes().half_open, 0);
-    lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+    lab.accept(listener).unwrap();
     let (id, from) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
     assert_eq!(from.port(), 5003);
     lab.send(data(b"hello").seq(1));

@@ -81,7 +81,7 @@ fn many_connections_are_told_apart() {
         lab.switch(port);
         lab.flow.isn = u32::from(port) * 7919;
         lab.handshake(Peer::default());
-        ids.push(lab.stack.accept(lab.ts(), listener).unwrap().unwrap().0);
+        ids.push(lab.accept(listener).unwrap());
     }
     for (n, id) in ids.iter().enumerate() {
         lab.switch(5000 + n as u16);

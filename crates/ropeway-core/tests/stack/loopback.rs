@@ -13,7 +13,7 @@ fn converse_within(lab: &mut Lab, local: &str, from: Option<&str>) -> (Connectio
     lab.collect();
     lab.quiet();
     lab.assert_state(client, State::Established);
-    let (server, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+    let server = lab.accept(listener).unwrap();
     let bytes = pattern(0, 3_000_000);
     let (mut sent, mut got) = (0, Vec::new());
     while got.len() < bytes.len() {

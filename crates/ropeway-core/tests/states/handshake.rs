@@ -68,7 +68,7 @@ fn data_on_the_handshakes_third_segment() {
     lab.send(syn().mss(1460));
     lab.expect(syn_ack().ack(1));
     lab.send(data(b"GET /"));
-    let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+    let id = lab.accept(listener).unwrap();
     assert_eq!(lab.read(id, 100), b"GET /");
     lab.after(40);
     lab.expect(ack().seq(1).ack(6));
@@ -83,7 +83,7 @@ fn the_third_segment_is_lost_and_data_completes_the_handshake() {
     // The bare ACK is lost, and so is the first of two segments.
     lab.send(data(b"world").seq(6));
     lab.expect(ack().ack(1));
-    let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+    let id = lab.accept(listener).unwrap();
     assert_eq!(lab.stack.recv(lab.ts(), id, 10).unwrap_err(), RecvError::WouldBlock);
     lab.send(data(b"hello").seq(1));
     lab.expect(ack().ack(11));
@@ -98,7 +98,7 @@ fn a_fin_completes_the_handshake() {
     lab.expect(syn_ack().ack(1));
     lab.send(data(b"bye").fin());
     lab.expect(ack().ack(5));
-    let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+    let id = lab.accept(listener).unwrap();
     lab.assert_state(id, State::CloseWait);
     assert_eq!(lab.read(id, 100), b"bye");
     assert!(lab.read(id, 100).is_empty());
@@ -127,6 +127,6 @@ fn data_in_the_syn_reaches_the_application_once() {
     assert!(acked == 1 || acked == 6, "half of the data is acknowledged");
     lab.flow.nxt = 1;
     lab.send(data(b"first").seq(1).ack(1));
-    let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+    let id = lab.accept(listener).unwrap();
     assert_eq!(lab.read(id, 100), b"first");
 }

@@ -69,7 +69,7 @@ fn odd_options_are_skipped_and_lies_survived() {
         lab.send(syn().options(&options));
         lab.expect(syn_ack());
         lab.send(ack().options(&[254, 4, 1, 1]));
-        let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+        let id = lab.accept(listener).unwrap();
         lab.write(id, &pattern(0, 5000));
         assert_eq!(lab.next_tcp().payload.len(), 1460, "options {n}");
     }
@@ -82,7 +82,7 @@ fn odd_options_are_skipped_and_lies_survived() {
         lab.drain();
         lab.switch(4001);
         lab.handshake(Peer::default());
-        let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+        let id = lab.accept(listener).unwrap();
         // Outside of the window it hurts nobody.
         lab.send(some(5).seq(1_000_000).options(lie));
         lab.drain();
@@ -110,7 +110,7 @@ fn tos_and_ttl_stand_on_every_packet_and_can_change() {
         lab.send(syn().mss(1460));
         assert_eq!(look(&mut lab), (0x28, 9));
         lab.send(ack());
-        let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+        let id = lab.accept(listener).unwrap();
         lab.write(id, b"x");
         assert_eq!(look(&mut lab), (0x28, 9));
         lab.set(id, |options| {

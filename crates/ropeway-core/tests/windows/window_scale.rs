@@ -12,7 +12,7 @@ fn windows_are_scaled_only_if_both_say_so() {
     lab.send(syn().mss(1460).ws(4).win(1000));
     lab.expect(syn_ack().ws(7).win(65535));
     lab.send(ack().win(1000));
-    let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+    let id = lab.accept(listener).unwrap();
     assert_eq!(lab.info(id).snd_wnd, 16_000);
     lab.send_all([some(1460), some(1460)]);
     lab.expect(ack().win(((512 * 1024 - 2920) / 128) as u16));
@@ -34,7 +34,7 @@ fn windows_are_scaled_only_if_both_say_so() {
     lab.send(syn().mss(1460).ws(4).win(1000));
     assert_eq!(lab.expect(syn_ack()).tcp.options.window_scale, None);
     lab.send(ack().win(1000));
-    let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+    let id = lab.accept(listener).unwrap();
     assert_eq!(lab.info(id).snd_wnd, 1000);
 }
 
@@ -47,7 +47,7 @@ fn a_scale_beyond_14_counts_as_14() {
         lab.send(syn().mss(1460).ws(shift));
         lab.expect(syn_ack());
         lab.send(ack().win(3));
-        let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+        let id = lab.accept(listener).unwrap();
         assert_eq!(lab.info(id).snd_wnd, window);
     }
 }
@@ -74,7 +74,7 @@ fn the_largest_window_is_not_negative() {
     lab.send(syn().mss(1460).ws(14));
     lab.expect(syn_ack());
     lab.send(ack().win(65535));
-    let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+    let id = lab.accept(listener).unwrap();
     assert_eq!(lab.info(id).snd_wnd, 65535 << 14);
     lab.write(id, &pattern(0, 14_600));
     assert_eq!(lab.drain().len(), 10);
@@ -88,7 +88,7 @@ fn scaled_windows_of_small_buffers_are_exact_enough() {
         lab.send(syn().mss(1460).ws(0));
         let shift = lab.expect(syn_ack()).tcp.options.window_scale.unwrap();
         lab.send(ack());
-        let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+        let id = lab.accept(listener).unwrap();
         lab.send(some(1));
         lab.after(40);
         let announced = usize::from(lab.expect(ack()).tcp.window) << shift;
@@ -109,7 +109,7 @@ fn the_right_edge_never_recedes_by_a_unit() {
     lab.send(syn().mss(1460).ws(0));
     let shift = lab.expect(syn_ack()).tcp.options.window_scale.unwrap();
     lab.send(ack());
-    let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+    let id = lab.accept(listener).unwrap();
     let mut best = 0;
     let mut random = Random::new(3);
     for _ in 0..2000 {

@@ -84,6 +84,14 @@ impl Lab {
         Ok(id)
     }
 
+    /// The next connection that waits for it, if there is one.
+    #[track_caller]
+    pub fn accept(&mut self, listener: ListenerId) -> Option<ConnectionId> {
+        let accepted = self.stack.accept(self.ts(), listener).unwrap().map(|(id, _)| id);
+        self.collect();
+        accepted
+    }
+
     /// Writes, and lets the stack send; all of it must be taken.
     #[track_caller]
     pub fn write(&mut self, id: ConnectionId, bytes: &[u8]) {
