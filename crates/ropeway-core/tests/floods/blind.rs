@@ -12,8 +12,7 @@ const STATES: [State; 4] = [State::Established, State::FinWait1, State::FinWait2
 
 /// A connection in one of these states: what the next numbers of the stack and of the lab are.
 fn in_state(state: State) -> (Lab, ConnectionId) {
-    let mut lab = Lab::new();
-    let id = lab.accepted(Peer::default());
+    let (mut lab, id) = established();
     if matches!(state, State::FinWait1 | State::FinWait2) {
         lab.shutdown_write(id);
         lab.expect(fin().seq(1).ack(1));
@@ -178,8 +177,7 @@ fn icmp_with_a_guessed_sequence_number_is_ignored() {
 #[test]
 fn icmp_does_not_end_a_synchronized_connection() {
     for kind in [UnreachableKind::Port, UnreachableKind::Protocol, UnreachableKind::AdminProhibited] {
-        let mut lab = Lab::new();
-        let id = lab.accepted(Peer::default());
+        let (mut lab, id) = established();
         lab.write(id, b"hello");
         let quote = lab.next_packet();
         lab.unreachable(kind, &quote);

@@ -108,8 +108,7 @@ fn what_exists_is_not_touched() {
 #[test]
 fn a_time_wait_tuple_is_no_way_around_the_policy() {
     for policy in [PortPolicy::Refuse, PortPolicy::Prohibit, PortPolicy::Drop] {
-        let mut lab = Lab::new();
-        let id = lab.accepted(Peer::default());
+        let (mut lab, id) = established();
         lab.close(id);
         lab.expect(fin());
         lab.send(fin());

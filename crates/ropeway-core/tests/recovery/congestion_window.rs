@@ -2,7 +2,7 @@
 //! grow (RFC 5681, RFC 6928).
 
 use crate::common::*;
-use crate::{MSS, established, seg};
+use crate::{MSS, seg};
 
 // RFC 6928 2
 #[test]

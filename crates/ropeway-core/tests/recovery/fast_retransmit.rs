@@ -1,7 +1,7 @@
 //! Fast retransmit and fast recovery (RFC 5681 3.2, RFC 6582, RFC 3042).
 
 use crate::common::*;
-use crate::{MSS, established, flight, seg};
+use crate::{MSS, flight, seg};
 
 // RFC 5681 3.2, RFC 3042
 #[test]

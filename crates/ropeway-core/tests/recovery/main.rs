@@ -21,12 +21,6 @@ use ropeway_core::ConnectionId;
 
 const MSS: usize = 1460;
 
-fn established() -> (Lab, ConnectionId) {
-    let mut lab = Lab::new();
-    let id = lab.accepted(Peer::default());
-    (lab, id)
-}
-
 /// Relative sequence number of the first byte of segment `n` of full ones.
 const fn seg(n: u32) -> u32 {
     1 + n * MSS as u32

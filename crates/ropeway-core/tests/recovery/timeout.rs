@@ -2,7 +2,7 @@
 //! 6582 4).
 
 use crate::common::*;
-use crate::{MSS, established, flight, seg};
+use crate::{MSS, flight, seg};
 
 // RFC 5681 3.1 (4), 3.2; RFC 9293 3.10.8 R-12, RFC 6298 5-4
 #[test]

@@ -3,7 +3,6 @@
 use ropeway_core::{ConnectionError, State};
 
 use crate::common::*;
-use crate::established;
 
 /// An experimental option, which nobody understands, and a NOP on each side of it.
 const UNKNOWN: [u8; 8] = [1, 253, 5, 1, 2, 3, 1, 0];

@@ -3,7 +3,6 @@
 use ropeway_core::SendFlags;
 
 use crate::common::*;
-use crate::established;
 
 // RFC 9293 3.9.1.2 MUST-60: whatever holds data back, lets it go.
 #[test]

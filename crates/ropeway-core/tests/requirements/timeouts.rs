@@ -5,7 +5,6 @@ use std::time::Duration;
 use ropeway_core::{ConnectionError, ConnectionId, State};
 
 use crate::common::*;
-use crate::established;
 
 // RFC 9293 3.8.3 MUST-22: "including notification of the application layer"
 #[test]

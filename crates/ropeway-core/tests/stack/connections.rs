@@ -4,7 +4,7 @@
 use ropeway_core::{RecvError, SocketOptions};
 
 use crate::common::*;
-use crate::{address, datagram, established, segment};
+use crate::{address, datagram, segment};
 
 /// Two ends that disagree answer each other for ever, unless somebody counts (RFC 5961 7).
 #[test]

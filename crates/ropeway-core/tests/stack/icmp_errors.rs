@@ -5,7 +5,6 @@ use ropeway_core::packet::{IcmpErrorKind, UnreachableKind};
 use ropeway_core::{ConnectionError, Readiness, State};
 
 use crate::common::*;
-use crate::established;
 
 fn icmp_about(lab: &mut Lab, kind: IcmpErrorKind, about: &[u8]) {
     let (from, to) = (lab.remote.ip(), lab.local.ip());

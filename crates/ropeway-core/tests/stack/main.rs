@@ -24,8 +24,8 @@ mod urgent;
 use std::net::{IpAddr, SocketAddr};
 
 use common::*;
+use ropeway_core::SocketOptions;
 use ropeway_core::packet::{Protocol, udp};
-use ropeway_core::{ConnectionId, SocketOptions};
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -54,10 +54,4 @@ fn sharing(reuse_addr: bool, reuse_port: bool) -> SocketOptions {
     options.reuse_addr = reuse_addr;
     options.reuse_port = reuse_port;
     options
-}
-
-fn established() -> (Lab, ConnectionId) {
-    let mut lab = Lab::new();
-    let id = lab.accepted(Peer::default());
-    (lab, id)
 }

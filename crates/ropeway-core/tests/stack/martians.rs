@@ -5,7 +5,7 @@ use ropeway_core::packet::icmp::emit_echo_request;
 use ropeway_core::{SocketOptions, State};
 
 use crate::common::*;
-use crate::{address, established, ip_of, segment};
+use crate::{address, ip_of, segment};
 
 // MUST-57, MUST-63, RFC 1122 3.2.1.3
 #[test]

@@ -4,7 +4,6 @@ use ropeway_core::packet::TcpFlags;
 use ropeway_core::{Readiness, SendFlags, State};
 
 use crate::common::*;
-use crate::established;
 
 // MUST-30, MUST-31, MUST-32, MUST-33, MUST-62
 #[test]

@@ -82,8 +82,7 @@ fn after_the_fin_nothing_is_taken_from_the_peer() {
 /// in the window right, must not keep the true one from being taken (found by the fuzz target `stack`).
 #[test]
 fn a_fin_that_the_stream_has_passed_does_not_hide_the_true_one() {
-    let mut lab = Lab::new();
-    let id = lab.accepted(Peer::default());
+    let (mut lab, id) = established();
     lab.send(data(pattern(10, 10)).seq(11));
     lab.expect(ack().ack(1));
     lab.send(fin().seq(5));

@@ -7,8 +7,7 @@ use crate::common::*;
 // RFC 9293 3.10.7.4 R-10
 #[test]
 fn passive_open_then_the_peer_closes_first() {
-    let mut lab = Lab::new();
-    let id = lab.accepted(Peer::default());
+    let (mut lab, id) = established();
     lab.assert_state(id, State::Established);
     lab.send(fin());
     lab.expect(ack().seq(1).ack(2));

@@ -1,7 +1,6 @@
 //! What the program holds back: `TCP_CORK` for 200 ms, and `SendFlags::more`.
 
 use crate::common::*;
-use crate::established;
 
 #[test]
 fn cork_holds_a_small_segment_for_200_ms() {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::common::*;
-use crate::established;
 
 // SHLD-18, MUST-40
 #[test]

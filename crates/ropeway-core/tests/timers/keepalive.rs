@@ -5,7 +5,6 @@ use std::time::Duration;
 use ropeway_core::{ConnectionError, KeepAlive, State};
 
 use crate::common::*;
-use crate::established;
 
 // MUST-25
 #[test]

@@ -21,13 +21,6 @@ mod user_timeout;
 use common::*;
 use ropeway_core::ConnectionId;
 
-/// A connection on which nothing was measured but a handshake in no time: the RTO is the minimum, 200 ms.
-fn established() -> (Lab, ConnectionId) {
-    let mut lab = Lab::new();
-    let id = lab.accepted(Peer::default());
-    (lab, id)
-}
-
 /// A connection whose peer has closed the window with nothing outstanding.
 fn shut_out() -> (Lab, ConnectionId) {
     let (mut lab, id) = established();

@@ -6,7 +6,6 @@ use std::time::Duration;
 use ropeway_core::{ConnectionError, State};
 
 use crate::common::*;
-use crate::established;
 
 // RFC 9293 3.8.2 MUST-19, RFC 6298 5-1, RFC 6298 5-5, RFC 6298 5-6
 // RFC 6298 5; MUST-18: 200 ms, doubling

@@ -5,7 +5,6 @@ use std::time::Duration;
 use ropeway_core::State;
 
 use crate::common::*;
-use crate::established;
 
 // RFC 9293 3.8.6.1 MAY-8
 #[test]

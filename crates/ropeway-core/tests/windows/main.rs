@@ -22,12 +22,3 @@ mod silly_window;
 mod timestamps;
 mod window_scale;
 mod zero_window;
-
-use common::*;
-use ropeway_core::ConnectionId;
-
-fn established() -> (Lab, ConnectionId) {
-    let mut lab = Lab::new();
-    let id = lab.accepted(Peer::default());
-    (lab, id)
-}

@@ -3,7 +3,6 @@
 use ropeway_core::SenderLimit;
 
 use crate::common::*;
-use crate::established;
 
 // SHLD-7
 #[test]

@@ -1,7 +1,6 @@
 //! Silly windows, avoided by the sender (RFC 9293 3.8.6.2.1) and by the receiver (3.8.6.2.2).
 
 use crate::common::*;
-use crate::established;
 
 // MUST-39
 #[test]

@@ -3,7 +3,6 @@
 use ropeway_core::State;
 
 use crate::common::*;
-use crate::established;
 
 // RFC 7323 3.2-1, RFC 7323 3.2-4, RFC 7323 3.2-5
 #[test]

@@ -1,7 +1,6 @@
 //! Window scaling (RFC 7323 2).
 
 use crate::common::*;
-use crate::established;
 
 // RFC 7323 2.2-1, RFC 7323 2.3-1
 #[test]

@@ -6,7 +6,6 @@ use std::time::Duration;
 use ropeway_core::{ConnectionId, SenderLimit, State};
 
 use crate::common::*;
-use crate::established;
 
 // MUST-34, SHLD-15; RFC 7323 2.4-3
 #[test]

@@ -147,3 +147,11 @@ impl Lab {
 fn offer(seg: Seg, peer: Peer) -> Seg {
     Seg { mss: peer.mss, ws: peer.ws, win: Some(peer.win), ..seg }
 }
+
+/// A connection that the lab has opened, and that was accepted, with everything at its default. Nothing was measured
+/// but a handshake in no time: the RTO is the minimum, 200 ms.
+pub fn established() -> (Lab, ConnectionId) {
+    let mut lab = Lab::new();
+    let id = lab.accepted(Peer::default());
+    (lab, id)
+}
