@@ -3,6 +3,7 @@
 use ropeway_core::{Readiness, RecvError, State};
 
 use crate::common::*;
+use crate::half_open;
 
 // RFC 9293 3.10.7.4 R-10
 #[test]
@@ -62,10 +63,7 @@ fn data_with_the_syn_ack_beyond_the_window_is_cut_off() {
 
 #[test]
 fn data_on_the_handshakes_third_segment() {
-    let mut lab = Lab::new();
-    let listener = lab.listen();
-    lab.send(syn().mss(1460));
-    lab.expect(syn_ack().ack(1));
+    let (mut lab, listener) = half_open();
     lab.send(data(b"GET /"));
     let id = lab.accept(listener).unwrap();
     assert_eq!(lab.read(id, 100), b"GET /");
@@ -75,10 +73,7 @@ fn data_on_the_handshakes_third_segment() {
 
 #[test]
 fn the_third_segment_is_lost_and_data_completes_the_handshake() {
-    let mut lab = Lab::new();
-    let listener = lab.listen();
-    lab.send(syn().mss(1460));
-    lab.expect(syn_ack().ack(1));
+    let (mut lab, listener) = half_open();
     // The bare ACK is lost, and so is the first of two segments.
     lab.send(data(b"world").seq(6));
     lab.expect(ack().ack(1));
@@ -91,10 +86,7 @@ fn the_third_segment_is_lost_and_data_completes_the_handshake() {
 
 #[test]
 fn a_fin_completes_the_handshake() {
-    let mut lab = Lab::new();
-    let listener = lab.listen();
-    lab.send(syn().mss(1460));
-    lab.expect(syn_ack().ack(1));
+    let (mut lab, listener) = half_open();
     lab.send(data(b"bye").fin());
     lab.expect(ack().ack(5));
     let id = lab.accept(listener).unwrap();

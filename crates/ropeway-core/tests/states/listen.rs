@@ -5,6 +5,7 @@ use ropeway_core::packet::SeqNum;
 use ropeway_core::{ConnectionError, RecvError};
 
 use crate::common::*;
+use crate::half_open;
 
 // RFC 7323 4.3 (2): the echo is of the latest SYN, or the peer measures a round trip of seconds.
 #[test]
@@ -49,10 +50,7 @@ fn close_in_listen_forgets_handshakes_and_resets_who_waits() {
 // RFC 9293 3.10.7.4: "return to LISTEN ... the user need not be informed"
 #[test]
 fn reset_in_a_passive_syn_received_leads_back_to_listen() {
-    let mut lab = Lab::new();
-    let listener = lab.listen();
-    lab.send(syn());
-    lab.expect(syn_ack());
+    let (mut lab, listener) = half_open();
     lab.send(rst().seq(5));
     lab.expect(ack().seq(1).ack(1));
     assert_eq!(lab.stack.sizes().half_open, 1);
@@ -105,10 +103,7 @@ fn the_syn_again_is_answered_with_the_same_syn_ack() {
 #[test]
 fn a_peer_that_begins_anew_gets_through() {
     for seq in [1000, 500_000_000] {
-        let mut lab = Lab::new();
-        let listener = lab.listen();
-        lab.send(syn());
-        lab.expect(syn_ack());
+        let (mut lab, listener) = half_open();
         // The peer has restarted: a new SYN from the same port.
         let mut answered = false;
         for _ in 0..3 {
@@ -178,10 +173,7 @@ fn listen_answers_only_syns() {
 // RFC 9293 3.10.7.4 fifth, for SYN-RECEIVED
 #[test]
 fn half_open_resets_a_wrong_ack_and_stays() {
-    let mut lab = Lab::new();
-    let listener = lab.listen();
-    lab.send(syn());
-    lab.expect(syn_ack());
+    let (mut lab, listener) = half_open();
     for wrong in [0, 2, 1_000_000] {
         lab.send(ack().ack(wrong));
         lab.expect(rst().seq(wrong));

@@ -21,7 +21,7 @@ mod syn_sent;
 mod time_wait;
 
 use common::*;
-use ropeway_core::{ConnectionId, State};
+use ropeway_core::{ConnectionId, ListenerId, State};
 
 /// A connection in a state, reached by the shortest way. The application still holds it.
 fn in_state(state: State) -> (Lab, ConnectionId) {
@@ -72,6 +72,15 @@ fn in_state(state: State) -> (Lab, ConnectionId) {
     lab.assert_state(id, state);
     lab.events.clear();
     (lab, id)
+}
+
+/// A listener that has answered a SYN: an entry in the SYN queue, and no connection yet. Both ends are at 1.
+fn half_open() -> (Lab, ListenerId) {
+    let mut lab = Lab::new();
+    let listener = lab.listen();
+    lab.send(syn().mss(1460));
+    lab.expect(syn_ack().seq(0).ack(1));
+    (lab, listener)
 }
 
 /// The states of a connection in which both ends agree on sequence numbers, TIME-WAIT excepted.

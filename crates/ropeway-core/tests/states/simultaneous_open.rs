@@ -1,9 +1,25 @@
 //! Both ends open at the same moment (RFC 9293 3.5, figure 7).
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use ropeway_core::{Readiness, SocketOptions, State};
 
 use crate::common::*;
 use crate::in_state;
+
+/// Both ends call connect at the same moment, each for the other's port; then each sends so many bytes, reads as many,
+/// and closes.
+fn both_open(pair: &mut Pair, bytes: usize) {
+    let ends: [SocketAddr; 2] = ["10.0.0.1:5000".parse().unwrap(), "10.0.0.2:6000".parse().unwrap()];
+    let ts = pair.ts();
+    for side in 0..2 {
+        let options = SocketOptions::default();
+        let id = pair.stacks[side].connect(ts, Some(ends[side]), ends[1 - side], options).unwrap();
+        let script = [Op::Send(bytes), Op::Recv(bytes), Op::ShutdownWrite, Op::RecvEof, Op::Close];
+        pair.add(side, Some(id), None, &script);
+    }
+}
 
 // RFC 9293 3.5 figure 7, MUST-10
 #[test]
@@ -64,16 +80,8 @@ fn simultaneous_open_survives_a_lost_syn_ack() {
 fn two_stacks_open_at_the_same_moment() {
     for delays in [(500, 500), (500, 900), (1, 100_000)] {
         let mut pair = Pair::new();
-        pair.delay = [std::time::Duration::from_micros(delays.0), std::time::Duration::from_micros(delays.1)];
-        let ends: [std::net::SocketAddr; 2] =
-            ["10.0.0.1:5000".parse().unwrap(), "10.0.0.2:6000".parse().unwrap()];
-        let ts = pair.ts();
-        for side in 0..2 {
-            let options = SocketOptions::default();
-            let id = pair.stacks[side].connect(ts, Some(ends[side]), ends[1 - side], options).unwrap();
-            let script = [Op::Send(3000), Op::Recv(3000), Op::ShutdownWrite, Op::RecvEof, Op::Close];
-            pair.add(side, Some(id), None, &script);
-        }
+        pair.delay = [Duration::from_micros(delays.0), Duration::from_micros(delays.1)];
+        both_open(&mut pair, 3000);
         pair.live(secs(10));
     }
 }
@@ -84,15 +92,7 @@ fn two_stacks_open_at_the_same_moment_and_any_packet_is_lost() {
     for lost in 0..14 {
         let mut pair = Pair::new()
             .fate(move |crossing| if crossing.number == lost { Fate::Drop } else { Fate::Deliver });
-        let ends: [std::net::SocketAddr; 2] =
-            ["10.0.0.1:5000".parse().unwrap(), "10.0.0.2:6000".parse().unwrap()];
-        let ts = pair.ts();
-        for side in 0..2 {
-            let options = SocketOptions::default();
-            let id = pair.stacks[side].connect(ts, Some(ends[side]), ends[1 - side], options).unwrap();
-            let script = [Op::Send(1000), Op::Recv(1000), Op::ShutdownWrite, Op::RecvEof, Op::Close];
-            pair.add(side, Some(id), None, &script);
-        }
+        both_open(&mut pair, 1000);
         pair.live(secs(60));
     }
 }
@@ -100,19 +100,11 @@ fn two_stacks_open_at_the_same_moment_and_any_packet_is_lost() {
 /// Both open, both send, both close, and two packets are lost, or one comes late.
 #[test]
 fn two_stacks_open_and_close_at_the_same_moment_over_a_bad_network() {
-    let ends: [std::net::SocketAddr; 2] =
-        ["10.0.0.1:5000".parse().unwrap(), "10.0.0.2:6000".parse().unwrap()];
     let run = |fate: Box<dyn FnMut(&pair::Crossing<'_>) -> Fate>| {
         let mut pair = Pair::new();
         pair.set_fate(fate);
-        pair.delay = [std::time::Duration::from_millis(10); 2];
-        let ts = pair.ts();
-        for side in 0..2 {
-            let options = SocketOptions::default();
-            let id = pair.stacks[side].connect(ts, Some(ends[side]), ends[1 - side], options).unwrap();
-            let script = [Op::Send(2000), Op::Recv(2000), Op::ShutdownWrite, Op::RecvEof, Op::Close];
-            pair.add(side, Some(id), None, &script);
-        }
+        pair.delay = [Duration::from_millis(10); 2];
+        both_open(&mut pair, 2000);
         pair.live(secs(60));
     };
     for first in 0..16 {
@@ -123,11 +115,7 @@ fn two_stacks_open_and_close_at_the_same_moment_over_a_bad_network() {
         }
         for late in [15, 300, 3000] {
             run(Box::new(move |crossing| {
-                if crossing.number == first {
-                    Fate::Late(std::time::Duration::from_millis(late))
-                } else {
-                    Fate::Deliver
-                }
+                if crossing.number == first { Fate::Late(Duration::from_millis(late)) } else { Fate::Deliver }
             }));
         }
     }

@@ -6,6 +6,13 @@ use ropeway_core::packet::SeqNum;
 use crate::common::*;
 use crate::in_state;
 
+/// A connection in TIME-WAIT that its application has let go. Both ends are at 2.
+fn orphan() -> Lab {
+    let (mut lab, id) = in_state(State::TimeWait);
+    lab.close(id);
+    lab
+}
+
 // RFC 9293 3.10.8 R-12
 // MUST-13: exactly, and for all three lengths
 #[test]
@@ -34,8 +41,7 @@ fn time_wait_lasts_exactly_two_msl() {
 // RFC 9293 3.10.7.4 R-10
 #[test]
 fn the_peers_fin_again_restarts_time_wait() {
-    let (mut lab, id) = in_state(State::TimeWait);
-    lab.close(id);
+    let mut lab = orphan();
     for round in 1..=3 {
         lab.at(round * 50_000);
         lab.send(fin().seq(1));
@@ -50,8 +56,7 @@ fn the_peers_fin_again_restarts_time_wait() {
 // RFC 9293 3.10.7.4 eighth: "restart the 2 MSL time-wait timeout", however often it was before.
 #[test]
 fn a_fin_that_comes_very_often_restarts_time_wait_each_time() {
-    let (mut lab, id) = in_state(State::TimeWait);
-    lab.close(id);
+    let mut lab = orphan();
     for n in 1..=20 {
         lab.at(n * 100);
         lab.send(fin().seq(1));
@@ -83,8 +88,7 @@ fn time_wait_acknowledges_whatever_is_out_of_order_or_brings_data() {
 
 #[test]
 fn other_segments_do_not_restart_time_wait() {
-    let (mut lab, id) = in_state(State::TimeWait);
-    lab.close(id);
+    let mut lab = orphan();
     lab.at(30_000);
     for seg in
         [some(10).seq(1), some(10).seq(2), ack().seq(1), syn().seq(0), fin().seq(5), some(10).seq(1_000_000)]
@@ -103,8 +107,7 @@ fn other_segments_do_not_restart_time_wait() {
 // RFC 1337
 #[test]
 fn a_reset_does_not_cut_time_wait_short() {
-    let (mut lab, id) = in_state(State::TimeWait);
-    lab.close(id);
+    let mut lab = orphan();
     lab.send(rst().seq(2));
     lab.send(rst_ack().seq(2).ack(2));
     lab.send(rst().seq(3));
@@ -116,8 +119,7 @@ fn a_reset_does_not_cut_time_wait_short() {
 // MAY-2
 #[test]
 fn a_newer_syn_takes_a_time_wait_tuple_over() {
-    let (mut lab, id) = in_state(State::TimeWait);
-    lab.close(id);
+    let mut lab = orphan();
     let old_end = lab.flow.iss.wrapping_add(lab.flow.seen);
     lab.after(1);
     lab.send(syn().seq(3));
@@ -133,8 +135,7 @@ fn a_newer_syn_takes_a_time_wait_tuple_over() {
 #[test]
 fn an_older_syn_leaves_time_wait_alone() {
     for seq in [0, 1, 2, 0x8000_0010] {
-        let (mut lab, id) = in_state(State::TimeWait);
-        lab.close(id);
+        let mut lab = orphan();
         lab.send(syn().seq(seq));
         lab.expect(ack().seq(2).ack(2));
         assert_eq!(lab.stack.sizes().time_wait, 1);
