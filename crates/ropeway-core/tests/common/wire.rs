@@ -22,6 +22,8 @@ pub struct Seg {
     pub mss: Option<u16>,
     pub ws: Option<u8>,
     pub ts: Option<(u32, u32)>,
+    /// Expected: the timestamp that is echoed, whatever the stack's own clock says.
+    pub ecr: Option<u32>,
     pub no_ts: bool,
     pub urg: Option<u16>,
     pub push: Option<bool>,
@@ -94,6 +96,10 @@ impl Seg {
     }
     pub fn ts(mut self, val: u32, ecr: u32) -> Self {
         self.ts = Some((val, ecr));
+        self
+    }
+    pub fn ecr(mut self, ecr: u32) -> Self {
+        self.ecr = Some(ecr);
         self
     }
     pub fn no_ts(mut self) -> Self {
@@ -247,7 +253,7 @@ pub fn show(seg: &Seg) -> String {
         ("mss", seg.mss.map(u32::from)),
         ("wscale", seg.ws.map(u32::from)),
         ("TS val", seg.ts.map(|ts| ts.0)),
-        ("TS ecr", seg.ts.map(|ts| ts.1)),
+        ("TS ecr", seg.ts.map(|ts| ts.1).or(seg.ecr)),
         ("urg", seg.urg.map(u32::from)),
         ("len", seg.len.map(|len| len as u32)),
     ];

@@ -49,7 +49,7 @@ impl Lab {
             ("mss", want.mss.map(u32::from), tcp.options.mss.map(u32::from)),
             ("wscale", want.ws.map(u32::from), tcp.options.window_scale.map(u32::from)),
             ("tsval", want.ts.map(|ts| ts.0), tcp.options.timestamps.map(|ts| ts.tsval)),
-            ("tsecr", want.ts.map(|ts| ts.1), tcp.options.timestamps.map(|ts| ts.tsecr)),
+            ("tsecr", want.ts.map(|ts| ts.1).or(want.ecr), tcp.options.timestamps.map(|ts| ts.tsecr)),
             ("urg", want.urg.map(u32::from), Some(u32::from(tcp.urgent))),
             ("len", want.len.map(|len| len as u32), Some(payload.len() as u32)),
         ];
