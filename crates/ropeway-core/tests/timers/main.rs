@@ -17,16 +17,3 @@ mod keepalive;
 mod persist;
 mod retransmission;
 mod user_timeout;
-
-use common::*;
-use ropeway_core::ConnectionId;
-
-/// A connection whose peer has closed the window with nothing outstanding.
-fn shut_out() -> (Lab, ConnectionId) {
-    let (mut lab, id) = established();
-    lab.write(id, b"a");
-    lab.expect(data(b"a"));
-    lab.send(ack().win(0));
-    lab.flow.win = 0;
-    (lab, id)
-}

@@ -3,7 +3,6 @@
 use ropeway_core::{ConnectionError, State};
 
 use crate::common::*;
-use crate::shut_out;
 
 // SHLD-29, SHLD-30, MUST-36, MUST-37
 #[test]

@@ -5,7 +5,6 @@ use std::time::Duration;
 use ropeway_core::{ConnectionError, State};
 
 use crate::common::*;
-use crate::shut_out;
 
 // RFC 9293 3.8.3 MUST-21
 #[test]

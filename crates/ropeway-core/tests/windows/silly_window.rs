@@ -35,11 +35,7 @@ fn the_window_opens_by_a_segment_or_half_the_buffer_never_by_less() {
 // MUST-38
 #[test]
 fn the_sender_does_not_fill_crumbs_of_a_window() {
-    let (mut lab, id) = established();
-    lab.write(id, b"a");
-    lab.expect(data(b"a"));
-    lab.flow.win = 0;
-    lab.send(ack());
+    let (mut lab, id) = shut_out();
     lab.write(id, &pattern(0, 3000));
     lab.at(100);
     lab.flow.win = 100;

@@ -81,11 +81,7 @@ fn a_window_shrunk_to_zero_is_probed_and_does_not_time_out() {
 
 /// A connection whose peer has closed the window with nothing outstanding, and a probe that it dropped.
 fn probed() -> (Lab, ConnectionId) {
-    let (mut lab, id) = established();
-    lab.write(id, b"a");
-    lab.expect(data(b"a"));
-    lab.flow.win = 0;
-    lab.send(ack());
+    let (mut lab, id) = shut_out();
     lab.write(id, &pattern(0, 3000));
     lab.at(200);
     lab.expect(some(1).seq(2));

@@ -2,7 +2,7 @@
 
 use ropeway_core::{ConnectError, ConnectionId, ListenerId, SocketOptions, State, TcpInfo};
 
-use super::super::{Seg, ack, syn, syn_ack};
+use super::super::{Seg, ack, data, syn, syn_ack};
 use super::{Lab, Peer};
 
 impl Lab {
@@ -153,5 +153,16 @@ fn offer(seg: Seg, peer: Peer) -> Seg {
 pub fn established() -> (Lab, ConnectionId) {
     let mut lab = Lab::new();
     let id = lab.accepted(Peer::default());
+    (lab, id)
+}
+
+/// The same after a byte that was acknowledged with a window of zero: the peer's window is closed, and nothing is
+/// outstanding.
+pub fn shut_out() -> (Lab, ConnectionId) {
+    let (mut lab, id) = established();
+    lab.write(id, b"a");
+    lab.expect(data(b"a"));
+    lab.flow.win = 0;
+    lab.send(ack());
     (lab, id)
 }

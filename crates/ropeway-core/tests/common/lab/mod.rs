@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-pub use calls::established;
+pub use calls::{established, shut_out};
 use ropeway_core::packet::TcpSegment;
 use ropeway_core::{Event, SocketOptions, Stack, StackConfig, Timestamp};
 
