@@ -24,8 +24,7 @@ fn converse_within(lab: &mut Lab, local: &str, from: Option<&str>) -> (Connectio
         match lab.stack.recv(lab.ts(), server, 1_000_000) {
             Ok(payload) => got.extend(payload.to_vec()),
             Err(RecvError::WouldBlock) => {
-                let at = lab.next_deadline().expect("a timer");
-                lab.run_to(at.max(lab.now));
+                lab.run_to_deadline();
             }
             Err(error) => panic!("{error:?}"),
         }
@@ -99,8 +98,7 @@ fn a_connection_to_itself() {
                 match lab.stack.recv(lab.ts(), id, 100_000) {
                     Ok(payload) => got.extend(payload.to_vec()),
                     Err(_) => {
-                        let at = lab.next_deadline().expect("a timer");
-                        lab.run_to(at.max(lab.now));
+                        lab.run_to_deadline();
                     }
                 }
                 lab.collect();

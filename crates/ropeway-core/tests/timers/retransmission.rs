@@ -200,8 +200,7 @@ fn an_orphans_retransmissions_end_sooner() {
     lab.expect(fin().seq(4));
     let mut sent = 0;
     while lab.stack.sizes().connections > 0 {
-        let at = lab.next_deadline().unwrap();
-        lab.run_to(at);
+        lab.run_to_deadline();
         sent += lab.drain().len();
         assert!(lab.now < secs(300));
     }

@@ -91,8 +91,7 @@ fn user_timeout_counts_while_the_window_is_closed() {
         lab.write(id, &pattern(0, 3000));
         let mut died = None;
         while died.is_none() && lab.now < secs(60) {
-            let at = lab.next_deadline().unwrap();
-            lab.run_to(at);
+            lab.run_to_deadline();
             for _ in lab.drain() {
                 if answered {
                     lab.input(ack().ack(2));
@@ -116,8 +115,7 @@ fn an_orphan_does_not_live_for_ever_because_its_peer_keeps_the_window_closed() {
     lab.close(id);
     while lab.stack.sizes().connections > 0 {
         assert!(lab.now < secs(24 * 3600), "it lives after a day");
-        let at = lab.next_deadline().unwrap();
-        lab.run_to(at);
+        lab.run_to_deadline();
         for _ in lab.drain() {
             lab.input(ack().ack(2));
             lab.collect();

@@ -49,8 +49,7 @@ fn a_window_shrunk_to_zero_is_probed_and_does_not_time_out() {
     lab.send(ack().ack(1461).win(0));
     // For two hours the peer answers, and nothing more.
     while lab.now < secs(7200) {
-        let at = lab.next_deadline().expect("a timer");
-        lab.run_to(at);
+        lab.run_to_deadline();
         for sent in lab.drain() {
             assert!(sent.tcp.unwrap().payload.len() <= 1460);
             lab.input(ack().ack(1461).win(0));
@@ -70,8 +69,7 @@ fn a_window_shrunk_to_zero_is_probed_and_does_not_time_out() {
         }
         let upto = got.iter().position(|got| !got).unwrap_or(14_600);
         if upto <= 1460 {
-            let at = lab.next_deadline().unwrap();
-            lab.run_to(at);
+            lab.run_to_deadline();
         } else {
             lab.input(ack().ack(1 + upto as u32));
             lab.collect();

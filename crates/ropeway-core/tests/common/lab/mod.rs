@@ -162,6 +162,15 @@ impl Lab {
         self.run_until(target, false);
     }
 
+    /// Moves the clock to the stack's next deadline, which there must be, and keeps what is sent.
+    #[track_caller]
+    pub fn run_to_deadline(&mut self) {
+        match self.next_deadline() {
+            Some(at) => self.run_to(at.max(self.now)),
+            None => self.fail("no timer runs"),
+        }
+    }
+
     #[track_caller]
     pub fn after_us(&mut self, micros: u64) {
         self.at_us(self.now + micros);
