@@ -22,7 +22,7 @@ fn hard_errors_end_an_attempt_to_connect() {
             if v6 && kind == UnreachableKind::Protocol {
                 continue;
             }
-            let mut lab = if v6 { Lab::new().v6() } else { Lab::new() };
+            let mut lab = Lab::new().v6_if(v6);
             let id = lab.connect();
             let syn = lab.next_packet();
             icmp_about(&mut lab, IcmpErrorKind::Unreachable(kind), &syn);
@@ -46,7 +46,7 @@ fn soft_errors_do_not_end_an_attempt_but_tell_why_it_failed() {
             (IcmpErrorKind::TimeExceeded { code: 0 }, ConnectionError::HostUnreachable),
             (IcmpErrorKind::ParameterProblem { code: 0, pointer: 1 }, ConnectionError::ProtocolUnreachable),
         ] {
-            let mut lab = if v6 { Lab::new().v6() } else { Lab::new() };
+            let mut lab = Lab::new().v6_if(v6);
             let id = lab.connect_with(|options| options.syn_retries = 1).unwrap();
             let packet = lab.next_packet();
             icmp_about(&mut lab, kind, &packet);
@@ -72,7 +72,7 @@ fn no_icmp_error_ends_an_established_connection() {
             IcmpErrorKind::TimeExceeded { code: 1 },
             IcmpErrorKind::ParameterProblem { code: 0, pointer: 9 },
         ] {
-            let mut lab = if v6 { Lab::new().v6() } else { Lab::new() };
+            let mut lab = Lab::new().v6_if(v6);
             let id = lab.accepted(Peer::default());
             lab.write(id, b"hello");
             let packet = lab.next_packet();

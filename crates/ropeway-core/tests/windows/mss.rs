@@ -9,17 +9,11 @@ fn the_announced_mss_is_the_mtus() {
         [(1500, 1460, 1440), (9000, 8960, 8940), (1280, 1240, 1220), (576, 536, 516), (65535, 65495, 65475)]
     {
         for (v6_too, mss) in [(false, v4), (true, v6)] {
-            let mut lab = Lab::with(|config| config.mtu = mtu);
-            if v6_too {
-                lab = lab.v6();
-            }
+            let mut lab = Lab::with(|config| config.mtu = mtu).v6_if(v6_too);
             lab.listen();
             lab.send(syn());
             lab.expect(syn_ack().mss(mss));
-            let mut lab = Lab::with(|config| config.mtu = mtu);
-            if v6_too {
-                lab = lab.v6();
-            }
+            let mut lab = Lab::with(|config| config.mtu = mtu).v6_if(v6_too);
             lab.connect();
             lab.expect(syn().mss(mss));
         }
@@ -30,13 +24,12 @@ fn the_announced_mss_is_the_mtus() {
 #[test]
 fn without_the_option_the_mss_is_536_or_1220() {
     for (v6, mss) in [(false, 536), (true, 1220)] {
-        let new = || if v6 { Lab::new().v6() } else { Lab::new() };
         let peer = Peer { mss: None, ..Peer::default() };
-        let mut lab = new();
+        let mut lab = Lab::new().v6_if(v6);
         let id = lab.accepted(peer);
         lab.write(id, &pattern(0, 10_000));
         lab.expect(some(mss));
-        let mut lab = new();
+        let mut lab = Lab::new().v6_if(v6);
         let id = lab.connected(peer);
         lab.write(id, &pattern(0, 10_000));
         lab.expect(some(mss));

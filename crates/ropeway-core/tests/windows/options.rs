@@ -28,7 +28,7 @@ fn mss_and_scale_stand_only_in_syns() {
 #[test]
 fn a_peer_without_any_option_is_served() {
     for v6 in [false, true] {
-        let mut lab = if v6 { Lab::new().v6() } else { Lab::new() };
+        let mut lab = Lab::new().v6_if(v6);
         let id = lab.accepted(Peer { mss: None, ..Peer::default() });
         lab.write(id, &pattern(0, 3000));
         let mut got = Vec::new();
@@ -98,7 +98,7 @@ fn odd_options_are_skipped_and_lies_survived() {
 #[test]
 fn tos_and_ttl_stand_on_every_packet_and_can_change() {
     for v6 in [false, true] {
-        let mut lab = if v6 { Lab::new().v6() } else { Lab::new() };
+        let mut lab = Lab::new().v6_if(v6);
         let listener = lab.listen_with(16, |options| {
             options.tos = 0x28;
             options.ttl = 9;

@@ -21,7 +21,7 @@ fn too_big(lab: &mut Lab, mtu: u32, packet: &[u8]) {
 }
 
 fn in_flight(v6: bool) -> (Lab, ConnectionId, Vec<Bytes>) {
-    let mut lab = if v6 { Lab::new().v6() } else { Lab::new() };
+    let mut lab = Lab::new().v6_if(v6);
     let id = lab.accepted(Peer::default());
     lab.write(id, &pattern(0, 6000));
     let packets = lab.drain().into_iter().map(|sent| sent.packet).collect();

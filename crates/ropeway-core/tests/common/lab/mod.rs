@@ -136,6 +136,10 @@ impl Lab {
         self
     }
 
+    pub fn v6_if(self, v6: bool) -> Self {
+        if v6 { self.v6() } else { self }
+    }
+
     pub fn ts(&self) -> Timestamp {
         Timestamp::from_micros(self.start + self.now)
     }
