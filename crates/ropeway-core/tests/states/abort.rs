@@ -20,7 +20,7 @@ fn data_after_close_is_answered_with_a_reset() {
         lab.send(data(b"too late").ack(expected));
         let reset = lab.next_tcp();
         assert!(reset.tcp.flags.contains(ropeway_core::packet::TcpFlags::RST));
-        assert_eq!(reset.tcp.seq.get().wrapping_sub(lab.flow.iss), expected);
+        assert_eq!(lab.relative(reset.tcp.seq), expected);
         lab.assert_empty();
     }
 }

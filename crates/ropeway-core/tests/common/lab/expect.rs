@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use ropeway_core::packet::{TcpFlags, TcpSegment};
+use ropeway_core::packet::{SeqNum, TcpFlags, TcpSegment};
 use ropeway_core::{ConnectionId, Event, Readiness, State};
 
 use super::super::wire::{self, Seg};
@@ -39,7 +39,7 @@ impl Lab {
         if want.push.is_some_and(|push| push != tcp.flags.contains(TcpFlags::PSH)) {
             return Some("PSH is wrong".into());
         }
-        let seq = tcp.seq.get().wrapping_sub(self.flow.iss);
+        let seq = self.relative(tcp.seq);
         let ack = tcp.ack.get().wrapping_sub(self.flow.isn);
         let payload = &packet[segment.payload.clone()];
         let checks = [
@@ -65,6 +65,11 @@ impl Lab {
             return Some("the bytes are not those that were written".into());
         }
         None
+    }
+
+    /// A sequence number of the stack's as tests write it: relative to its initial one.
+    pub fn relative(&self, seq: SeqNum) -> u32 {
+        seq.get().wrapping_sub(self.flow.iss)
     }
 
     /// Nothing was sent.
