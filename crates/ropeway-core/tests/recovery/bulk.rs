@@ -2,8 +2,18 @@
 
 use std::time::Duration;
 
+use ropeway_core::SocketOptions;
+
 use crate::MSS;
 use crate::common::*;
+
+/// A client sends so many bytes to a server, and both close.
+fn one_way(pair: &mut Pair, total: usize) {
+    pair.converse(
+        &[Op::Send(total), Op::ShutdownWrite, Op::RecvEof, Op::Close],
+        &[Op::Recv(total), Op::RecvEof, Op::Close],
+    );
+}
 
 /// Ten megabytes over a link that loses so many packets of ten thousand each way. How long it took, in
 /// seconds of virtual time.
@@ -13,10 +23,7 @@ fn bulk(lost_of_ten_thousand: u64, seed: u64, total: usize) -> f64 {
         .fate(move |_| if random.below(10_000) < lost_of_ten_thousand { Fate::Drop } else { Fate::Deliver });
     pair.watch = None;
     pair.delay = [Duration::from_millis(5); 2];
-    pair.converse(
-        &[Op::Send(total), Op::ShutdownWrite, Op::RecvEof, Op::Close],
-        &[Op::Recv(total), Op::RecvEof, Op::Close],
-    );
+    one_way(&mut pair, total);
     pair.run(secs(3600));
     let took = pair.now as f64 / 1e6;
     pair.settle();
@@ -54,10 +61,7 @@ fn a_bottleneck_is_kept_busy() {
     pair.rate = Some(1_250_000);
     pair.queue = 40_000;
     let total = 10_000_000;
-    pair.converse(
-        &[Op::Send(total), Op::ShutdownWrite, Op::RecvEof, Op::Close],
-        &[Op::Recv(total), Op::RecvEof, Op::Close],
-    );
+    one_way(&mut pair, total);
     pair.run(secs(100));
     let busy = total as f64 / 1_250_000.0 / (pair.now as f64 / 1e6);
     assert!(busy > 0.7, "the link was {:.0} % busy", busy * 100.0);
@@ -72,7 +76,7 @@ fn bulk_in_both_directions_with_losses() {
         let mut random = Random::new(9);
         let mut pair = Pair::new().fate(move |_| if random.chance(1) { Fate::Drop } else { Fate::Deliver });
         pair.delay = [Duration::from_millis(5); 2];
-        let set = |options: &mut ropeway_core::SocketOptions| {
+        let set = |options: &mut SocketOptions| {
             options.recv_buffer = buffer;
             options.send_buffer = total;
         };
@@ -95,11 +99,7 @@ fn a_network_that_only_reorders_is_not_slow() {
     });
     pair.watch = None;
     pair.delay = [Duration::from_millis(5); 2];
-    let total = 10_000_000;
-    pair.converse(
-        &[Op::Send(total), Op::ShutdownWrite, Op::RecvEof, Op::Close],
-        &[Op::Recv(total), Op::RecvEof, Op::Close],
-    );
+    one_way(&mut pair, 10_000_000);
     pair.run(secs(100));
     assert!(pair.now < secs(20), "{} us", pair.now);
     assert_eq!(pair.stacks[0].counters().retransmission_timeouts, 0);
@@ -116,11 +116,7 @@ fn lost_acknowledgements_cost_little() {
     // So that segments do not all arrive at one moment, and get one acknowledgement.
     pair.rate = Some(5_000_000);
     pair.delay = [Duration::from_millis(5); 2];
-    let total = 10_000_000;
-    pair.converse(
-        &[Op::Send(total), Op::ShutdownWrite, Op::RecvEof, Op::Close],
-        &[Op::Recv(total), Op::RecvEof, Op::Close],
-    );
+    one_way(&mut pair, 10_000_000);
     pair.run(secs(100));
     assert!(pair.now < secs(3), "{} us", pair.now);
     assert!(pair.stacks[0].counters().tcp_retransmitted < 5);
@@ -150,11 +146,7 @@ fn a_path_that_pauses_is_survived() {
     let mut pair = Pair::new();
     pair.watch = None;
     pair.delay = [Duration::from_millis(20); 2];
-    let total = 3_000_000;
-    pair.converse(
-        &[Op::Send(total), Op::ShutdownWrite, Op::RecvEof, Op::Close],
-        &[Op::Recv(total), Op::RecvEof, Op::Close],
-    );
+    one_way(&mut pair, 3_000_000);
     for pause in 0..10 {
         pair.delay = [Duration::from_millis(20); 2];
         pair.run_to(pair.now + ms(100));
@@ -179,7 +171,7 @@ fn full_windows_both_ways_do_not_shut_acknowledgements_out() {
         if lose && big { Fate::Drop } else { Fate::Deliver }
     });
     pair.delay = [Duration::from_millis(5); 2];
-    let set = |options: &mut ropeway_core::SocketOptions| {
+    let set = |options: &mut SocketOptions| {
         // Ten segments of 1448 bytes exactly.
         options.recv_buffer = 14_480;
         options.send_buffer = total;

@@ -7,6 +7,15 @@ use ropeway_core::{ConnectionId, SenderLimit, State};
 
 use crate::common::*;
 
+/// The ten segments of the initial window, 14,600 bytes, are on their way to a peer that takes 20,000.
+fn in_flight() -> (Lab, ConnectionId) {
+    let mut lab = Lab::new();
+    let id = lab.accepted(Peer { win: 20_000, ..Peer::default() });
+    lab.write(id, &pattern(0, 14_600));
+    assert_eq!(lab.drain().len(), 10);
+    (lab, id)
+}
+
 // MUST-34, SHLD-15; RFC 7323 2.4-3
 #[test]
 fn a_window_taken_back_stops_new_data() {
@@ -28,10 +37,7 @@ fn a_window_taken_back_stops_new_data() {
 // SHLD-16: what lies within the window is retransmitted normally.
 #[test]
 fn what_lies_within_a_shrunk_window_is_retransmitted_at_its_time() {
-    let mut lab = Lab::new();
-    let id = lab.accepted(Peer { win: 20_000, ..Peer::default() });
-    lab.write(id, &pattern(0, 14_600));
-    lab.drain();
+    let (mut lab, _) = in_flight();
     lab.send(ack().ack(1461).win(1000));
     lab.at(200);
     let again = lab.next_tcp();
@@ -42,10 +48,7 @@ fn what_lies_within_a_shrunk_window_is_retransmitted_at_its_time() {
 // SHLD-17, MUST-35
 #[test]
 fn a_window_shrunk_to_zero_is_probed_and_does_not_time_out() {
-    let mut lab = Lab::new();
-    let id = lab.accepted(Peer { win: 20_000, ..Peer::default() });
-    lab.write(id, &pattern(0, 14_600));
-    lab.drain();
+    let (mut lab, id) = in_flight();
     lab.send(ack().ack(1461).win(0));
     // For two hours the peer answers, and nothing more.
     while lab.now < secs(7200) {
@@ -114,10 +117,7 @@ fn a_keepalive_or_challenge_stays_acceptable_to_a_peer_whose_window_is_closed() 
 /// The same with a peer that shrinks its window under what is in flight.
 #[test]
 fn acknowledgements_stay_acceptable_to_a_peer_that_shrank_its_window() {
-    let mut lab = Lab::new();
-    let id = lab.accepted(Peer { win: 20_000, ..Peer::default() });
-    lab.write(id, &pattern(0, 14_600));
-    lab.drain();
+    let (mut lab, _) = in_flight();
     lab.flow.win = 1000;
     lab.send(ack().ack(1461));
     lab.send_all([some(1460).ack(1461), some(1460).ack(1461)]);
