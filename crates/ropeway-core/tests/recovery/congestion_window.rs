@@ -23,12 +23,7 @@ fn the_initial_window_is_ten_segments() {
 #[test]
 fn slow_start_doubles_each_round_trip() {
     let mut lab = Lab::new();
-    let listener = lab.listen();
-    lab.send(syn().mss(1460).ws(7));
-    lab.expect(syn_ack());
-    lab.flow.win = 8000;
-    lab.send(ack());
-    let id = lab.accept(listener).unwrap();
+    let id = lab.accepted(Peer { ws: Some(7), win: 8000, ..Peer::default() });
     lab.write(id, &pattern(0, 500_000));
     let mut round = lab.drain().len();
     assert_eq!(round, 10);
@@ -61,12 +56,7 @@ fn a_window_that_is_not_used_does_not_grow() {
 #[test]
 fn the_window_starts_anew_after_idle_time() {
     let mut lab = Lab::new();
-    let listener = lab.listen();
-    lab.send(syn().mss(1460).ws(7));
-    lab.expect(syn_ack());
-    lab.flow.win = 8000;
-    lab.send(ack());
-    let id = lab.accept(listener).unwrap();
+    let id = lab.accepted(Peer { ws: Some(7), win: 8000, ..Peer::default() });
     lab.write(id, &pattern(0, 70 * MSS));
     for _ in 0..20 {
         lab.drain();

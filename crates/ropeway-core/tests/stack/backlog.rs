@@ -1,9 +1,18 @@
 //! The SYN queue and the accept queue are full: SYN cookies, and what is dropped (RFC 4987).
 
-use ropeway_core::{ConnectError, SocketOptions, SynCookieMode};
+use ropeway_core::{ConnectError, Event, SocketOptions, SynCookieMode};
 
 use crate::address;
 use crate::common::*;
+
+/// A SYN from each of these ports is answered with a SYN-ACK.
+fn half_open(lab: &mut Lab, ports: impl IntoIterator<Item = u16>) {
+    for port in ports {
+        lab.switch(port);
+        lab.send(syn());
+        lab.expect(syn_ack());
+    }
+}
 
 #[test]
 fn a_full_accept_queue_drops_syns_as_linux_does() {
@@ -30,23 +39,14 @@ fn a_full_accept_queue_drops_syns_as_linux_does() {
 fn a_final_ack_that_finds_the_accept_queue_full_can_come_again() {
     let mut lab = Lab::with(|config| config.syn_cookies = SynCookieMode::Never);
     let listener = lab.listen_with(2, |_| {});
-    for port in [5000, 5001] {
-        lab.switch(port);
-        lab.send(syn());
-        lab.expect(syn_ack());
-    }
+    half_open(&mut lab, [5000, 5001]);
     // The queue fills up with one more while both are half-open.
     for port in [5000, 5001] {
         lab.switch(port);
         lab.send(ack());
     }
     lab.accept(listener).unwrap();
-    lab.switch(5002);
-    lab.send(syn());
-    lab.expect(syn_ack());
-    lab.switch(5003);
-    lab.send(syn());
-    lab.expect(syn_ack());
+    half_open(&mut lab, [5002, 5003]);
     lab.switch(5002);
     lab.send(ack());
     lab.switch(5003);
@@ -70,11 +70,7 @@ fn a_final_ack_that_finds_the_accept_queue_full_can_come_again() {
 fn a_full_syn_queue_drops_syns_if_there_are_no_cookies() {
     let mut lab = Lab::with(|config| config.syn_cookies = SynCookieMode::Never);
     lab.listen_with(3, |_| {});
-    for port in 5000..5003 {
-        lab.switch(port);
-        lab.send(syn());
-        lab.expect(syn_ack());
-    }
+    half_open(&mut lab, 5000..5003);
     lab.switch(5003);
     lab.send(syn());
     lab.quiet();
@@ -93,8 +89,7 @@ fn a_full_syn_queue_answers_with_cookies_that_cost_nothing() {
     for (ws, ts) in [(None, false), (Some(7), true), (None, true), (Some(7), false)] {
         let mut lab = Lab::new();
         let listener = lab.listen_with(1, |_| {});
-        lab.send(syn());
-        lab.expect(syn_ack());
+        half_open(&mut lab, [5000]);
         lab.switch(5001);
         lab.flow.ts = ts.then_some(777);
         let offered = Seg { ws, ..syn().mss(1460) };
@@ -118,8 +113,7 @@ fn a_full_syn_queue_answers_with_cookies_that_cost_nothing() {
 fn a_forged_cookie_is_reset() {
     let mut lab = Lab::new();
     lab.listen_with(1, |_| {});
-    lab.send(syn());
-    lab.expect(syn_ack());
+    half_open(&mut lab, [5000]);
     lab.switch(5001);
     lab.send(syn());
     lab.expect(syn_ack());
@@ -159,7 +153,7 @@ fn accept_tells_with_an_event() {
     let listener = lab.listen();
     assert!(!lab.stack.is_acceptable(listener));
     lab.handshake(Peer::default());
-    assert!(lab.events.contains(&ropeway_core::Event::Acceptable(listener)));
+    assert!(lab.events.contains(&Event::Acceptable(listener)));
     assert!(lab.stack.is_acceptable(listener));
 }
 

@@ -1,9 +1,16 @@
 //! Urgent data (RFC 9293 3.8.5, RFC 6093).
 
 use ropeway_core::packet::TcpFlags;
-use ropeway_core::{Readiness, SendFlags, State};
+use ropeway_core::{ConnectionId, Readiness, SendFlags, State};
 
 use crate::common::*;
+
+/// Writes bytes of which the last is the last urgent one; all of them must be taken.
+fn write_urgent(lab: &mut Lab, id: ConnectionId, bytes: &[u8]) {
+    let urgent = SendFlags { urgent: true, ..SendFlags::default() };
+    assert_eq!(lab.stack.send(lab.ts(), id, bytes, urgent), Ok(bytes.len()));
+    lab.collect();
+}
 
 // MUST-30, MUST-31, MUST-32, MUST-33, MUST-62
 #[test]
@@ -112,9 +119,7 @@ fn urgent_and_reset_are_heard_while_the_window_is_closed() {
 #[test]
 fn urgent_data_is_sent_with_its_pointer() {
     let (mut lab, id) = established();
-    let urgent = SendFlags { urgent: true, ..SendFlags::default() };
-    lab.stack.send(lab.ts(), id, b"stop!", urgent).unwrap();
-    lab.collect();
+    write_urgent(&mut lab, id, b"stop!");
     let mut want = data(b"stop!").seq(1).urg(5);
     want.flags |= TcpFlags::URG;
     lab.expect(want);
@@ -129,9 +134,7 @@ fn urgent_data_is_sent_with_its_pointer() {
 fn urgent_data_longer_than_the_window_is_announced_ahead() {
     let mut lab = Lab::new();
     let id = lab.accepted(Peer { win: 1000, ..Peer::default() });
-    let urgent = SendFlags { urgent: true, ..SendFlags::default() };
-    lab.stack.send(lab.ts(), id, &pattern(0, 2500), urgent).unwrap();
-    lab.collect();
+    write_urgent(&mut lab, id, &pattern(0, 2500));
     lab.expect(data(pattern(0, 1000)).seq(1).urg(2500));
     lab.send(ack());
     lab.expect(data(pattern(1000, 1000)).seq(1001).urg(1500));
@@ -148,8 +151,6 @@ fn urgent_data_longer_than_the_window_is_announced_ahead() {
 fn urgent_data_farther_than_the_pointer_reaches() {
     let mut lab = Lab::new();
     let id = lab.accepted(Peer { win: 1000, ..Peer::default() });
-    let urgent = SendFlags { urgent: true, ..SendFlags::default() };
-    lab.stack.send(lab.ts(), id, &pattern(0, 100_000), urgent).unwrap();
-    lab.collect();
+    write_urgent(&mut lab, id, &pattern(0, 100_000));
     lab.expect(some(1000).urg(65_535));
 }
