@@ -3,7 +3,6 @@
 use ropeway_core::{ConnectionError, State};
 
 use crate::common::*;
-use crate::in_state;
 
 // RFC 9293 3.6.1 SHLD-3, MAY-1
 #[test]

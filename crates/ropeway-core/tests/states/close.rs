@@ -4,8 +4,8 @@ use std::net::Shutdown;
 
 use ropeway_core::{Readiness, SendError, ShutdownError, State};
 
+use crate::SYNCHRONIZED;
 use crate::common::*;
-use crate::{SYNCHRONIZED, in_state};
 
 // RFC 9293 3.10.7.4 R-10
 #[test]

@@ -3,7 +3,6 @@
 use ropeway_core::State;
 
 use crate::common::*;
-use crate::in_state;
 
 #[test]
 fn fin_with_data_is_acknowledged_with_it_at_once() {

@@ -21,58 +21,7 @@ mod syn_sent;
 mod time_wait;
 
 use common::*;
-use ropeway_core::{ConnectionId, ListenerId, State};
-
-/// A connection in a state, reached by the shortest way. The application still holds it.
-fn in_state(state: State) -> (Lab, ConnectionId) {
-    let mut lab = Lab::new();
-    let id = match state {
-        State::SynSent => {
-            let id = lab.connect();
-            lab.expect(syn().seq(0));
-            id
-        }
-        State::SynReceived => {
-            let id = lab.connect();
-            lab.expect(syn().seq(0));
-            lab.send(syn().mss(1460));
-            lab.expect(syn_ack().seq(0).ack(1));
-            id
-        }
-        _ => lab.accepted(Peer::default()),
-    };
-    match state {
-        State::SynSent | State::SynReceived | State::Established => {}
-        State::FinWait1 | State::FinWait2 | State::Closing | State::TimeWait => {
-            lab.shutdown_write(id);
-            lab.expect(fin().seq(1).ack(1));
-            match state {
-                State::FinWait1 => {}
-                State::Closing => {
-                    lab.send(fin().ack(1));
-                    lab.expect(ack().seq(2).ack(2));
-                }
-                _ => lab.send(ack().ack(2)),
-            }
-            if state == State::TimeWait {
-                lab.send(fin().ack(2));
-                lab.expect(ack().seq(2).ack(2));
-            }
-        }
-        State::CloseWait | State::LastAck => {
-            lab.send(fin());
-            lab.expect(ack().seq(1).ack(2));
-            if state == State::LastAck {
-                lab.shutdown_write(id);
-                lab.expect(fin().seq(1).ack(2));
-            }
-        }
-        State::Closed | State::Listen => panic!("no connection is in {state}"),
-    }
-    lab.assert_state(id, state);
-    lab.events.clear();
-    (lab, id)
-}
+use ropeway_core::{ListenerId, State};
 
 /// A listener that has answered a SYN: an entry in the SYN queue, and no connection yet. Both ends are at 1.
 fn half_open() -> (Lab, ListenerId) {

@@ -3,8 +3,8 @@
 
 use ropeway_core::{ConnectionError, RecvError, SendError, State};
 
+use crate::SYNCHRONIZED;
 use crate::common::*;
-use crate::{SYNCHRONIZED, in_state};
 
 // RFC 9293 3.10.7.4 R-05
 #[test]

@@ -6,7 +6,6 @@ use std::time::Duration;
 use ropeway_core::{Readiness, SocketOptions, State};
 
 use crate::common::*;
-use crate::in_state;
 
 /// Both ends call connect at the same moment, each for the other's port; then each sends so many bytes, reads as many,
 /// and closes.

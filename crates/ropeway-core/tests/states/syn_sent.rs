@@ -4,7 +4,6 @@
 use ropeway_core::{ConnectionError, Readiness, RecvError, SendError, State};
 
 use crate::common::*;
-use crate::in_state;
 
 // RFC 9293 3.10.7.3 R-03
 // RFC 9293 3.10.7.3 first: an ACK outside (ISS, SND.NXT] gets a RST, unless it is one.

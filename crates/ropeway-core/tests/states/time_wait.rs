@@ -4,7 +4,6 @@ use ropeway_core::State;
 use ropeway_core::packet::SeqNum;
 
 use crate::common::*;
-use crate::in_state;
 
 /// A connection in TIME-WAIT that its application has let go. Both ends are at 2.
 fn orphan() -> Lab {

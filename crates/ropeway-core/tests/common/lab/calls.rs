@@ -2,7 +2,7 @@
 
 use ropeway_core::{ConnectError, ConnectionId, ListenerId, SocketOptions, State, TcpInfo};
 
-use super::super::{Seg, ack, data, syn, syn_ack};
+use super::super::{Seg, ack, syn, syn_ack};
 use super::{Lab, Peer};
 
 impl Lab {
@@ -146,23 +146,4 @@ impl Lab {
 /// A SYN or SYN-ACK with what the peer offers.
 fn offer(seg: Seg, peer: Peer) -> Seg {
     Seg { mss: peer.mss, ws: peer.ws, win: Some(peer.win), ..seg }
-}
-
-/// A connection that the lab has opened, and that was accepted, with everything at its default. Nothing was measured
-/// but a handshake in no time: the RTO is the minimum, 200 ms.
-pub fn established() -> (Lab, ConnectionId) {
-    let mut lab = Lab::new();
-    let id = lab.accepted(Peer::default());
-    (lab, id)
-}
-
-/// The same after a byte that was acknowledged with a window of zero: the peer's window is closed, and nothing is
-/// outstanding.
-pub fn shut_out() -> (Lab, ConnectionId) {
-    let (mut lab, id) = established();
-    lab.write(id, b"a");
-    lab.expect(data(b"a"));
-    lab.flow.win = 0;
-    lab.send(ack());
-    (lab, id)
 }

@@ -7,15 +7,16 @@
 mod calls;
 mod expect;
 mod segments;
+mod setups;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-pub use calls::{established, shut_out};
 use ropeway_core::packet::TcpSegment;
 use ropeway_core::{Event, SocketOptions, Stack, StackConfig, Timestamp};
+pub use setups::{established, in_state, shut_out};
 
 use super::{ms, syn, wire};
 
