@@ -1,7 +1,7 @@
 //! Segments as tests write them and see them.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use ropeway_core::packet::{
@@ -151,6 +151,10 @@ impl Seg {
     pub fn payload(&self) -> Vec<u8> {
         self.data.clone().unwrap_or_else(|| vec![b'x'; self.len.unwrap_or(0)])
     }
+}
+
+pub fn addr(text: &str) -> SocketAddr {
+    text.parse().unwrap()
 }
 
 /// A whole IP packet with a TCP segment in it.

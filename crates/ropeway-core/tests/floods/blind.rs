@@ -5,7 +5,6 @@ use std::net::Shutdown;
 use ropeway_core::packet::UnreachableKind;
 use ropeway_core::{ConnectionError, SendError, State};
 
-use crate::addr;
 use crate::common::*;
 
 const STATES: [State; 4] = [State::Established, State::FinWait1, State::FinWait2, State::CloseWait];

@@ -4,7 +4,7 @@ use ropeway_core::packet::{TcpFlags, UnreachableKind};
 use ropeway_core::{Accepted, Event, Incoming, ListenerId, Rejection, StackConfig, State};
 
 use crate::common::*;
-use crate::{addr, host};
+use crate::host;
 
 /// A listener for everything, and a peer that wants to go to a foreign address.
 fn lab_with(backlog: usize, change: impl FnOnce(&mut StackConfig)) -> (Lab, ListenerId) {

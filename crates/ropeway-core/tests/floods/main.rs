@@ -25,10 +25,6 @@ use ropeway_core::{ConnectionId, Counters, Received, RxChecksum};
 /// As many as a release build can afford; a debug build does a tenth.
 const MANY: u32 = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
 
-fn addr(text: &str) -> SocketAddr {
-    text.parse().unwrap()
-}
-
 /// A host in a /24 of its own, for each number.
 fn host(number: u32) -> IpAddr {
     Ipv4Addr::from_bits(0x1400_0001 + (number << 8)).into()

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use ropeway_core::{ConnectError, ListenError, SocketOptions, State};
 
 use crate::common::*;
-use crate::{addr, host};
+use crate::host;
 
 fn shared() -> SocketOptions {
     let mut options = SocketOptions::default();

@@ -2,7 +2,6 @@
 
 use ropeway_core::{ConnectError, Event, SocketOptions, SynCookieMode};
 
-use crate::address;
 use crate::common::*;
 
 /// A SYN from each of these ports is answered with a SYN-ACK.
@@ -171,6 +170,6 @@ fn max_connections_is_kept() {
         }
     }
     assert_eq!(lab.stack.sizes().connections, 3);
-    let refused = lab.stack.connect(lab.ts(), None, address("10.0.0.1:80"), SocketOptions::default());
+    let refused = lab.stack.connect(lab.ts(), None, addr("10.0.0.1:80"), SocketOptions::default());
     assert_eq!(refused, Err(ConnectError::TooManyConnections));
 }

@@ -3,7 +3,7 @@
 use ropeway_core::{ConnectError, ListenError, SocketOptions};
 
 use crate::common::*;
-use crate::{address, ip_of};
+use crate::ip_of;
 
 #[test]
 fn the_options_of_a_syn_stand_as_linux_writes_them() {
@@ -57,7 +57,7 @@ fn initial_sequence_numbers_move_with_the_clock_and_differ_by_tuple() {
 fn bindings_reserve_a_port() {
     let mut lab = Lab::new();
     let options = SocketOptions::default();
-    let (binding, local) = lab.stack.bind(address("10.0.0.2:0"), &options).unwrap();
+    let (binding, local) = lab.stack.bind(addr("10.0.0.2:0"), &options).unwrap();
     assert!((32768..=60999).contains(&local.port()));
     assert_eq!(lab.stack.bind(local, &options).unwrap_err(), ListenError::AddressInUse);
     assert_eq!(lab.stack.listen(local, 1, options.clone()), Err(ListenError::AddressInUse));
@@ -72,7 +72,7 @@ fn bindings_reserve_a_port() {
 fn connecting_to_what_cannot_be_reached_fails_at_once() {
     let mut lab = Lab::new();
     let mut connect = |local: Option<&str>, remote: &str| {
-        lab.stack.connect(lab.ts(), local.map(address), address(remote), SocketOptions::default())
+        lab.stack.connect(lab.ts(), local.map(addr), addr(remote), SocketOptions::default())
     };
     // MUST-46
     for remote in ["10.0.0.255:80", "255.255.255.255:80", "224.0.0.1:80", "[ff02::1]:80", "10.0.0.1:0"] {
@@ -90,7 +90,7 @@ fn connecting_to_what_cannot_be_reached_fails_at_once() {
         "another remote port is another connection"
     );
     let mut lab = Lab::with(|config| config.addresses = vec!["10.0.0.2/24".parse().unwrap()]);
-    let none = lab.stack.connect(lab.ts(), None, address("[fd00::1]:80"), SocketOptions::default());
+    let none = lab.stack.connect(lab.ts(), None, addr("[fd00::1]:80"), SocketOptions::default());
     assert_eq!(none, Err(ConnectError::NetworkUnreachable));
 }
 
@@ -99,7 +99,7 @@ fn connecting_to_what_cannot_be_reached_fails_at_once() {
 fn ephemeral_ports_are_all_used_before_there_are_none() {
     let mut lab = Lab::with(|config| config.ephemeral_ports = 50_000..=50_009);
     let mut connect =
-        |remote: &str| lab.stack.connect(lab.ts(), None, address(remote), SocketOptions::default());
+        |remote: &str| lab.stack.connect(lab.ts(), None, addr(remote), SocketOptions::default());
     let ids: Vec<_> = (0..10).map(|_| connect("10.0.0.1:80").unwrap()).collect();
     assert_eq!(connect("10.0.0.1:80"), Err(ConnectError::PortsExhausted));
     // Towards another they are free.
@@ -108,22 +108,22 @@ fn ephemeral_ports_are_all_used_before_there_are_none() {
     ports.sort_unstable();
     assert_eq!(ports, (50_000..=50_009).collect::<Vec<u16>>());
     lab.stack.close(lab.ts(), ids[3]);
-    assert!(lab.stack.connect(lab.ts(), None, address("10.0.0.1:80"), SocketOptions::default()).is_ok());
+    assert!(lab.stack.connect(lab.ts(), None, addr("10.0.0.1:80"), SocketOptions::default()).is_ok());
     // Listeners and bindings run out too.
     let mut lab = Lab::with(|config| config.ephemeral_ports = 50_000..=50_004);
     for _ in 0..5 {
-        lab.stack.listen(address("10.0.0.2:0"), 1, SocketOptions::default()).unwrap();
+        lab.stack.listen(addr("10.0.0.2:0"), 1, SocketOptions::default()).unwrap();
     }
     assert_eq!(
-        lab.stack.listen(address("10.0.0.2:0"), 1, SocketOptions::default()),
+        lab.stack.listen(addr("10.0.0.2:0"), 1, SocketOptions::default()),
         Err(ListenError::PortsExhausted)
     );
     assert_eq!(
-        lab.stack.bind(address("10.0.0.2:0"), &SocketOptions::default()).unwrap_err(),
+        lab.stack.bind(addr("10.0.0.2:0"), &SocketOptions::default()).unwrap_err(),
         ListenError::PortsExhausted
     );
     assert_eq!(
-        lab.stack.connect(lab.ts(), None, address("10.0.0.1:80"), SocketOptions::default()),
+        lab.stack.connect(lab.ts(), None, addr("10.0.0.1:80"), SocketOptions::default()),
         Err(ConnectError::PortsExhausted)
     );
 }
@@ -131,10 +131,10 @@ fn ephemeral_ports_are_all_used_before_there_are_none() {
 #[test]
 fn an_ipv4_address_in_ipv6_clothes_is_an_ipv4_address() {
     let mut lab = Lab::new();
-    let remote = address("[::ffff:10.0.0.1]:80");
+    let remote = addr("[::ffff:10.0.0.1]:80");
     let id = lab.stack.connect(lab.ts(), None, remote, SocketOptions::default()).unwrap();
     lab.collect();
     let segment = lab.next_tcp();
     assert_eq!((segment.ip.src, segment.ip.dst), (ip_of("10.0.0.2"), ip_of("10.0.0.1")));
-    assert_eq!(lab.stack.tuple(id).unwrap().remote(), address("10.0.0.1:80"));
+    assert_eq!(lab.stack.tuple(id).unwrap().remote(), addr("10.0.0.1:80"));
 }

@@ -4,7 +4,7 @@
 use ropeway_core::{RecvError, SocketOptions};
 
 use crate::common::*;
-use crate::{address, datagram, segment};
+use crate::{datagram, segment};
 
 /// Two ends that disagree answer each other for ever, unless somebody counts (RFC 5961 7).
 #[test]
@@ -43,7 +43,7 @@ fn the_same_input_gives_the_same_output() {
         lab.listen_with(2, |_| {});
         for n in 0..20u64 {
             let id =
-                lab.stack.connect(lab.ts(), None, address("10.0.0.1:80"), SocketOptions::default()).unwrap();
+                lab.stack.connect(lab.ts(), None, addr("10.0.0.1:80"), SocketOptions::default()).unwrap();
             lab.inject(segment(&format!("10.0.0.1:{}", 5000 + n), "10.0.0.2:80", &syn()));
             lab.inject(datagram("10.0.0.1:5000", "10.0.0.2:53", b"x"));
             if n % 3 == 0 {

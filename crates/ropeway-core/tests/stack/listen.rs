@@ -3,7 +3,7 @@
 use ropeway_core::{ListenError, SocketOptions, State};
 
 use crate::common::*;
-use crate::{address, ip_of, sharing};
+use crate::{ip_of, sharing};
 
 // RFC 9293 3.9.1.1 MUST-41
 #[test]
@@ -12,7 +12,7 @@ fn what_can_be_listened_on() {
     let mut listen = |text: &str, change: fn(&mut SocketOptions)| {
         let mut options = SocketOptions::default();
         change(&mut options);
-        lab.stack.listen(address(text), 16, options)
+        lab.stack.listen(addr(text), 16, options)
     };
     assert!(listen("10.0.0.2:80", |_| {}).is_ok());
     assert_eq!(listen("10.0.0.2:80", |_| {}), Err(ListenError::AddressInUse));
@@ -69,15 +69,15 @@ fn a_listener_may_come_back_while_its_connections_wait_if_it_says_so() {
 #[test]
 fn the_most_specific_listener_gets_the_syn() {
     let mut lab = Lab::new();
-    let any6 = lab.stack.listen(address("[::]:80"), 16, SocketOptions::default()).unwrap();
+    let any6 = lab.stack.listen(addr("[::]:80"), 16, SocketOptions::default()).unwrap();
     lab.handshake(Peer::default());
     assert!(lab.stack.is_acceptable(any6), "a listener on :: takes IPv4 too");
     lab.stack.close_listener(lab.ts(), any6);
     lab.collect();
     lab.drain();
     let port = |reuse: bool| sharing(false, reuse);
-    let any4 = lab.stack.listen(address("0.0.0.0:80"), 16, port(true)).unwrap();
-    let exact = lab.stack.listen(address("10.0.0.2:80"), 16, port(true)).unwrap();
+    let any4 = lab.stack.listen(addr("0.0.0.0:80"), 16, port(true)).unwrap();
+    let exact = lab.stack.listen(addr("10.0.0.2:80"), 16, port(true)).unwrap();
     lab.switch(4001);
     lab.handshake(Peer::default());
     assert!(lab.stack.is_acceptable(exact) && !lab.stack.is_acceptable(any4));
@@ -116,7 +116,7 @@ fn an_address_can_come_and_go() {
     lab.quiet();
     assert_eq!(lab.info(id).unread, 0);
     assert_eq!(
-        lab.stack.listen(address("10.0.0.7:81"), 1, SocketOptions::default()),
+        lab.stack.listen(addr("10.0.0.7:81"), 1, SocketOptions::default()),
         Err(ListenError::AddressNotAvailable)
     );
 }

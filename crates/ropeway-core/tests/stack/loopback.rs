@@ -2,14 +2,12 @@
 
 use ropeway_core::{ConnectionError, ConnectionId, RecvError, SendFlags, SocketOptions, State};
 
-use crate::address;
 use crate::common::*;
 
 /// Runs a client and a server within one stack; nothing must leave it.
 fn converse_within(lab: &mut Lab, local: &str, from: Option<&str>) -> (ConnectionId, ConnectionId) {
-    let listener = lab.stack.listen(address(local), 16, SocketOptions::default()).unwrap();
-    let client =
-        lab.stack.connect(lab.ts(), from.map(address), address(local), SocketOptions::default()).unwrap();
+    let listener = lab.stack.listen(addr(local), 16, SocketOptions::default()).unwrap();
+    let client = lab.stack.connect(lab.ts(), from.map(addr), addr(local), SocketOptions::default()).unwrap();
     lab.collect();
     lab.quiet();
     lab.assert_state(client, State::Established);
@@ -74,7 +72,7 @@ fn loopback_works_with_checksum_offload() {
 fn a_closed_port_on_loopback_refuses() {
     for remote in ["127.0.0.1:81", "[::1]:81", "10.0.0.2:81", "0.0.0.0:81", "[::]:81"] {
         let mut lab = Lab::new();
-        let id = lab.stack.connect(lab.ts(), None, address(remote), SocketOptions::default()).unwrap();
+        let id = lab.stack.connect(lab.ts(), None, addr(remote), SocketOptions::default()).unwrap();
         lab.collect();
         lab.quiet();
         lab.assert_state(id, State::Closed);
@@ -86,8 +84,7 @@ fn a_closed_port_on_loopback_refuses() {
 fn a_connection_to_itself() {
     for own in ["127.0.0.1:5000", "10.0.0.2:5000", "[::1]:5000"] {
         let mut lab = Lab::new();
-        let id =
-            lab.stack.connect(lab.ts(), Some(address(own)), address(own), SocketOptions::default()).unwrap();
+        let id = lab.stack.connect(lab.ts(), Some(addr(own)), addr(own), SocketOptions::default()).unwrap();
         lab.collect();
         lab.quiet();
         lab.assert_state(id, State::Established);

@@ -21,15 +21,11 @@ mod martians;
 mod unclaimed;
 mod urgent;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use common::*;
 use ropeway_core::SocketOptions;
 use ropeway_core::packet::{Protocol, udp};
-
-fn address(text: &str) -> SocketAddr {
-    text.parse().unwrap()
-}
 
 fn ip_of(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -37,14 +33,14 @@ fn ip_of(text: &str) -> IpAddr {
 
 /// A TCP segment from anywhere to anywhere.
 fn segment(src: &str, dst: &str, seg: &Seg) -> Vec<u8> {
-    let (src, dst) = (address(src), address(dst));
+    let (src, dst) = (addr(src), addr(dst));
     let header =
         header((src.port(), dst.port()), seg, seg.seq.unwrap_or(0), seg.ack.unwrap_or(0), 1000, None);
     tcp_packet(src.ip(), dst.ip(), &header, None, &seg.payload())
 }
 
 fn datagram(src: &str, dst: &str, data: &[u8]) -> Vec<u8> {
-    let (src, dst) = (address(src), address(dst));
+    let (src, dst) = (addr(src), addr(dst));
     let params = ip_params(src.ip(), dst.ip(), Protocol::UDP);
     udp::emit(&params, src.port(), dst.port(), data).unwrap()
 }

@@ -5,14 +5,14 @@ use ropeway_core::packet::icmp::emit_echo_request;
 use ropeway_core::{SocketOptions, State};
 
 use crate::common::*;
-use crate::{address, ip_of, segment};
+use crate::{ip_of, segment};
 
 // MUST-57, MUST-63, RFC 1122 3.2.1.3
 #[test]
 fn syns_from_and_to_nobody_are_dropped_silently() {
     let mut lab = Lab::new();
-    lab.stack.listen(address("0.0.0.0:80"), 16, SocketOptions::default()).unwrap();
-    lab.stack.listen(address("[fd00::2]:80"), 16, SocketOptions::default()).unwrap();
+    lab.stack.listen(addr("0.0.0.0:80"), 16, SocketOptions::default()).unwrap();
+    lab.stack.listen(addr("[fd00::2]:80"), 16, SocketOptions::default()).unwrap();
     for dst in ["10.0.0.255:80", "255.255.255.255:80", "224.0.0.5:80"] {
         lab.send_packet(segment("10.0.0.1:4000", dst, &syn()));
         lab.send_packet(segment("10.0.0.1:4000", dst, &ack()));

@@ -5,7 +5,7 @@ use ropeway_core::packet::icmp::{emit_echo_request, emit_error};
 use ropeway_core::packet::{IcmpErrorKind, IcmpMessage, Protocol, UnreachableKind, icmp, ip};
 
 use crate::common::*;
-use crate::{address, datagram, ip_of};
+use crate::{datagram, ip_of};
 
 #[test]
 fn closed_ports_reset_over_ipv6_too() {
@@ -25,7 +25,7 @@ fn a_datagram_to_a_closed_port_gets_port_unreachable_with_its_beginning() {
         lab.send_packet(packet.clone());
         let answer = lab.next_packet();
         let ip = ip::parse(&answer).unwrap();
-        assert_eq!((ip.src, ip.dst), (address(dst).ip(), address(src).ip()));
+        assert_eq!((ip.src, ip.dst), (addr(dst).ip(), addr(src).ip()));
         let IcmpMessage::Unreachable { code, quote } = icmp::parse(&answer, &ip).unwrap() else { panic!() };
         assert_eq!(code.kind, UnreachableKind::Port);
         assert_eq!(&answer[quote], &packet[..]);
