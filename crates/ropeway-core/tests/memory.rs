@@ -104,7 +104,7 @@ fn many_short_lives() {
         lab.collect();
         lab.input(ack());
         lab.collect();
-        let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+        let id = lab.accept(listener).unwrap();
         lab.input(data(b"request").fin());
         lab.collect();
         let _ = lab.stack.recv(lab.ts(), id, 100);
@@ -166,7 +166,7 @@ fn single_bytes_beyond_gaps() {
     lab.send(syn().mss(1460).ws(0));
     lab.drain();
     lab.send(ack());
-    let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+    let id = lab.accept(listener).unwrap();
     let before = live();
     for n in 0..30_000 {
         lab.input(some(1).seq(3 + 2 * n));
@@ -183,7 +183,7 @@ fn single_bytes_unread() {
     lab.send(syn().mss(1460).ws(0));
     lab.drain();
     lab.send(ack());
-    let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+    let id = lab.accept(listener).unwrap();
     let before = live();
     for _ in 0..30_000 {
         lab.input(some(1));

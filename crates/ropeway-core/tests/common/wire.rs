@@ -1,7 +1,7 @@
 //! Segments as tests write them and see them.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use ropeway_core::packet::{
@@ -22,6 +22,8 @@ pub struct Seg {
     pub mss: Option<u16>,
     pub ws: Option<u8>,
     pub ts: Option<(u32, u32)>,
+    /// Expected: the timestamp that is echoed, whatever the stack's own clock says.
+    pub ecr: Option<u32>,
     pub no_ts: bool,
     pub urg: Option<u16>,
     pub push: Option<bool>,
@@ -96,6 +98,10 @@ impl Seg {
         self.ts = Some((val, ecr));
         self
     }
+    pub fn ecr(mut self, ecr: u32) -> Self {
+        self.ecr = Some(ecr);
+        self
+    }
     pub fn no_ts(mut self) -> Self {
         self.no_ts = true;
         self
@@ -145,6 +151,10 @@ impl Seg {
     pub fn payload(&self) -> Vec<u8> {
         self.data.clone().unwrap_or_else(|| vec![b'x'; self.len.unwrap_or(0)])
     }
+}
+
+pub fn addr(text: &str) -> SocketAddr {
+    text.parse().unwrap()
 }
 
 /// A whole IP packet with a TCP segment in it.
@@ -247,7 +257,7 @@ pub fn show(seg: &Seg) -> String {
         ("mss", seg.mss.map(u32::from)),
         ("wscale", seg.ws.map(u32::from)),
         ("TS val", seg.ts.map(|ts| ts.0)),
-        ("TS ecr", seg.ts.map(|ts| ts.1)),
+        ("TS ecr", seg.ts.map(|ts| ts.1).or(seg.ecr)),
         ("urg", seg.urg.map(u32::from)),
         ("len", seg.len.map(|len| len as u32)),
     ];

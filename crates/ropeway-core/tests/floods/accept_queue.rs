@@ -28,14 +28,14 @@ fn an_overflow_is_only_a_delay() {
     lab.expect(syn_ack().seq(0).ack(1));
     lab.send(ack().seq(6));
     lab.quiet();
-    assert!(lab.accept_next(listener).is_some());
+    assert!(lab.accept(listener).is_some());
     lab.at(3000);
     lab.expect(syn_ack().seq(0).ack(1));
     lab.send(data("early").seq(1));
-    assert!(lab.accept_next(listener).is_some());
-    let id = lab.accept_next(listener).unwrap();
+    assert!(lab.accept(listener).is_some());
+    let id = lab.accept(listener).unwrap();
     assert_eq!(lab.read_all(id), b"early");
-    assert_eq!(lab.accept_next(listener), None);
+    assert_eq!(lab.accept(listener), None);
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn syns_are_dropped_while_nobody_accepts() {
     lab.send(syn().mss(1460));
     lab.quiet();
     assert_eq!((lab.counters().accept_queue_overflows, lab.half_open()), (1, 1));
-    assert!(lab.accept_next(listener).is_some());
+    assert!(lab.accept(listener).is_some());
     lab.send(syn().mss(1460));
     lab.expect(syn_ack());
 }
@@ -79,7 +79,7 @@ fn accept_need_not_be_polled() {
     lab.run_to(secs(1));
     lab.drain();
     for port in 5000..5064_u16 {
-        let id = lab.accept_next(listener).unwrap();
+        let id = lab.accept(listener).unwrap();
         assert_eq!(lab.read_all(id), port.to_string().as_bytes(), "in the order of completion");
     }
 }
@@ -90,14 +90,14 @@ fn a_peer_that_resets_while_it_waits_is_accepted_as_reset_or_not_at_all() {
     let listener = lab.listen_with(1, |_| {});
     lab.handshake(Peer::default());
     lab.send(rst());
-    if let Some(id) = lab.accept_next(listener) {
+    if let Some(id) = lab.accept(listener) {
         assert!(lab.stack.recv(lab.ts(), id, 1).is_err());
         lab.close(id);
     }
     lab.assert_empty();
     lab.switch(4001);
     lab.handshake(Peer::default());
-    assert!(lab.accept_next(listener).is_some(), "its place is free");
+    assert!(lab.accept(listener).is_some(), "its place is free");
 }
 
 /// `max_connections`: beyond it SYNs are dropped, and a handshake that is under way waits.
@@ -112,7 +112,7 @@ fn the_most_connections_are_the_most() {
         lab.switch(port);
         lab.handshake(Peer::default());
     }
-    let id = lab.accept_next(listener).unwrap();
+    let id = lab.accept(listener).unwrap();
     lab.switch(4004);
     lab.send(syn().mss(1460));
     lab.quiet();

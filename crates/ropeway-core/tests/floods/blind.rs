@@ -3,31 +3,11 @@
 use std::net::Shutdown;
 
 use ropeway_core::packet::UnreachableKind;
-use ropeway_core::{ConnectionError, ConnectionId, SendError, State};
+use ropeway_core::{ConnectionError, SendError, State};
 
-use crate::addr;
 use crate::common::*;
 
 const STATES: [State; 4] = [State::Established, State::FinWait1, State::FinWait2, State::CloseWait];
-
-/// A connection in one of these states: what the next numbers of the stack and of the lab are.
-fn in_state(state: State) -> (Lab, ConnectionId) {
-    let mut lab = Lab::new();
-    let id = lab.accepted(Peer::default());
-    if matches!(state, State::FinWait1 | State::FinWait2) {
-        lab.shutdown_write(id);
-        lab.expect(fin().seq(1).ack(1));
-    }
-    if state == State::FinWait2 {
-        lab.send(ack().ack(2));
-    }
-    if state == State::CloseWait {
-        lab.send(fin());
-        lab.expect(ack().ack(2));
-    }
-    lab.assert_state(id, state);
-    (lab, id)
-}
 
 /// RFC 5961 3.2-2, RFC 5961 3.2-3
 #[test]
@@ -178,8 +158,7 @@ fn icmp_with_a_guessed_sequence_number_is_ignored() {
 #[test]
 fn icmp_does_not_end_a_synchronized_connection() {
     for kind in [UnreachableKind::Port, UnreachableKind::Protocol, UnreachableKind::AdminProhibited] {
-        let mut lab = Lab::new();
-        let id = lab.accepted(Peer::default());
+        let (mut lab, id) = established();
         lab.write(id, b"hello");
         let quote = lab.next_packet();
         lab.unreachable(kind, &quote);

@@ -43,7 +43,7 @@ fn without_timestamps_there_is_no_window_scale() {
     let answer = lab.expect(syn_ack().seq(0).ack(1).mss(1460).no_ts());
     assert_eq!(answer.tcp.options.window_scale, None, "there is no place to remember it");
     lab.send(ack().win(1000));
-    let id = lab.accept_next(listener).unwrap();
+    let id = lab.accept(listener).unwrap();
     let info = lab.info(id);
     assert_eq!((info.state, info.timestamps), (State::Established, false));
     assert_eq!((info.snd_wscale, info.rcv_wscale, info.snd_wnd), (None, None, 1000));
@@ -59,7 +59,7 @@ fn with_timestamps_the_window_scale_survives() {
     assert!(answer.tcp.options.window_scale.is_some());
     lab.after(30);
     lab.send(ack().win(1000));
-    let id = lab.accept_next(listener).unwrap();
+    let id = lab.accept(listener).unwrap();
     let info = lab.info(id);
     assert!(info.timestamps);
     assert_eq!((info.snd_wscale, info.snd_wnd), (Some(5), 1000 << 5));
@@ -75,7 +75,7 @@ fn the_mss_is_rounded_down() {
         lab.send(syn().mss(offered));
         lab.expect(syn_ack());
         lab.send(ack());
-        let id = lab.accept_next(listener).unwrap();
+        let id = lab.accept(listener).unwrap();
         assert_eq!(lab.info(id).snd_mss, kept, "for {offered}");
     }
 }
@@ -85,7 +85,7 @@ fn the_mss_is_rounded_down() {
 fn data_on_the_completing_ack_is_delivered() {
     let (mut lab, listener) = challenged();
     lab.send(data("hello"));
-    let id = lab.accept_next(listener).unwrap();
+    let id = lab.accept(listener).unwrap();
     assert_eq!(lab.read_all(id), b"hello");
     lab.after(40);
     lab.expect(ack().seq(1).ack(6));
@@ -98,7 +98,7 @@ fn the_first_ack_may_be_lost() {
     lab.after(5000);
     lab.send(data("late").push());
     lab.send(ack().seq(1));
-    let id = lab.accept_next(listener).unwrap();
+    let id = lab.accept(listener).unwrap();
     assert_eq!(lab.read_all(id), b"late");
     assert_eq!(lab.counters().passive_opens, 1);
 }
@@ -108,7 +108,7 @@ fn a_fin_on_the_completing_ack_counts() {
     let (mut lab, listener) = challenged();
     lab.send(data("bye").fin());
     lab.expect(ack().ack(5));
-    let id = lab.accept_next(listener).unwrap();
+    let id = lab.accept(listener).unwrap();
     lab.assert_state(id, State::CloseWait);
     assert_eq!(lab.read_all(id), b"bye");
     assert!(lab.read_all(id).is_empty(), "the end of the stream");
@@ -124,7 +124,7 @@ fn ecn_and_sack_do_not_confuse() {
     assert!(!answer.tcp.options.sack_permitted, "what is not spoken is not promised");
     lab.flow.ts = Some(10);
     lab.send(ack().win(100));
-    let id = lab.accept_next(listener).unwrap();
+    let id = lab.accept(listener).unwrap();
     assert_eq!((lab.info(id).snd_wscale, lab.info(id).snd_wnd), (Some(6), 6400));
 }
 
@@ -134,7 +134,7 @@ fn a_cookie_is_good_until_its_lifetime_is_over() {
     let (mut lab, listener) = challenged();
     lab.at_us(secs(127) - 1);
     lab.send(ack());
-    assert!(lab.accept_next(listener).is_some());
+    assert!(lab.accept(listener).is_some());
     let (mut lab, _) = challenged();
     lab.at_us(secs(127));
     lab.send(ack());
@@ -152,7 +152,7 @@ fn a_cookie_survives_one_change_of_the_secret_and_no_more() {
         lab.at_us(secs(asked_at));
         lab.send(ack());
         if good {
-            assert!(lab.accept_next(listener).is_some(), "{start} {asked_at}");
+            assert!(lab.accept(listener).is_some(), "{start} {asked_at}");
         } else {
             assert_refused(&mut lab);
         }
@@ -233,9 +233,9 @@ fn a_cookie_waits_for_room_in_the_accept_queue() {
     lab.send(ack().seq(1));
     lab.quiet();
     assert_eq!((lab.counters().accept_queue_overflows, lab.counters().cookies_accepted), (1, 1));
-    assert!(lab.accept_next(listener).is_some());
+    assert!(lab.accept(listener).is_some());
     lab.send(data("now").seq(1));
-    let id = lab.accept_next(listener).unwrap();
+    let id = lab.accept(listener).unwrap();
     assert_eq!(lab.read_all(id), b"now");
 }
 
@@ -245,7 +245,7 @@ fn a_cookie_with_malformed_options_opens_nothing() {
     let (mut lab, listener) = challenged();
     lab.send(ack().options(&[8, 99, 0, 0]));
     lab.drain();
-    assert_eq!(lab.accept_next(listener), None);
+    assert_eq!(lab.accept(listener), None);
     assert_eq!(lab.counters().cookies_accepted, 0);
     lab.assert_empty();
 }
@@ -260,7 +260,7 @@ fn a_cookie_does_not_spoil_the_round_trip_time() {
     lab.expect(syn_ack());
     lab.after(3);
     lab.send(ack());
-    let id = lab.accept_next(listener).unwrap();
+    let id = lab.accept(listener).unwrap();
     assert!(lab.info(id).srtt <= Duration::from_millis(4), "{:?}", lab.info(id).srtt);
 }
 
@@ -272,7 +272,7 @@ fn cookies_over_ipv6() {
     lab.send(syn().ws(9));
     lab.expect(syn_ack().seq(0).ack(1));
     lab.send(data("six"));
-    let id = lab.accept_next(listener).unwrap();
+    let id = lab.accept(listener).unwrap();
     assert_eq!(lab.read_all(id), b"six");
     // RFC 9293 3.7.1 MUST-15: 1220 without the option, less the timestamps.
     assert_eq!((lab.info(id).snd_wscale, lab.info(id).snd_mss), (Some(9), 1208));
@@ -287,7 +287,7 @@ fn listeners_that_share_an_address_know_their_cookies() {
         lab.switch(port);
         lab.handshake(Peer::default());
     }
-    let accepted = listeners.iter().filter(|listener| lab.accept_next(**listener).is_some()).count();
+    let accepted = listeners.iter().filter(|listener| lab.accept(**listener).is_some()).count();
     assert_eq!((accepted, lab.counters().cookies_accepted), (4, 200));
 }
 
@@ -296,7 +296,7 @@ fn listeners_that_share_an_address_know_their_cookies() {
 fn a_cookie_that_is_replayed_later_opens_nothing() {
     let (mut lab, listener) = challenged();
     lab.send(ack());
-    let id = lab.accept_next(listener).unwrap();
+    let id = lab.accept(listener).unwrap();
     lab.send(rst());
     lab.close(id);
     lab.assert_empty();

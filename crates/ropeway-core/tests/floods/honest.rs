@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ropeway_core::{ConnectionId, Received, SocketOptions, Stack, StackConfig, State, Timestamp};
 
 use crate::common::*;
-use crate::{addr, host, syn_packet, verified};
+use crate::{host, syn_packet, verified};
 
 const CLIENTS: usize = 1000;
 /// Spoofed SYNs in each millisecond.

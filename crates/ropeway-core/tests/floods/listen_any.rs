@@ -4,7 +4,7 @@ use ropeway_core::packet::{TcpFlags, UnreachableKind};
 use ropeway_core::{Accepted, Event, Incoming, ListenerId, Rejection, StackConfig, State};
 
 use crate::common::*;
-use crate::{addr, host};
+use crate::host;
 
 /// A listener for everything, and a peer that wants to go to a foreign address.
 fn lab_with(backlog: usize, change: impl FnOnce(&mut StackConfig)) -> (Lab, ListenerId) {
@@ -74,7 +74,7 @@ fn accepted_after_50_s_data_flows_with_the_foreign_address() {
     lab.drain();
     lab.write(id, b"200");
     lab.expect(data("200").seq(1).ack(4));
-    assert_eq!(lab.accept_next(listener), None, "it was taken");
+    assert_eq!(lab.accept(listener), None, "it was taken");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn accept_gives_what_poll_accepted_did_not_take() {
     assert!(lab.decide(&incoming, None));
     lab.expect(syn_ack());
     lab.send(ack());
-    assert!(lab.accept_next(listener).is_some());
+    assert!(lab.accept(listener).is_some());
     assert_eq!(lab.stack.poll_accepted(lab.ts(), listener, &incoming), Accepted::Gone);
 }
 
@@ -264,7 +264,7 @@ fn an_ordinary_listener_takes_precedence() {
     lab.local = addr("10.0.0.2:80");
     let own = lab.listen();
     lab.handshake(Peer::default());
-    assert!(lab.accept_next(own).is_some());
+    assert!(lab.accept(own).is_some());
     lab.local = addr("10.0.0.2:81");
     lab.switch(4001);
     lab.send(syn().mss(1460));

@@ -20,14 +20,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use bytes::Bytes;
 use common::*;
 use ropeway_core::packet::{IcmpErrorKind, IcmpMessage, Quoted, TcpFlags, UnreachableKind, icmp, ip};
-use ropeway_core::{ConnectionId, Counters, ListenerId, Received, RxChecksum};
+use ropeway_core::{ConnectionId, Counters, Received, RxChecksum};
 
 /// As many as a release build can afford; a debug build does a tenth.
 const MANY: u32 = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
-
-fn addr(text: &str) -> SocketAddr {
-    text.parse().unwrap()
-}
 
 /// A host in a /24 of its own, for each number.
 fn host(number: u32) -> IpAddr {
@@ -60,12 +56,6 @@ impl Lab {
             }
         }
         answers
-    }
-
-    fn accept_next(&mut self, listener: ListenerId) -> Option<ConnectionId> {
-        let accepted = self.stack.accept(self.ts(), listener).unwrap().map(|(id, _)| id);
-        self.collect();
-        accepted
     }
 
     fn half_open(&self) -> usize {

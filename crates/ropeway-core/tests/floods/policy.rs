@@ -89,13 +89,13 @@ fn what_exists_is_not_touched() {
     let mut lab = Lab::new();
     let listener = lab.listen();
     lab.handshake(Peer::default());
-    let id = lab.accept_next(listener).unwrap();
+    let id = lab.accept(listener).unwrap();
     lab.switch(4001);
     lab.send(syn().mss(1460));
     lab.expect(syn_ack());
     lab.stack.set_port_policy(Protocol::TCP, 0..=u16::MAX, PortPolicy::Drop);
     lab.send(ack());
-    assert!(lab.accept_next(listener).is_some(), "the handshake goes on");
+    assert!(lab.accept(listener).is_some(), "the handshake goes on");
     lab.switch(4000);
     lab.send(data("hello"));
     assert_eq!(lab.read_all(id), b"hello");
@@ -108,8 +108,7 @@ fn what_exists_is_not_touched() {
 #[test]
 fn a_time_wait_tuple_is_no_way_around_the_policy() {
     for policy in [PortPolicy::Refuse, PortPolicy::Prohibit, PortPolicy::Drop] {
-        let mut lab = Lab::new();
-        let id = lab.accepted(Peer::default());
+        let (mut lab, id) = established();
         lab.close(id);
         lab.expect(fin());
         lab.send(fin());

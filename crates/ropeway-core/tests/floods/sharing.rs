@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use ropeway_core::{ConnectError, ListenError, SocketOptions, State};
 
 use crate::common::*;
-use crate::{addr, host};
+use crate::host;
 
 fn shared() -> SocketOptions {
     let mut options = SocketOptions::default();
@@ -22,7 +22,7 @@ fn listeners_that_share_an_address_share_its_connections() {
         lab.switch(port);
         lab.handshake(Peer::default());
     }
-    let shares = listeners.map(|listener| std::iter::from_fn(|| lab.accept_next(listener)).count());
+    let shares = listeners.map(|listener| std::iter::from_fn(|| lab.accept(listener)).count());
     assert_eq!(shares.iter().sum::<usize>(), 400);
     assert!(shares.iter().all(|share| (50..150).contains(share)), "{shares:?}");
 }
@@ -56,11 +56,11 @@ fn one_of_those_that_share_goes() {
         lab.input(ack());
         lab.drain();
     }
-    assert_eq!(std::iter::from_fn(|| lab.accept_next(second)).count(), left);
+    assert_eq!(std::iter::from_fn(|| lab.accept(second)).count(), left);
     for port in 2000..2010 {
         lab.switch(port);
         lab.handshake(Peer::default());
-        assert!(lab.accept_next(second).is_some());
+        assert!(lab.accept(second).is_some());
     }
 }
 

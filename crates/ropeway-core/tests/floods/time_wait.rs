@@ -158,7 +158,7 @@ fn without_a_listener_nothing_takes_it_over() {
     let mut lab = Lab::new();
     let listener = lab.listen();
     lab.handshake(Peer::default());
-    let id = lab.accept_next(listener).unwrap();
+    let id = lab.accept(listener).unwrap();
     lab.close(id);
     finish(&mut lab);
     lab.stack.close_listener(lab.ts(), listener);
@@ -174,7 +174,7 @@ fn beyond_the_cap_the_oldest_makes_room() {
     for port in 4000..4005 {
         lab.switch(port);
         lab.handshake(Peer::default());
-        let id = lab.accept_next(listener).unwrap();
+        let id = lab.accept(listener).unwrap();
         lab.close(id);
         finish(&mut lab);
         lab.after(1000);
@@ -197,7 +197,7 @@ fn many_expire_a_part_at_a_time() {
     for port in 0..count {
         lab.switch(10_000 + port);
         lab.handshake(Peer::default());
-        let id = lab.accept_next(listener).unwrap();
+        let id = lab.accept(listener).unwrap();
         lab.close(id);
         finish(&mut lab);
     }

@@ -6,10 +6,6 @@ use ropeway_core::{ConnectError, ListenError, SocketOptions, State};
 
 use crate::common::*;
 
-fn addr(text: &str) -> SocketAddr {
-    text.parse().unwrap()
-}
-
 /// Three networks and both families.
 fn multihomed() -> Lab {
     Lab::with(|config| {

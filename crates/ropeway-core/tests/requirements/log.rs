@@ -10,7 +10,6 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::common::*;
-use crate::established;
 
 thread_local! {
     /// What was logged on this thread.

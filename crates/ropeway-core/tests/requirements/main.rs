@@ -18,12 +18,3 @@ mod sending;
 mod timeouts;
 mod timestamps;
 mod urgent;
-
-use common::*;
-use ropeway_core::ConnectionId;
-
-fn established() -> (Lab, ConnectionId) {
-    let mut lab = Lab::new();
-    let id = lab.accepted(Peer::default());
-    (lab, id)
-}

@@ -3,7 +3,6 @@
 use ropeway_core::{ConnectionError, State};
 
 use crate::common::*;
-use crate::established;
 
 /// An experimental option, which nobody understands, and a NOP on each side of it.
 const UNKNOWN: [u8; 8] = [1, 253, 5, 1, 2, 3, 1, 0];
@@ -16,7 +15,7 @@ fn options_are_taken_on_every_kind_of_segment() {
     lab.send(syn().options(&UNKNOWN));
     lab.expect(syn_ack());
     lab.send(ack().options(&UNKNOWN));
-    let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+    let id = lab.accept(listener).unwrap();
     lab.send(data(b"hello").options(&UNKNOWN));
     assert_eq!(lab.read(id, 10), b"hello");
     lab.after(40);

@@ -4,7 +4,6 @@ use ropeway_core::packet::{IcmpErrorKind, UnreachableKind, icmp};
 use ropeway_core::{Readiness, RecvError, State};
 
 use crate::common::*;
-use crate::established;
 
 // RFC 9293 3.9.1.8 SHLD-20: reports are there to be asked for, and disturb nobody.
 #[test]

@@ -5,7 +5,6 @@ use std::time::Duration;
 use ropeway_core::{ConnectionError, ConnectionId, State};
 
 use crate::common::*;
-use crate::established;
 
 // RFC 9293 3.8.3 MUST-22: "including notification of the application layer"
 #[test]
@@ -87,10 +86,7 @@ fn the_user_timeout_ends_a_connection_in_every_state() {
 // While the window was closed, the user timeout ran; once it has opened, that time does not count any more.
 #[test]
 fn the_user_timeout_counts_anew_when_the_window_has_opened() {
-    let (mut lab, id) = established();
-    lab.write(id, b"a");
-    lab.expect(data(b"a"));
-    lab.send(ack().win(0));
+    let (mut lab, id) = shut_out();
     lab.set(id, |options| options.user_timeout = Some(Duration::from_secs(5)));
     lab.write(id, b"bcd");
     lab.run_to(secs(3));

@@ -1,0 +1,122 @@
+//! The congestion window: its initial size, slow start, congestion avoidance, idle time, and what does not make it
+//! grow (RFC 5681, RFC 6928).
+
+use crate::common::*;
+use crate::{MSS, seg};
+
+// RFC 6928 2
+#[test]
+fn the_initial_window_is_ten_segments() {
+    for (mss, segments) in [(1460, 10), (536, 10), (48, 10)] {
+        let mut lab = Lab::new();
+        let id = lab.accepted(Peer { mss: Some(mss), ..Peer::default() });
+        lab.write(id, &pattern(0, 60_000));
+        assert_eq!(lab.drain().len(), segments, "MSS {mss}");
+    }
+    let mut lab = Lab::with(|config| config.mtu = 9000);
+    let id = lab.accepted(Peer { mss: Some(8960), ..Peer::default() });
+    lab.write(id, &pattern(0, 60_000));
+    assert_eq!(lab.drain().len(), 2, "14600 bytes, but two segments at least");
+}
+
+// RFC 5681 3.1; RFC 9293 3.8.2 MUST-19
+#[test]
+fn slow_start_doubles_each_round_trip() {
+    let mut lab = Lab::new();
+    let id = lab.accepted(Peer { ws: Some(7), win: 8000, ..Peer::default() });
+    lab.write(id, &pattern(0, 500_000));
+    let mut round = lab.drain().len();
+    assert_eq!(round, 10);
+    let mut acked = 0;
+    for expected in [20, 40, 80] {
+        lab.after(10);
+        // Every second segment is acknowledged, as receivers do.
+        for _ in 0..round / 2 {
+            acked += 2;
+            lab.input(ack().ack(seg(acked)));
+        }
+        lab.collect();
+        round = lab.drain().len();
+        assert_eq!(round, expected);
+    }
+}
+
+#[test]
+fn a_window_that_is_not_used_does_not_grow() {
+    let (mut lab, id) = established();
+    for n in 0..20 {
+        lab.write(id, &pattern(n * 100, 100));
+        lab.drain();
+        lab.send(ack());
+    }
+    assert_eq!(lab.info(id).cwnd, 14_600);
+}
+
+// RFC 5681 4.1
+#[test]
+fn the_window_starts_anew_after_idle_time() {
+    let mut lab = Lab::new();
+    let id = lab.accepted(Peer { ws: Some(7), win: 8000, ..Peer::default() });
+    lab.write(id, &pattern(0, 70 * MSS));
+    for _ in 0..20 {
+        lab.drain();
+        lab.send(ack());
+    }
+    lab.drain();
+    assert!(lab.info(id).cwnd as usize > 20 * MSS);
+    lab.run_to(lab.now + secs(2));
+    lab.write(id, &pattern(0, 70 * MSS));
+    assert_eq!(lab.drain().len(), 10);
+}
+
+// RFC 9293 3.8.2 MUST-19
+#[test]
+fn congestion_avoidance_adds_a_segment_per_round_trip() {
+    let (mut lab, id) = established();
+    lab.write(id, &pattern(0, 200 * MSS));
+    lab.drain();
+    // One loss puts the threshold at about five segments.
+    for _ in 0..3 {
+        lab.send(ack().ack(1));
+        lab.drain();
+    }
+    lab.send(ack());
+    let mut last = lab.info(id).cwnd as usize;
+    lab.drain();
+    for _ in 0..10 {
+        lab.after(1);
+        lab.send(ack());
+        lab.drain();
+        let cwnd = lab.info(id).cwnd as usize;
+        assert!(cwnd <= last.max(5 * MSS) + MSS, "from {last} to {cwnd}");
+        last = cwnd;
+    }
+    assert!(last >= 8 * MSS, "{last}");
+}
+
+/// Ten acknowledgements of a tenth of a segment each must not open ten segments of window (RFC 3465 2.1).
+#[test]
+fn ack_splitting_does_not_pay() {
+    let (mut lab, id) = established();
+    lab.write(id, &pattern(0, 100 * MSS));
+    lab.drain();
+    for n in 1..=10u32 {
+        lab.send(ack().ack(1 + 146 * n));
+        lab.drain();
+    }
+    assert!(lab.info(id).cwnd as usize <= 11 * MSS);
+}
+
+// RFC 5681 4.3, RFC 6582: an optimistic receiver cannot make us believe in what was not sent.
+#[test]
+fn optimistic_acknowledgements_do_not_pay() {
+    let (mut lab, id) = established();
+    lab.write(id, &pattern(0, 100 * MSS));
+    lab.drain();
+    let cwnd = lab.info(id).cwnd;
+    for n in 11..30 {
+        lab.send(ack().ack(seg(n)));
+        lab.drain();
+    }
+    assert_eq!(lab.info(id).cwnd, cwnd);
+}

@@ -1,0 +1,121 @@
+//! Both ends open at the same moment (RFC 9293 3.5, figure 7).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ropeway_core::{Readiness, SocketOptions, State};
+
+use crate::common::*;
+
+/// Both ends call connect at the same moment, each for the other's port; then each sends so many bytes, reads as many,
+/// and closes.
+fn both_open(pair: &mut Pair, bytes: usize) {
+    let ends: [SocketAddr; 2] = ["10.0.0.1:5000".parse().unwrap(), "10.0.0.2:6000".parse().unwrap()];
+    let ts = pair.ts();
+    for side in 0..2 {
+        let options = SocketOptions::default();
+        let id = pair.stacks[side].connect(ts, Some(ends[side]), ends[1 - side], options).unwrap();
+        let script = [Op::Send(bytes), Op::Recv(bytes), Op::ShutdownWrite, Op::RecvEof, Op::Close];
+        pair.add(side, Some(id), None, &script);
+    }
+}
+
+// RFC 9293 3.5 figure 7, MUST-10
+#[test]
+fn simultaneous_open_as_the_figure_draws_it() {
+    let mut lab = Lab::new();
+    let id = lab.connect();
+    lab.expect(syn().seq(0));
+    lab.send(syn().mss(1460));
+    lab.expect(syn_ack().seq(0).ack(1));
+    lab.assert_state(id, State::SynReceived);
+    lab.send(syn_ack().seq(0).ack(1).mss(1460));
+    lab.assert_state(id, State::Established);
+    assert!(lab.told(id, Readiness::WRITABLE));
+    lab.drain();
+    lab.write(id, b"hello");
+    lab.expect(data(b"hello").seq(1).ack(1));
+    lab.send(data(b"you").ack(6));
+    assert_eq!(lab.read(id, 10), b"you");
+}
+
+// RFC 9293 3.10.7.4: in SYN-RECEIVED any acceptable ACK opens the connection.
+#[test]
+fn simultaneous_open_ends_with_a_bare_ack_too() {
+    let (mut lab, id) = in_state(State::SynReceived);
+    lab.send(ack());
+    lab.assert_state(id, State::Established);
+    lab.quiet();
+}
+
+// RFC 7323 2.2-3
+// RFC 7323 2.2: the window of a segment with SYN is never scaled, not even in a simultaneous open.
+#[test]
+fn the_window_of_a_simultaneous_syn_ack_is_not_scaled() {
+    let mut lab = Lab::new();
+    let id = lab.connect();
+    lab.expect(syn().seq(0));
+    lab.send(syn().mss(1460).ws(7).win(1000));
+    lab.expect(syn_ack().seq(0).ack(1));
+    lab.send(syn_ack().seq(0).ack(1).mss(1460).ws(7).win(1000));
+    lab.assert_state(id, State::Established);
+    assert_eq!(lab.info(id).snd_wnd, 1000);
+}
+
+// RFC 9293 3.10.7.4, RFC 6298 5.1: SYN-RECEIVED retransmits its SYN-ACK.
+#[test]
+fn simultaneous_open_survives_a_lost_syn_ack() {
+    let (mut lab, id) = in_state(State::SynReceived);
+    lab.at(1000);
+    lab.expect(syn_ack().seq(0).ack(1));
+    // The peer's SYN once more: it did not get ours.
+    lab.send(syn().mss(1460));
+    lab.expect(ack().seq(1).ack(1));
+    lab.send(syn_ack().seq(0).ack(1).mss(1460));
+    lab.assert_state(id, State::Established);
+}
+
+#[test]
+fn two_stacks_open_at_the_same_moment() {
+    for delays in [(500, 500), (500, 900), (1, 100_000)] {
+        let mut pair = Pair::new();
+        pair.delay = [Duration::from_micros(delays.0), Duration::from_micros(delays.1)];
+        both_open(&mut pair, 3000);
+        pair.live(secs(10));
+    }
+}
+
+/// Ways to lose or to delay any packet of a simultaneous open end well too.
+#[test]
+fn two_stacks_open_at_the_same_moment_and_any_packet_is_lost() {
+    for lost in 0..14 {
+        let mut pair = Pair::new()
+            .fate(move |crossing| if crossing.number == lost { Fate::Drop } else { Fate::Deliver });
+        both_open(&mut pair, 1000);
+        pair.live(secs(60));
+    }
+}
+
+/// Both open, both send, both close, and two packets are lost, or one comes late.
+#[test]
+fn two_stacks_open_and_close_at_the_same_moment_over_a_bad_network() {
+    let run = |fate: Box<dyn FnMut(&pair::Crossing<'_>) -> Fate>| {
+        let mut pair = Pair::new();
+        pair.set_fate(fate);
+        pair.delay = [Duration::from_millis(10); 2];
+        both_open(&mut pair, 2000);
+        pair.live(secs(60));
+    };
+    for first in 0..16 {
+        for second in first + 1..18 {
+            run(Box::new(move |crossing| {
+                if [first, second].contains(&crossing.number) { Fate::Drop } else { Fate::Deliver }
+            }));
+        }
+        for late in [15, 300, 3000] {
+            run(Box::new(move |crossing| {
+                if crossing.number == first { Fate::Late(Duration::from_millis(late)) } else { Fate::Deliver }
+            }));
+        }
+    }
+}
