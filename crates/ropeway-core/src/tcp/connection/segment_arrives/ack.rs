@@ -47,7 +47,7 @@ impl Connection {
         // SHLD-15, MUST-34: the window may shrink; what is in flight stays there.
         if ack.at_or_after(self.snd.una) && self.snd.update_window(segment.seq(), ack, window) {
             self.output_due = true;
-            if window > 0 && self.snd.in_flight() == 0 {
+            if window > 0 {
                 self.stop_persist();
             }
         }

@@ -44,7 +44,7 @@ impl Connection {
                 env.counters.out_of_window += 1;
                 // The last segment again, because our acknowledgement was lost: the echo is of this copy, or
                 // the peer measures how long it waited. Linux takes it as in the window.
-                let repeats_last = segment.len() > 0 && segment.seq() + segment.len() == self.rcv.nxt;
+                let repeats_last = segment.seq() + segment.len() == self.rcv.nxt;
                 // RFC 7323 5.2-2
                 let forgeable = segment.has(TcpFlags::RST) || segment.has(TcpFlags::SYN);
                 if repeats_last && !forgeable && self.is_recent_ack(segment) {
@@ -89,12 +89,9 @@ impl Connection {
         }
         if segment.seq().before(self.rcv.nxt) {
             let old = self.rcv.nxt.since(segment.seq());
+            // Something of it is new, if only its FIN.
             let bytes = (old as usize).min(segment.payload.len());
             bytes::Buf::advance(&mut segment.payload, bytes);
-            if old as usize > bytes {
-                // Even its FIN is old.
-                segment.clear(TcpFlags::FIN);
-            }
             segment.header.seq = self.rcv.nxt;
         }
         let room = self.rcv.edge.since(segment.seq());
