@@ -2,7 +2,7 @@
 //! grow (RFC 5681, RFC 6928).
 
 use crate::common::*;
-use crate::{MSS, seg};
+use crate::{MSS, flight, seg};
 
 // RFC 6928 2
 #[test]
@@ -67,6 +67,28 @@ fn the_window_starts_anew_after_idle_time() {
     lab.run_to(lab.now + secs(2));
     lab.write(id, &pattern(0, 70 * MSS));
     assert_eq!(lab.drain().len(), 10);
+}
+
+// RFC 7661 4.1: beyond slow start only what the window held back shows that it is too small.
+#[test]
+fn an_application_that_sends_little_does_not_grow_its_window_after_a_loss() {
+    let (mut lab, id) = established();
+    flight(&mut lab, id, 4);
+    for _ in 0..3 {
+        lab.send(ack().ack(1));
+    }
+    lab.expect(some(MSS).seq(1));
+    lab.send(ack());
+    let info = lab.info(id);
+    assert_eq!((info.cwnd, info.ssthresh), (2 * MSS as u32, 2 * MSS as u32));
+    for _ in 0..10 {
+        // More than half of the window, and all that there is.
+        lab.write(id, &pattern(0, MSS + 100));
+        lab.expect(some(MSS));
+        lab.expect(some(100));
+        lab.send(ack());
+    }
+    assert_eq!(lab.info(id).cwnd, info.cwnd);
 }
 
 // RFC 9293 3.8.2 MUST-19

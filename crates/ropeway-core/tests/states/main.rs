@@ -9,9 +9,11 @@
 )]
 
 mod abort;
+mod acceptability;
 mod close;
 #[path = "../common/mod.rs"]
 mod common;
+mod end;
 mod fin;
 mod handshake;
 mod listen;

@@ -119,3 +119,38 @@ fn two_stacks_open_and_close_at_the_same_moment_over_a_bad_network() {
         }
     }
 }
+
+/// Both SYNs have crossed: SYN-RECEIVED of an active open, with window scaling.
+fn crossed() -> (Lab, ropeway_core::ConnectionId) {
+    let mut lab = Lab::new();
+    let id = lab.connect();
+    lab.expect(syn().seq(0));
+    lab.send(syn().mss(1460).ws(7).win(2000));
+    lab.expect(syn_ack().seq(0).ack(1));
+    lab.assert_state(id, State::SynReceived);
+    (lab, id)
+}
+
+// RFC 7323 2.2-3
+#[test]
+fn the_window_of_the_peers_syn_ack_is_not_scaled() {
+    let (mut lab, id) = crossed();
+    lab.send(syn_ack().mss(1460).ws(7).win(1000).ack(1));
+    lab.assert_state(id, State::Established);
+    assert_eq!(lab.info(id).snd_wnd, 1000);
+    // Nor is it in SYN-RECEIVED, but in what comes after it.
+    let (mut lab, id) = crossed();
+    lab.send(ack().win(1000).ack(1));
+    assert_eq!(lab.info(id).snd_wnd, 128_000);
+}
+
+// RFC 9293 3.5, figure 8: what stands in for the peer's SYN-ACK repeats its SYN exactly.
+#[test]
+fn only_the_peers_own_syn_ack_ends_a_simultaneous_open() {
+    for stray in [syn_ack().seq(100).ack(1), ack().seq(0).ack(1), syn_ack().seq(0).ack(100)] {
+        let (mut lab, id) = crossed();
+        lab.send(stray);
+        lab.drain();
+        lab.assert_state(id, State::SynReceived);
+    }
+}

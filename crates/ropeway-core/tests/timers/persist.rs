@@ -58,6 +58,34 @@ fn a_window_update_that_is_lost_is_found_by_the_probe() {
     lab.expect(data(b"cd").seq(3));
 }
 
+// RFC 1122 4.2.3.4: what the sender's silly window avoidance holds back goes out after a while all the same; not
+// as late as a window that had stayed closed would be probed.
+#[test]
+fn a_window_that_opens_a_little_is_used_after_one_rto() {
+    let (mut lab, id) = shut_out();
+    lab.write(id, &pattern(0, 3000));
+    for at in [200, 600, 1400, 3000] {
+        lab.at(at);
+        lab.expect(some(1));
+        lab.send(ack().ack(2));
+    }
+    lab.send(ack().ack(2).win(100));
+    lab.at(3200);
+    lab.expect(data(pattern(0, 100)).seq(2));
+}
+
+#[test]
+fn a_window_that_closes_again_does_not_put_the_probe_off() {
+    let (mut lab, id) = shut_out();
+    lab.write(id, &pattern(0, 3000));
+    lab.at(50);
+    lab.send(ack().ack(2).win(100));
+    lab.at(150);
+    lab.send(ack().ack(2).win(0));
+    lab.at(250);
+    lab.expect(some(1).seq(2));
+}
+
 // R2 while the peer says nothing at all
 #[test]
 fn probes_without_an_answer_end_the_connection() {

@@ -113,6 +113,20 @@ fn karn_takes_no_sample_from_a_retransmission() {
     assert_eq!(lab.info(id).backoff, 0);
 }
 
+// RFC 6298 4: what is measured is a segment; an acknowledgement of its half does not end that.
+#[test]
+fn half_a_segment_is_no_sample() {
+    let (mut lab, id) = established();
+    assert_eq!(lab.info(id).srtt, Duration::ZERO);
+    lab.write(id, &pattern(0, 1000));
+    lab.expect(some(1000));
+    lab.at(50);
+    lab.send(ack().ack(501));
+    lab.at(100);
+    lab.send(ack().ack(1001));
+    assert_eq!(lab.info(id).srtt, Duration::from_micros(100_000 / 8));
+}
+
 // RFC 7323 4.1-2, RFC 7323 4.2-1, RFC 6298 3-1
 // RFC 9293 3.8.1 MUST-18, RFC 6298 3-1: nor from a fast retransmit, before which no timer went off.
 #[test]
