@@ -182,6 +182,7 @@ fn busy_is_who_has_something_outstanding_or_waiting() {
     let id = lab.accepted(Peer::default());
     // Nothing to send: a segment that needs no answer does not make it busy.
     lab.send(ack().win(500));
+    lab.send(ack().win(500));
     lab.after(100);
     assert_eq!(busy(&lab, id), 0);
     // Nothing outstanding, but something waits for the window.
@@ -201,8 +202,12 @@ fn busy_is_who_has_something_outstanding_or_waiting() {
     lab.expect(fin());
     lab.after(10);
     lab.send(ack().ack(10));
-    lab.after(20);
+    lab.after(10);
+    lab.send(data(b"hello").ack(10));
+    lab.after(10);
     lab.send(ack().ack(11));
-    lab.after(100);
+    lab.after(30);
+    lab.expect(ack().ack(6));
+    lab.after(70);
     assert_eq!(busy(&lab, id), 80);
 }

@@ -26,9 +26,16 @@ fn what_can_be_listened_on() {
     assert_eq!(listen("[fd00::3]:80", |_| {}), Err(ListenError::AddressNotAvailable));
     assert!(listen("0.0.0.0:82", |_| {}).is_ok());
     assert_eq!(listen("10.0.0.2:82", |_| {}), Err(ListenError::AddressInUse));
+    assert_eq!(listen("[::]:82", |_| {}), Err(ListenError::AddressInUse), "it would take IPv4 too");
+    assert!(listen("[fd00::2]:82", |_| {}).is_ok());
     assert!(listen("10.0.0.2:83", |o| o.reuse_port = true).is_ok());
     assert!(listen("10.0.0.2:83", |o| o.reuse_port = true).is_ok());
     assert_eq!(listen("10.0.0.2:83", |_| {}), Err(ListenError::AddressInUse));
+    assert!(listen("[::]:84", |_| {}).is_ok());
+    assert_eq!(listen("0.0.0.0:84", |_| {}), Err(ListenError::AddressInUse));
+    assert!(listen("[fd00::2]:85", |_| {}).is_ok());
+    assert!(listen("0.0.0.0:85", |_| {}).is_ok());
+    assert_eq!(lab.stack.sizes().listeners, 11);
 }
 
 // MUST-41, MUST-42

@@ -92,4 +92,31 @@ mod tests {
         }
         assert!(counts.counts.is_empty());
     }
+
+    #[test]
+    fn the_hash_depends_on_key_and_prefix_and_the_key_is_not_shown() {
+        let hashes: std::collections::HashSet<_> =
+            (0..100).map(|n| PrefixCounts::hash(&[n; 16], u64::from(n / 2))).collect();
+        assert_eq!(hashes.len(), 100);
+        let hashes: std::collections::HashSet<_> =
+            (0..100).map(|n| PrefixCounts::hash(&[1; 16], n)).collect();
+        assert_eq!(hashes.len(), 100);
+        let mut counts = PrefixCounts::new([173; 16]);
+        counts.add("192.0.2.1".parse().unwrap());
+        assert_eq!(format!("{counts:?}"), "PrefixCounts { len: 1, .. }");
+    }
+
+    #[test]
+    fn the_memory_of_a_flood_is_given_back() {
+        let mut counts = PrefixCounts::new([1; 16]);
+        let host = |n: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(n << 8));
+        for (hosts, kept) in [(500, true), (5000, false)] {
+            (0..hosts).for_each(|n| counts.add(host(n)));
+            (1..hosts).for_each(|n| counts.sub(host(n)));
+            assert!(counts.counts.capacity() >= hosts as usize);
+            assert_eq!(counts.get(host(0)), 1);
+            counts.sub(host(0));
+            assert_eq!(counts.counts.capacity() > 0, kept, "small tables are not worth it");
+        }
+    }
 }

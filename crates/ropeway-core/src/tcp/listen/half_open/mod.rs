@@ -297,17 +297,24 @@ impl HalfOpenTable {
 mod tests {
     use super::*;
 
+    const TIMEOUT: Duration = Duration::from_secs(1);
+
+    fn table() -> HalfOpenTable {
+        HalfOpenTable::new(5, TIMEOUT, TIMEOUT * 120, TIMEOUT * 120, [0; 16])
+    }
+
+    /// A SYN from this port, which the user has to decide about.
+    fn insert(table: &mut HalfOpenTable, port: u16) -> TupleKey {
+        let remote = ("10.0.0.2".parse::<std::net::IpAddr>().unwrap(), port).into();
+        let tuple = FourTuple::new("10.0.0.1:80".parse().unwrap(), remote);
+        let (iss, wscale) = (SeqNum::new(1), None);
+        let opening = Opening { iss, wscale, timestamps: true, undecided: true };
+        table.insert(&tuple, 0, &TcpHeader::default(), &opening, Timestamp::START).unwrap()
+    }
+
     #[test]
     fn one_that_waits_does_not_keep_those_behind_it() {
-        let timeout = Duration::from_secs(1);
-        let mut table = HalfOpenTable::new(5, timeout, timeout * 120, timeout * 120, [0; 16]);
-        let insert = |table: &mut HalfOpenTable, port| {
-            let local = "10.0.0.1:80".parse().unwrap();
-            let tuple = FourTuple::new(local, ("10.0.0.2".parse::<std::net::IpAddr>().unwrap(), port).into());
-            let (iss, wscale) = (SeqNum::new(1), None);
-            let opening = Opening { iss, wscale, timestamps: true, undecided: true };
-            table.insert(&tuple, 0, &TcpHeader::default(), &opening, Timestamp::START).unwrap()
-        };
+        let mut table = table();
         insert(&mut table, 0);
         for port in 1..=50_000 {
             let key = insert(&mut table, port);
@@ -317,5 +324,24 @@ mod tests {
         assert_eq!(table.len(), 1);
         assert!(table.entries.len() <= MANY_DEAD + 3, "{}", table.entries.len());
         assert!(table.queues.iter().all(|queue| queue.len() <= MANY_DEAD + 3));
+    }
+
+    #[test]
+    fn the_dead_are_looked_for_when_they_outnumber_the_live_by_many() {
+        let mut table = table();
+        insert(&mut table, 0);
+        let mut dead = 0;
+        for count in [300, 301, 1, 1000] {
+            let keys: Vec<_> = (1..=count).map(|port| insert(&mut table, port)).collect();
+            for key in keys {
+                table.remove(key);
+                dead += 1;
+                if dead > table.len() + MANY_DEAD {
+                    dead = 0;
+                }
+                assert_eq!(table.entries.len() - table.len(), dead);
+                assert_eq!(table.dead, dead);
+            }
+        }
     }
 }
