@@ -188,6 +188,5 @@ fn specificity(listening: IpAddr, local: IpAddr) -> Option<u8> {
 
 /// Whether two addresses to bind to can both match one local address.
 pub(crate) fn overlap(a: IpAddr, b: IpAddr) -> bool {
-    let v4_any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    specificity(a, b).is_some() || specificity(b, a).is_some() || (a == v4_any && b.is_unspecified())
+    specificity(a, b).is_some() || specificity(b, a).is_some()
 }
