@@ -122,7 +122,7 @@ impl Stack {
             header: segment.tcp,
             payload: received.packet.slice(segment.payload),
             malformed_options: segment.malformed_options,
-            window: None,
+            unscaled: false,
         };
         match self.demux.find(&tuple, &self.rooms) {
             Some(Room::Connection(slot)) => {

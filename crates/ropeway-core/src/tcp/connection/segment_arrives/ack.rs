@@ -65,9 +65,8 @@ impl Connection {
     /// SEG.WND, scaled (RFC 7323 2.3-1) unless it comes with SYN (RFC 7323 2.2-3), unsigned (MUST-1).
     fn window_of(&self, segment: &Arrival) -> u32 {
         let field = segment.header.window;
-        match (segment.window, self.snd.wscale) {
-            (Some(window), _) => window,
-            (None, Some(scale)) if !segment.has(TcpFlags::SYN) => scale.unscale(field),
+        match self.snd.wscale {
+            Some(scale) if !segment.has(TcpFlags::SYN) && !segment.unscaled => scale.unscale(field),
             _ => u32::from(field),
         }
     }

@@ -25,8 +25,8 @@ pub(crate) struct Arrival {
     pub(crate) header: TcpHeader,
     pub(crate) payload: Bytes,
     pub(crate) malformed_options: bool,
-    /// SEG.WND in bytes, where the header's field does not tell.
-    pub(crate) window: Option<u32>,
+    /// The window is that of a SYN, which is never scaled.
+    pub(crate) unscaled: bool,
 }
 
 impl Arrival {

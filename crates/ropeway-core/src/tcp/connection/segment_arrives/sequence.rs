@@ -76,7 +76,7 @@ impl Connection {
     fn unify_simultaneous_open(&self, segment: &mut Arrival) {
         let repeats_syn = segment.has(TcpFlags::SYN | TcpFlags::ACK) && segment.seq() == self.rcv.irs;
         if self.state() == State::SynReceived && repeats_syn && segment.ack() == self.snd.max {
-            segment.window = Some(segment.header.window.into());
+            segment.unscaled = true;
             segment.clear(TcpFlags::SYN);
             segment.header.seq = self.rcv.nxt;
         }
