@@ -241,6 +241,24 @@ mod tests {
     }
 
     #[test]
+    fn scale_sack_and_ecn_have_six_bits_as_in_linux() {
+        for scale in [None, Some(0), Some(14)] {
+            for (sack_permitted, ecn) in [(false, false), (true, false), (false, true), (true, true)] {
+                let syn = TcpOptions { window_scale: scale, sack_permitted, ..TcpOptions::default() };
+                let bits = timestamp_with_options(1000, &syn, ecn) & 0b11_1111;
+                assert_eq!(bits & 0b1111, scale.map_or(15, u32::from));
+                assert_eq!(bits & 0b01_0000 != 0, sack_permitted);
+                assert_eq!(bits & 0b10_0000 != 0, ecn);
+            }
+        }
+    }
+
+    #[test]
+    fn the_secret_is_not_shown() {
+        assert_eq!(format!("{:?}", SynCookies::new([173; 16])), "SynCookies { .. }");
+    }
+
+    #[test]
     fn the_mss_is_rounded_down() {
         let mut cookies = SynCookies::new([1; 16]);
         for (offered, kept) in [(536, 536), (1459, 1440), (1460, 1460), (65495, 8960), (10, 48), (600, 536)] {
