@@ -39,6 +39,19 @@ fn a_fin_counts_that_comes_with_nothing_but_old_data() {
     lab.assert_state(id, State::CloseWait);
 }
 
+// RFC 9293 3.10.7.4 first: a FIN takes a place in the window behind the data, and not beyond it.
+#[test]
+fn a_fin_that_just_fits_counts_and_one_beyond_the_window_does_not() {
+    for (len, state) in [(999, State::CloseWait), (1000, State::Established)] {
+        let mut lab = Lab::new();
+        let id = lab.accepted_with(Peer::default(), |options| options.recv_buffer = 1000);
+        lab.send(some(len).fin());
+        lab.assert_state(id, state);
+        assert_eq!(lab.info(id).unread, len);
+        lab.drain();
+    }
+}
+
 // RFC 7323 5.2-2, and Linux: our acknowledgement was lost, and the peer measures from its retransmission.
 #[test]
 fn only_the_last_segment_repeated_refreshes_the_echo() {
