@@ -221,9 +221,15 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_changes() {
+    fn the_secret_changes_every_eight_ticks_and_the_one_before_is_kept() {
         let mut cookies = SynCookies::new([1; 16]);
-        assert_ne!(cookies.secret_of(1), cookies.secret_of(2));
+        for (tick, periods) in [(7, [0, 1]), (15, [0, 1]), (16, [2, 1]), (23, [2, 1]), (24, [2, 3])] {
+            cookies.make(&tuple(), SeqNum::new(77), 1460, at(64 * tick));
+            assert_eq!(cookies.derived.map(|(period, _)| period), periods, "in tick {tick}");
+        }
+        let secrets: std::collections::HashSet<_> =
+            (0..100).map(|period| cookies.secret_of(period)).collect();
+        assert_eq!(secrets.len(), 100);
     }
 
     #[test]
