@@ -184,3 +184,47 @@ fn window_probes_that_cross_do_not_start_an_acknowledgement_war() {
         );
     }
 }
+
+// RFC 9293 3.10.7.4 first and fifth: each side has taken what the other believes lies beyond its window, so that each
+// sends from before what the other expects. If neither took the other's acknowledgements, they would go on for ever.
+#[test]
+fn an_acknowledgement_of_something_new_counts_although_it_comes_from_before_the_window() {
+    let mut lab = Lab::new();
+    let id = lab.accepted(Peer { win: 40, ..Peer::default() });
+    lab.write(id, &pattern(0, 80));
+    lab.expect(some(40).seq(1));
+    lab.send(ack().ack(41).win(40));
+    lab.expect(some(40).seq(41));
+    lab.send(some(40).seq(1).ack(41).win(0));
+    lab.after(40);
+    lab.expect(ack().seq(41).ack(41));
+    // The peer has taken all 80, and has not heard of our acknowledgement.
+    lab.send(ack().seq(1).ack(81).win(40));
+    lab.expect(ack().seq(81).ack(41));
+    assert_eq!(lab.info(id).unacked, 0);
+    assert_eq!(lab.info(id).snd_wnd, 40);
+    // What acknowledges nothing new from there, or comes from further back than any window, does not count.
+    lab.write(id, b"x");
+    lab.expect(data(b"x").seq(81));
+    lab.send(ack().seq(1).ack(81).win(50));
+    lab.expect(ack().seq(82).ack(41));
+    assert_eq!(lab.info(id).snd_wnd, 40);
+    lab.send(ack().seq(0u32.wrapping_sub(66_000)).ack(82).win(50));
+    lab.expect(ack().seq(82).ack(41));
+    assert_eq!((lab.info(id).unacked, lab.info(id).snd_wnd), (1, 40));
+}
+
+// Linux: a retransmission brings the window of today, although its sequence number is old. By SND.WL1 alone the window
+// of before would move on with SND.UNA, to where the peer has no room.
+#[test]
+fn the_window_of_what_acknowledges_something_new_counts_although_its_number_is_old() {
+    let mut lab = Lab::new();
+    let id = lab.accepted(Peer { win: 40, ..Peer::default() });
+    lab.send(ack().seq(41).ack(1).win(40));
+    lab.write(id, &pattern(0, 80));
+    lab.expect(some(40).seq(1));
+    lab.send(some(40).seq(1).ack(41).win(0));
+    assert_eq!(lab.info(id).snd_wnd, 0);
+    lab.after(40);
+    lab.expect(ack().seq(41).ack(41));
+}

@@ -34,6 +34,11 @@ impl Rcv {
         if self.edge.after(self.nxt) { self.edge.since(self.nxt) } else { 0 }
     }
 
+    /// The widest window that the window field can announce.
+    pub(crate) fn widest(&self) -> u32 {
+        self.wscale.unwrap_or(WindowScale::ZERO).unscale(u16::MAX)
+    }
+
     /// The acceptability test for a segment of `len` sequence numbers: does it touch the window
     /// (RFC 9293 3.4, Table 6; 3.10.7.4 R-04)? One that begins before the window and ends behind it does.
     pub(crate) fn is_acceptable(&self, seq: SeqNum, len: u32) -> bool {

@@ -21,9 +21,8 @@ impl Connection {
     /// The right edge that the buffer allows: what is unread closes the window, for as long as it takes
     /// (RFC 9293 3.8.6.1 MAY-8).
     fn affordable_edge(&self) -> SeqNum {
-        let scale = self.rcv.wscale.unwrap_or(WindowScale::ZERO);
         let room = self.options.recv_buffer.saturating_sub(self.receive_buffer.len());
-        self.rcv.nxt + length_u32(room).min(scale.unscale(u16::MAX))
+        self.rcv.nxt + length_u32(room).min(self.rcv.widest())
     }
 
     /// How far the right edge may move now: not at all rather than by little (RFC 9293 3.8.6.2.2 MUST-39),

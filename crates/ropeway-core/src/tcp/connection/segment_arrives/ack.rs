@@ -39,13 +39,14 @@ impl Connection {
             return ControlFlow::Break(Verdict::Challenge);
         }
         let window = self.window_of(segment);
-        if ack.after(self.snd.una) {
+        let tells_news = ack.after(self.snd.una);
+        if tells_news {
             self.acknowledged(&segment.header, env);
         } else if self.is_duplicate(segment, window) {
             self.duplicate_acknowledgement(env);
         }
         // SHLD-15, MUST-34: the window may shrink; what is in flight stays there.
-        if ack.at_or_after(self.snd.una) && self.snd.update_window(segment.seq(), ack, window) {
+        if ack == self.snd.una && self.snd.update_window(segment.seq(), ack, window, tells_news) {
             self.output_due = true;
             if window > 0 {
                 self.stop_persist();

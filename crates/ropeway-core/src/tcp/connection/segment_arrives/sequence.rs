@@ -60,13 +60,18 @@ impl Connection {
         ControlFlow::Continue(())
     }
 
-    /// A bare segment from just before what is expected is answered, as all that is old: it may be a keep-alive
-    /// probe. But its acknowledgement counts. A peer whose zero-window probe we have taken does not know that yet,
-    /// and acknowledges from before it. If our own probe crossed it, we do the same, and each would call the
-    /// other's acknowledgements old for ever.
+    /// A bare segment from before what is expected is answered, as all that is old: it may be a keep-alive probe.
+    /// But its acknowledgement counts, if it comes from just before, or tells something new. A peer who believes
+    /// that we have not taken what lies beyond our window acknowledges from before it. If it has taken what we
+    /// believe to lie beyond its own, we do the same, and each would call the other's acknowledgements old for ever.
     fn is_behind_a_probe(&self, segment: &Arrival) -> bool {
+        let seq = segment.seq();
+        let just_before = seq + 1 == self.rcv.nxt;
+        let tells_news = segment.has(TcpFlags::ACK)
+            && self.snd.is_new_ack(segment.ack())
+            && seq.within(self.rcv.nxt - self.rcv.widest(), self.rcv.widest());
         segment.len() == 0
-            && segment.seq() + 1 == self.rcv.nxt
+            && (just_before || tells_news)
             && !segment.has(TcpFlags::RST)
             && self.state().is_synchronized()
     }
