@@ -201,3 +201,51 @@ fn a_third_segment_without_timestamps_does_not_end_the_handshake() {
     lab.quiet();
     assert!(lab.stack.is_acceptable(listener));
 }
+
+// RFC 7323 5.3: a third segment that is older than the SYN is none.
+#[test]
+fn an_old_duplicate_does_not_complete_a_handshake_with_timestamps() {
+    let mut lab = Lab::new();
+    let listener = lab.listen();
+    lab.send(syn().mss(1460).ts(5000, 0));
+    let tsval = lab.expect(syn_ack().ecr(5000)).tcp.options.timestamps.unwrap().tsval;
+    lab.send(ack().ts(4999, tsval));
+    lab.expect(ack().seq(1).ack(1).ecr(5000));
+    assert_eq!(lab.accept(listener), None);
+    lab.send(ack().ts(5000, tsval));
+    lab.quiet();
+    assert!(lab.accept(listener).is_some());
+}
+
+// Two half-open connections whose numbers do not agree must not answer each other for ever.
+#[test]
+fn a_half_open_connection_acknowledges_eight_stray_segments_after_each_syn_ack() {
+    let (mut lab, _) = half_open();
+    for at in [0, 1000, 3000] {
+        lab.at(at);
+        if at > 0 {
+            lab.expect(syn_ack().seq(0).ack(1));
+        }
+        for _ in 0..8 {
+            lab.send(ack().seq(1_000_000).ack(1));
+            lab.expect(ack().seq(1).ack(1));
+        }
+        for _ in 0..3 {
+            lab.send(ack().seq(1_000_000).ack(1));
+            lab.quiet();
+        }
+    }
+}
+
+#[test]
+fn a_third_segment_whose_data_begins_before_the_window_and_reaches_into_it_counts() {
+    let (mut lab, listener) = half_open();
+    lab.send(data(b"?new").seq(0).ack(1));
+    let id = lab.accept(listener).unwrap();
+    assert_eq!(lab.read(id, 10), b"new");
+    // One byte is all before it.
+    let (mut lab, listener) = half_open();
+    lab.send(data(b"?").seq(0).ack(1));
+    lab.expect(ack().seq(1).ack(1));
+    assert_eq!(lab.accept(listener), None);
+}

@@ -214,7 +214,7 @@ fn an_acknowledgement_of_something_new_counts_although_it_comes_from_before_the_
     assert_eq!((lab.info(id).unacked, lab.info(id).snd_wnd), (1, 40));
 }
 
-// Linux: a retransmission brings the window of today, although its sequence number is old. By SND.WL1 alone the window
+// RFC 9293 3.10.7.4 R-09, Linux: a retransmission brings the window of today, although its sequence number is old. By SND.WL1 alone the window
 // of before would move on with SND.UNA, to where the peer has no room.
 #[test]
 fn the_window_of_what_acknowledges_something_new_counts_although_its_number_is_old() {
