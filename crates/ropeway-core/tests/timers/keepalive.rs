@@ -98,6 +98,40 @@ fn keepalive_is_silent_while_data_is_outstanding() {
     lab.assert_state(id, State::Established);
 }
 
+// MUST-26: nor while a FIN is, or what the window does not let out
+#[test]
+fn keepalive_is_silent_while_a_fin_is_outstanding_or_data_waits() {
+    let (mut lab, id) = established();
+    lab.set(id, |options| options.keep_alive = keepalive(1, 1, 3));
+    lab.shutdown_write(id);
+    lab.expect(fin().seq(1));
+    for at in [200, 600, 1400, 3000, 6200] {
+        lab.at(at);
+        lab.expect(fin().seq(1));
+    }
+    let (mut lab, id) = shut_out();
+    lab.set(id, |options| options.keep_alive = keepalive(1, 1, 3));
+    lab.write(id, b"x");
+    for at in [200, 600, 1400, 3000, 6200] {
+        lab.at(at);
+        lab.expect(data(b"x").seq(2));
+    }
+}
+
+#[test]
+fn keepalive_does_not_probe_a_connection_that_is_not_open() {
+    let mut lab = Lab::new();
+    let id = lab.connect();
+    lab.expect(syn());
+    lab.set(id, |options| {
+        options.keep_alive = Some(KeepAlive { idle: Duration::from_millis(300), ..KeepAlive::default() });
+    });
+    for at in [1000, 3000, 7000] {
+        lab.at(at);
+        lab.expect(syn());
+    }
+}
+
 // MUST-29: one probe proves nothing, even if the user says 0 or 1
 #[test]
 fn one_unanswered_keepalive_never_ends_a_connection() {
@@ -123,6 +157,22 @@ fn user_timeout_overrides_the_keepalives_count() {
     lab.assert_state(id, State::Established);
     lab.run_to(secs(35));
     lab.assert_state(id, State::Closed);
+}
+
+// MUST-29: also when it is the user timeout that decides
+#[test]
+fn a_user_timeout_shorter_than_the_idle_time_does_not_spare_the_probe() {
+    let (mut lab, id) = established();
+    lab.set(id, |options| {
+        options.keep_alive = keepalive(10, 5, 3);
+        options.user_timeout = Some(Duration::from_secs(2));
+    });
+    lab.at_us(secs(10));
+    lab.expect(ack().seq(0));
+    lab.assert_state(id, State::Established);
+    lab.at_us(secs(15));
+    lab.expect(rst_ack());
+    assert_eq!(lab.stack.take_error(id), Some(ConnectionError::TimedOut));
 }
 
 #[test]
