@@ -70,6 +70,19 @@ fn keepalive_counts_from_the_last_arrival() {
     lab.expect(ack().seq(0).ack(11));
 }
 
+// MUST-26: what the peer's own probe acknowledges is old, and a sign of life all the same
+#[test]
+fn keepalive_counts_from_the_peers_own_probe() {
+    let (mut lab, id) = established();
+    lab.set(id, |options| options.keep_alive = keepalive(100, 7, 3));
+    lab.at(60_000);
+    lab.send(ack().seq(0));
+    lab.expect(ack().seq(1).ack(1));
+    lab.at_us(secs(160) - 1);
+    lab.at_us(secs(160));
+    lab.expect(ack().seq(0));
+}
+
 // RFC 9293 3.8.4 MUST-24
 #[test]
 fn keepalive_switched_on_late_counts_from_the_last_arrival() {

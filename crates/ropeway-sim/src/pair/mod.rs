@@ -293,9 +293,12 @@ impl Pair {
     pub fn take_output(&mut self) {
         let ts = self.ts();
         for side in 0..2 {
-            loop {
+            for sent in 0.. {
                 let announced = self.stacks[side].has_output();
                 let Some(transmit) = self.stacks[side].poll_transmit(ts) else { break };
+                if sent >= 100_000 {
+                    self.fail("packets without end");
+                }
                 if !announced {
                     self.fail("has_output did not tell of a packet");
                 }

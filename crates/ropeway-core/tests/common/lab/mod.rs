@@ -9,6 +9,7 @@ mod expect;
 mod segments;
 mod setups;
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -78,9 +79,15 @@ pub struct Lab {
     trace: Vec<String>,
     /// Keep no trace: for tests of very many packets.
     pub silent: bool,
+    /// A test that calls the stack more often goes on for ever: it fails, and says what it is doing.
+    pub most_calls: u32,
+    calls: Cell<u32>,
 }
 
 pub const START: u64 = 1_000_000;
+
+/// So many of the last packets are shown when a test fails.
+const SHOWN: usize = 80;
 
 impl Lab {
     /// 10.0.0.2/24 and fd00::2/64 with Linux's defaults.
@@ -110,6 +117,8 @@ impl Lab {
             events: Vec::new(),
             trace: Vec::new(),
             silent: false,
+            most_calls: 500_000,
+            calls: Cell::new(0),
         }
     }
 
@@ -141,7 +150,9 @@ impl Lab {
         if v6 { self.v6() } else { self }
     }
 
+    #[track_caller]
     pub fn ts(&self) -> Timestamp {
+        self.count_call();
         Timestamp::from_micros(self.start + self.now)
     }
 
@@ -230,12 +241,20 @@ impl Lab {
 
     #[track_caller]
     pub fn fail(&self, why: &str) -> ! {
-        let tail = self.trace.len().saturating_sub(80);
+        let tail = self.trace.len().saturating_sub(SHOWN);
         panic!(
             "{why}\n--- the packets so far; {} us on the clock\n{}",
             self.now,
             self.trace[tail..].join("\n")
         );
+    }
+
+    #[track_caller]
+    fn count_call(&self) {
+        self.calls.set(self.calls.get() + 1);
+        if self.calls.get() > self.most_calls {
+            self.fail("it goes on for ever");
+        }
     }
 
     fn note(&mut self, who: &str, packet: &[u8], out: bool) {
@@ -244,6 +263,9 @@ impl Lab {
         }
         let (seq_base, ack_base) =
             if out { (self.flow.iss, self.flow.isn) } else { (self.flow.isn, self.flow.iss) };
+        if self.trace.len() > 100 * SHOWN {
+            self.trace.drain(..99 * SHOWN);
+        }
         self.trace.push(wire::describe(self.now, who, packet, seq_base, ack_base));
     }
 }

@@ -90,6 +90,7 @@ impl Lab {
     pub fn collect(&mut self) {
         let now = self.ts();
         loop {
+            self.count_call();
             let announced = self.stack.has_output();
             let Some(transmit) = self.stack.poll_transmit(now) else { break };
             if !announced {
