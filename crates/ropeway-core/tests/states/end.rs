@@ -2,27 +2,9 @@
 
 use std::time::Duration;
 
-use ropeway_core::{ConnectionError, ConnectionId, KeepAlive, Readiness, State};
+use ropeway_core::{ConnectionId, KeepAlive, Readiness, State};
 
-use crate::SYNCHRONIZED;
 use crate::common::*;
-
-// RFC 9293 3.10.7.4 second: in CLOSING and LAST-ACK a reset ends what is over anyway, silently. That CLOSE-WAIT
-// says EPIPE is Linux's.
-#[test]
-fn a_reset_is_an_error_unless_both_sides_had_closed() {
-    for state in SYNCHRONIZED {
-        let (mut lab, id) = in_state(state);
-        lab.send(rst());
-        lab.assert_state(id, State::Closed);
-        let expected = match state {
-            State::Closing | State::LastAck => None,
-            State::CloseWait => Some(ConnectionError::BrokenPipe),
-            _ => Some(ConnectionError::Reset),
-        };
-        assert_eq!(lab.stack.take_error(id), expected, "in {state}");
-    }
-}
 
 /// A connection in LAST-ACK or CLOSING, whose keep-alive would come after ten seconds.
 fn about_to_end(state: State) -> (Lab, ConnectionId) {

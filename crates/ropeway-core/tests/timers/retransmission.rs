@@ -252,15 +252,3 @@ fn late_timers_do_all_that_was_due() {
     lab.at_us(secs(10) + ms(400));
     lab.expect(data(b"x"));
 }
-
-#[test]
-fn busy_time_is_the_time_with_data_outstanding() {
-    let (mut lab, id) = established();
-    lab.write(id, b"x");
-    lab.expect(data(b"x"));
-    lab.at(150);
-    assert_eq!(lab.info(id).busy_time, Duration::from_millis(150));
-    lab.send(ack());
-    lab.at(1000);
-    assert_eq!(lab.info(id).busy_time, Duration::from_millis(150));
-}

@@ -79,10 +79,10 @@ impl Snd {
         self.max.since(self.una)
     }
 
-    /// Takes the window of a segment, if it is not older than the last (RFC 9293 3.10.7.4 R-09): what acknowledges
-    /// something new is not, though it may be a retransmission. Says whether the window has changed.
-    pub(crate) fn update_window(&mut self, seq: SeqNum, ack: SeqNum, wnd: u32, tells_news: bool) -> bool {
-        if !(tells_news || self.wl1.before(seq) || (self.wl1 == seq && self.wl2.at_or_before(ack))) {
+    /// Takes the window of a segment, if it is not older than the last (RFC 9293 3.10.7.4 R-09). What acknowledges
+    /// more is not, though its number may be that of a retransmission. Says whether the window has changed.
+    pub(crate) fn update_window(&mut self, seq: SeqNum, ack: SeqNum, wnd: u32) -> bool {
+        if !(self.wl2.before(ack) || (self.wl2 == ack && self.wl1.at_or_before(seq))) {
             return false;
         }
         let changed = self.wnd != wnd;

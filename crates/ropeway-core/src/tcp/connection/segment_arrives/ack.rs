@@ -39,14 +39,13 @@ impl Connection {
             return ControlFlow::Break(Verdict::Challenge);
         }
         let window = self.window_of(segment);
-        let tells_news = ack.after(self.snd.una);
-        if tells_news {
+        if ack.after(self.snd.una) {
             self.acknowledged(&segment.header, env);
         } else if self.is_duplicate(segment, window) {
             self.duplicate_acknowledgement(env);
         }
         // SHLD-15, MUST-34: the window may shrink; what is in flight stays there.
-        if ack == self.snd.una && self.snd.update_window(segment.seq(), ack, window, tells_news) {
+        if ack == self.snd.una && self.snd.update_window(segment.seq(), ack, window) {
             self.output_due = true;
             if window > 0 {
                 self.stop_persist();

@@ -34,7 +34,7 @@ impl Connection {
                 }
                 segment.payload = Bytes::new();
                 segment.clear(TcpFlags::FIN);
-            } else if self.is_behind_a_probe(segment) {
+            } else if self.acknowledges_from_behind(segment) {
                 if self.challenge.allows(env) {
                     self.ack_now();
                 }
@@ -60,11 +60,11 @@ impl Connection {
         ControlFlow::Continue(())
     }
 
-    /// A bare segment from before what is expected is answered, as all that is old: it may be a keep-alive probe.
-    /// But its acknowledgement counts, if it comes from just before, or tells something new. A peer who believes
-    /// that we have not taken what lies beyond our window acknowledges from before it. If it has taken what we
-    /// believe to lie beyond its own, we do the same, and each would call the other's acknowledgements old for ever.
-    fn is_behind_a_probe(&self, segment: &Arrival) -> bool {
+    /// A bare segment from before what is expected is answered, as all that is old. But one from just before is a
+    /// keep-alive probe, a sign of life (RFC 9293 3.8.4); and one that acknowledges something new counts. A peer who
+    /// believes that we have not taken what lies beyond our window acknowledges from before it. If it has taken what
+    /// we believe to lie beyond its own, we do the same, and each would call the other's acknowledgements old for ever.
+    fn acknowledges_from_behind(&self, segment: &Arrival) -> bool {
         let seq = segment.seq();
         let just_before = seq + 1 == self.rcv.nxt;
         let tells_news = segment.has(TcpFlags::ACK)
