@@ -102,22 +102,12 @@ impl Stack {
     /// What was written is still sent, then a FIN, in the background. With unread data, or with `linger` set
     /// to zero, the peer gets a RST instead (RFC 9293 3.6.1 SHLD-3).
     pub fn close(&mut self, now: Timestamp, id: ConnectionId) {
-        let reset = self.with_connection(now, id, |connection, env| {
-            connection.close(env).map(|reset| (connection.tuple, reset))
-        });
-        if let Some(Some((tuple, reset))) = reset {
-            self.reply(&tuple, &reset);
-        }
+        self.with_connection(now, id, Connection::close);
     }
 
     /// Sends a RST and discards what was not sent (RFC 9293 3.10.5). The id stays until [`close`](Self::close).
     pub fn abort(&mut self, now: Timestamp, id: ConnectionId) {
-        let reset = self.with_connection(now, id, |connection, _| {
-            connection.abort(now).map(|reset| (connection.tuple, reset))
-        });
-        if let Some(Some((tuple, reset))) = reset {
-            self.reply(&tuple, &reset);
-        }
+        self.with_connection(now, id, |connection, _| connection.abort());
     }
 
     /// What the connection can do now. An unknown id can be read and written to its end.

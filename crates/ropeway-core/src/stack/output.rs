@@ -158,11 +158,7 @@ impl Stack {
             let Some(key) = self.rooms.connections.key_at(slot) else { continue };
             let Some(connection) = self.rooms.connections.get_mut(key) else { continue };
             let mut env = Env { now, config: &self.config, counters: &mut self.counters };
-            let tuple = connection.tuple;
-            let reset = connection.handle_timeout(&mut env);
-            if let Some(reset) = reset {
-                self.reply(&tuple, &reset);
-            }
+            connection.handle_timeout(&mut env);
             self.settle(key, now);
         }
     }

@@ -47,7 +47,7 @@ impl Stack {
     /// The tuple moves to TIME-WAIT's own table; the connection stays as long as somebody may read from it.
     fn move_to_time_wait(&mut self, key: Key, now: Timestamp) {
         let Some(connection) = self.rooms.connections.get(key) else { return };
-        let (tuple, parts, owes_ack) = (connection.tuple, connection.time_wait(), connection.owes_ack());
+        let (tuple, parts) = (connection.tuple, connection.time_wait());
         self.unregister(key);
         if self.rooms.time_wait.len() >= self.config.max_time_wait {
             self.counters.time_wait_overflows += 1;
@@ -58,11 +58,6 @@ impl Stack {
         }
         let Some(entry) = self.rooms.time_wait.insert(&tuple, &parts, now) else { return };
         self.demux.insert(&tuple, Room::TimeWait(entry), &self.rooms);
-        if owes_ack
-            && let Some(ack) = self.rooms.time_wait.ack_for(entry, self.isn.timestamp_offset(&tuple), now)
-        {
-            self.reply(&tuple, &ack);
-        }
     }
 
     /// Segments do not find the connection any more.

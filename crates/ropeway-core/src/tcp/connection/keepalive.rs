@@ -1,10 +1,10 @@
 //! Keep-alive probes (RFC 9293 3.8.4) and zero-window probes (RFC 9293 3.8.6.1).
 
-use ropeway_packet::{TcpFlags, TcpHeader};
+use ropeway_packet::TcpFlags;
 
 use super::state::{Cause, State};
 use super::timers::Timer;
-use super::{Connection, Env, Holder};
+use super::{Connection, Env, FinalReset, Holder};
 use crate::error::ConnectionError;
 use crate::options::KeepAlive;
 use crate::recovery::rto::backed_off;
@@ -49,20 +49,16 @@ impl Connection {
     }
 
     /// The keep-alive timer went off (RFC 9293 3.8.4 MAY-5).
-    pub(super) fn keep_alive_timeout(
-        &mut self,
-        keep_alive: KeepAlive,
-        env: &mut Env<'_>,
-    ) -> Option<TcpHeader> {
+    pub(super) fn keep_alive_timeout(&mut self, keep_alive: KeepAlive, env: &mut Env<'_>) {
         let heard = self.probing.last_heard.unwrap_or(env.now);
         // MUST-26: only when nothing is outstanding and nothing was received for the interval.
         if self.snd.outstanding() > 0 || !self.send_buffer.is_empty() {
             self.timers.set(Timer::KeepAlive, env.now + keep_alive.idle);
-            return None;
+            return;
         }
         if self.probing.unanswered == 0 && env.now.since(heard) < keep_alive.idle {
             self.timers.set(Timer::KeepAlive, heard + keep_alive.idle);
-            return None;
+            return;
         }
         // MUST-29: one lost probe proves nothing.
         let given_up = match self.options.user_timeout {
@@ -71,15 +67,15 @@ impl Connection {
         };
         if given_up {
             // As Linux: a peer that was only unreachable finds out when it is not any more.
-            let reset = self.reset_header(env.now);
+            let reset = FinalReset { seq: self.acceptable_seq(), acknowledges: true };
             self.fail(ConnectionError::TimedOut, Cause::Timeout, env);
-            return Some(reset);
+            self.owe(reset);
+            return;
         }
         self.probing.unanswered += 1;
         self.probing.due = Some(Due::KeepAlive);
         self.output_due = true;
         self.timers.set(Timer::KeepAlive, env.now + keep_alive.interval);
-        None
     }
 
     /// There is something to send that the window does not let out, and nothing in flight whose

@@ -22,15 +22,13 @@ mod window;
 
 use std::time::Duration;
 
-use ropeway_packet::{
-    FourTuple, IpParams, Protocol, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, WindowScale,
-};
+use ropeway_packet::{FourTuple, IpParams, Protocol, SeqNum, TcpOptions, Timestamps, WindowScale};
 
 use self::ack_policy::AckPolicy;
 use self::keepalive::Probing;
 use self::mss::MIN_MSS;
 pub(crate) use self::mss::{default_mss, header_overhead};
-use self::parts::ChallengeLimit;
+use self::parts::{ChallengeLimit, FinalReset};
 pub(crate) use self::parts::{Env, Handshake, Holder, Negotiated, Scheduled, Setup, TimeWaitParts};
 use self::paws::TimestampState;
 pub(crate) use self::paws::timestamp_clock;
@@ -83,6 +81,8 @@ pub(crate) struct Connection {
     fin_queued: bool,
     /// A SYN, or in SYN-RECEIVED a SYN-ACK, is to be sent.
     syn_due: bool,
+    /// The RST that ends the connection is to be sent.
+    reset_due: Option<FinalReset>,
     /// There may be something to send; `poll_transmit` finds out.
     output_due: bool,
     /// More data is about to be written (`MSG_MORE`): a small segment may wait for it.
@@ -149,6 +149,7 @@ impl Connection {
             read_shut: false,
             fin_queued: false,
             syn_due: false,
+            reset_due: None,
             output_due: false,
             more_to_come: false,
             pushes: true,
@@ -250,25 +251,15 @@ impl Connection {
         self.gain(Readiness::OVER);
     }
 
-    /// The RST that ends a synchronized connection from this side (RFC 9293 3.10.5).
-    pub(crate) fn reset_header(&self, now: Timestamp) -> TcpHeader {
-        let reset = TcpHeader {
-            src_port: self.tuple.local_port,
-            dst_port: self.tuple.remote_port,
-            seq: self.acceptable_seq(),
-            ack: self.rcv.nxt,
-            flags: TcpFlags::RST | TcpFlags::ACK,
-            ..TcpHeader::default()
-        };
-        self.with_timestamps(reset, now)
+    /// Ends the connection, and owes the peer a RST that says so: it waits for its turn like any other segment.
+    fn finish_with(&mut self, reset: FinalReset, cause: Cause) {
+        self.finish(cause);
+        self.owe(reset);
     }
 
-    /// A RST of this connection, with timestamps if they are in use.
-    fn with_timestamps(&self, reset: TcpHeader, now: Timestamp) -> TcpHeader {
-        // RFC 7323 5.2-3
-        let timestamps = self.timestamps.as_ref();
-        let timestamps = timestamps.map(|state| Timestamps { tsval: self.tsval(now), tsecr: state.recent });
-        TcpHeader { options: TcpOptions { timestamps, ..TcpOptions::default() }, ..reset }
+    fn owe(&mut self, reset: FinalReset) {
+        self.reset_due = Some(reset);
+        self.output_due = true;
     }
 
     /// Something to tell the application.

@@ -25,6 +25,16 @@ pub(crate) enum Holder {
     Nobody,
 }
 
+/// The RST that ends a connection from this side. It outlives what it is made of: the send sequence space of a
+/// connection that is over says nothing any more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FinalReset {
+    pub(super) seq: SeqNum,
+    /// It acknowledges what was received (RFC 9293 3.10.5), unless its number is the peer's own word for what it
+    /// expects (3.10.7.1).
+    pub(super) acknowledges: bool,
+}
+
 /// How the stack finds a connection again: in the ready list, in the deadline queue, in the event queue.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scheduled {

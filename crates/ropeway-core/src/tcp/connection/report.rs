@@ -149,7 +149,8 @@ impl Connection {
 
     /// Whether nobody needs this any more.
     pub(crate) fn is_done(&self) -> bool {
-        self.holder == Holder::Nobody && matches!(self.state(), State::Closed | State::TimeWait)
+        let over = matches!(self.state(), State::Closed | State::TimeWait);
+        self.holder == Holder::Nobody && over && !self.output_due
     }
 
     pub(crate) fn info(&self, now: Timestamp) -> TcpInfo {

@@ -1,7 +1,5 @@
 //! What happens when a connection's timers go off (RFC 9293 3.10.8, RFC 6298 5).
 
-use ropeway_packet::TcpHeader;
-
 use super::state::{Cause, State};
 use super::timers::Timer;
 use super::{Connection, Env, Holder};
@@ -9,9 +7,7 @@ use crate::congestion::LossSample;
 use crate::error::ConnectionError;
 
 impl Connection {
-    /// What is to be sent in answer, if anything, is a RST.
-    pub(crate) fn handle_timeout(&mut self, env: &mut Env<'_>) -> Option<TcpHeader> {
-        let mut reset = None;
+    pub(crate) fn handle_timeout(&mut self, env: &mut Env<'_>) {
         for timer in Timer::ALL {
             if !self.timers.take_due(timer, env.now) {
                 continue;
@@ -22,7 +18,7 @@ impl Connection {
                 Timer::DelayedAck => self.delayed_ack_timeout(),
                 Timer::KeepAlive => {
                     if let Some(keep_alive) = self.options.keep_alive {
-                        reset = self.keep_alive_timeout(keep_alive, env);
+                        self.keep_alive_timeout(keep_alive, env);
                     }
                 }
                 Timer::Cork => {
@@ -33,7 +29,6 @@ impl Connection {
                 Timer::FinWait2 => self.finish(Cause::Timeout),
             }
         }
-        reset
     }
 
     /// How many retransmissions in a row are too many: R2 (RFC 9293 3.8.3 MUST-20).

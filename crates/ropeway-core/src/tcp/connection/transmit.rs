@@ -7,7 +7,7 @@ use ropeway_packet::{
 use super::state::State;
 use super::timers::Timer;
 use super::window::Allowed;
-use super::{Connection, Env};
+use super::{Connection, Env, FinalReset};
 use crate::buffer::send::length_u32;
 use crate::event::Readiness;
 use crate::info::SenderLimit;
@@ -31,9 +31,12 @@ impl Connection {
     /// The next segment to send, if there is one. After `None` there is nothing until something happens.
     pub(crate) fn poll_transmit(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
         if matches!(self.state(), State::Closed | State::TimeWait) {
-            // TIME-WAIT answers from its own table, the last ACK included.
             self.output_due = false;
-            return None;
+            return match self.reset_due.take() {
+                Some(reset) => Some(self.send_reset(reset, env)),
+                // The last ACK. Whatever else TIME-WAIT answers comes from its own table.
+                None => self.send_ack(env),
+            };
         }
         if self.syn_due {
             return Some(self.send_syn(env));
@@ -92,6 +95,29 @@ impl Connection {
         } else {
             self.snd.max
         }
+    }
+
+    /// RFC 9293 3.10.5
+    fn send_reset(&mut self, reset: FinalReset, env: &mut Env<'_>) -> Transmit {
+        env.counters.resets_sent += 1;
+        // RFC 7323 5.2-3
+        let timestamps = self.timestamps.as_ref();
+        let timestamps =
+            timestamps.map(|state| Timestamps { tsval: self.tsval(env.now), tsecr: state.recent });
+        let (ack, flags) = match reset.acknowledges {
+            true => (self.rcv.nxt, TcpFlags::RST | TcpFlags::ACK),
+            false => (SeqNum::new(0), TcpFlags::RST),
+        };
+        let header = TcpHeader {
+            src_port: self.tuple.local_port,
+            dst_port: self.tuple.remote_port,
+            seq: reset.seq,
+            ack,
+            flags,
+            options: TcpOptions { timestamps, ..TcpOptions::default() },
+            ..TcpHeader::default()
+        };
+        self.transmit(&header, Payload::new(), env)
     }
 
     fn send_ack(&mut self, env: &mut Env<'_>) -> Option<Transmit> {

@@ -4,15 +4,14 @@ use std::io::IoSlice;
 use std::net::Shutdown;
 
 use bytes::Bytes;
-use ropeway_packet::{Payload, TcpHeader};
+use ropeway_packet::Payload;
 
 use super::state::{Cause, State};
 use super::timers::Timer;
-use super::{Connection, Env, Holder};
+use super::{Connection, Env, FinalReset, Holder};
 use crate::error::{ConnectionError, RecvError, SendError, ShutdownError};
 use crate::event::Readiness;
 use crate::options::SocketOptions;
-use crate::time::Timestamp;
 
 /// How `send` is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,37 +144,42 @@ impl Connection {
         self.gain(Readiness::WRITABLE | Readiness::WRITE_CLOSED);
     }
 
-    /// The application lets go, of both directions (RFC 9293 3.6.1 MAY-1). What is to be sent in answer, if
-    /// anything, is a RST.
-    pub(crate) fn close(&mut self, env: &mut Env<'_>) -> Option<TcpHeader> {
+    /// The application lets go, of both directions (RFC 9293 3.6.1 MAY-1).
+    pub(crate) fn close(&mut self, env: &mut Env<'_>) {
         self.holder = Holder::Nobody;
-        if matches!(self.state(), State::Closed | State::TimeWait) {
-            return None;
-        }
         // RFC 9293 3.6.1 SHLD-3: what nobody will read any more was lost, and the peer is to know.
-        let unread = !self.receive_buffer.is_empty();
+        let unread = self.receive_buffer.clear() > 0;
+        if matches!(self.state(), State::Closed | State::TimeWait) {
+            return;
+        }
         if unread || self.options.linger.is_some_and(|linger| linger.is_zero()) {
-            return self.abort(env.now);
+            self.abort_unread(unread);
+            return;
         }
         self.close_write();
         self.arm_fin_wait_2(env);
-        None
     }
 
-    /// ABORT (RFC 9293 3.10.5 R-11): the RST to send, if the peer knows of the connection.
-    pub(crate) fn abort(&mut self, now: Timestamp) -> Option<TcpHeader> {
+    /// ABORT (RFC 9293 3.10.5 R-11): a RST tells the peer, if it knows of the connection.
+    pub(crate) fn abort(&mut self) {
+        self.abort_unread(!self.receive_buffer.is_empty());
+    }
+
+    fn abort_unread(&mut self, unread: bool) {
         let state = self.state();
         if matches!(state, State::Closed | State::TimeWait) {
-            return None;
+            return;
         }
         // In CLOSING and LAST-ACK both sides have closed already; unless something was lost, all is said.
-        let all_said = self.snd.max.after(self.send_buffer.end()) && self.receive_buffer.is_empty();
+        let all_said = self.snd.max.after(self.send_buffer.end()) && !unread;
         let both_closed = matches!(state, State::Closing | State::LastAck) && all_said;
         let tell = state != State::SynSent && !both_closed;
-        let reset = tell.then(|| self.reset_header(now));
+        let reset = FinalReset { seq: self.acceptable_seq(), acknowledges: true };
         self.error = Some(ConnectionError::Aborted);
         self.finish(Cause::Abort);
-        reset
+        if tell {
+            self.owe(reset);
+        }
     }
 
     /// A connection that nobody holds does not wait for the peer's FIN for ever.

@@ -3,6 +3,7 @@
 use ropeway_packet::{SeqNum, WindowScale};
 
 use super::Connection;
+use super::state::State;
 use super::timers::Timer;
 use super::{CORK_LIMIT, Env};
 use crate::buffer::send::length_u32;
@@ -27,9 +28,9 @@ impl Connection {
 
     /// How far the right edge may move now: not at all rather than by little (RFC 9293 3.8.6.2.2 MUST-39),
     /// and never to the left (SHLD-14).
-    fn edge_advance(&self) -> u32 {
+    pub(super) fn edge_advance(&self) -> u32 {
         let edge = self.affordable_edge();
-        if !edge.after(self.rcv.edge) {
+        if !edge.after(self.rcv.edge) || self.state() == State::TimeWait {
             return 0;
         }
         let advance = edge.since(self.rcv.edge);

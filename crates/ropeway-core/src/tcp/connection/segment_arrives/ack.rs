@@ -205,9 +205,14 @@ impl Connection {
 
     /// TIME-WAIT: from here on the table of the stack answers, and what is unread can be read.
     pub(super) fn enter_time_wait(&mut self, cause: Cause) {
+        // The last ACK and the table announce the same window.
+        self.rcv.edge += self.edge_advance();
         self.transition(cause);
         self.timers.stop_all();
         self.output_due = false;
+        if self.owes_ack() {
+            self.ack_now();
+        }
         self.gain(
             Readiness::READABLE | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED | Readiness::FIN_ACKED,
         );

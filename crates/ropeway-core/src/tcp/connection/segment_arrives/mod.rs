@@ -17,7 +17,6 @@ use ropeway_packet::{SeqNum, TcpFlags, TcpHeader};
 use super::state::State;
 use super::{Connection, Env};
 use crate::event::Readiness;
-use crate::time::Timestamp;
 
 /// A segment on its way through the steps. Trimming takes away what is not in the window.
 #[derive(Debug)]
@@ -112,7 +111,7 @@ impl Connection {
         self.check_rst(segment, env)?; // second; third, security, is not for us
         self.check_syn(segment)?; // fourth
         self.check_ack(segment, env)?; // fifth
-        self.check_options(segment, env.now)?;
+        self.check_options(segment)?;
         // Only now: what is challenged may be forged, and would make the peer's own timestamps look old
         // (RFC 7323 5.2-2).
         self.update_ts_recent(seq, &segment.header, env.now);
@@ -125,14 +124,12 @@ impl Connection {
 
     /// RFC 9293 3.1 MUST-7: an option whose length is a lie ends the connection, and the log says why. Only
     /// a segment that has passed the checks of sequence and acknowledgement may do that.
-    fn check_options(&mut self, segment: &Arrival, now: Timestamp) -> Step {
+    fn check_options(&mut self, segment: &Arrival) -> Step {
         if !segment.malformed_options {
             return ControlFlow::Continue(());
         }
         tracing::debug!(connection = %self.tuple, "malformed TCP options: resetting the connection");
-        match self.abort(now) {
-            Some(reset) => ControlFlow::Break(Verdict::Reset(reset)),
-            None => ControlFlow::Break(Verdict::Drop),
-        }
+        self.abort();
+        ControlFlow::Break(Verdict::Drop)
     }
 }

@@ -8,7 +8,7 @@ use super::{Arrival, Step, Verdict};
 use crate::error::ConnectionError;
 use crate::tcp::closed::reset_for;
 use crate::tcp::connection::state::Cause;
-use crate::tcp::connection::{Connection, Env, Negotiated, Probe};
+use crate::tcp::connection::{Connection, Env, FinalReset, Negotiated, Probe};
 
 impl Connection {
     /// RFC 9293 3.10.7.3 R-03
@@ -36,11 +36,8 @@ impl Connection {
         if has_ack && self.probe.is_some() {
             // A probe has its answer; the peer's half-open connection ends with a RST.
             self.probe = Some(Probe::Open);
-            self.finish(Cause::Abort);
-            return ControlFlow::Break(match reset_for(&segment.header, segment.payload.len()) {
-                Some(reset) => Verdict::Reset(reset),
-                None => Verdict::Drop,
-            });
+            self.finish_with(FinalReset { seq: segment.ack(), acknowledges: false }, Cause::Abort);
+            return ControlFlow::Break(Verdict::Drop);
         }
         let negotiated = self.negotiate(&segment.header.options);
         self.peer_syn(segment.seq(), &negotiated, env.now);

@@ -7,9 +7,8 @@ use bytes::Bytes;
 use super::{Arrival, Step, Verdict};
 use crate::buffer::send::length_u32;
 use crate::event::Readiness;
-use crate::tcp::closed::reset_for;
 use crate::tcp::connection::state::{Cause, State};
-use crate::tcp::connection::{Connection, Env, Holder};
+use crate::tcp::connection::{Connection, Env, FinalReset, Holder};
 
 /// What reassembly may allocate besides twice the receive buffer.
 const REASSEMBLY_SLACK: usize = 16 * 1024;
@@ -26,10 +25,8 @@ impl Connection {
             tracing::debug!(connection = %self.tuple, "data after close: resetting the connection");
             // Its number is what the peer expects next, so that it is believed (RFC 5961 3.2), whatever of ours is
             // still on its way.
-            let reset =
-                reset_for(&segment.header, payload.len()).map(|reset| self.with_timestamps(reset, env.now));
-            self.finish(Cause::Abort);
-            return ControlFlow::Break(reset.map_or(Verdict::Drop, Verdict::Reset));
+            self.finish_with(FinalReset { seq: segment.ack(), acknowledges: false }, Cause::Abort);
+            return ControlFlow::Break(Verdict::Drop);
         }
         let len = length_u32(payload.len());
         self.rcv.mss = self.rcv.mss.max(u16::try_from(len).unwrap_or(u16::MAX));
