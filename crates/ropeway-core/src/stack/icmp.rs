@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ropeway_packet::{FourTuple, IcmpErrorKind, IcmpMessage, IpPacket, Protocol, UnreachableKind, icmp, udp};
 
 use super::Stack;
+use super::outbox::Whom;
 use super::scan::udp_outcome;
 use super::settle::connection_id;
 use crate::demux::Room;
@@ -69,7 +70,7 @@ impl Stack {
         };
         let quote = quote.unwrap_or(&received.packet);
         let packet = icmp::emit_error(from, to, kind, quote, self.default_options().ttl);
-        self.push_reply(to, Transmit::whole(packet.into()));
+        self.push_reply(to, Whom::Stranger, Transmit::whole(packet.into()));
     }
 
     pub(super) fn take_icmp(&mut self, now: Timestamp, received: &Received, ip: &IpPacket) {
@@ -84,7 +85,7 @@ impl Stack {
                 let data = received.packet.get(data).unwrap_or_default();
                 let ttl = self.default_options().ttl;
                 let reply = icmp::emit_echo_reply(ip.dst, ip.src, ident, seq, data, ttl);
-                self.push_reply(ip.src, Transmit::whole(reply.into()));
+                self.push_reply(ip.src, Whom::Stranger, Transmit::whole(reply.into()));
             }
             IcmpMessage::PacketTooBig { mtu, ref quote } => {
                 self.icmp_for_connection(received.packet.get(quote.clone()), |stack, key, refused| {

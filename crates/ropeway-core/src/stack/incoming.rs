@@ -6,6 +6,7 @@ use ropeway_packet::{
 };
 
 use super::Stack;
+use super::outbox::Whom;
 use super::settle::connection_key;
 use crate::demux::Room;
 use crate::event::ListenerId;
@@ -137,6 +138,6 @@ impl Stack {
         let kind = IcmpErrorKind::Unreachable(UnreachableKind::AdminProhibited);
         let ttl = self.config.socket.ttl;
         let packet = icmp::emit_error(tuple.local_addr, tuple.remote_addr, kind, &quote, ttl);
-        self.push_reply(tuple.remote_addr, Transmit::whole(packet.into()));
+        self.push_reply(tuple.remote_addr, Whom::Stranger, Transmit::whole(packet.into()));
     }
 }

@@ -142,7 +142,7 @@ impl Stack {
         let mut env = Env { now, config: &self.config, counters: &mut self.counters };
         let reset = connection.segment_arrives(arrival, &mut env);
         if let Some(reset) = reset {
-            self.reply(&tuple, &reset);
+            self.reply_to_peer(&tuple, &reset);
         }
         self.settle(key, now);
     }
@@ -169,7 +169,7 @@ impl Stack {
         let (offset, len) = (self.isn.timestamp_offset(tuple), arrival.payload.len());
         match self.rooms.time_wait.segment_arrives(key, &arrival.header, len, offset, now) {
             time_wait::Answer::Drop => {}
-            time_wait::Answer::Ack(header) => self.reply(tuple, &header),
+            time_wait::Answer::Ack(header) => self.reply_to_peer(tuple, &header),
             time_wait::Answer::NewIncarnation(above) => {
                 let open = self.policy.of(Protocol::TCP, tuple.local_port) == PortPolicy::Open;
                 let listener = self.listeners.find(tuple.local(), self.demux.spread(tuple));
@@ -179,7 +179,7 @@ impl Stack {
                     }
                     None => {
                         if let Some(ack) = self.rooms.time_wait.ack_for(key, offset, now) {
-                            self.reply(tuple, &ack);
+                            self.reply_to_peer(tuple, &ack);
                         }
                     }
                 }

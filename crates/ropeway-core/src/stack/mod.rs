@@ -5,6 +5,7 @@ mod icmp;
 mod incoming;
 mod input;
 mod open;
+mod outbox;
 mod output;
 mod scan;
 mod settle;
@@ -19,6 +20,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ropeway_packet::{FourTuple, Protocol};
 
+use self::outbox::Outbox;
 use crate::config::{IpCidr, StackConfig};
 use crate::deadlines::DeadlineQueue;
 use crate::demux::{Demux, Rooms};
@@ -38,7 +40,6 @@ use crate::tcp::listen::syn_cookie::SynCookies;
 use crate::tcp::ports::PortSelector;
 use crate::tcp::time_wait::TimeWaitTable;
 use crate::time::Timestamp;
-use crate::transmit::{Received, Transmit};
 
 /// An address that was bound and is not in use yet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -100,12 +101,7 @@ pub struct Stack {
     bindings: Slab<Binding>,
     udp_probes: UdpProbes,
     deadlines: DeadlineQueue,
-    /// Connections that may have something to send, round robin.
-    ready: VecDeque<Key>,
-    /// Answers that belong to no connection: RST, ICMP, SYN-ACK, the ACKs of TIME-WAIT.
-    replies: VecDeque<Transmit>,
-    /// Packets from ourselves to ourselves.
-    loopback: VecDeque<Received>,
+    outbox: Outbox,
     /// Connections and listeners that have news.
     event_queue: VecDeque<Noticed>,
     icmp_errors: RateLimit,
@@ -164,9 +160,7 @@ impl Stack {
             bindings: Slab::new(),
             udp_probes: UdpProbes::new(),
             deadlines: DeadlineQueue::default(),
-            ready: VecDeque::new(),
-            replies: VecDeque::new(),
-            loopback: VecDeque::new(),
+            outbox: Outbox::default(),
             event_queue: VecDeque::new(),
             icmp_errors: RateLimit::new(config.icmp_errors_per_second),
             now,

@@ -1,17 +1,18 @@
 //! What goes out, and when to wake up.
 
+use std::net::IpAddr;
+
 use ropeway_packet::{ChecksumMode, FourTuple, IpParams, Payload, Protocol, TcpFlags, TcpHeader, emit_tcp};
 
 use super::Stack;
+use super::outbox::{Turn, Whom};
 use crate::demux::Room;
+use crate::slab::Key;
 use crate::tcp::connection::Env;
 use crate::tcp::connection::state::{Cause, State};
 use crate::tcp::listen::half_open::Overdue;
 use crate::time::Timestamp;
 use crate::transmit::{Received, RxChecksum, Transmit};
-
-/// Answers beyond this many that wait to be sent are dropped: whoever floods us gets no amplifier.
-const MAX_REPLIES: usize = 1024;
 
 /// Packets to ourselves that one `poll_transmit` works off before it lets others have a turn.
 const LOOPBACK_BUDGET: usize = 256;
@@ -29,68 +30,115 @@ impl Stack {
         self.now = self.now.max(now);
         let mut budget = LOOPBACK_BUDGET;
         loop {
-            if let Some((transmit, looped)) = self.next_transmit(now) {
+            if let Some(transmit) = self.next_transmit(now) {
                 self.counters.sent += 1;
-                if !looped {
-                    return Some(transmit);
-                }
-                let packet = Received {
-                    packet: transmit.to_bytes(),
-                    checksum: RxChecksum::Verified,
-                    segment_size: None,
-                };
-                self.loopback.push_back(packet);
-                continue;
+                return Some(transmit);
             }
-            if budget == 0 {
+            if budget == 0 || !self.move_local(now, &mut budget) {
                 return None;
-            }
-            // All that is queued goes in before anything is sent, as with packets from a device.
-            if self.loopback.is_empty() {
-                return None;
-            }
-            while budget > 0
-                && let Some(packet) = self.loopback.pop_front()
-            {
-                budget -= 1;
-                self.take_packet(now, packet, true);
             }
         }
+    }
+
+    /// Moves packets between our own addresses, a bounded number of them, and gives none to the device: for an owner
+    /// whose device takes no more, or is never done.
+    pub fn handle_local(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        let mut budget = LOOPBACK_BUDGET;
+        while budget > 0 && self.move_local(now, &mut budget) {}
     }
 
     /// Whether `poll_transmit` may have something to give. After a call that only reads, this tells whether the
     /// peer is to hear of it.
     #[must_use]
     pub fn has_output(&self) -> bool {
-        !self.replies.is_empty() || !self.ready.is_empty() || !self.loopback.is_empty()
+        !self.outbox.is_empty()
     }
 
-    /// The next packet, and whether it is for ourselves.
-    fn next_transmit(&mut self, now: Timestamp) -> Option<(Transmit, bool)> {
-        if let Some(transmit) = self.replies.pop_front() {
-            return Some((transmit, false));
-        }
-        while let Some(key) = self.ready.pop_front() {
-            let Some(connection) = self.rooms.connections.get_mut(key) else { continue };
-            connection.scheduled.in_ready_list = false;
-            let remote = connection.tuple.remote_addr;
-            let mut env = Env { now, config: &self.config, counters: &mut self.counters };
-            let transmit = connection.poll_transmit(&mut env);
-            self.settle(key, now);
-            if let Some(transmit) = transmit {
-                return Some((transmit, self.addresses.is_local(remote)));
+    /// The next packet for the device.
+    fn next_transmit(&mut self, now: Timestamp) -> Option<Transmit> {
+        (0..Turn::ALL).find_map(|_| match self.outbox.take_turn() {
+            Turn::Peers => self.outbox.pop(Whom::Peer),
+            Turn::Strangers => self.outbox.pop(Whom::Stranger),
+            Turn::Connections => self.next_of_connections(now),
+        })
+    }
+
+    fn next_of_connections(&mut self, now: Timestamp) -> Option<Transmit> {
+        while let Some(key) = self.outbox.ready.pop_front() {
+            if let Some((transmit, remote)) = self.turn_of(key, now) {
+                if !self.addresses.is_local(remote) {
+                    return Some(transmit);
+                }
+                // The address has become ours meanwhile.
+                self.push_local(&transmit);
             }
         }
         None
     }
 
-    /// Queues a segment that no connection sends, with the default options.
-    pub(super) fn reply(&mut self, tuple: &FourTuple, header: &TcpHeader) {
-        let (ttl, tos) = (self.default_options().ttl, self.default_options().tos);
-        self.reply_with(tuple, header, ttl, tos);
+    /// One step of what is between our own addresses: some connections send, and all of it goes in before more is
+    /// sent, as with packets from a device. Says whether there was anything to do.
+    fn move_local(&mut self, now: Timestamp, budget: &mut usize) -> bool {
+        let idle = !self.outbox.has_local();
+        while self.outbox.loopback.len() < LOOPBACK_BUDGET
+            && let Some(key) = self.outbox.ready_local.pop_front()
+        {
+            let remote = self.rooms.connections.get(key).map(|connection| connection.tuple.remote_addr);
+            if remote.is_some_and(|remote| !self.addresses.is_local(remote)) {
+                // The address is not ours any more.
+                self.outbox.ready.push_back(key);
+            } else if let Some((transmit, _)) = self.turn_of(key, now) {
+                self.push_local(&transmit);
+            }
+        }
+        while *budget > 0
+            && let Some(packet) = self.outbox.loopback.pop_front()
+        {
+            *budget -= 1;
+            self.take_packet(now, packet, true);
+        }
+        !idle
     }
 
-    pub(super) fn reply_with(&mut self, tuple: &FourTuple, header: &TcpHeader, ttl: u8, tos: u8) {
+    /// It is a connection's turn to send a segment. Gives it, and where it goes.
+    fn turn_of(&mut self, key: Key, now: Timestamp) -> Option<(Transmit, IpAddr)> {
+        let connection = self.rooms.connections.get_mut(key)?;
+        connection.scheduled.in_ready_list = false;
+        let remote = connection.tuple.remote_addr;
+        let mut env = Env { now, config: &self.config, counters: &mut self.counters };
+        let transmit = connection.poll_transmit(&mut env);
+        self.settle(key, now);
+        Some((transmit?, remote))
+    }
+
+    /// Sends a packet to ourselves.
+    fn push_local(&mut self, transmit: &Transmit) {
+        self.counters.sent += 1;
+        let packet =
+            Received { packet: transmit.to_bytes(), checksum: RxChecksum::Verified, segment_size: None };
+        self.outbox.loopback.push_back(packet);
+    }
+
+    /// Answers a stranger with a segment that no connection sends.
+    pub(super) fn reply(&mut self, tuple: &FourTuple, header: &TcpHeader) {
+        let (ttl, tos) = (self.default_options().ttl, self.default_options().tos);
+        self.reply_with(tuple, header, (ttl, tos), Whom::Stranger);
+    }
+
+    /// Answers the peer of a connection, likewise.
+    pub(super) fn reply_to_peer(&mut self, tuple: &FourTuple, header: &TcpHeader) {
+        let (ttl, tos) = (self.default_options().ttl, self.default_options().tos);
+        self.reply_with(tuple, header, (ttl, tos), Whom::Peer);
+    }
+
+    pub(super) fn reply_with(
+        &mut self,
+        tuple: &FourTuple,
+        header: &TcpHeader,
+        (ttl, tos): (u8, u8),
+        whom: Whom,
+    ) {
         if header.flags.contains(TcpFlags::RST) {
             self.counters.resets_sent += 1;
         }
@@ -109,27 +157,23 @@ impl Stack {
             if self.config.tx_checksum_offload { ChecksumMode::Partial } else { ChecksumMode::Full };
         let payload = Payload::new();
         let header = emit_tcp(&ip, header, &payload, checksum);
-        self.push_reply(tuple.remote_addr, Transmit { header, payload, checksum, segment_size: None });
+        self.push_reply(tuple.remote_addr, whom, Transmit { header, payload, checksum, segment_size: None });
     }
 
-    /// Queues an answer, if not too many wait already.
-    pub(super) fn push_reply(&mut self, to: std::net::IpAddr, transmit: Transmit) {
-        if self.replies.len() >= MAX_REPLIES || self.loopback.len() >= MAX_REPLIES {
+    /// Queues an answer. One for the device is dropped if too many wait already. One to ourselves needs no bound: it
+    /// takes the place of the packet that it answers.
+    pub(super) fn push_reply(&mut self, to: IpAddr, whom: Whom, transmit: Transmit) {
+        if self.addresses.is_local(to) {
+            self.push_local(&transmit);
+        } else if !self.outbox.push(whom, transmit) {
             self.counters.replies_dropped += 1;
-        } else if self.addresses.is_local(to) {
-            self.counters.sent += 1;
-            let packet =
-                Received { packet: transmit.to_bytes(), checksum: RxChecksum::Verified, segment_size: None };
-            self.loopback.push_back(packet);
-        } else {
-            self.replies.push_back(transmit);
         }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next; a moment in the past means at once.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        if !self.loopback.is_empty() {
+        if self.outbox.has_local() {
             return Some(Timestamp::START);
         }
         let timers = [

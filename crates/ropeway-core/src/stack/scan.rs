@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use ropeway_packet::{FourTuple, IpParams, Protocol, udp};
 
+use super::outbox::Whom;
 use super::{Noticed, Stack};
 use crate::error::{ConnectError, ConnectionError};
 use crate::event::ConnectionId;
@@ -78,7 +79,7 @@ impl Stack {
             flow_label: 0,
         };
         if let Ok(datagram) = udp::emit(&ip, tuple.local_port, tuple.remote_port, payload) {
-            self.push_reply(tuple.remote_addr, Transmit::whole(datagram.into()));
+            self.push_reply(tuple.remote_addr, Whom::Stranger, Transmit::whole(datagram.into()));
         }
     }
 

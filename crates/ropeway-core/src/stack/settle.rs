@@ -32,7 +32,10 @@ impl Stack {
         }
         if connection.wants_transmit() && !connection.scheduled.in_ready_list {
             connection.scheduled.in_ready_list = true;
-            self.ready.push_back(key);
+            match self.addresses.is_local(connection.tuple.remote_addr) {
+                true => self.outbox.ready_local.push_back(key),
+                false => self.outbox.ready.push_back(key),
+            }
         }
         if let Some(deadline) = connection.next_deadline() {
             self.deadlines.advance(key.index, deadline);

@@ -2,6 +2,7 @@
 
 use ropeway_packet::{FourTuple, SeqNum, TcpFlags, TcpHeader, WindowScale};
 
+use super::outbox::Whom;
 use super::settle::connection_id;
 use super::{Noticed, Stack};
 use crate::config::SynCookieMode;
@@ -340,6 +341,6 @@ impl Stack {
     pub(super) fn reply_for_listener(&mut self, tuple: &FourTuple, id: ListenerId, header: &TcpHeader) {
         let Some(listener) = self.listeners.get(id) else { return };
         let (ttl, tos) = (listener.options.ttl, listener.options.tos);
-        self.reply_with(tuple, header, ttl, tos);
+        self.reply_with(tuple, header, (ttl, tos), Whom::Stranger);
     }
 }

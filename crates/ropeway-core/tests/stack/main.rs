@@ -17,6 +17,7 @@ mod connections;
 mod icmp_errors;
 mod listen;
 mod loopback;
+mod many_at_once;
 mod martians;
 mod unclaimed;
 mod urgent;

@@ -1,0 +1,91 @@
+//! What waits to leave: connections whose turn is to come, and answers that belong to none.
+//!
+//! Each kind has a line of its own, and the lines take turns. So however many strangers are to be answered, a peer
+//! gets its segments; and packets to ourselves never wait for the device.
+
+use std::collections::VecDeque;
+
+use crate::slab::Key;
+use crate::transmit::{Received, Transmit};
+
+/// Answers beyond this many that wait in one line are dropped: whoever floods us gets no amplifier.
+const MAX_REPLIES: usize = 1024;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outbox {
+    /// Connections that may have something to send to the device, round robin.
+    pub(super) ready: VecDeque<Key>,
+    /// Likewise, to ourselves.
+    pub(super) ready_local: VecDeque<Key>,
+    /// Answers to whoever has, or had, a connection: the ACKs of TIME-WAIT, the RST to a bad SYN-ACK.
+    to_peers: VecDeque<Transmit>,
+    /// All other answers: RST, ICMP, SYN-ACK.
+    to_strangers: VecDeque<Transmit>,
+    /// Packets from ourselves to ourselves, on their way.
+    pub(super) loopback: VecDeque<Received>,
+    next: Turn,
+}
+
+/// Whose turn it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Turn {
+    #[default]
+    Peers,
+    Strangers,
+    Connections,
+}
+
+/// Whom an answer is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Whom {
+    Peer,
+    Stranger,
+}
+
+impl Outbox {
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.to_peers.is_empty() && self.to_strangers.is_empty() && !self.has_local()
+    }
+
+    /// Whether something waits that is for ourselves.
+    pub(super) fn has_local(&self) -> bool {
+        !self.ready_local.is_empty() || !self.loopback.is_empty()
+    }
+
+    /// Queues an answer for the device, if not too many wait already. Says whether it does.
+    pub(super) fn push(&mut self, whom: Whom, transmit: Transmit) -> bool {
+        let line = match whom {
+            Whom::Peer => &mut self.to_peers,
+            Whom::Stranger => &mut self.to_strangers,
+        };
+        let has_room = line.len() < MAX_REPLIES;
+        if has_room {
+            line.push_back(transmit);
+        }
+        has_room
+    }
+
+    /// Takes an answer.
+    pub(super) fn pop(&mut self, whom: Whom) -> Option<Transmit> {
+        match whom {
+            Whom::Peer => self.to_peers.pop_front(),
+            Whom::Stranger => self.to_strangers.pop_front(),
+        }
+    }
+
+    /// Whose turn it is now; the next time it is another's.
+    pub(super) fn take_turn(&mut self) -> Turn {
+        let now = self.next;
+        self.next = match now {
+            Turn::Peers => Turn::Strangers,
+            Turn::Strangers => Turn::Connections,
+            Turn::Connections => Turn::Peers,
+        };
+        now
+    }
+}
+
+impl Turn {
+    /// After so many, all have had theirs.
+    pub(super) const ALL: usize = 3;
+}

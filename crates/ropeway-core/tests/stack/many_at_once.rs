@@ -1,0 +1,170 @@
+//! Thousands of connections that end, or begin, at the same moment: each peer is told, whatever else is to be sent.
+
+use std::collections::HashSet;
+
+use ropeway_core::packet::TcpFlags;
+use ropeway_core::{ConnectionId, ListenerId, SocketOptions, State};
+
+use crate::common::*;
+
+const MANY: u16 = 3000;
+
+/// So many connections from one peer, each with a port of its own, and their listener. They wait to be accepted.
+fn waiting(many: u16, v6: bool) -> (Lab, ListenerId) {
+    let mut lab = Lab::with(|config| config.syn_cookies = ropeway_core::SynCookieMode::Never).v6_if(v6);
+    let listener = lab.listen_with(usize::from(many), |_| {});
+    for port in 0..many {
+        lab.switch(1024 + port);
+        lab.handshake(Peer::default());
+    }
+    (lab, listener)
+}
+
+fn accept_all(lab: &mut Lab, listener: ListenerId) -> Vec<ConnectionId> {
+    std::iter::from_fn(|| lab.accept(listener)).collect()
+}
+
+/// The ports of the peer that what was sent goes to, if it has these flags.
+fn told(lab: &mut Lab, flags: TcpFlags) -> HashSet<u16> {
+    let sent = lab.drain().into_iter().filter_map(|sent| sent.tcp);
+    sent.filter(|segment| segment.tcp.flags.contains(flags)).map(|segment| segment.tcp.dst_port).collect()
+}
+
+/// Segments to closed ports, as many as make the queue of their answers overflow.
+fn flood_of_strangers(lab: &mut Lab) {
+    let (local, remote) = (lab.local, lab.remote);
+    for port in 0..2000 {
+        let stray = header((port + 10_000, 9), &ack(), 1, 1, 1000, None);
+        lab.inject(tcp_packet(remote.ip(), local.ip(), &stray, None, &[]));
+    }
+}
+
+#[test]
+fn three_thousand_connections_closed_with_unread_data_reset_all_their_peers() {
+    for v6 in [false, true] {
+        let (mut lab, listener) = waiting(MANY, v6);
+        let ids = accept_all(&mut lab, listener);
+        for port in 0..MANY {
+            lab.switch(1024 + port);
+            lab.input(data(b"unread"));
+        }
+        lab.drain();
+        flood_of_strangers(&mut lab);
+        for id in ids {
+            lab.stack.close(lab.ts(), id);
+        }
+        let told = told(&mut lab, TcpFlags::RST);
+        assert_eq!(told.iter().filter(|port| (1024..1024 + MANY).contains(port)).count(), usize::from(MANY));
+        assert_eq!(lab.stack.sizes().connections, 0);
+    }
+}
+
+#[test]
+fn a_listener_closed_with_three_thousand_unaccepted_connections_resets_all_their_peers() {
+    let (mut lab, listener) = waiting(MANY, false);
+    flood_of_strangers(&mut lab);
+    lab.stack.close_listener(lab.ts(), listener);
+    lab.run_to(lab.now);
+    let told = told(&mut lab, TcpFlags::RST);
+    assert_eq!(told.iter().filter(|port| (1024..1024 + MANY).contains(port)).count(), usize::from(MANY));
+    lab.assert_empty();
+}
+
+#[test]
+fn three_thousand_aborted_connections_reset_all_their_peers() {
+    let (mut lab, listener) = waiting(MANY, false);
+    let ids = accept_all(&mut lab, listener);
+    for id in &ids {
+        lab.stack.abort(lab.ts(), *id);
+    }
+    assert_eq!(told(&mut lab, TcpFlags::RST).len(), usize::from(MANY));
+    for id in ids {
+        lab.close(id);
+    }
+    lab.assert_empty();
+}
+
+/// Data for a connection that nobody holds any more, and malformed options: what ends them is a RST, too.
+#[test]
+fn three_thousand_orphans_that_get_data_reset_all_their_peers() {
+    let (mut lab, listener) = waiting(MANY, false);
+    for id in accept_all(&mut lab, listener) {
+        lab.close(id);
+    }
+    lab.drain();
+    for port in 0..MANY {
+        lab.switch(1024 + port);
+        lab.input(data(b"too late"));
+    }
+    assert_eq!(told(&mut lab, TcpFlags::RST).len(), usize::from(MANY));
+    lab.assert_empty();
+}
+
+#[test]
+fn keep_alive_that_gives_three_thousand_peers_up_at_once_resets_them_all() {
+    let (mut lab, listener) = waiting(MANY, false);
+    for id in accept_all(&mut lab, listener) {
+        lab.set(id, |options| options.keep_alive = Some(Default::default()));
+    }
+    lab.run_to(secs(3 * 3600));
+    assert_eq!(told(&mut lab, TcpFlags::RST).len(), usize::from(MANY));
+}
+
+/// The last acknowledgement of a close is the peer's due, and not in the queue of answers to anybody.
+#[test]
+fn three_thousand_fins_are_acknowledged_whoever_floods_us() {
+    let (mut lab, listener) = waiting(MANY, false);
+    for id in accept_all(&mut lab, listener) {
+        lab.close(id);
+    }
+    lab.drain();
+    for port in 0..MANY {
+        lab.switch(1024 + port);
+        lab.send(ack().ack(2));
+    }
+    flood_of_strangers(&mut lab);
+    for port in 0..MANY {
+        lab.switch(1024 + port);
+        lab.input(fin().ack(2));
+    }
+    assert_eq!(lab.stack.sizes().time_wait, usize::from(MANY));
+    assert_eq!(told(&mut lab, TcpFlags::ACK).len(), usize::from(MANY));
+}
+
+/// A FIN that comes again meets TIME-WAIT, and its answer does not wait behind the strangers' either.
+#[test]
+fn a_flood_of_strangers_does_not_cost_a_peer_in_time_wait_its_answer() {
+    let (mut lab, _) = in_state(State::TimeWait);
+    flood_of_strangers(&mut lab);
+    lab.flow.nxt = 1;
+    lab.input(fin().ack(2));
+    assert_eq!(told(&mut lab, TcpFlags::ACK).len(), 1);
+}
+
+#[test]
+fn two_thousand_connects_at_once_over_the_loopback_are_all_answered_at_once() {
+    for (to, many) in [("127.0.0.1:80", 2000), ("[::1]:80", 2000), ("10.0.0.2:80", 5000)] {
+        let mut lab = Lab::new();
+        let listener = lab.stack.listen(addr(to), many, SocketOptions::default()).unwrap();
+        let ids: Vec<_> = (0..many)
+            .map(|_| lab.stack.connect(lab.ts(), None, addr(to), SocketOptions::default()).unwrap())
+            .collect();
+        lab.run_to(lab.now);
+        lab.drain();
+        assert_eq!(lab.stack.counters().replies_dropped, 0);
+        let open = ids.iter().filter(|id| lab.state(**id) == State::Established).count();
+        assert_eq!(open, many, "{to}");
+        assert!(lab.accept(listener).is_some());
+    }
+}
+
+#[test]
+fn two_thousand_connects_at_once_to_a_closed_local_port_are_all_refused_at_once() {
+    let mut lab = Lab::new();
+    let ids: Vec<_> = (0..2000)
+        .map(|_| lab.stack.connect(lab.ts(), None, addr("127.0.0.1:9"), SocketOptions::default()).unwrap())
+        .collect();
+    lab.run_to(lab.now);
+    lab.drain();
+    assert!(ids.iter().all(|id| lab.state(*id) == State::Closed));
+}
