@@ -24,7 +24,7 @@ use self::outbox::Outbox;
 use crate::config::{IpCidr, StackConfig};
 use crate::deadlines::DeadlineQueue;
 use crate::demux::{Demux, Rooms};
-use crate::event::ListenerId;
+use crate::event::{ConnectionId, ListenerId};
 use crate::icmp::RateLimit;
 use crate::ip::addresses::LocalAddresses;
 use crate::ip::path_mtu::PathMtuCache;
@@ -102,6 +102,8 @@ pub struct Stack {
     udp_probes: UdpProbes,
     deadlines: DeadlineQueue,
     outbox: Outbox,
+    /// Connections whose listener was closed before they were accepted: they are to be reset.
+    unaccepted: VecDeque<ConnectionId>,
     /// Connections and listeners that have news.
     event_queue: VecDeque<Noticed>,
     icmp_errors: RateLimit,
@@ -161,6 +163,7 @@ impl Stack {
             udp_probes: UdpProbes::new(),
             deadlines: DeadlineQueue::default(),
             outbox: Outbox::default(),
+            unaccepted: VecDeque::new(),
             event_queue: VecDeque::new(),
             icmp_errors: RateLimit::new(config.icmp_errors_per_second),
             now,

@@ -16,6 +16,9 @@ use crate::tcp::connection::{Connection, Env, Holder, Setup};
 use crate::tcp::listen::overlap;
 use crate::time::Timestamp;
 
+/// Connections that one call resets because nobody will accept them any more.
+const RESET_BUDGET: usize = 256;
+
 impl Stack {
     /// Reserves a local address; port 0 chooses a free one. Release it before `listen` or `connect` uses it.
     ///
@@ -198,7 +201,14 @@ impl Stack {
             self.forget_half_open(key, Cause::Abort);
         }
         let Some(listener) = self.listeners.remove(id) else { return };
-        for waiting in listener.accept_queue.drain() {
+        self.unaccepted.extend(listener.accept_queue.drain());
+        self.reset_unaccepted(now);
+    }
+
+    /// Resets connections whose listener is gone; if there are many, the rest is due at once.
+    pub(super) fn reset_unaccepted(&mut self, now: Timestamp) {
+        for _ in 0..RESET_BUDGET {
+            let Some(waiting) = self.unaccepted.pop_front() else { break };
             self.abort(now, waiting);
             self.close(now, waiting);
         }

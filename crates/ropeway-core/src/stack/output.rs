@@ -173,7 +173,7 @@ impl Stack {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next; a moment in the past means at once.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        if self.outbox.has_local() {
+        if self.outbox.has_local() || !self.unaccepted.is_empty() {
             return Some(Timestamp::START);
         }
         let timers = [
@@ -189,6 +189,7 @@ impl Stack {
         self.now = self.now.max(now);
         self.expire_connections(now);
         self.expire_half_open(now);
+        self.reset_unaccepted(now);
         for _ in 0..TIMEOUT_BUDGET {
             let Some((key, tuple)) = self.rooms.time_wait.pop_expired(now) else { break };
             self.demux.remove(&tuple, Room::TimeWait(key), &self.rooms);
