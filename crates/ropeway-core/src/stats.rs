@@ -98,6 +98,8 @@ pub struct Counters {
     pub icmp_rate_limited: u64,
     /// ICMP echo requests answered.
     pub echo_replies: u64,
+    /// Timeouts of what the device had not taken yet (Linux: TCPSpuriousRtxHostQueues).
+    pub timeouts_unsent: u64,
     /// Answers dropped because too many waited to be sent.
     pub replies_dropped: u64,
 }

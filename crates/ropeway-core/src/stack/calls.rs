@@ -218,7 +218,7 @@ impl Stack {
         self.now = self.now.max(now);
         let key = connection_key(id);
         let connection = self.rooms.connections.get_mut(key)?;
-        let mut env = Env { now, config: &self.config, counters: &mut self.counters };
+        let mut env = Env { now, config: &self.config, counters: &mut self.counters, handed: self.handed };
         let result = act(connection, &mut env);
         self.settle(key, now);
         Some(result)

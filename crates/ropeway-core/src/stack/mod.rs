@@ -33,6 +33,7 @@ use crate::policy::{PacketPolicy, PortPolicy};
 use crate::probe::{UdpProbeId, UdpProbes};
 use crate::slab::{Key, Slab};
 use crate::stats::Counters;
+use crate::tcp::connection::Handed;
 use crate::tcp::isn::IsnGenerator;
 use crate::tcp::listen::Listeners;
 use crate::tcp::listen::half_open::HalfOpenTable;
@@ -102,6 +103,7 @@ pub struct Stack {
     udp_probes: UdpProbes,
     deadlines: DeadlineQueue,
     outbox: Outbox,
+    handed: Handed,
     /// Connections whose listener was closed before they were accepted: they are to be reset.
     unaccepted: VecDeque<ConnectionId>,
     /// Connections and listeners that have news.
@@ -163,6 +165,7 @@ impl Stack {
             udp_probes: UdpProbes::new(),
             deadlines: DeadlineQueue::default(),
             outbox: Outbox::default(),
+            handed: Handed::default(),
             unaccepted: VecDeque::new(),
             event_queue: VecDeque::new(),
             icmp_errors: RateLimit::new(config.icmp_errors_per_second),

@@ -236,7 +236,7 @@ impl Stack {
         }
         let tuple = self.choose_tuple(local_addr, local_port, remote)?;
         let setup = self.setup(&tuple, self.isn.isn(&tuple, now), self.isn.timestamp_offset(&tuple));
-        let env = Env { now, config: &self.config, counters: &mut self.counters };
+        let env = Env { now, config: &self.config, counters: &mut self.counters, handed: self.handed };
         let connection = Connection::open(tuple, options, &setup, &env);
         self.counters.active_opens += 1;
         let key = self.register(connection).ok_or(ConnectError::TooManyConnections)?;

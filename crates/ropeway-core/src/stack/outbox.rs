@@ -73,6 +73,11 @@ impl Outbox {
         }
     }
 
+    /// Nothing waits: whoever comes first then goes first.
+    pub(super) fn begin_anew(&mut self) {
+        self.next = Turn::default();
+    }
+
     /// Whose turn it is now; the next time it is another's.
     pub(super) fn take_turn(&mut self) -> Turn {
         let now = self.next;

@@ -8,8 +8,8 @@ use super::Stack;
 use super::outbox::{Turn, Whom};
 use crate::demux::Room;
 use crate::slab::Key;
-use crate::tcp::connection::Env;
 use crate::tcp::connection::state::{Cause, State};
+use crate::tcp::connection::{Env, Handed};
 use crate::tcp::listen::half_open::Overdue;
 use crate::time::Timestamp;
 use crate::transmit::{Received, RxChecksum, Transmit};
@@ -32,12 +32,19 @@ impl Stack {
         loop {
             if let Some(transmit) = self.next_transmit(now) {
                 self.counters.sent += 1;
+                self.handed.note();
                 return Some(transmit);
             }
             if budget == 0 || !self.move_local(now, &mut budget) {
                 return None;
             }
         }
+    }
+
+    /// Tells how many of the packets that `poll_transmit` gave, the last ones, the device has not taken yet; 0 if
+    /// it is never told. What has not left cannot be lost: it is not sent again, whatever the timers say.
+    pub fn set_waiting(&mut self, packets: usize) {
+        self.handed.set_waiting(packets);
     }
 
     /// Moves packets between our own addresses, a bounded number of them, and gives none to the device: for an owner
@@ -57,16 +64,20 @@ impl Stack {
 
     /// The next packet for the device.
     fn next_transmit(&mut self, now: Timestamp) -> Option<Transmit> {
-        (0..Turn::ALL).find_map(|_| match self.outbox.take_turn() {
+        let found = (0..Turn::ALL).find_map(|_| match self.outbox.take_turn() {
             Turn::Peers => self.outbox.pop(Whom::Peer),
             Turn::Strangers => self.outbox.pop(Whom::Stranger),
             Turn::Connections => self.next_of_connections(now),
-        })
+        });
+        if found.is_none() {
+            self.outbox.begin_anew();
+        }
+        found
     }
 
     fn next_of_connections(&mut self, now: Timestamp) -> Option<Transmit> {
         while let Some(key) = self.outbox.ready.pop_front() {
-            if let Some((transmit, remote)) = self.turn_of(key, now) {
+            if let Some((transmit, remote)) = self.turn_of(key, now, self.handed) {
                 if !self.addresses.is_local(remote) {
                     return Some(transmit);
                 }
@@ -88,7 +99,7 @@ impl Stack {
             if remote.is_some_and(|remote| !self.addresses.is_local(remote)) {
                 // The address is not ours any more.
                 self.outbox.ready.push_back(key);
-            } else if let Some((transmit, _)) = self.turn_of(key, now) {
+            } else if let Some((transmit, _)) = self.turn_of(key, now, Handed::NOWHERE) {
                 self.push_local(&transmit);
             }
         }
@@ -102,11 +113,11 @@ impl Stack {
     }
 
     /// It is a connection's turn to send a segment. Gives it, and where it goes.
-    fn turn_of(&mut self, key: Key, now: Timestamp) -> Option<(Transmit, IpAddr)> {
+    fn turn_of(&mut self, key: Key, now: Timestamp, handed: Handed) -> Option<(Transmit, IpAddr)> {
         let connection = self.rooms.connections.get_mut(key)?;
         connection.scheduled.in_ready_list = false;
         let remote = connection.tuple.remote_addr;
-        let mut env = Env { now, config: &self.config, counters: &mut self.counters };
+        let mut env = Env { now, config: &self.config, counters: &mut self.counters, handed };
         let transmit = connection.poll_transmit(&mut env);
         self.settle(key, now);
         Some((transmit?, remote))
@@ -202,7 +213,8 @@ impl Stack {
             let Some(slot) = self.deadlines.pop_due(now) else { break };
             let Some(key) = self.rooms.connections.key_at(slot) else { continue };
             let Some(connection) = self.rooms.connections.get_mut(key) else { continue };
-            let mut env = Env { now, config: &self.config, counters: &mut self.counters };
+            let mut env =
+                Env { now, config: &self.config, counters: &mut self.counters, handed: self.handed };
             connection.handle_timeout(&mut env);
             self.settle(key, now);
         }

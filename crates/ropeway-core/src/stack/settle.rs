@@ -32,6 +32,7 @@ impl Stack {
         }
         if connection.wants_transmit() && !connection.scheduled.in_ready_list {
             connection.scheduled.in_ready_list = true;
+            connection.await_turn(now);
             match self.addresses.is_local(connection.tuple.remote_addr) {
                 true => self.outbox.ready_local.push_back(key),
                 false => self.outbox.ready.push_back(key),

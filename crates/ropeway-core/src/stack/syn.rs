@@ -275,7 +275,7 @@ impl Stack {
             return false;
         };
         let setup = self.setup(tuple, iss, self.isn.timestamp_offset(tuple));
-        let env = Env { now, config: &self.config, counters: &mut self.counters };
+        let env = Env { now, config: &self.config, counters: &mut self.counters, handed: self.handed };
         let connection = Connection::from_half_open(*tuple, id, options, &setup, handshake, &env);
         let Some(key) = self.register(connection) else { return false };
         self.arrives_at_connection(now, key, arrival);

@@ -8,9 +8,10 @@ use std::fmt::{self, Write};
 use ropeway_core::Stack;
 
 /// Fields that count or configure, and that nothing a stack does depends on.
-const UNSEEN: [&str; 14] = [
+const UNSEEN: [&str; 15] = [
     "config",
     "counters",
+    "handed",
     "segments_in",
     "segments_out",
     "retransmitted",

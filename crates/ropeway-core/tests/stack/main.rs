@@ -10,6 +10,7 @@
 )]
 
 mod backlog;
+mod blocked_device;
 #[path = "../common/mod.rs"]
 mod common;
 mod connect;

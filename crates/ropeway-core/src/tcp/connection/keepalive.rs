@@ -170,6 +170,7 @@ impl Connection {
         } else {
             self.snd.max = end;
         }
+        self.handed = env.handed.next();
         self.statistics.bytes_sent += u64::from(len);
         self.statistics.last_data_sent = Some(env.now);
         Some(self.emit(seq, flags, len as usize, env))

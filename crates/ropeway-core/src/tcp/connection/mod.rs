@@ -29,7 +29,7 @@ use self::keepalive::Probing;
 use self::mss::MIN_MSS;
 pub(crate) use self::mss::{default_mss, header_overhead};
 use self::parts::{ChallengeLimit, FinalReset};
-pub(crate) use self::parts::{Env, Handshake, Holder, Negotiated, Scheduled, Setup, TimeWaitParts};
+pub(crate) use self::parts::{Env, Handed, Handshake, Holder, Negotiated, Scheduled, Setup, TimeWaitParts};
 use self::paws::TimestampState;
 pub(crate) use self::paws::timestamp_clock;
 use self::probe::Probe;
@@ -93,6 +93,10 @@ pub(crate) struct Connection {
     release_small: bool,
     /// Timeouts in a row without an acknowledgement of anything new.
     retransmits: u32,
+    /// Timeouts in a row that passed before the device took what was to be sent.
+    unsent_timeouts: u32,
+    /// The number of the last packet with something to be acknowledged, among all that were handed to the device.
+    handed: u64,
     /// Since when the peer owes us an answer.
     unanswered_since: Option<Timestamp>,
     /// The segment that is timed: its end, and when it was sent (RFC 6298 3: never one sent twice).
@@ -155,6 +159,8 @@ impl Connection {
             pushes: true,
             release_small: false,
             retransmits: 0,
+            unsent_timeouts: 0,
+            handed: 0,
             unanswered_since: None,
             timed: None,
             challenge: ChallengeLimit::default(),
@@ -325,7 +331,33 @@ impl Connection {
 
     /// The retransmission timer's next deadline, cut short by the user timeout.
     fn arm_retransmit(&mut self, now: Timestamp) {
-        let mut at = now + self.rto.current();
+        self.arm_retransmit_after(now, self.rto.current());
+    }
+
+    /// Something waits for its turn to be sent. If its turn does not come, time runs out for it all the same.
+    pub(crate) fn await_turn(&mut self, now: Timestamp) {
+        let waits = self.syn_due || (self.is_open_for_sending() && self.has_unsent());
+        if waits && !self.timers.is_set(Timer::Retransmit) && !self.timers.is_set(Timer::Persist) {
+            self.arm_retransmit(now);
+        }
+    }
+
+    /// Nothing can be sent for now, and nothing is outstanding: no answer is due.
+    fn stop_waiting(&mut self) {
+        if self.snd.outstanding() == 0 && self.timers.is_set(Timer::Retransmit) {
+            self.timers.stop(Timer::Retransmit);
+            self.unanswered_since = None;
+        }
+    }
+
+    /// Whether data, or the FIN, has not been sent yet or is to be sent again.
+    fn has_unsent(&self) -> bool {
+        let end = self.send_buffer.end();
+        end.after(self.snd.nxt) || (self.fin_queued && self.snd.nxt == end)
+    }
+
+    fn arm_retransmit_after(&mut self, now: Timestamp, timeout: Duration) {
+        let mut at = now + timeout;
         let since = *self.unanswered_since.get_or_insert(now);
         if let Some(user_timeout) = self.options.user_timeout {
             at = at.min((since + user_timeout).max(now));

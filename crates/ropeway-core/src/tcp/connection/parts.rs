@@ -12,6 +12,39 @@ pub(crate) struct Env<'a> {
     pub(crate) now: Timestamp,
     pub(crate) config: &'a StackConfig,
     pub(crate) counters: &'a mut Counters,
+    pub(crate) handed: Handed,
+}
+
+/// The packets that were handed to the stack's owner, and which of them the device has not taken yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Handed {
+    /// How many there were.
+    count: u64,
+    /// So many of the last ones wait for the device.
+    waiting: u64,
+}
+
+impl Handed {
+    /// For packets to ourselves, which need no device: their number is 0, and they have always left.
+    pub(crate) const NOWHERE: Self = Self { count: u64::MAX, waiting: 0 };
+
+    /// The number of the next packet. Numbers begin at 1.
+    pub(crate) fn next(self) -> u64 {
+        self.count.wrapping_add(1)
+    }
+
+    pub(crate) fn note(&mut self) {
+        self.count += 1;
+    }
+
+    pub(crate) fn set_waiting(&mut self, waiting: usize) {
+        self.waiting = waiting as u64;
+    }
+
+    /// Whether the device has taken the packet of that number.
+    pub(crate) fn has_left(self, number: u64) -> bool {
+        number <= self.count.saturating_sub(self.waiting)
+    }
 }
 
 /// Who holds a connection.

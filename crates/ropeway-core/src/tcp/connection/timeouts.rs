@@ -5,6 +5,7 @@ use super::timers::Timer;
 use super::{Connection, Env, Holder};
 use crate::congestion::LossSample;
 use crate::error::ConnectionError;
+use crate::recovery::rto::backed_off;
 
 impl Connection {
     pub(crate) fn handle_timeout(&mut self, env: &mut Env<'_>) {
@@ -47,11 +48,20 @@ impl Connection {
         // With a user timeout, that is R2 (MUST-21), in any state (RFC 9293 3.10.8 R-12).
         let over = match self.options.user_timeout {
             Some(_) => self.user_timeout_is_over(env.now),
-            None => self.retransmits >= limit,
+            None => self.retransmits + self.unsent_timeouts >= limit,
         };
         if over {
             let error = self.soft_error.unwrap_or(ConnectionError::TimedOut);
             self.fail(error, Cause::Timeout, env);
+            return;
+        }
+        if !self.has_left(env) {
+            // Nothing was lost: the device has not taken it. So nothing is sent twice, and the network is not blamed;
+            // but whoever waits is told in the end. Linux counts it as TCPSpuriousRtxHostQueues.
+            env.counters.timeouts_unsent += 1;
+            self.unsent_timeouts += 1;
+            let timeout = backed_off(self.rto.current(), self.unsent_timeouts, self.rto.max());
+            self.arm_retransmit_after(env.now, timeout);
             return;
         }
         env.counters.retransmission_timeouts += 1;
@@ -74,5 +84,11 @@ impl Connection {
             self.snd.nxt = self.snd.una;
         }
         self.output_due = true;
+        self.arm_retransmit(env.now);
+    }
+
+    /// Whether what timed out is on its way, and not still waiting for its turn or for the device.
+    fn has_left(&self, env: &Env<'_>) -> bool {
+        !self.syn_due && self.snd.in_flight() > 0 && env.handed.has_left(self.handed)
     }
 }

@@ -64,6 +64,7 @@ impl Connection {
             self.timed = None;
             self.count_retransmission(0, env);
         }
+        self.handed = env.handed.next();
         self.arm_retransmit(env.now);
         self.output_due = self.acks.is_due();
         let header = TcpHeader {
@@ -128,12 +129,17 @@ impl Connection {
         Some(self.emit(self.acceptable_seq(), TcpFlags::ACK, 0, env))
     }
 
-    /// Data and the FIN.
-    fn send_data(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
-        if !matches!(
+    /// Whether the state allows to send data or the FIN.
+    pub(super) fn is_open_for_sending(&self) -> bool {
+        matches!(
             self.state(),
             State::Established | State::CloseWait | State::FinWait1 | State::Closing | State::LastAck
-        ) {
+        )
+    }
+
+    /// Data and the FIN.
+    fn send_data(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
+        if !self.is_open_for_sending() {
             return None;
         }
         let plan = self.plan_resend().or_else(|| self.plan_next(env))?;
@@ -175,6 +181,7 @@ impl Connection {
         if unsent == 0 && !fin {
             self.statistics.limit(SenderLimit::Application, env.now);
             self.stop_persist();
+            self.stop_waiting();
             return None;
         }
         match self.allowed(unsent, fin, env) {
@@ -187,6 +194,7 @@ impl Connection {
             }
             Allowed::Wait(limit) => {
                 self.statistics.limit(limit, env.now);
+                self.stop_waiting();
                 // Nothing in flight will bring an acknowledgement that opens the window (RFC 9293 3.8.6
                 // MUST-35); what lies beyond it does not time out (SHLD-17).
                 if limit == SenderLimit::ReceiveWindow && self.snd.in_flight() == 0 {
@@ -210,6 +218,7 @@ impl Connection {
     /// Books a segment of data as sent.
     fn account(&mut self, plan: Plan, env: &mut Env<'_>) {
         let end = plan.end();
+        let starts_flight = self.snd.in_flight() == 0;
         let is_new = end.after(self.snd.max);
         if plan.seq.before(self.snd.max) {
             self.count_retransmission(plan.len, env);
@@ -236,8 +245,9 @@ impl Connection {
         self.data_sent(env);
         self.statistics.bytes_sent += u64::from(plan.len);
         self.statistics.last_data_sent = Some(env.now);
+        self.handed = env.handed.next();
         // RFC 6298 5-1, RFC 6298 5-6
-        if !self.timers.is_set(Timer::Retransmit) {
+        if starts_flight || !self.timers.is_set(Timer::Retransmit) {
             self.arm_retransmit(env.now);
         }
     }

@@ -84,6 +84,7 @@ impl Connection {
             self.congestion.on_lost_handshake();
         }
         self.retransmits = 0;
+        self.unsent_timeouts = 0;
         self.soft_error = None;
         self.snd.una = self.snd.iss + 1;
         self.snd.small = self.snd.una;
@@ -112,6 +113,7 @@ impl Connection {
         self.snd.small = self.snd.small.max(ack);
         self.send_buffer.acknowledge(ack);
         self.retransmits = 0;
+        self.unsent_timeouts = 0;
         // What was to follow at once has not: as in Linux, MSG_MORE holds until the next acknowledgement.
         self.more_to_come = false;
         // Something got through: what trouble there was is over.
