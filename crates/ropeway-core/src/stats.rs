@@ -26,6 +26,9 @@ pub struct Counters {
     pub failed_opens: u64,
     /// Connections given up because the peer did not answer.
     pub timed_out: u64,
+    /// Bytes that were written and not acknowledged when their connection ended: reset, aborted or given up. Who
+    /// holds the connection gets an error; of what had been closed before, only this tells.
+    pub bytes_lost: u64,
     /// Retransmission timeouts.
     pub retransmission_timeouts: u64,
     /// Fast retransmits (RFC 5681 3.2).

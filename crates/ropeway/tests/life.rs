@@ -92,6 +92,15 @@ async fn a_close_that_lingers_waits_for_the_last_acknowledgement() {
     net.trouble.set(Mode::None);
     assert_eq!(kind(client.close().await), ErrorKind::ConnectionReset);
 
+    // The peer has closed first, and resets instead of reading.
+    let (mut client, mut server) = net.connect().await;
+    server.shutdown().await.unwrap();
+    settle().await;
+    server.set_zero_linger().unwrap();
+    client.write_all(&common::pattern(100_000)).await.unwrap();
+    let (closed, ()) = tokio::join!(client.close(), async { drop(server) });
+    assert_eq!(kind(closed), ErrorKind::ConnectionReset);
+
     // Zero resets.
     let (client, mut server) = net.connect().await;
     client.set_zero_linger().unwrap();

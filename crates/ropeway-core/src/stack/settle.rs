@@ -21,7 +21,10 @@ impl Stack {
         let Some(connection) = self.rooms.connections.get(key) else { return };
         match connection.state() {
             State::TimeWait if connection.scheduled.registered => self.move_to_time_wait(key, now),
-            State::Closed if connection.scheduled.registered => self.unregister(key),
+            State::Closed if connection.scheduled.registered => {
+                self.counters.bytes_lost += connection.bytes_lost();
+                self.unregister(key);
+            }
             _ => {}
         }
         let Some(connection) = self.rooms.connections.get_mut(key) else { return };

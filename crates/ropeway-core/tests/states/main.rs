@@ -17,6 +17,7 @@ mod end;
 mod fin;
 mod handshake;
 mod listen;
+mod lost;
 mod segment_arrives;
 mod simultaneous_open;
 mod syn_sent;

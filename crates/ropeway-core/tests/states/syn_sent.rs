@@ -73,6 +73,8 @@ fn shutdown_in_syn_sent_tells_who_waits() {
     lab.quiet();
     lab.assert_state(id, State::Closed);
     assert!(lab.told(id, Readiness::READ_CLOSED | Readiness::WRITE_CLOSED));
+    let lost = RecvError::Failed(ConnectionError::Aborted);
+    assert_eq!(lab.stack.recv(lab.ts(), id, 1).unwrap_err(), lost, "what was written is lost");
     assert!(lab.read(id, 1).is_empty());
     assert_eq!(lab.stack.send(lab.ts(), id, b"x", Default::default()), Err(SendError::BrokenPipe));
     lab.send(syn_ack());

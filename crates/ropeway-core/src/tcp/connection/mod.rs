@@ -250,6 +250,11 @@ impl Connection {
         self.transition(cause);
         self.timers.stop_all();
         self.reassembly.clear();
+        self.statistics.bytes_lost = self.send_buffer.len() as u64;
+        if self.statistics.bytes_lost > 0 {
+            let (bytes, held) = (self.statistics.bytes_lost, self.holder == Holder::Application);
+            tracing::debug!(connection = %self.tuple, bytes, held, "ended with data that was not acknowledged");
+        }
         self.send_buffer = SendBuffer::new(self.snd.max);
         self.syn_due = false;
         self.output_due = false;

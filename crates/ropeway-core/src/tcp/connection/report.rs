@@ -25,6 +25,8 @@ pub(crate) struct Statistics {
     pub(crate) bytes_received: u64,
     pub(crate) last_data_sent: Option<Timestamp>,
     pub(crate) last_data_received: Option<Timestamp>,
+    /// Bytes written that the peer had not acknowledged when the connection ended.
+    pub(crate) bytes_lost: u64,
     /// The peer's FIN has arrived in order: the stream has an end.
     pub(crate) fin_received: bool,
     /// What limits the sender, and since when.
@@ -145,6 +147,11 @@ impl Connection {
         let up = self.rcv.up?;
         let read = self.rcv.nxt - length_u32(self.receive_buffer.len());
         up.after(read).then(|| up.since(read) as usize)
+    }
+
+    /// Bytes written that the peer had not acknowledged when the connection ended.
+    pub(crate) fn bytes_lost(&self) -> u64 {
+        self.statistics.bytes_lost
     }
 
     /// Whether nobody needs this any more.

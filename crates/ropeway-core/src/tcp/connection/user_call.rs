@@ -130,6 +130,8 @@ impl Connection {
         }
         match self.state() {
             State::SynSent => {
+                // RFC 9293 3.10.4: what was written is told that the connection is closing.
+                self.error = (!self.send_buffer.is_empty()).then_some(ConnectionError::Aborted);
                 self.finish(Cause::Close);
                 return;
             }

@@ -25,7 +25,8 @@ impl Connection {
             // queue.
             State::SynReceived => self.fail(ConnectionError::Refused, Cause::Reset, env),
             State::CloseWait => self.fail(ConnectionError::BrokenPipe, Cause::Reset, env),
-            State::Closing | State::LastAck => self.finish(Cause::Reset),
+            // Both have closed: if nothing but our FIN is unacknowledged, nothing was lost.
+            State::Closing | State::LastAck if self.send_buffer.is_empty() => self.finish(Cause::Reset),
             // RFC 9293 3.6 MUST-12
             _ => self.fail(ConnectionError::Reset, Cause::Reset, env),
         }
