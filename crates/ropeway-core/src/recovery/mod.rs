@@ -32,13 +32,23 @@ pub(crate) struct Recovery {
     partial_seen: bool,
     /// The segment at SND.UNA is to be sent again now.
     resend: bool,
+    /// Where the last one that was ended: as long as SND.UNA is before it, it is on its way.
+    resent_until: SeqNum,
     /// What the window is inflated by: each duplicate acknowledgement says that a segment left the network.
     inflation: u32,
 }
 
 impl Recovery {
     pub(crate) fn new(iss: SeqNum) -> Self {
-        Self { duplicates: 0, recover: iss, fast: false, partial_seen: false, resend: false, inflation: 0 }
+        Self {
+            duplicates: 0,
+            recover: iss,
+            fast: false,
+            partial_seen: false,
+            resend: false,
+            resent_until: iss,
+            inflation: 0,
+        }
     }
 
     /// Bytes that may be in flight beyond the congestion window.
@@ -56,15 +66,20 @@ impl Recovery {
         self.resend
     }
 
-    pub(crate) fn resend_done(&mut self) {
+    /// The segment at SND.UNA has been sent again, up to `until`.
+    pub(crate) fn resend_done(&mut self, until: SeqNum) {
         self.resend = false;
+        self.resent_until = until;
     }
 
     /// A duplicate acknowledgement (RFC 5681 2). Says whether a loss is to be assumed from now on.
     pub(crate) fn on_duplicate_ack(&mut self, una: SeqNum, max: SeqNum, mss: u32) -> bool {
         self.duplicates = self.duplicates.saturating_add(1);
         if self.fast {
-            self.inflation = self.inflation.saturating_add(mss);
+            // No more than was outstanding can have left the network: who sends more duplicates lies (RFC 5681 3.2,
+            // RFC 5681 5).
+            let outstanding = self.recover.since(una);
+            self.inflation = self.inflation.saturating_add(mss).min(outstanding.max(self.inflation));
             return false;
         }
         // RFC 6582 3.2 (2): only when more than `recover` is acknowledged; duplicates of what a timeout made
@@ -76,6 +91,7 @@ impl Recovery {
         self.partial_seen = false;
         self.recover = max;
         self.resend = true;
+        self.resent_until = una;
         self.inflation = DUP_THRESH * mss;
         true
     }
@@ -96,7 +112,9 @@ impl Recovery {
             self.inflation = 0;
             return AckOutcome::Recovered;
         }
-        self.resend = true;
+        // An acknowledgement of a part of what was resent tells of no other hole: whoever acknowledges byte by byte
+        // does not get a segment for each.
+        self.resend = una.at_or_after(self.resent_until);
         self.inflation = self.inflation.saturating_sub(acked);
         if acked >= mss {
             self.inflation = self.inflation.saturating_add(mss);
@@ -105,8 +123,8 @@ impl Recovery {
         AckOutcome::Partial { first }
     }
 
-    /// The retransmission timer went off with `max` as the highest sequence number sent.
-    pub(crate) fn on_timeout(&mut self, max: SeqNum) {
+    /// Everything outstanding, up to `max`, is sent anew: the retransmission timer went off, or the packets were too big.
+    pub(crate) fn begin_anew(&mut self, max: SeqNum) {
         self.duplicates = 0;
         self.fast = false;
         self.inflation = 0;
@@ -131,7 +149,7 @@ mod tests {
         assert_eq!(recovery.allowance(MSS), 2 * MSS);
         assert!(recovery.on_duplicate_ack(una, max, MSS));
         assert!(recovery.resend_due());
-        recovery.resend_done();
+        recovery.resend_done(una + MSS);
         assert!(!recovery.on_duplicate_ack(una, max, MSS));
         assert!(!recovery.resend_due());
         assert_eq!(recovery.on_ack(una + 3 * MSS, 3 * MSS, MSS), AckOutcome::Partial { first: true });
@@ -146,7 +164,7 @@ mod tests {
         let una = SeqNum::new(5000);
         let max = una + 10 * MSS;
         let mut recovery = Recovery::new(una - 1);
-        recovery.on_timeout(max);
+        recovery.begin_anew(max);
         for _ in 0..10 {
             assert!(!recovery.on_duplicate_ack(una, max, MSS));
         }

@@ -129,3 +129,50 @@ fn many_holes_end_in_a_timeout_not_in_a_crawl() {
     lab.expect(some(MSS).seq(seg(3)));
     assert_eq!(lab.stack.counters().retransmission_timeouts, 1);
 }
+
+/// The bytes of data that the stack sends in answer to what `act` does.
+fn answered(lab: &mut Lab, act: impl FnOnce(&mut Lab)) -> usize {
+    lab.drain();
+    act(lab);
+    lab.drain().into_iter().filter_map(|sent| sent.tcp).map(|segment| segment.payload.len()).sum()
+}
+
+// RFC 5681 5
+#[test]
+fn ten_thousand_forged_duplicates_bring_no_more_than_two_flights() {
+    let mut lab = Lab::new();
+    let peer = Peer { win: 65535, ws: Some(7), ..Peer::default() };
+    let id = lab.accepted_with(peer, |options| options.send_buffer = 8 << 20);
+    lab.write(id, &pattern(0, 8 << 20));
+    let flight = lab.info(id).unacked as usize;
+    let answered = answered(&mut lab, |lab| {
+        for _ in 0..10_000 {
+            lab.input(ack().ack(1));
+            lab.collect();
+        }
+    });
+    assert!(answered <= 2 * flight, "{answered} bytes, where {flight} were in flight");
+}
+
+/// In fast recovery every acknowledgement of a part asks for the next hole; byte by byte, there is none.
+#[test]
+fn acknowledging_byte_by_byte_does_not_bring_a_segment_for_each_byte() {
+    let (mut lab, id) = established();
+    lab.write(id, &pattern(0, 40 * MSS));
+    lab.drain();
+    for _ in 0..3 {
+        lab.input(ack().ack(1));
+    }
+    lab.collect();
+    let answered = answered(&mut lab, |lab| {
+        for byte in 1..1000 {
+            lab.send(ack().ack(1 + byte));
+            lab.collect();
+        }
+    });
+    assert!(answered <= 3 * MSS, "{answered}");
+    // The retransmission itself was lost, and part of it comes again at its time.
+    lab.run_to_deadline();
+    assert!(lab.drain().iter().any(|sent| sent.tcp.is_some()));
+    assert_eq!(lab.info(id).unacked as usize, lab.flow.seen as usize - 1000);
+}

@@ -163,12 +163,12 @@ impl Connection {
         if !self.recovery.resend_due() {
             return None;
         }
-        self.recovery.resend_done();
         let seq = self.snd.una;
         let sent = self.snd.max.since(seq);
         let data = self.send_buffer.end().since(seq).min(sent);
         let len = data.min(u32::from(self.snd.mss));
         let fin = self.fin_queued && len == data && sent > data;
+        self.recovery.resend_done(seq + len + u32::from(fin));
         (len > 0 || fin).then_some(Plan { seq, len, fin })
     }
 
