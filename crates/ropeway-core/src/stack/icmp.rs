@@ -144,10 +144,14 @@ impl Stack {
     fn packet_too_big(&mut self, now: Timestamp, key: Key, mtu: u32, refused: u32) {
         let Some(connection) = self.rooms.connections.get(key) else { return };
         let remote = connection.tuple.remote_addr;
+        if !connection.may_be_too_big(mtu, refused) {
+            self.counters.icmp_ignored += 1;
+            return;
+        }
         // Several connections may have packets refused: what is known of the path by the first one's (RFC 8201 5.2)
         // has yet to reach the others.
         let learned = self.path_mtu.learn(remote, mtu, refused, now);
         let Some(mtu) = learned.or_else(|| self.path_mtu.get(remote, now)) else { return };
-        self.with_connection(now, connection_id(key), |connection, _| connection.path_mtu_changed(mtu));
+        self.with_connection(now, connection_id(key), |connection, _| connection.path_mtu_changed(mtu, now));
     }
 }

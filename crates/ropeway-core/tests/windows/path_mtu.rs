@@ -172,3 +172,147 @@ fn a_message_never_raises_the_path_mtu() {
         }
     }
 }
+
+/// A download with a large window in flight: the connection, and the packets.
+fn download(v6: bool, segments: usize) -> (Lab, ConnectionId, Vec<Bytes>) {
+    let mut lab = Lab::new().v6_if(v6);
+    lab.silent = true;
+    let peer = Peer { win: 65535, ws: Some(7), ..Peer::default() };
+    let id = lab.accepted_with(peer, |options| options.send_buffer = 8 << 20);
+    lab.write(id, &pattern(0, 4 << 20));
+    while lab.info(id).unacked as usize <= segments * 1440 {
+        lab.drain();
+        let acked = lab.flow.seen;
+        lab.at_us(lab.now + ms(20));
+        lab.send(ack().ack(acked));
+    }
+    let packets: Vec<_> = lab.drain().into_iter().map(|sent| sent.packet).collect();
+    (lab, id, packets)
+}
+
+fn bytes_sent(lab: &mut Lab) -> usize {
+    lab.drain().iter().map(|sent| sent.packet.len()).sum()
+}
+
+/// What a forger says, who has seen one packet or has guessed its numbers: each time one byte less, about a packet that
+/// is just a byte too long.
+fn forge(lab: &mut Lab, mtu: u32, seen: &Bytes) {
+    let mut packet = seen.to_vec();
+    let len = (mtu + 1) as u16;
+    if lab.local.is_ipv4() {
+        packet[2..4].copy_from_slice(&len.to_be_bytes());
+    } else {
+        packet[4..6].copy_from_slice(&(len - 40).to_be_bytes());
+    }
+    too_big(lab, mtu, &packet);
+}
+
+// RFC 5927 7.2
+#[test]
+fn nine_hundred_forged_messages_bring_one_flight_and_not_one_each() {
+    for (v6, floor) in [(false, 552), (true, 1280)] {
+        for honest_length in [false, true] {
+            let (mut lab, id, packets) = download(v6, 200);
+            let flight = lab.info(id).unacked as usize;
+            let mut sent = 0;
+            let first = packets.last().unwrap();
+            for mtu in (floor..1500).rev() {
+                if honest_length {
+                    too_big(&mut lab, mtu, first)
+                } else {
+                    forge(&mut lab, mtu, first)
+                }
+                sent += bytes_sent(&mut lab);
+            }
+            assert!(sent <= flight * 3 / 2, "{sent} bytes with headers, {flight} in flight");
+            if !honest_length {
+                assert_eq!(lab.info(id).pmtu, floor as u16, "what was said last counts");
+            }
+        }
+    }
+}
+
+/// Whatever the forger says, a connection sends no more in a round trip than its window, twice.
+#[test]
+fn forged_messages_at_leisure_cost_a_flight_a_round_trip() {
+    let (mut lab, id, packets) = download(false, 100);
+    let (flight, srtt, start) = (lab.info(id).unacked as usize, lab.info(id).srtt, lab.now);
+    let mut sent = 0;
+    for mtu in (600..1500).rev() {
+        let next = lab.now + 400;
+        lab.run_to(next);
+        sent += bytes_sent(&mut lab);
+        forge(&mut lab, mtu, packets.last().unwrap());
+        sent += bytes_sent(&mut lab);
+    }
+    let round_trips = (u128::from(lab.now - start) / srtt.as_micros()) as usize;
+    assert!(sent <= (round_trips + 1) * flight * 11 / 10, "{sent} in {round_trips} round trips of {flight}");
+}
+
+/// Two narrower hops, one behind the other, with different words for the same flight: both are believed, and the
+/// transfer goes on after a round trip without a timeout.
+#[test]
+fn two_narrower_hops_in_one_flight() {
+    for (v6, first, second) in [(false, 1400, 1300), (true, 1400, 1300)] {
+        let (mut lab, id, packets) = download(v6, 20);
+        let before = lab.info(id);
+        let acked = lab.flow.seen - before.unacked;
+        let mut resent = Vec::new();
+        for packet in &packets {
+            too_big(&mut lab, first, packet);
+            resent.extend(lab.drain());
+        }
+        assert!(resent.iter().all(|sent| sent.packet.len() <= first as usize));
+        let round_trip = before.srtt.as_micros() as u64;
+        lab.at_us(lab.now + round_trip / 2);
+        for sent in resent {
+            if sent.packet.len() > second as usize {
+                too_big(&mut lab, second, &sent.packet);
+            }
+        }
+        lab.quiet();
+        assert_eq!(lab.info(id).pmtu, second as u16);
+        lab.at_us(lab.now + round_trip - round_trip / 2);
+        let again = lab.drain();
+        assert_eq!(lab.relative(again[0].tcp.as_ref().unwrap().tcp.seq), acked);
+        assert!(again.iter().all(|sent| sent.packet.len() <= second as usize));
+        lab.send(ack());
+        let after = lab.info(id);
+        assert!(after.cwnd >= before.cwnd, "not a sign of congestion");
+        assert_eq!(lab.stack.counters().retransmission_timeouts, 0);
+    }
+}
+
+/// SND.UNA moves before the round trip is over: packets do pass, and nothing is sent again.
+#[test]
+fn progress_outranks_a_second_message() {
+    let (mut lab, id, packets) = download(false, 20);
+    let acked = lab.flow.seen - lab.info(id).unacked;
+    too_big(&mut lab, 1400, packets.last().unwrap());
+    lab.drain();
+    forge(&mut lab, 1300, packets.last().unwrap());
+    lab.send(ack().ack(acked + 1400));
+    let new = lab.drain();
+    assert!(new.iter().all(|sent| lab.relative(sent.tcp.as_ref().unwrap().tcp.seq) > acked + 1400));
+    lab.at_us(lab.now + ms(30));
+    lab.quiet();
+}
+
+// RFC 5927 7.2: the packet must have been too long for that, and no longer than what we send.
+#[test]
+fn a_quote_that_is_not_too_long_or_longer_than_what_we_send_is_not_believed() {
+    for v6 in [false, true] {
+        for len in [61u16, 1300, 1501, 9000, 65535] {
+            let (mut lab, id, packets) = in_flight(v6);
+            let mut packet = packets[0].to_vec();
+            match v6 {
+                false => packet[2..4].copy_from_slice(&len.to_be_bytes()),
+                true => packet[4..6].copy_from_slice(&(len - 40).to_be_bytes()),
+            }
+            too_big(&mut lab, 1300, &packet);
+            lab.quiet();
+            assert_eq!(lab.info(id).pmtu, 1500, "{len}");
+            assert_eq!(lab.stack.path_mtu(lab.remote.ip()), 1500, "{len}");
+        }
+    }
+}

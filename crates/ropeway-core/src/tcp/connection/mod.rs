@@ -107,6 +107,8 @@ pub(crate) struct Connection {
     timestamp_offset: u32,
     flow_label: u32,
     path_mtu: u16,
+    /// When what was in flight was last cut anew for a smaller path MTU.
+    repacketized: Option<Timestamp>,
 }
 
 impl Connection {
@@ -168,6 +170,7 @@ impl Connection {
             timestamp_offset: setup.timestamp_offset,
             flow_label: setup.flow_label,
             path_mtu: setup.path_mtu,
+            repacketized: None,
             options,
         }
     }

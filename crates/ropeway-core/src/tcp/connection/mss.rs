@@ -3,6 +3,8 @@
 use ropeway_packet::FourTuple;
 
 use super::Connection;
+use super::timers::Timer;
+use crate::time::Timestamp;
 
 /// The timestamps option with its padding (RFC 7323, appendix A).
 const TIMESTAMPS_LEN: u16 = 12;
@@ -38,18 +40,40 @@ impl Connection {
         }
     }
 
+    /// Whether a router can have said of a packet of ours with `refused` bytes that no more than `mtu` pass: it is
+    /// too long for that, and no longer than what we send (RFC 5927 7.2).
+    pub(crate) fn may_be_too_big(&self, mtu: u32, refused: u32) -> bool {
+        mtu < refused && refused <= u32::from(self.path_mtu)
+    }
+
     /// A router says that packets of more than `mtu` bytes do not pass (RFC 1191, RFC 8201, RFC 7323 5.7-1).
-    pub(crate) fn path_mtu_changed(&mut self, mtu: u16) {
+    ///
+    /// What is in flight goes out again, in smaller packets, but once a round trip at most: whoever forges such
+    /// messages, each a little lower, would have the flight sent for each. If SND.UNA moves before that, packets do
+    /// pass, and there is nothing to send again.
+    pub(crate) fn path_mtu_changed(&mut self, mtu: u16, now: Timestamp) {
         if mtu >= self.path_mtu {
             return;
         }
         self.path_mtu = mtu;
         self.update_mss();
-        if self.snd.nxt.after(self.snd.una) && self.state().is_synchronized() {
-            // What was in flight in large packets is lost, but not by congestion (RFC 1191 6.5).
-            self.timed = None;
-            self.snd.nxt = self.snd.una;
-            self.output_due = true;
+        if self.snd.in_flight() == 0 || !self.state().is_synchronized() {
+            return;
         }
+        let round_trip = self.rto.srtt().unwrap_or(self.rto.base());
+        match self.repacketized.map(|at| at + round_trip).filter(|next| *next > now) {
+            Some(next) => self.timers.set(Timer::Repacketize, next),
+            None => self.repacketize(now),
+        }
+    }
+
+    /// Sends again what is in flight, cut anew. It was lost, but not by congestion (RFC 1191 6.5); and what goes out at
+    /// once is what the congestion window allows without any allowance for segments that have left the network.
+    pub(super) fn repacketize(&mut self, now: Timestamp) {
+        self.repacketized = Some(now);
+        self.timed = None;
+        self.recovery.begin_anew(self.snd.max);
+        self.snd.nxt = self.snd.una;
+        self.output_due = true;
     }
 }

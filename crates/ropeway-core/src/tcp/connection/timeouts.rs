@@ -27,6 +27,7 @@ impl Connection {
                     self.pushes = true;
                     self.output_due = true;
                 }
+                Timer::Repacketize => self.repacketize(env.now),
                 Timer::FinWait2 => self.finish(Cause::Timeout),
             }
         }
@@ -79,7 +80,7 @@ impl Connection {
         } else {
             let loss = LossSample { in_flight: self.snd.outstanding(), first };
             self.congestion.on_timeout(env.now, loss);
-            self.recovery.on_timeout(self.snd.max);
+            self.recovery.begin_anew(self.snd.max);
             // Everything outstanding counts as lost and is sent again as the window opens.
             self.snd.nxt = self.snd.una;
         }

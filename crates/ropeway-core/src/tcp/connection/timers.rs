@@ -15,13 +15,22 @@ pub(crate) enum Timer {
     KeepAlive,
     /// A corked or deferred small segment goes out after all.
     Cork,
+    /// What a narrower path has refused is sent again, a round trip after the last time.
+    Repacketize,
     /// Nobody holds the connection and the peer's FIN does not come.
     FinWait2,
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Retransmit, Self::Persist, Self::DelayedAck, Self::KeepAlive, Self::Cork, Self::FinWait2];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Retransmit,
+        Self::Persist,
+        Self::DelayedAck,
+        Self::KeepAlive,
+        Self::Cork,
+        Self::Repacketize,
+        Self::FinWait2,
+    ];
     const COUNT: usize = Self::ALL.len();
 }
 

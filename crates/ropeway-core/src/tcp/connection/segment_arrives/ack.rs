@@ -107,6 +107,8 @@ impl Connection {
         // RFC 7323 4.1-2
         self.sample_round_trip(header, env);
         self.snd.una = ack;
+        // Progress outranks what routers say (RFC 5927 7.2).
+        self.timers.stop(Timer::Repacketize);
         if self.snd.nxt.before(ack) {
             self.snd.nxt = ack;
         }
