@@ -26,10 +26,6 @@ use crate::waiters::Afterwards;
 /// it can still be acknowledged, replaced or merged.
 const BATCH: usize = 64;
 
-/// Most packets that wait for a device that takes no more. Packets between our own addresses come out of the
-/// core in one line with the others, so while they wait, the line has to move: but not without end.
-const MAX_QUEUE: usize = 1024;
-
 /// Batches received in one turn, so that a flood cannot keep the driver from answering.
 const INPUT_BATCHES: usize = 4;
 
@@ -98,7 +94,7 @@ impl Driver {
             self.shard.locked(|state, now, _| {
                 // We are awake. It is the waker of the task that is running, so dropping it runs no code.
                 state.driver = None;
-                // The clock decides what has expired, not whether `sleep` was polled.
+                // The clock decides what has expired, not whether `sleep` was polled, and not what the device takes.
                 if round == 0 && state.is_due(now) {
                     state.core.handle_timeout(now);
                 }
@@ -118,7 +114,7 @@ impl Driver {
         for _ in 0..OUTPUT_BATCHES {
             let queue = &mut self.queue;
             let rest = self.shard.locked(|state, now, after| {
-                state.fill(queue, BATCH, now);
+                state.fill(queue, now);
                 state.deliver_events(after);
                 // The same lock has seen that there is nothing to send, and leaves the waker.
                 queue.is_empty().then(|| state.rest(queue, now, cx.waker(), after))
@@ -130,10 +126,7 @@ impl Driver {
                 let queue = &mut self.queue;
                 // The device wakes us for the packets; time and calls still have to.
                 return Ok(self.shard.locked(|state, now, after| {
-                    if state.is_due(now) {
-                        state.fill(queue, MAX_QUEUE, now);
-                    }
-                    state.deliver_events(after);
+                    state.core.set_waiting(queue.len());
                     state.rest(queue, now, cx.waker(), after)
                 }));
             }
@@ -160,9 +153,12 @@ impl Driver {
 }
 
 impl State {
-    /// Moves what the core has to send into `queue`, up to `limit` packets.
-    fn fill(&mut self, queue: &mut VecDeque<Transmit>, limit: usize, now: Timestamp) {
-        while queue.len() < limit
+    /// Moves what the core has to send into `queue`, until that holds a batch. What is for the stack itself moves
+    /// whether the device takes anything or not.
+    fn fill(&mut self, queue: &mut VecDeque<Transmit>, now: Timestamp) {
+        self.core.set_waiting(queue.len());
+        self.core.handle_local(now);
+        while queue.len() < BATCH
             && let Some(packet) = self.core.poll_transmit(now)
         {
             queue.push_back(packet);
@@ -186,12 +182,11 @@ impl State {
         if self.retired && queue.is_empty() && is_quiescent(&self.core) {
             return Rest::Done;
         }
-        let due = self.is_due(now);
-        if due && queue.len() < MAX_QUEUE {
+        if self.is_due(now) {
             return Rest::More;
         }
         after.replace(&mut self.driver, waker);
-        Rest::Until(self.core.poll_timeout().filter(|_| !due))
+        Rest::Until(self.core.poll_timeout())
     }
 }
 
