@@ -74,6 +74,8 @@ pub enum ConnectError {
     PortsExhausted,
     /// `max_connections` has been reached.
     TooManyConnections,
+    /// The stack has been shut down.
+    ShutDown,
 }
 
 /// Why `send` took nothing.
@@ -140,6 +142,7 @@ display! {
         Self::FamilyMismatch => "local and remote address are not both IPv4 or both IPv6",
         Self::PortsExhausted => "no ephemeral port is free",
         Self::TooManyConnections => "the stack's limit of connections has been reached",
+        Self::ShutDown => "the stack has been shut down",
     }
     SendError {
         Self::WouldBlock => "the send buffer is full",

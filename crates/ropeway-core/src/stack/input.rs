@@ -190,7 +190,8 @@ impl Stack {
     /// LISTEN (RFC 9293 3.10.7.2 R-02) or CLOSED (3.10.7.1).
     fn arrives_at_listener_or_nobody(&mut self, now: Timestamp, tuple: &FourTuple, arrival: Arrival) {
         let flags = arrival.header.flags;
-        let listener = self.listeners.find(tuple.local(), self.demux.spread(tuple));
+        let listener =
+            self.listeners.find(tuple.local(), self.demux.spread(tuple)).filter(|_| !self.shut_down);
         match listener {
             // In LISTEN a RST is ignored, and an ACK is for a connection that does not exist.
             Some(listener)

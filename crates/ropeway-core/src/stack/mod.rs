@@ -1,6 +1,7 @@
 //! The door: [`Stack`], which owns the rooms and delegates to them.
 
 mod calls;
+mod ending;
 mod icmp;
 mod incoming;
 mod input;
@@ -109,6 +110,10 @@ pub struct Stack {
     /// Connections and listeners that have news.
     event_queue: VecDeque<Noticed>,
     icmp_errors: RateLimit,
+    /// No connection is opened or taken any more.
+    shut_down: bool,
+    /// Connections with something that the peer has not acknowledged.
+    undelivered: usize,
     /// Connections may have local addresses that are not ours, since `listen_any` was called.
     any_address: bool,
     /// The last moment seen.
@@ -155,6 +160,8 @@ impl Stack {
             path_mtu: PathMtuCache::default(),
             cookies: SynCookies::new(cookie_key),
             policy: PacketPolicy::default(),
+            shut_down: false,
+            undelivered: 0,
             any_address: false,
             isn,
             ports: PortSelector::new(port_key, rng.next_u32()),

@@ -229,6 +229,9 @@ impl Stack {
         options: SocketOptions,
     ) -> Result<ConnectionId, ConnectError> {
         self.now = self.now.max(now);
+        if self.shut_down {
+            return Err(ConnectError::ShutDown);
+        }
         let remote = self.effective_remote(remote)?;
         let (local_addr, local_port) = self.effective_local(local, remote)?;
         if self.rooms.connections.len() >= self.config.max_connections {
@@ -334,6 +337,7 @@ impl Stack {
     /// Takes a connection away that never came to be.
     pub(super) fn discard(&mut self, key: Key) {
         let Some(connection) = self.rooms.connections.remove(key) else { return };
+        self.undelivered -= usize::from(connection.scheduled.undelivered);
         self.deadlines.remove(key.index);
         if connection.scheduled.registered {
             self.demux.remove(&connection.tuple, Room::Connection(key.index), &self.rooms);

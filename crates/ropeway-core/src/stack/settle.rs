@@ -28,6 +28,10 @@ impl Stack {
             _ => {}
         }
         let Some(connection) = self.rooms.connections.get_mut(key) else { return };
+        let was_undelivered = connection.scheduled.undelivered;
+        connection.scheduled.undelivered = connection.is_undelivered();
+        self.undelivered += usize::from(connection.scheduled.undelivered);
+        self.undelivered -= usize::from(was_undelivered);
         if connection.is_done() {
             self.rooms.connections.remove(key);
             self.deadlines.remove(key.index);

@@ -83,6 +83,8 @@ pub(crate) struct Connection {
     syn_due: bool,
     /// The RST that ends the connection is to be sent.
     reset_due: Option<FinalReset>,
+    /// The stack ends: after what can be sent at once comes a RST.
+    winds_up: bool,
     /// There may be something to send; `poll_transmit` finds out.
     output_due: bool,
     /// More data is about to be written (`MSG_MORE`): a small segment may wait for it.
@@ -156,6 +158,7 @@ impl Connection {
             fin_queued: false,
             syn_due: false,
             reset_due: None,
+            winds_up: false,
             output_due: false,
             more_to_come: false,
             pushes: true,

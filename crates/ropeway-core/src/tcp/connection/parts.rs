@@ -75,6 +75,8 @@ pub(crate) struct Scheduled {
     pub(crate) registered: bool,
     pub(crate) in_ready_list: bool,
     pub(crate) in_event_queue: bool,
+    /// It counts among those whose peer has not acknowledged everything.
+    pub(crate) undelivered: bool,
     /// Readiness gained since the last event.
     pub(crate) gained: Readiness,
 }

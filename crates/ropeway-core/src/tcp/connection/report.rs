@@ -154,6 +154,14 @@ impl Connection {
         self.statistics.bytes_lost
     }
 
+    /// Whether something was written, or the FIN, that the peer has not acknowledged.
+    pub(crate) fn is_undelivered(&self) -> bool {
+        match self.state() {
+            State::Closed | State::TimeWait | State::FinWait2 => false,
+            _ => self.fin_queued || !self.send_buffer.is_empty(),
+        }
+    }
+
     /// Whether nobody needs this any more.
     pub(crate) fn is_done(&self) -> bool {
         let over = matches!(self.state(), State::Closed | State::TimeWait);

@@ -48,6 +48,10 @@ impl Connection {
             self.gain(Readiness::WRITABLE);
         }
         self.output_due = segment.is_some();
+        if segment.is_none() && self.winds_up {
+            self.abort();
+            return self.poll_transmit(env);
+        }
         segment
     }
 

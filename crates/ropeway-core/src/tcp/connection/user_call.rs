@@ -184,6 +184,22 @@ impl Connection {
         }
     }
 
+    /// The stack is about to end. If all that was written has arrived, and all that arrived was read, a FIN says so;
+    /// otherwise what can be sent is sent, and a RST follows. Nobody will send anything again.
+    pub(crate) fn wind_up(&mut self) {
+        let settled = self.send_buffer.is_empty() && self.receive_buffer.is_empty();
+        match (self.state(), self.holder) {
+            (State::Closed | State::TimeWait, _) => {}
+            (State::SynSent | State::SynReceived, _) | (_, Holder::AcceptQueue(_)) => self.abort(),
+            _ if settled => self.close_write(),
+            _ => {
+                self.winds_up = true;
+                self.release_small = true;
+                self.output_due = true;
+            }
+        }
+    }
+
     /// A connection that nobody holds does not wait for the peer's FIN for ever.
     pub(super) fn arm_fin_wait_2(&mut self, env: &Env<'_>) {
         if self.state() == State::FinWait2
