@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -31,6 +32,9 @@ const INPUT_BATCHES: usize = 4;
 
 /// Batches sent in one turn, before other tasks get theirs.
 const OUTPUT_BATCHES: usize = 16;
+
+/// Packets of data that a stack sends when it ends with its runtime.
+const MOST_LAST_PACKETS: usize = 16 * 1024;
 
 /// What is left after a turn.
 enum Rest {
@@ -217,9 +221,61 @@ impl Future for Driver {
     }
 }
 
+impl Driver {
+    /// The runtime ends, and with it whatever could send anything again: every peer is told at once, as far as the
+    /// device takes it. That needs no reactor, and is bounded.
+    fn say_last_words(&mut self) {
+        let before = self.shard.locked(|state, now, _| {
+            let before = state.core.counters().clone();
+            state.core.wind_up(now);
+            before
+        });
+        let all = self.send_at_once(MOST_LAST_PACKETS);
+        if !all {
+            // No more data. Whoever has not been told yet gets a RST, if the device takes that.
+            self.shard.locked(|state, now, _| state.core.cut_off(now));
+            self.send_at_once(usize::MAX);
+        }
+        let after = self.shard.look(|core, _| core.counters().clone());
+        let bytes = after.bytes_lost - before.bytes_lost;
+        if bytes > 0 {
+            let connections = after.resets_sent - before.resets_sent;
+            tracing::warn!(
+                bytes,
+                connections,
+                "the stack's runtime ended before its peers had acknowledged everything; Stack::shutdown waits for that"
+            );
+        }
+    }
+
+    /// Sends what the core has to send, up to so many packets. Says whether that was all.
+    fn send_at_once(&mut self, most: usize) -> bool {
+        let Self { shard, device, queue, .. } = self;
+        let mut sent = 0usize;
+        loop {
+            shard.locked(|state, now, _| state.fill(queue, now));
+            if queue.is_empty() {
+                return true;
+            }
+            sent = sent.saturating_add(queue.len());
+            device.flush(queue);
+            if !queue.is_empty() || sent > most {
+                return false;
+            }
+        }
+    }
+}
+
 impl Drop for Driver {
     /// Whatever the reason (done, device failed, runtime shut down, panic): nobody is left waiting.
     fn drop(&mut self) {
+        // After a panic the core may be half way through something, and a device that has failed takes nothing.
+        if !self.inside_turn && !self.shard.has_ended() {
+            let said = catch_unwind(AssertUnwindSafe(|| self.say_last_words()));
+            if said.is_err() {
+                tracing::error!("the device panicked while the stack ended; its peers were not told");
+            }
+        }
         self.shard.end(if self.inside_turn { Ended::Panicked } else { Ended::Stopped });
     }
 }

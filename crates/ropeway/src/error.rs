@@ -89,6 +89,7 @@ pub(crate) fn connect(error: ConnectError, remote: SocketAddr) -> io::Error {
         // The kernel's EAFNOSUPPORT has no public kind.
         ConnectError::FamilyMismatch => ErrorKind::Unsupported,
         ConnectError::TooManyConnections => ErrorKind::QuotaExceeded,
+        ConnectError::ShutDown => ErrorKind::NetworkDown,
         _ => ErrorKind::Other,
     };
     io::Error::new(kind, error)
@@ -102,6 +103,18 @@ pub(crate) fn unknown(error: UnknownId) -> io::Error {
 /// An option's value that the kernel would answer with EINVAL.
 pub(crate) fn invalid(what: &'static str) -> io::Error {
     io::Error::new(ErrorKind::InvalidInput, what)
+}
+
+/// The deadline of a shutdown has passed.
+pub(crate) fn not_delivered(connections: usize) -> io::Error {
+    let what = format!("{connections} connections have written what their peers have not acknowledged");
+    io::Error::new(ErrorKind::TimedOut, what)
+}
+
+/// Connections have ended during a shutdown before everything was acknowledged.
+pub(crate) fn lost(bytes: u64) -> io::Error {
+    let what = format!("connections were reset or given up with {bytes} bytes that were not acknowledged");
+    io::Error::new(ErrorKind::ConnectionReset, what)
 }
 
 /// Nothing can be reached without a device.

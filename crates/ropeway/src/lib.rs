@@ -23,6 +23,23 @@
 //! # }
 //! ```
 //!
+//! **Before `main` returns**, say so to the stack. The kernel goes on sending after a program has ended; ropeway lives
+//! inside the program, and ends with its runtime. What the peers have not acknowledged by then is lost:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! # let stack = ropeway::Stack::loopback()?;
+//! stack.shutdown(Duration::from_secs(10)).await?; // returns when all that was written is acknowledged
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Without that line, a runtime that is dropped tells all peers in one pass: a FIN if they have everything,
+//! otherwise what the windows allow, then a RST; and the log has a warning with the counts. `process::exit`, an abort
+//! and `Runtime::shutdown_background` may skip even that.
+//!
 //! - [`Stack`] says which addresses there are and which device carries the packets. A program that makes none
 //!   gets the loopback addresses.
 //! - [`net`] has the sockets.
@@ -35,7 +52,7 @@
 //! # Logs
 //!
 //! Through `tracing`: TRACE for each packet, DEBUG for what deviates and for each change of a connection's
-//! state (target `ropeway::state`), ERROR for a device that failed. Why packets were dropped is counted:
+//! state (target `ropeway::state`), WARN when the runtime ends before all is acknowledged, ERROR for a device that failed. Why packets were dropped is counted:
 //! [`Stack::counters`].
 
 #![deny(unsafe_code)]

@@ -246,9 +246,10 @@ impl State {
         }
     }
 
-    /// Wakes who waits for quiescence, if it has come.
+    /// Wakes who waits for quiescence, or for the end of a shutdown, if it has come.
     pub(crate) fn deliver_quiescence(&mut self, after: &mut Afterwards) {
-        if is_quiescent(&self.core) {
+        let delivered = self.core.is_shut_down() && self.core.undelivered() == 0;
+        if delivered || is_quiescent(&self.core) {
             self.quiescence.wake_all(after);
         }
     }

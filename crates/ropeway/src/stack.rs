@@ -12,6 +12,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use ropeway_core::packet::Protocol;
 use ropeway_core::{Counters, IpCidr, PortPolicy, SocketOptions, Stack as Core, StackConfig, TableSizes};
@@ -19,6 +20,7 @@ use ropeway_core::{Counters, IpCidr, PortPolicy, SocketOptions, Stack as Core, S
 pub use builder::Builder;
 pub use current::{EnterGuard, FinderGuard, find_with};
 
+use crate::error;
 use crate::net::tcp::AnyListener;
 use crate::shard::{Shard, Source, is_quiescent};
 use crate::wait::Wait;
@@ -42,7 +44,11 @@ use crate::wait::Wait;
 /// - **The device fails**: every call that waits, and every later one, answers
 ///   [`NetworkDown`](io::ErrorKind::NetworkDown) with the device's error as [`StackEnded`]'s source.
 /// - **The runtime shuts down**: likewise, with [`Other`](io::ErrorKind::Other). Sockets may be used and
-///   dropped after it, and outside of any runtime; nothing hangs or panics.
+///   dropped after it, and outside of any runtime; nothing hangs or panics. The peers are told at once, as far as
+///   the device takes it: a FIN if they have acknowledged everything, otherwise what the windows allow, and a RST.
+///   What was written and not acknowledged is lost: [`shutdown`](Self::shutdown) waits for it.
+/// - **The process ends without its runtime**: `process::exit`, an abort, or `Runtime::shutdown_background`
+///   may skip all of that, and the peers are told nothing.
 ///
 /// # Examples
 ///
@@ -255,6 +261,77 @@ impl Stack {
             Wait::new(shard, Source::Quiescence, attempt).await?;
         }
         Ok(())
+    }
+
+    /// Shuts the stack down in good order: each connection is shut down for writing, no new one is opened or taken,
+    /// and this returns when the peers' TCP has acknowledged all that was written, FIN included. A peer that keeps its
+    /// own half open is not waited for; what it sends can still be read.
+    ///
+    /// A program that writes and returns from `main` without this loses what its peers have not acknowledged: with
+    /// the runtime goes everything that could send it again. (They get a RST then, and the log a warning.) This is
+    /// the only promise of delivery there is.
+    ///
+    /// # Errors
+    ///
+    /// - [`TimedOut`](io::ErrorKind::TimedOut) after `deadline`, counted from now. What is left is sent in the
+    ///   background as long as the stack lives.
+    /// - [`ConnectionReset`](io::ErrorKind::ConnectionReset) if all is over, but connections were reset or given up on
+    ///   the way with data that was not acknowledged.
+    /// - That of the stack, if it ends before that: its device failed, or its runtime was shut down.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime with timers.
+    ///
+    /// # Cancel safety
+    ///
+    /// A call that is dropped has begun the shutdown; another call waits for its end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ropeway::{Stack, device::memory, net::{TcpListener, TcpStream}};
+    /// # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (left, right) = memory::pair(1500);
+    /// # let stack = Stack::builder().address("10.0.0.1/24".parse()?).device(left).build()?;
+    /// # let other = Stack::builder().address("10.0.0.2/24".parse()?).device(right).build()?;
+    /// # let listener = TcpListener::bind_on(&other, "10.0.0.2:80").await?;
+    /// # let mut stream = TcpStream::connect_on(&stack, "10.0.0.2:80").await?;
+    /// # let (mut peer, _) = listener.accept().await?;
+    /// # let reads = tokio::spawn(async move { peer.read_to_end(&mut Vec::new()).await });
+    /// stream.write_all(&[7; 300_000]).await?;
+    /// drop(stream);
+    /// stack.shutdown(Duration::from_secs(10)).await?; // they have arrived
+    /// # assert_eq!(reads.await??, 300_000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn shutdown(&self, deadline: Duration) -> io::Result<()> {
+        let lost_before = self.counters().bytes_lost;
+        let delivered = async {
+            for shard in &self.inner.shards {
+                shard.change(Core::shut_down)?;
+            }
+            for shard in &self.inner.shards {
+                let attempt = |core: &mut Core, _| match core.undelivered() {
+                    0 => Poll::Ready(Ok(())),
+                    _ => Poll::Pending,
+                };
+                Wait::new(shard, Source::Quiescence, attempt).await?;
+            }
+            io::Result::Ok(())
+        };
+        match tokio::time::timeout(deadline, delivered).await {
+            Ok(result) => result?,
+            Err(_) => return Err(error::not_delivered(self.shard().look(|core, _| core.undelivered()))),
+        }
+        match self.counters().bytes_lost - lost_before {
+            0 => Ok(()),
+            bytes => Err(error::lost(bytes)),
+        }
     }
 
     /// The current stack; a loopback-only one of the current runtime if there is none.

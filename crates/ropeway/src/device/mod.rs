@@ -17,7 +17,7 @@ pub mod tun;
 
 use std::collections::VecDeque;
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 pub use ropeway_core::{Received, RxChecksum, Transmit};
 
@@ -43,6 +43,16 @@ pub trait Device: Send + 'static {
     /// takes no more for now: what it refused stays in the queue, in order. A packet that the device can
     /// never take is dropped, which is not an error. An error ends the device, and with it the stack.
     fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut VecDeque<Transmit>) -> Poll<io::Result<()>>;
+
+    /// Sends from the front of `queue` what can be sent at once, without waiting: the last words of a stack that
+    /// ends, perhaps with its runtime. Nobody will wake the driver any more, and there may be no reactor to
+    /// register with. What stays in the queue is lost.
+    ///
+    /// The default polls [`poll_send`](Self::poll_send) with a waker that wakes nobody. That is right for a device
+    /// that needs no runtime to send.
+    fn flush(&mut self, queue: &mut VecDeque<Transmit>) {
+        let _nobody_waits = self.poll_send(&mut Context::from_waker(Waker::noop()), queue);
+    }
 }
 
 /// What a [`Device`] can do.
@@ -108,5 +118,9 @@ impl<D: Device + ?Sized> Device for Box<D> {
 
     fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut VecDeque<Transmit>) -> Poll<io::Result<()>> {
         (**self).poll_send(cx, queue)
+    }
+
+    fn flush(&mut self, queue: &mut VecDeque<Transmit>) {
+        (**self).flush(queue);
     }
 }

@@ -71,6 +71,27 @@ where
         Self { device, hook, epoch: None, scratch: BytesMut::new() }
     }
 
+    /// Lets the device send, and shows what it has taken.
+    fn show_sent<R>(
+        &mut self,
+        queue: &mut VecDeque<Transmit>,
+        send: impl FnOnce(&mut D, &mut VecDeque<Transmit>) -> R,
+    ) -> R {
+        // What the device takes it consumes, and only then it has crossed. A clone shares the payload.
+        let offered: Vec<Transmit> = queue.iter().cloned().collect();
+        let result = send(&mut self.device, queue);
+        let taken = offered.len().saturating_sub(queue.len());
+        if taken > 0 {
+            let now = self.now();
+            for packet in offered.iter().take(taken) {
+                self.scratch.clear();
+                packet.write_to(&mut self.scratch);
+                (self.hook)(Direction::Sent, now, &self.scratch);
+            }
+        }
+        result
+    }
+
     fn now(&mut self) -> SystemTime {
         let now = Instant::now();
         let (wall, start) = *self.epoch.get_or_insert_with(|| (SystemTime::now(), now));
@@ -106,19 +127,11 @@ where
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut VecDeque<Transmit>) -> Poll<io::Result<()>> {
-        // What the device takes it consumes, and only then it has crossed. A clone shares the payload.
-        let offered: Vec<Transmit> = queue.iter().cloned().collect();
-        let result = self.device.poll_send(cx, queue);
-        let taken = offered.len().saturating_sub(queue.len());
-        if taken > 0 {
-            let now = self.now();
-            for packet in offered.iter().take(taken) {
-                self.scratch.clear();
-                packet.write_to(&mut self.scratch);
-                (self.hook)(Direction::Sent, now, &self.scratch);
-            }
-        }
-        result
+        self.show_sent(queue, |device, queue| device.poll_send(cx, queue))
+    }
+
+    fn flush(&mut self, queue: &mut VecDeque<Transmit>) {
+        self.show_sent(queue, |device, queue| device.flush(queue));
     }
 }
 

@@ -237,15 +237,7 @@ impl TunDevice {
                 Some(watch) if self.blocked => Some(ready!(watch.ready.poll_write_ready(cx))?),
                 _ => None,
             };
-            let result = match gather(packet) {
-                Some(pieces) => (&*self.queue).write_vectored(&pieces),
-                None => {
-                    self.outgoing.clear();
-                    packet.write_to(&mut self.outgoing);
-                    (&*self.queue).write(&self.outgoing)
-                }
-            };
-            let Err(error) = result else {
+            let Err(error) = write_now(&self.queue, &mut self.outgoing, packet) else {
                 self.blocked = false;
                 return Poll::Ready(Ok(()));
             };
@@ -319,6 +311,18 @@ impl Device for TunDevice {
         }
         Poll::Ready(Ok(()))
     }
+
+    fn flush(&mut self, queue: &mut VecDeque<Transmit>) {
+        while let Some(packet) = queue.front() {
+            let result =
+                if packet.is_empty() { Ok(0) } else { write_now(&self.queue, &mut self.outgoing, packet) };
+            match result.map_err(|error| error.kind()) {
+                Err(io::ErrorKind::Interrupted) => {}
+                Err(io::ErrorKind::WouldBlock) => return,
+                Ok(_) | Err(_) => drop(queue.pop_front()),
+            }
+        }
+    }
 }
 
 impl std::fmt::Debug for TunDevice {
@@ -328,6 +332,16 @@ impl std::fmt::Debug for TunDevice {
             .field("mtu", &self.mtu)
             .finish_non_exhaustive()
     }
+}
+
+/// One write, which does not wait. `scratch` is where a packet is put together that is not written in pieces.
+fn write_now(mut queue: &File, scratch: &mut BytesMut, packet: &Transmit) -> io::Result<usize> {
+    if let Some(pieces) = gather(packet) {
+        return queue.write_vectored(&pieces);
+    }
+    scratch.clear();
+    packet.write_to(scratch);
+    queue.write(scratch)
 }
 
 /// The pieces of a packet whose payload is too large to be copied for nothing.
