@@ -173,10 +173,19 @@ impl World {
         info.map_or(State::Closed, |info| info.state)
     }
 
+    /// How many segments it takes to send all that has been written and not acknowledged.
+    fn segments_in_buffer(&self) -> usize {
+        let info = self.app.id.and_then(|id| self.stack.info(self.now, id).ok());
+        info.map_or(0, |info| {
+            (info.not_sent + info.unacked as usize).div_ceil(usize::from(info.snd_mss.max(1)))
+        })
+    }
+
     /// Takes what the stack sends, gives the application its connection, and looks at what must always hold.
     fn settle(&mut self) {
         let mut sent = Vec::new();
-        drain(&mut self.stack, self.now, |packet| sent.push(packet));
+        let segments = self.segments_in_buffer();
+        drain(&mut self.stack, self.now, segments, |packet| sent.push(packet));
         for packet in sent {
             self.look_at(packet);
         }
@@ -189,7 +198,7 @@ impl World {
                     self.stack.close(self.now, id);
                 }
             }
-            drain(&mut self.stack, self.now, |packet| self.last = packet);
+            drain(&mut self.stack, self.now, segments, |packet| self.last = packet);
         }
         let sizes = self.stack.sizes();
         assert!(sizes.connections <= 6 && sizes.half_open <= 4 && sizes.time_wait <= 3, "{sizes:?}");

@@ -189,14 +189,19 @@ impl Peer {
     }
 }
 
-/// So many packets are more than anything calls for.
-const MANY: usize = 300;
+/// So many packets are more than anything calls for, besides the segments of a full send buffer.
+const MANY: usize = 100;
 
-/// Takes what the stack has to send, and its events.
-pub(super) fn drain(stack: &mut Stack, now: ropeway_core::Timestamp, mut take: impl FnMut(Bytes)) {
+/// Takes what the stack has to send, `segments` of data at most, and its events.
+pub(super) fn drain(
+    stack: &mut Stack,
+    now: ropeway_core::Timestamp,
+    segments: usize,
+    mut take: impl FnMut(Bytes),
+) {
     for count in 0.. {
         let Some(transmit) = stack.poll_transmit(now) else { break };
-        assert!(count < MANY, "packets without end");
+        assert!(count < MANY + segments, "packets without end: more than {segments} segments of data");
         take(transmit.to_bytes());
     }
     for count in 0.. {
