@@ -23,11 +23,13 @@ pub use self::observer::Observer;
 
 /// Rungs that are drawn at the start and at the end of a long connection.
 const SHOWN: usize = 12;
-/// Columns from one end to the other.
+/// Columns from one end to the other, at most and at least.
 const WIDTH: usize = 72;
-/// Columns for a state at the left, and from its start to the states at the right.
+const NARROWEST: usize = 40;
+/// Columns for the time and what is between it and the state at the left.
+const TIME: usize = 11;
+/// Columns for a state.
 const LABEL: usize = 13;
-const RIGHT: usize = LABEL + WIDTH + 2;
 
 /// An end of the ladder.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +43,18 @@ pub struct End<'a> {
 /// Draws a connection, with the end that opened it on the left.
 #[must_use]
 pub fn draw(crossings: &Crossings, changes: &[Change], left: End<'_>, right: End<'_>) -> String {
+    draw_within(usize::MAX, crossings, changes, left, right)
+}
+
+/// Likewise, in so many columns: what does not fit between the two ends is cut off. It takes 80 columns at least.
+#[must_use]
+pub fn draw_within(
+    columns: usize,
+    crossings: &Crossings,
+    changes: &[Change],
+    left: End<'_>,
+    right: End<'_>,
+) -> String {
     let Some((opener, other)) = crossings.ends() else { return "no connection crossed\n".to_owned() };
     let labels_of = |end: End<'_>, local, start| {
         let inferred = Labels::infer(crossings, local, start);
@@ -50,8 +64,16 @@ pub fn draw(crossings: &Crossings, changes: &[Change], left: End<'_>, right: End
     let left_labels = labels_of(left, opener, State::Closed);
     let right_labels = labels_of(right, other, State::Listen);
 
-    let mut drawing = Drawing::default();
-    drawing.row("ms", &format!("{} {opener}", left.name), &format!("{} {other}", right.name));
+    let width = columns.saturating_sub(TIME + 2 * LABEL + 2).clamp(NARROWEST, WIDTH);
+    let mut drawing = Drawing { text: String::new(), width, left_out: LeftOut::default() };
+    let (left, right) = (format!("{} {opener}", left.name), format!("{} {other}", right.name));
+    if TIME + drawing.right() + right.len() <= columns {
+        drawing.row("ms", &left, &right);
+    } else {
+        // Both would not fit into one line.
+        drawing.row("ms", &left, "");
+        drawing.row("", &format!("{right:>w$}", w = drawing.right() + LABEL), "");
+    }
     drawing.row("", &State::Closed.to_string(), &State::Listen.to_string());
     let mut notation = Notation::new(opener);
     let (kept, middle) = crossings.kept();
@@ -66,7 +88,7 @@ pub fn draw(crossings: &Crossings, changes: &[Change], left: End<'_>, right: End
         let is_near_an_end = number < SHOWN || number + SHOWN >= crossings.len();
         if is_near_an_end || !left.is_empty() || !right.is_empty() {
             let ms = notation.since_start(crossing).as_secs_f64() * 1000.0;
-            drawing.rung(ms, &arrow(&text, crossing.from == opener), left, right);
+            drawing.rung(ms, &arrow(text, crossing.from == opener, width), left, right);
         } else {
             drawing.left_out.add(crossing, opener);
         }
@@ -74,15 +96,21 @@ pub fn draw(crossings: &Crossings, changes: &[Change], left: End<'_>, right: End
     drawing.text
 }
 
-fn arrow(text: &str, to_the_right: bool) -> String {
-    let dashes = "-".repeat(WIDTH.saturating_sub(text.len() + 7));
+fn arrow(mut text: String, to_the_right: bool, width: usize) -> String {
+    // What follows it is " -->|".
+    let room = width.saturating_sub(8);
+    if width < WIDTH && text.chars().count() > room {
+        text = text.chars().take(room.saturating_sub(3)).chain("...".chars()).collect();
+    }
+    let dashes = "-".repeat(width.saturating_sub(text.chars().count() + 7));
     if to_the_right { format!("|-- {text} {dashes}>|") } else { format!("|<- {text} {dashes}-|") }
 }
 
 /// The drawing so far.
-#[derive(Default)]
 struct Drawing {
     text: String,
+    /// Columns from one end to the other.
+    width: usize,
     /// What has been left out since the last rung.
     left_out: LeftOut,
 }
@@ -92,11 +120,19 @@ impl Drawing {
     fn rung(&mut self, ms: f64, arrow: &str, left: &[State], right: &[State]) {
         if self.left_out.len() > 0 {
             let LeftOut { segments: [right, left], bytes: [bytes_right, bytes_left] } = self.left_out;
-            let told = format!(
-                "... {right} segments with {bytes_right} bytes to the right, \
-                 {left} with {bytes_left} to the left ..."
-            );
-            self.row("", &format!("{:<LABEL$}|{told:^w$}|", "", w = WIDTH - 2), "");
+            let told = match self.width {
+                WIDTH.. => vec![format!(
+                    "... {right} segments with {bytes_right} bytes to the right, \
+                     {left} with {bytes_left} to the left ..."
+                )],
+                _ => vec![
+                    format!("... {right} segments, {bytes_right} bytes > ..."),
+                    format!("... < {left} segments, {bytes_left} bytes ..."),
+                ],
+            };
+            for line in told {
+                self.row("", &format!("{:<LABEL$}|{line:^w$}|", "", w = self.width - 2), "");
+            }
             self.left_out = LeftOut::default();
         }
         let label = |states: &[State], index| states.get(index).map(State::to_string).unwrap_or_default();
@@ -108,8 +144,13 @@ impl Drawing {
         }
     }
 
+    /// Columns from the start of the left states to that of the right ones.
+    fn right(&self) -> usize {
+        LABEL + self.width + 2
+    }
+
     fn row(&mut self, time: &str, left: &str, right: &str) {
-        let row = format!("{time:>9}  {left:<RIGHT$}{right}");
+        let row = format!("{time:>9}  {left:<w$}{right}", w = self.right());
         let _ = writeln!(self.text, "{}", row.trim_end());
     }
 }

@@ -136,3 +136,22 @@ fn only_the_first_connection_is_drawn() {
     crossings.push(stray);
     assert_eq!(crossings.len(), 1);
 }
+
+/// What a terminal of 80 columns shows without breaking a line; one that is narrower gets the same.
+#[test]
+fn a_drawing_fits_the_columns_there_are() {
+    let end = |name| End { name, reports: false };
+    let many = (1..200).map(|n| (true, TcpFlags::ACK, n, 1, 1_000_000));
+    let many: Vec<_> = std::iter::once((true, TcpFlags::SYN, 0, 0, 0)).chain(many).collect();
+    for crossings in [short(), connection(&many)] {
+        for columns in [80, 100, 116, 117, 200] {
+            let drawn = draw_within(columns, &crossings, &[], end("ropeway"), end("Linux"));
+            let widest = drawn.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(widest <= columns, "{widest} of {columns} columns:\n{drawn}");
+            assert!(drawn.contains(OPENER) && drawn.contains(OTHER));
+        }
+        let drawn = |columns| draw_within(columns, &crossings, &[], end("ropeway"), end("Linux"));
+        assert_eq!(drawn(0).lines().count(), drawn(80).lines().count());
+        assert_eq!(drawn(200), draw(&crossings, &[], end("ropeway"), end("Linux")));
+    }
+}
