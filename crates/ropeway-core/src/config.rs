@@ -20,7 +20,10 @@ pub struct ParseIpCidrError;
 
 impl std::fmt::Display for ParseIpCidrError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("expected an IP address with a prefix length, such as 10.0.0.2/24 or fd00::2/64")
+        f.write_str(
+            "expected an IP address with a prefix length, such as 10.0.0.2/24 or fd00::2/64 \
+             (/32 or /128 if it is alone in its network)",
+        )
     }
 }
 
@@ -90,19 +93,12 @@ impl FromStr for IpCidr {
     type Err = ParseIpCidrError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (address, prefix_len) = match text.split_once('/') {
-            Some((address, prefix_len)) => (address, Some(prefix_len)),
-            None => (text, None),
-        };
+        // Without a prefix it is most likely forgotten, and a device with such an address reaches nobody.
+        let (address, prefix_len) = text.split_once('/').ok_or(ParseIpCidrError)?;
         let address: IpAddr = address.parse().map_err(|_| ParseIpCidrError)?;
-        let prefix_len = match prefix_len {
-            Some(text) => text.parse().map_err(|_| ParseIpCidrError)?,
-            None => Self::max_prefix(address),
-        };
-        if prefix_len > Self::max_prefix(address) {
-            return Err(ParseIpCidrError);
-        }
-        Ok(Self { address, prefix_len })
+        let is_number = prefix_len.bytes().all(|digit| digit.is_ascii_digit());
+        let prefix_len = prefix_len.parse().ok().filter(|len| is_number && *len <= Self::max_prefix(address));
+        Ok(Self { address, prefix_len: prefix_len.ok_or(ParseIpCidrError)? })
     }
 }
 

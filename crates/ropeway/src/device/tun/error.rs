@@ -179,8 +179,8 @@ impl std::fmt::Display for TunError {
             ),
             Self::NameTaken { name } => write!(
                 f,
-                "an interface named {name} exists already: choose another name, attach to it if it is a persistent \
-                 TUN device, or remove it with `ip link delete {name}`"
+                "an interface named {name} exists already: choose another name, or attach to it if it is a persistent \
+                 TUN device of yours (`ip tuntap show` lists those)"
             ),
             Self::NotFound { name } => write!(
                 f,
