@@ -31,7 +31,7 @@ use tokio::time::timeout;
 use tracing_subscriber::layer::SubscriberExt;
 
 #[derive(Parser)]
-#[command(about = "Fetch a web page through ropeway's TCP, and show what happened on the wire")]
+#[command(version, about = "Fetch a web page through ropeway's TCP, and show what happened on the wire")]
 struct Options {
     /// What to fetch, such as http://10.0.0.1:8080/x, over the device of --tun. Without it, a server of our own
     /// is at the other end
@@ -54,7 +54,7 @@ struct Options {
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
     /// Give up when nothing arrives for so many seconds
-    #[arg(long, value_name = "SECONDS", default_value = "20")]
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = report::seconds())]
     timeout: u64,
 }
 
@@ -67,7 +67,8 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(options: Options, place: Option<Result<Namespace, String>>) -> Result<(), Box<dyn Error>> {
-    let recorder = Recorder::start(Capture::create(options.pcap.as_deref())?);
+    let capture = Capture::create(options.pcap.as_deref())?;
+    let recorder = Recorder::start(capture.clone());
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(recorder.clone()))?;
     let site = Site::default();
     let journey = match place {
@@ -94,12 +95,13 @@ async fn run(options: Options, place: Option<Result<Namespace, String>>) -> Resu
     wait_until_over(&recorder, fetched.local).await;
     let (crossings, changes) = recorder.finish();
     let us = End { name: "ropeway", reports: true };
-    say!("{}", ladder::draw(&crossings, &changes, us, journey.peer));
+    say!("{}", ladder::draw_within(report::columns(), &crossings, &changes, us, journey.peer));
     if !journey.peer.reports {
         say!(
             "The states on the left are ropeway's own report; those on the right are inferred from the packets."
         );
     }
+    capture.finish()?;
     if let Some(path) = &options.pcap {
         say!("\nAll packets are in {}: wireshark {0}", path.display());
     }

@@ -21,7 +21,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::TcpListener as KernelListener;
 
 #[derive(Parser)]
-#[command(about = "Serve a web page on ropeway's TCP, until Ctrl-C")]
+#[command(version, about = "Serve a web page on ropeway's TCP, until Ctrl-C")]
 struct Options {
     /// The TUN device to use, made by hand as docs/TUN.md shows. Without it, one in a namespace of our own
     #[arg(long, value_name = "NAME", requires = "address")]
@@ -49,31 +49,37 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(options: Options, place: Option<Result<Namespace, String>>) -> Result<(), Box<dyn Error>> {
-    let mut capture = Capture::create(options.pcap.as_deref())?;
-    let record = move |time, packet: &[u8]| capture.write(time, packet);
-    let own = SocketAddr::new(options.address.map_or(link::OURS, |own| own.address()), options.port);
-    let curl = format!("curl http://{own}/");
-    let (stack, command) = match (place, &options.tun, options.address) {
+    let capture = Capture::create(options.pcap.as_deref())?;
+    let (file, own) = (capture.clone(), options.address.map_or(link::OURS, |own| own.address()));
+    let record = move |time, packet: &[u8]| file.write(time, packet);
+    let (stack, reach) = match (place, &options.tun, options.address) {
         (None, Some(tun), Some(address)) => {
             let device = link::attach_or_make(tun, address, options.via)?;
-            (link::stack(device, address, record)?, curl)
+            (link::stack(device, address, record)?, Reach::Directly)
         }
         (Some(place), ..) => {
             let device =
                 place.and_then(|place| Ok((link::tun(&place).map_err(|error| error.to_string())?, place)));
             match device {
-                Ok((device, place)) => (link::own_stack(device, record)?, place.command_line(&curl)),
+                Ok((device, place)) => (link::own_stack(device, record)?, Reach::From(place)),
                 Err(reason) => {
                     say!("No TUN device ({reason}): a relay on the kernel's 127.0.0.1 stands in for it");
-                    let (device, relay) = relay(own).await?;
-                    (link::own_stack(device, record)?, format!("curl http://{relay}/"))
+                    let (ours, theirs) = memory::pair(1500);
+                    (link::own_stack(ours, record)?, Reach::Through(theirs))
                 }
             }
         }
         _ => return Err("--tun and --address go together".into()),
     };
 
-    let listener = TcpListener::bind_on(&stack, own).await?;
+    let listener = TcpListener::bind_on(&stack, (own, options.port)).await?;
+    // Port 0 has become a port that is free.
+    let own = listener.local_addr()?;
+    let command = match reach {
+        Reach::Directly => format!("curl http://{own}/"),
+        Reach::From(place) => place.command_line(&format!("curl http://{own}/")),
+        Reach::Through(memory) => format!("curl http://{}/", relay(memory, own).await?),
+    };
     say!(
         "ropeway serves on {own}. In another terminal, type\n\n    {command}\n\nor fetch /bytes/N from there. Ctrl-C ends it."
     );
@@ -82,7 +88,17 @@ async fn run(options: Options, place: Option<Result<Namespace, String>>) -> Resu
         result = tokio::signal::ctrl_c() => result?,
     }
     say!();
+    capture.finish()?;
     Ok(())
+}
+
+/// How whoever types the command gets to the server.
+enum Reach {
+    Directly,
+    /// In the namespace of this process.
+    From(Namespace),
+    /// By a relay at the other end of this memory.
+    Through(MemoryDevice),
 }
 
 /// Hands every connection to hyper, as one does with those of Tokio's listener.
@@ -102,10 +118,9 @@ async fn serve(listener: TcpListener) -> io::Result<()> {
 }
 
 /// Without a TUN device: passes what reaches a port of the kernel's on to `server`, by a stack of ropeway's and
-/// the memory between that and the server's. Gives the server's end of the memory, and the kernel's port.
-async fn relay(server: SocketAddr) -> io::Result<(MemoryDevice, SocketAddr)> {
-    let (ours, theirs) = memory::pair(1500);
-    let stack = Stack::builder().address(link::KERNEL.into()).device(theirs).build()?;
+/// the memory between that and the server's. Gives the kernel's port.
+async fn relay(memory: MemoryDevice, server: SocketAddr) -> io::Result<SocketAddr> {
+    let stack = Stack::builder().address(link::KERNEL.into()).device(memory).build()?;
     let listener = match KernelListener::bind((Ipv4Addr::LOCALHOST, server.port())).await {
         Ok(listener) => listener,
         Err(_) => KernelListener::bind((Ipv4Addr::LOCALHOST, 0)).await?,
@@ -120,5 +135,5 @@ async fn relay(server: SocketAddr) -> io::Result<(MemoryDevice, SocketAddr)> {
             });
         }
     });
-    Ok((ours, address))
+    Ok(address)
 }

@@ -25,13 +25,19 @@ use tokio::task::JoinSet;
 use tokio::time::interval;
 
 #[derive(Parser)]
-#[command(about = "Ask a host which of its ports are open, closed or filtered")]
+#[command(version, about = "Ask a host which of its ports are open, closed or filtered")]
 struct Options {
     /// The host to scan, over the device of --tun: one of yours, or of somebody who has agreed. Without it, two
     /// hosts of our own are scanned
     host: Option<IpAddr>,
     /// Which of its ports, such as 22,80,8000-8100
-    #[arg(long, value_parser = report::parse_ports, value_delimiter = ',', default_value = "1-1024")]
+    #[arg(
+        long,
+        value_parser = report::parse_ports,
+        value_delimiter = ',',
+        default_value = "1-1024",
+        requires = "host"
+    )]
     ports: Vec<RangeInclusive<u16>>,
     /// UDP ports, not TCP ports
     #[arg(long, requires = "host")]
@@ -40,10 +46,10 @@ struct Options {
     #[arg(long, default_value = "500", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
     /// Ask so many times more when there is no answer
-    #[arg(long, default_value = "1")]
+    #[arg(long, default_value = "1", value_parser = clap::value_parser!(u32).range(..=20))]
     retries: u32,
     /// Wait so many seconds for a port to answer
-    #[arg(long, value_name = "SECONDS", default_value = "2")]
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = report::seconds())]
     timeout: u64,
     /// The TUN device to use, made by hand as docs/TUN.md shows
     #[arg(long, value_name = "NAME", requires = "host")]

@@ -52,11 +52,10 @@ impl Recorder {
         }
     }
 
-    /// Ends the capture and gives what has been recorded.
+    /// Gives what has been recorded.
     #[must_use]
     pub fn finish(&self) -> (Crossings, Vec<Change>) {
         let mut recording = self.lock();
-        recording.capture = Capture::default();
         (mem::take(&mut recording.crossings), mem::take(&mut recording.changes))
     }
 

@@ -1,6 +1,7 @@
 //! Words between an example and who runs it.
 
 use std::error::Error;
+use std::io::IsTerminal;
 use std::ops::RangeInclusive;
 use std::process::ExitCode;
 
@@ -33,11 +34,31 @@ pub fn exit_code(program: &str, result: Result<(), Box<dyn Error>>) -> ExitCode 
     ExitCode::FAILURE
 }
 
+/// Seconds of patience on the command line: none at all would give up before anything could be sent.
+#[must_use]
+pub fn seconds() -> impl clap::builder::TypedValueParser<Value = u64> {
+    clap::value_parser!(u64).range(1..=86_400)
+}
+
+/// Columns that a drawing may have: those of the terminal; any number where the output is read by a program.
+#[must_use]
+pub fn columns() -> usize {
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let of_terminal = || {
+        let (terminal_size::Width(columns), _) = terminal_size::terminal_size_of(std::io::stdout())?;
+        Some(usize::from(columns))
+    };
+    if std::io::stdout().is_terminal() { of_terminal().or(columns).unwrap_or(usize::MAX) } else { usize::MAX }
+}
+
+/// The largest body there is, in bytes: a tebibyte.
+const MAX_SIZE: u64 = 1 << 40;
+
 /// Reads a number of bytes such as `512`, `64k`, `200M` or `1G`, in powers of 1024.
 ///
 /// # Errors
 ///
-/// What such a number looks like.
+/// What such a number looks like, or that it is too large.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit = match text.get(digits.len()..) {
@@ -47,8 +68,12 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         Some("G" | "GiB") => Some(1 << 30),
         _ => None,
     };
-    let size = digits.parse::<u64>().ok().zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
-    size.ok_or_else(|| "expected a number of bytes such as 512, 64k, 200M or 1G".to_owned())
+    let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+    let unit = unit
+        .filter(|_| is_number)
+        .ok_or_else(|| "expected a number of bytes such as 512, 64k, 200M or 1G".to_owned())?;
+    let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    size.filter(|size| *size <= MAX_SIZE).ok_or_else(|| "that is too much: 1024G is the most".to_owned())
 }
 
 /// Reads a port such as `80`, or a range of them such as `8000-8100`.
@@ -71,7 +96,19 @@ pub fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
 pub fn parse_url(text: &str) -> Result<Uri, String> {
     let url = text.parse::<Uri>().ok();
     let url = url.filter(|url| url.scheme_str() == Some("http") && url.host().is_some());
-    url.ok_or_else(|| "expected a URL such as http://10.0.0.1:8080/x (there is no TLS here)".to_owned())
+    let url =
+        url.ok_or_else(|| "expected a URL such as http://10.0.0.1:8080/x (there is no TLS here)".to_owned())?;
+    let (authority, host) = (url.authority().map_or("", |authority| authority.as_str()), url.host());
+    if authority.contains('@') {
+        return Err("a URL with a user's name or password is not for this example".to_owned());
+    }
+    // What the library cannot read as a port is no port to it, and 80 would be meant.
+    let port = host.and_then(|host| authority.strip_prefix(host)).unwrap_or_default();
+    match port.strip_prefix(':') {
+        None | Some("") => Ok(url),
+        Some(digits) if digits.parse::<u16>().is_ok_and(|port| port > 0) => Ok(url),
+        Some(digits) => Err(format!("{digits} is no port: they go from 1 to 65535")),
+    }
 }
 
 #[cfg(test)]
@@ -83,8 +120,12 @@ mod tests {
         assert_eq!(parse_size("512"), Ok(512));
         assert_eq!(parse_size("64k"), Ok(65536));
         assert_eq!(parse_size("200M"), Ok(200 * 1024 * 1024));
-        for nonsense in ["", "M", "-1", "1.5M", "1X", "99999999999G", "1 M"] {
-            assert!(parse_size(nonsense).is_err(), "{nonsense}");
+        assert_eq!(parse_size("1024G"), Ok(1 << 40));
+        for nonsense in ["", "M", "-1", "1.5M", "1X", "1 M", "+1"] {
+            assert!(parse_size(nonsense).unwrap_err().contains("200M"), "{nonsense}");
+        }
+        for much in ["1025G", "99999999999G", "99999999999999999999", "18446744073709551616"] {
+            assert!(parse_size(much).unwrap_err().contains("1024G is the most"), "{much}");
         }
     }
 
@@ -100,7 +141,16 @@ mod tests {
     #[test]
     fn urls() {
         assert_eq!(parse_url("http://[fd09::1]:8080/x?y").unwrap().host(), Some("[fd09::1]"));
-        assert!(parse_url("http://10.0.0.1").is_ok());
+        for good in ["http://10.0.0.1", "http://h:/", "http://h:65535/x", "http://[fd09::1]/"] {
+            assert!(parse_url(good).is_ok(), "{good}");
+        }
+        for bad in ["http://h:99999/", "http://h:0/", "http://[fd09::1]:65536/", "http://h:-1/"] {
+            assert!(
+                parse_url(bad).is_err_and(|why| why.contains("port") || why.contains("expected")),
+                "{bad}"
+            );
+        }
+        assert!(parse_url("http://me:secret@h/").unwrap_err().contains("password"));
         for nonsense in ["", "10.0.0.1", "/x", "https://10.0.0.1/", "http://", "http:// /"] {
             assert!(parse_url(nonsense).is_err(), "{nonsense}");
         }

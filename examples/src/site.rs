@@ -36,7 +36,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// Serves one connection until it ends. `GET /` gives a page, `GET /bytes/N` gives N bytes.
+    /// Serves one connection until it ends. `GET /` gives a page, `GET /bytes/N` gives N bytes, and HEAD tells of them.
     ///
     /// # Errors
     ///
@@ -61,19 +61,23 @@ impl Site {
     fn answer<B>(&self, request: &Request<B>) -> Response<Content> {
         let path = request.uri().path();
         let size = path.strip_prefix("/bytes/").map(str::parse::<u64>);
-        let (status, kind, block, size) = match (request.method(), path, size) {
-            (&Method::GET, "/", _) => page(StatusCode::OK, PAGE),
-            (&Method::GET, _, Some(Ok(size))) => {
-                (StatusCode::OK, "application/octet-stream", BLOCK.clone(), size)
-            }
-            (&Method::GET, _, _) => page(StatusCode::NOT_FOUND, "There is / and there is /bytes/N.\n"),
-            _ => page(StatusCode::METHOD_NOT_ALLOWED, "GET is all there is.\n"),
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        let (status, kind, block, size) = match (path, size) {
+            _ if !reads => page(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD are all there is.\n"),
+            ("/", _) => page(StatusCode::OK, PAGE),
+            (_, Some(Ok(size))) => (StatusCode::OK, "application/octet-stream", BLOCK.clone(), size),
+            _ => page(StatusCode::NOT_FOUND, "There is / and there is /bytes/N.\n"),
         };
         let content = Content { block, left: size, digest: Sha256::new(), site: self.clone() };
         let mut response = Response::new(content);
         *response.status_mut() = status;
         let kind = hyper::header::HeaderValue::from_static(kind);
         response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
+        if !reads {
+            // RFC 9110 15.5.6
+            let allowed = hyper::header::HeaderValue::from_static("GET, HEAD");
+            response.headers_mut().insert(hyper::header::ALLOW, allowed);
+        }
         response
     }
 }
