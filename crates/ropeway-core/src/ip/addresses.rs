@@ -59,13 +59,25 @@ impl LocalAddresses {
     }
 
     /// Whether TCP can have a peer there (RFC 9293 3.9.2.3 MUST-63, 3.9.1.1 MUST-46).
+    ///
+    /// As in Linux, 240.0.0.0/4 and the rest of 0.0.0.0/8 are addresses like others: nobody has them yet, and to answer
+    /// them costs no more than to answer any other forgery.
     pub(crate) fn is_unicast(&self, address: IpAddr) -> bool {
-        !address.is_multicast() && !address.is_unspecified() && !self.is_broadcast(address)
+        !address.is_multicast()
+            && !address.is_unspecified()
+            && !self.is_broadcast(address)
+            && !is_mapped(address)
     }
 
     pub(crate) fn is_broadcast(&self, address: IpAddr) -> bool {
         address == IpAddr::V4(Ipv4Addr::BROADCAST) || self.list.iter().any(|own| own.is_broadcast(address))
     }
+}
+
+/// `::ffff:10.0.0.1`, which stands for an IPv4 address inside a program (RFC 4291 2.5.5.2). In a packet it is a forgery:
+/// whoever trusts the IPv4 address would trust it.
+fn is_mapped(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
 }
 
 fn is_link_local(address: IpAddr) -> bool {

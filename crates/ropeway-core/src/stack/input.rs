@@ -10,6 +10,7 @@ use crate::demux::Room;
 use crate::policy::PortPolicy;
 use crate::slab::Key;
 use crate::tcp::connection::{Arrival, Env};
+use crate::tcp::listen::asks_to_open;
 use crate::tcp::time_wait;
 use crate::time::Timestamp;
 use crate::transmit::{Received, RxChecksum};
@@ -193,14 +194,12 @@ impl Stack {
         let listener =
             self.listeners.find(tuple.local(), self.demux.spread(tuple)).filter(|_| !self.shut_down);
         match listener {
-            // In LISTEN a RST is ignored, and an ACK is for a connection that does not exist.
-            Some(listener)
-                if flags.contains(TcpFlags::SYN) && !flags.intersects(TcpFlags::ACK | TcpFlags::RST) =>
-            {
+            Some(listener) if asks_to_open(flags) => {
                 if !arrival.malformed_options {
                     self.syn_for_listener(now, tuple, listener, &arrival.header, None);
                 }
             }
+            // An ACK is for a connection that does not exist, unless it brings a cookie back; a RST is ignored.
             Some(listener) if flags.contains(TcpFlags::ACK) => {
                 self.ack_for_listener(now, tuple, listener, arrival)
             }

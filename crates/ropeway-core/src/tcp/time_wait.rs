@@ -7,6 +7,7 @@ use std::time::Duration;
 use ropeway_packet::{FourTuple, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps};
 
 use super::connection::{TimeWaitParts, timestamp_clock};
+use super::listen::asks_to_open;
 use crate::time::{ShortTimestamp, Timestamp};
 use crate::tuple_slab::{TupleKey, TupleSlab};
 
@@ -180,10 +181,12 @@ impl TimeWaitTable {
             return Answer::Drop;
         }
         if segment.flags.contains(TcpFlags::SYN) {
-            if !segment.flags.contains(TcpFlags::ACK) && entry.is_older_than(segment) {
-                return Answer::NewIncarnation(entry.snd_nxt);
-            }
-            return Answer::Ack(ack);
+            let is_news = !segment.flags.contains(TcpFlags::ACK) && entry.is_older_than(segment);
+            return match is_news {
+                true if asks_to_open(segment.flags) => Answer::NewIncarnation(entry.snd_nxt),
+                true => Answer::Drop,
+                false => Answer::Ack(ack),
+            };
         }
         let len = segment.segment_len(payload_len);
         let last = segment.seq + len;

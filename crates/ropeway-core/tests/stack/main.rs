@@ -15,6 +15,7 @@ mod blocked_device;
 mod common;
 mod connect;
 mod connections;
+mod flags;
 mod icmp_errors;
 mod listen;
 mod loopback;

@@ -9,7 +9,7 @@ pub(crate) mod syn_cookie;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use ropeway_packet::FourTuple;
+use ropeway_packet::{FourTuple, TcpFlags};
 
 use self::accept_queue::AcceptQueue;
 use crate::event::ListenerId;
@@ -69,6 +69,12 @@ impl Listener {
     pub(crate) fn initial_window(&self) -> u16 {
         u16::try_from(self.options.recv_buffer).unwrap_or(u16::MAX)
     }
+}
+
+/// Whether a segment asks for a connection: a SYN that nothing contradicts (RFC 9293 3.10.7.2 R-02). As in Linux, one
+/// with FIN does not: a filter that looks for a plain SYN would be passed by.
+pub(crate) fn asks_to_open(flags: TcpFlags) -> bool {
+    flags.contains(TcpFlags::SYN) && !flags.intersects(TcpFlags::ACK | TcpFlags::RST | TcpFlags::FIN)
 }
 
 /// All listeners, found by port.
@@ -138,9 +144,10 @@ impl Listeners {
     }
 
     /// The listener for a SYN to `local`: one for just that address, or else one for any address of the port,
-    /// or else the one for any port. Among several that share an address (`reuse_port`), `choice` decides.
+    /// or else the one for any port; port 0 is nobody's (RFC 6335 6). Among several that share an address
+    /// (`reuse_port`), `choice` decides.
     pub(crate) fn find(&self, local: SocketAddr, choice: u64) -> Option<ListenerId> {
-        self.find_by_port(local, choice).or(self.any).map(id)
+        self.find_by_port(local, choice).or(self.any.filter(|_| local.port() != 0)).map(id)
     }
 
     fn find_by_port(&self, local: SocketAddr, choice: u64) -> Option<Key> {
