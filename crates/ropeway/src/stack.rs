@@ -219,7 +219,7 @@ impl Stack {
     }
 
     /// Takes connections to any address and port that no other listener has, each decided on before it is
-    /// answered. So many may wait for the decision as `backlog` says, and as many to be taken up after it.
+    /// answered. One more than `backlog` may wait for the decision, and as many to be taken up after it.
     ///
     /// # Errors
     ///

@@ -43,8 +43,9 @@ impl Stack {
     /// A passive OPEN: waits for connections to `local`; port 0 chooses a free one. Neither existing
     /// connections nor half-open ones are disturbed (RFC 9293 3.9.1.1 MUST-41, MUST-42).
     ///
-    /// So many connections may wait to be accepted as `backlog` says (at least one), and as many handshakes
-    /// may be under way. A listener on `::` takes IPv4 connections too, as on Linux.
+    /// As on Linux, one more connection than `backlog` says may wait to be accepted, and as many handshakes may be
+    /// under way; a backlog above [`max_connections`](crate::StackConfig::max_connections) counts as that. A listener on
+    /// `::` takes IPv4 connections too, as on Linux.
     ///
     /// # Errors
     /// See [`ListenError`].
@@ -55,16 +56,18 @@ impl Stack {
         options: SocketOptions,
     ) -> Result<ListenerId, ListenError> {
         let local = self.choose_local(local, &options)?;
+        let backlog = backlog.min(self.config.max_connections);
         self.listeners.insert(local, backlog, options).ok_or(ListenError::PortsExhausted)
     }
 
     /// A passive OPEN for every address and port that no other listener has, ours or not: `poll_incoming` gives
     /// each SYN, and nothing is answered before `accept_incoming` or `reject_incoming`. The local end of such a
-    /// connection is where the peer wanted to go.
+    /// connection is where the peer wanted to go. `backlog` bounds what waits as that of [`listen`](Self::listen) does.
     ///
     /// # Errors
     /// [`ListenError::AddressInUse`] if there is such a listener already.
     pub fn listen_any(&mut self, backlog: usize, options: SocketOptions) -> Result<ListenerId, ListenError> {
+        let backlog = backlog.min(self.config.max_connections);
         let id = self.listeners.insert_any(backlog, options).ok_or(ListenError::AddressInUse)?;
         self.any_address = true;
         Ok(id)

@@ -4,10 +4,10 @@ use ropeway_core::ListenerId;
 
 use crate::common::*;
 
-/// A listener with a backlog of two. 4001 and 4002 wait to be accepted; 4000 has its SYN-ACK, and is current.
+/// A listener with room for two. 4001 and 4002 wait to be accepted; 4000 has its SYN-ACK, and is current.
 fn full(abort: bool) -> (Lab, ListenerId) {
     let mut lab = Lab::with(|config| config.abort_on_overflow = abort);
-    let listener = lab.listen_with(2, |_| {});
+    let listener = lab.listen_with(1, |_| {});
     lab.send(syn().mss(1460));
     lab.expect(syn_ack());
     for port in [4001, 4002] {

@@ -206,7 +206,7 @@ fn a_reset_that_brings_a_cookie_opens_nothing() {
 #[test]
 fn cookies_are_looked_for_only_while_they_were_sent_lately() {
     let mut lab = Lab::new();
-    lab.listen_with(1, |_| {});
+    lab.listen_with(0, |_| {});
     lab.send(ack().seq(1).ack(1));
     lab.expect(rst().seq(1));
     assert_eq!(lab.counters().cookies_failed, 0, "none has been sent");
@@ -224,7 +224,7 @@ fn cookies_are_looked_for_only_while_they_were_sent_lately() {
 #[test]
 fn a_cookie_waits_for_room_in_the_accept_queue() {
     let mut lab = Lab::with(always);
-    let listener = lab.listen_with(1, |_| {});
+    let listener = lab.listen_with(0, |_| {});
     lab.send(syn().mss(1460));
     lab.expect(syn_ack());
     lab.switch(4001);

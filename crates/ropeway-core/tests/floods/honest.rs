@@ -42,7 +42,7 @@ fn a_thousand_clients_get_through_a_flood() {
     let mut server = stack("10.0.0.2/24", 1);
     let mut client = stack("10.0.0.1/24", 2);
     let to = addr("10.0.0.2:80");
-    let listener = server.listen(to, 128, SocketOptions::default()).unwrap();
+    let listener = server.listen(to, 127, SocketOptions::default()).unwrap();
     let mut clients: Vec<ConnectionId> = Vec::new();
     let (mut there, mut back) = (Way::default(), Way::default());
     let (mut spoofed, mut accepted, mut now) = (0, 0, ms(1000));

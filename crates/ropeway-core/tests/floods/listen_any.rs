@@ -135,7 +135,7 @@ fn rejected_with_silence_further_syns_vanish_too() {
 
 #[test]
 fn silence_is_remembered_for_as_many_as_the_backlog() {
-    let (mut lab, listener) = lab_with(3, |_| {});
+    let (mut lab, listener) = lab_with(2, |_| {});
     for number in 0..10 {
         lab.syns_from([host(number)]);
         let incoming = lab.stack.poll_incoming(listener).unwrap();
@@ -244,7 +244,7 @@ fn a_decision_is_about_one_syn() {
 
 #[test]
 fn the_backlog_bounds_what_is_undecided() {
-    let (mut lab, listener) = lab_with(4, |_| {});
+    let (mut lab, listener) = lab_with(3, |_| {});
     assert_eq!(lab.syns_from((0..1000).map(host)), 0, "and nobody gets a cookie");
     assert_eq!((lab.half_open(), lab.counters().syns_dropped), (4, 996));
     let told: Vec<_> = std::iter::from_fn(|| lab.stack.poll_incoming(listener)).collect();

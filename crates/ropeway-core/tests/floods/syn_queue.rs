@@ -7,9 +7,10 @@ use ropeway_core::{StackConfig, SynCookieMode};
 use crate::common::*;
 use crate::{MANY, host};
 
-fn lab(backlog: usize, change: impl FnOnce(&mut StackConfig)) -> Lab {
+/// A listener that so many handshakes may wait at.
+fn lab(room: usize, change: impl FnOnce(&mut StackConfig)) -> Lab {
     let mut lab = Lab::with(change);
-    lab.listen_with(backlog, |_| {});
+    lab.listen_with(room - 1, |_| {});
     lab
 }
 

@@ -13,10 +13,79 @@ fn half_open(lab: &mut Lab, ports: impl IntoIterator<Item = u16>) {
     }
 }
 
+/// So many clients may come until one is not answered.
+fn answered(lab: &mut Lab, complete: bool, most: usize) -> usize {
+    (5000u16..)
+        .take(most)
+        .take_while(|port| {
+            lab.switch(*port);
+            lab.send(syn());
+            let answered = lab.drain().len() == 1;
+            if answered && complete {
+                lab.send(ack());
+            }
+            answered
+        })
+        .count()
+}
+
+/// `sk_acceptq_is_full` and `inet_csk_reqsk_queue_is_full` of Linux say "more than the backlog", so `listen(0)` is of
+/// use.
+#[test]
+fn a_backlog_of_n_holds_n_and_one_more_as_linux_does() {
+    for backlog in [0, 1, 2, 7, 128] {
+        // Handshakes that are complete and wait to be accepted.
+        for cookies in [SynCookieMode::Never, SynCookieMode::WhenFull, SynCookieMode::Always] {
+            let mut lab = Lab::with(|config| config.syn_cookies = cookies);
+            let listener = lab.listen_with(backlog, |_| {});
+            assert_eq!(answered(&mut lab, true, 1000), backlog + 1, "cookies {cookies:?}");
+            assert_eq!(std::iter::from_fn(|| lab.accept(listener)).count(), backlog + 1);
+        }
+        // Handshakes that are under way.
+        let mut lab = Lab::with(|config| config.syn_cookies = SynCookieMode::Never);
+        lab.listen_with(backlog, |_| {});
+        assert_eq!(answered(&mut lab, false, 1000), backlog + 1);
+        let mut lab = Lab::new();
+        lab.listen_with(backlog, |_| {});
+        assert_eq!(answered(&mut lab, false, backlog + 10), backlog + 10);
+        assert_eq!((lab.stack.sizes().half_open, lab.stack.counters().cookies_sent), (backlog + 1, 9));
+        // SYNs that wait for the user's decision.
+        let mut lab = Lab::new();
+        let any = lab.stack.listen_any(backlog, SocketOptions::default()).unwrap();
+        assert_eq!(answered(&mut lab, false, 1), 0);
+        for port in 6000..6300 {
+            lab.switch(port);
+            lab.send(syn());
+        }
+        assert_eq!(std::iter::from_fn(|| lab.stack.poll_incoming(any)).count(), backlog + 1);
+    }
+}
+
+/// What waits could never all be connections: no program's number makes the queue larger.
+#[test]
+fn the_largest_backlog_is_bounded_by_the_connections_there_may_be() {
+    for backlog in [usize::MAX, usize::MAX - 1, u32::MAX as usize, 11] {
+        let mut lab = Lab::with(|config| {
+            config.syn_cookies = SynCookieMode::Never;
+            config.max_connections = 10;
+        });
+        lab.listen_with(backlog, |_| {});
+        assert_eq!(answered(&mut lab, false, 100), 11);
+        let any = lab.stack.listen_any(backlog, SocketOptions::default()).unwrap();
+        lab.local.set_port(81);
+        assert_eq!(answered(&mut lab, false, 1), 0);
+        for port in 6000..6100 {
+            lab.switch(port);
+            lab.send(syn());
+        }
+        assert_eq!(std::iter::from_fn(|| lab.stack.poll_incoming(any)).count(), 11);
+    }
+}
+
 #[test]
 fn a_full_accept_queue_drops_syns_as_linux_does() {
     let mut lab = Lab::with(|config| config.syn_cookies = SynCookieMode::Never);
-    let listener = lab.listen_with(2, |_| {});
+    let listener = lab.listen_with(1, |_| {});
     for port in [5000, 5001] {
         lab.switch(port);
         lab.handshake(Peer::default());
@@ -37,7 +106,7 @@ fn a_full_accept_queue_drops_syns_as_linux_does() {
 #[test]
 fn a_final_ack_that_finds_the_accept_queue_full_can_come_again() {
     let mut lab = Lab::with(|config| config.syn_cookies = SynCookieMode::Never);
-    let listener = lab.listen_with(2, |_| {});
+    let listener = lab.listen_with(1, |_| {});
     half_open(&mut lab, [5000, 5001]);
     // The queue fills up with one more while both are half-open.
     for port in [5000, 5001] {
@@ -68,7 +137,7 @@ fn a_final_ack_that_finds_the_accept_queue_full_can_come_again() {
 #[test]
 fn a_full_syn_queue_drops_syns_if_there_are_no_cookies() {
     let mut lab = Lab::with(|config| config.syn_cookies = SynCookieMode::Never);
-    lab.listen_with(3, |_| {});
+    lab.listen_with(2, |_| {});
     half_open(&mut lab, 5000..5003);
     lab.switch(5003);
     lab.send(syn());
@@ -87,7 +156,7 @@ fn a_full_syn_queue_drops_syns_if_there_are_no_cookies() {
 fn a_full_syn_queue_answers_with_cookies_that_cost_nothing() {
     for (ws, ts) in [(None, false), (Some(7), true), (None, true), (Some(7), false)] {
         let mut lab = Lab::new();
-        let listener = lab.listen_with(1, |_| {});
+        let listener = lab.listen_with(0, |_| {});
         half_open(&mut lab, [5000]);
         lab.switch(5001);
         lab.flow.ts = ts.then_some(777);
@@ -111,7 +180,7 @@ fn a_full_syn_queue_answers_with_cookies_that_cost_nothing() {
 #[test]
 fn a_forged_cookie_is_reset() {
     let mut lab = Lab::new();
-    lab.listen_with(1, |_| {});
+    lab.listen_with(0, |_| {});
     half_open(&mut lab, [5000]);
     lab.switch(5001);
     lab.send(syn());

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -38,6 +39,36 @@ async fn many() {
     for client in clients {
         client.await.unwrap();
     }
+}
+
+/// One more than the backlog says, as `sk_acceptq_is_full` counts. Whoever comes then is not answered while nobody
+/// accepts: its SYN comes again after a second.
+#[tokio::test]
+async fn a_backlog_has_room_for_one_more() {
+    for backlog in [0, 1, 3, 16] {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(backlog).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..=backlog {
+            waiting.push(TcpStream::connect(addr).await.unwrap().local_addr().unwrap());
+        }
+        let mut late = pin!(TcpStream::connect(addr));
+        assert!(timeout(Duration::from_millis(20), &mut late).await.is_err(), "a backlog of {backlog}");
+        for client in waiting {
+            assert_eq!(listener.accept().await.unwrap().1, client);
+        }
+        let (late, accepted) = tokio::join!(late, listener.accept());
+        assert_eq!(late.unwrap().local_addr().unwrap(), accepted.unwrap().1);
+    }
+}
+
+#[tokio::test]
+async fn the_largest_backlog() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    pair_through(&socket.listen(u32::MAX).unwrap()).await;
 }
 
 #[tokio::test]

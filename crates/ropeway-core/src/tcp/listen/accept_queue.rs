@@ -7,20 +7,21 @@ use crate::event::ConnectionId;
 #[derive(Clone, Debug)]
 pub(crate) struct AcceptQueue {
     queue: VecDeque<ConnectionId>,
-    backlog: usize,
+    capacity: usize,
 }
 
 impl AcceptQueue {
+    /// As in Linux, it is full with one more than the backlog: `listen(0)` has room for one.
     pub(crate) fn new(backlog: usize) -> Self {
-        Self { queue: VecDeque::new(), backlog: backlog.max(1) }
+        Self { queue: VecDeque::new(), capacity: backlog.saturating_add(1) }
     }
 
-    pub(crate) fn backlog(&self) -> usize {
-        self.backlog
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.queue.len() >= self.backlog
+        self.queue.len() >= self.capacity
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -52,12 +52,12 @@ impl Listener {
     /// Whether another handshake may begin. The SYN queue has the accept queue's length, as in Linux
     /// (RFC 4987 3.2-1).
     pub(crate) fn syn_queue_is_full(&self) -> bool {
-        self.half_open >= self.accept_queue.backlog()
+        self.half_open >= self.accept_queue.capacity()
     }
 
     /// Turns one of its half-open entries into a refused one, unless there are as many of these as may be.
     pub(crate) fn may_remember_refusal(&mut self) -> bool {
-        if self.refused >= self.accept_queue.backlog() {
+        if self.refused >= self.accept_queue.capacity() {
             return false;
         }
         self.half_open -= 1;

@@ -25,7 +25,7 @@ const BACKLOG: usize = 1024;
 
 /// A TCP socket server that listens for connections: [`tokio::net::TcpListener`] on ropeway's TCP.
 ///
-/// Connections are established, and receive data, before anyone accepts them: up to the backlog, which is
+/// Connections are established, and receive data, before anyone accepts them: one more than the backlog, which is
 /// 1024 unless [`TcpSocket::listen`](crate::net::TcpSocket::listen) says another. The listener's options are
 /// those of the connections it accepts. When it is dropped, those that wait to be accepted are reset.
 ///

@@ -318,7 +318,8 @@ impl TcpSocket {
         Ok(TcpStream::new(Connection::open(stack, shard, addr, start).await?))
     }
 
-    /// Listens for connections, of which up to `backlog` wait to be accepted; 0 counts as 1.
+    /// Listens for connections. One more than `backlog` may wait to be accepted, as on Linux; what comes then is not
+    /// answered until there is room.
     ///
     /// A socket that is not bound listens on all addresses, on a port that is chosen for it.
     ///
