@@ -140,7 +140,7 @@ impl Stack {
             rng.fill_bytes(&mut key);
             key
         };
-        let isn = IsnGenerator::new(key(), key());
+        let (isn_key, timestamp_key, label_key) = (key(), key(), key());
         let (port_key, cookie_key) = (key(), key());
         let demux = Demux::new(key());
         let rooms = Rooms {
@@ -163,7 +163,7 @@ impl Stack {
             shut_down: false,
             undelivered: 0,
             any_address: false,
-            isn,
+            isn: IsnGenerator::new(isn_key, timestamp_key, label_key),
             ports: PortSelector::new(port_key, rng.next_u32()),
             demux,
             rooms,

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use ropeway_packet::{FourTuple, SeqNum};
+use ropeway_packet::{FourTuple, Protocol, SeqNum};
 
 use super::settle::{connection_id, connection_key};
 use super::{Binding, BindingId, Stack};
@@ -321,8 +321,7 @@ impl Stack {
         Setup {
             iss,
             timestamp_offset,
-            // RFC 6437: it is the same for all packets of a connection, and tells nothing.
-            flow_label: timestamp_offset.rotate_left(7) ^ u32::from(tuple.local_port) ^ iss.get(),
+            flow_label: self.isn.flow_label(Protocol::TCP, tuple),
             path_mtu: self.path_mtu(tuple.remote_addr),
             device_mtu: self.device_mtu(tuple.remote_addr),
         }

@@ -162,7 +162,7 @@ impl Stack {
             traffic_class: tos,
             dont_fragment: true,
             ident: 0,
-            flow_label: 0,
+            flow_label: self.isn.flow_label(Protocol::TCP, tuple),
         };
         let checksum =
             if self.config.tx_checksum_offload { ChecksumMode::Partial } else { ChecksumMode::Full };

@@ -76,7 +76,7 @@ impl Stack {
             traffic_class: self.config.socket.tos,
             dont_fragment: true,
             ident: 0,
-            flow_label: 0,
+            flow_label: self.isn.flow_label(Protocol::UDP, &tuple),
         };
         if let Ok(datagram) = udp::emit(&ip, tuple.local_port, tuple.remote_port, payload) {
             self.push_reply(tuple.remote_addr, Whom::Stranger, Transmit::whole(datagram.into()));

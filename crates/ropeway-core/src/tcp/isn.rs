@@ -1,9 +1,10 @@
-//! Initial sequence numbers (RFC 6528) and timestamp offsets (RFC 7323 5.4), which nobody can guess.
+//! Initial sequence numbers (RFC 6528), timestamp offsets (RFC 7323 5.4) and flow labels (RFC 6437): nobody can guess
+//! them, and none of them tells anything of the others.
 
 use std::hash::Hasher;
 use std::net::IpAddr;
 
-use ropeway_packet::{FourTuple, SeqNum};
+use ropeway_packet::{FourTuple, Protocol, SeqNum};
 use siphasher::sip::SipHasher24;
 
 use crate::time::Timestamp;
@@ -13,6 +14,7 @@ use crate::time::Timestamp;
 pub(crate) struct IsnGenerator {
     isn_key: [u8; 16],
     timestamp_key: [u8; 16],
+    label_key: [u8; 16],
 }
 
 impl std::fmt::Debug for IsnGenerator {
@@ -22,8 +24,8 @@ impl std::fmt::Debug for IsnGenerator {
 }
 
 impl IsnGenerator {
-    pub(crate) fn new(isn_key: [u8; 16], timestamp_key: [u8; 16]) -> Self {
-        Self { isn_key, timestamp_key }
+    pub(crate) fn new(isn_key: [u8; 16], timestamp_key: [u8; 16], label_key: [u8; 16]) -> Self {
+        Self { isn_key, timestamp_key, label_key }
     }
 
     /// `ISN = M + F(local, remote, secret)`: M ticks every 4 µs (RFC 9293 3.4.1 MUST-8, MUST-9, SHLD-1;
@@ -37,6 +39,18 @@ impl IsnGenerator {
     pub(crate) fn timestamp_offset(&self, tuple: &FourTuple) -> u32 {
         let addresses = FourTuple { local_port: 0, remote_port: 0, ..*tuple };
         low_u32(hash_tuple(&self.timestamp_key, &addresses))
+    }
+
+    /// The label of all packets of a flow, whichever room of the stack sends them (RFC 6437 3). IPv4 has none.
+    pub(crate) fn flow_label(&self, protocol: Protocol, tuple: &FourTuple) -> u32 {
+        if tuple.is_ipv4() {
+            return 0;
+        }
+        let mut hasher = SipHasher24::new_with_key(&self.label_key);
+        write_tuple(&mut hasher, tuple);
+        hasher.write_u8(protocol.0);
+        // Zero would say that the packet is of no flow.
+        (low_u32(hasher.finish()) & 0x000f_ffff).max(1)
     }
 }
 
@@ -95,7 +109,7 @@ mod tests {
     // RFC 9293 3.4.1 MUST-8, RFC 6528 3-1
     #[test]
     fn isn_rises_by_one_every_four_microseconds() {
-        let generator = IsnGenerator::new([1; 16], [2; 16]);
+        let generator = IsnGenerator::new([1; 16], [2; 16], [9; 16]);
         let at = |micros| generator.isn(&tuple(1000), Timestamp::from_micros(micros));
         assert_eq!(at(4_000_000).since(at(4)), 999_999);
         assert_eq!(at(7), at(4));
@@ -105,8 +119,8 @@ mod tests {
     #[test]
     fn isn_of_another_tuple_or_secret_is_elsewhere() {
         let now = Timestamp::from_micros(1_000_000);
-        let one = IsnGenerator::new([1; 16], [2; 16]);
-        let other = IsnGenerator::new([3; 16], [2; 16]);
+        let one = IsnGenerator::new([1; 16], [2; 16], [9; 16]);
+        let other = IsnGenerator::new([3; 16], [2; 16], [9; 16]);
         assert_ne!(one.isn(&tuple(1000), now), one.isn(&tuple(1001), now));
         assert_ne!(one.isn(&tuple(1000), now), other.isn(&tuple(1000), now));
     }
@@ -114,11 +128,25 @@ mod tests {
     // RFC 7323 7-1
     #[test]
     fn timestamp_offsets_differ_by_pair_of_addresses_and_secret() {
-        let one = IsnGenerator::new([1; 16], [2; 16]);
-        let other = IsnGenerator::new([1; 16], [3; 16]);
+        let one = IsnGenerator::new([1; 16], [2; 16], [9; 16]);
+        let other = IsnGenerator::new([1; 16], [3; 16], [9; 16]);
         let elsewhere = FourTuple { remote_addr: "10.0.0.3".parse().unwrap(), ..tuple(1000) };
         assert_eq!(one.timestamp_offset(&tuple(1000)), one.timestamp_offset(&tuple(1001)));
         assert_ne!(one.timestamp_offset(&tuple(1000)), one.timestamp_offset(&elsewhere));
         assert_ne!(one.timestamp_offset(&tuple(1000)), other.timestamp_offset(&tuple(1000)));
+    }
+    #[test]
+    fn a_flow_label_has_twenty_bits_and_differs_by_flow_and_secret() {
+        let one = IsnGenerator::new([1; 16], [2; 16], [9; 16]);
+        let other = IsnGenerator::new([1; 16], [2; 16], [8; 16]);
+        let ends = |port| {
+            FourTuple::new("[fd00::2]:80".parse().unwrap(), ([0xfd00, 0, 0, 0, 0, 0, 0, 1], port).into())
+        };
+        let label = |port| one.flow_label(Protocol::TCP, &ends(port));
+        assert!((0..1000).map(label).all(|label| (1..1 << 20).contains(&label)));
+        assert_ne!(label(1000), label(1001));
+        assert_ne!(label(1000), other.flow_label(Protocol::TCP, &ends(1000)));
+        assert_ne!(label(1000), one.flow_label(Protocol::UDP, &ends(1000)));
+        assert_eq!(one.flow_label(Protocol::TCP, &tuple(1000)), 0);
     }
 }

@@ -16,6 +16,7 @@ mod common;
 mod connect;
 mod connections;
 mod flags;
+mod flow_labels;
 mod icmp_errors;
 mod listen;
 mod loopback;
