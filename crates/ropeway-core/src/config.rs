@@ -160,6 +160,9 @@ pub struct StackConfig {
     pub max_window: u32,
     /// Use RFC 7323 timestamps when the peer does. On.
     pub timestamps: bool,
+    /// Drop what lacks the timestamps that both SYNs had, as RFC 7323 3.2 asks for; a RST needs none. Off, as in Linux:
+    /// some peers and boxes on the way have them in their SYN only, and would never get through.
+    pub strict_timestamps: bool,
     /// Use RFC 7323 window scaling when the peer does. On.
     pub window_scaling: bool,
     /// Ports for connections that did not choose one (RFC 6056). 32768 to 60999.
@@ -207,6 +210,7 @@ impl Default for StackConfig {
             fin_timeout: Duration::from_secs(60),
             max_window: 6 * 1024 * 1024,
             timestamps: true,
+            strict_timestamps: false,
             window_scaling: true,
             ephemeral_ports: 32768..=60999,
             max_connections: 1_000_000,

@@ -246,12 +246,12 @@ impl Settings {
             "tcp_timestamps" => config.timestamps = number != 0,
             "tcp_window_scaling" => config.window_scaling = number != 0,
             // FreeBSD's choices that are not ours: as before RFC 5961, silence, and others.
-            "insecure_rst" | "insecure_syn" | "blackhole" | "drop_synfin" | "udp_tunneling_port"
-                if number != 0 =>
-            {
+            "insecure_rst" | "insecure_syn" | "blackhole" | "udp_tunneling_port" if number != 0 => {
                 self.unsupported.push(format!("{short}={value}"));
             }
+            "drop_synfin" if number == 0 => self.unsupported.push(format!("{short}={value}")),
             "insecure_rst" | "insecure_syn" | "blackhole" | "drop_synfin" | "udp_tunneling_port" => {}
+            "tolerate_missing_ts" => config.strict_timestamps = number == 0,
             "recvspace" => config.socket.recv_buffer = number as usize,
             "sendspace" => config.socket.send_buffer = number as usize,
             "kern.ipc.maxsockbuf" => config.max_window = number,
@@ -343,6 +343,7 @@ impl Settings {
             "fin_timeout" => config.fin_timeout = time()?,
             "max_window" => config.max_window = number(value)?,
             "timestamps" => config.timestamps = flag()?,
+            "strict_timestamps" => config.strict_timestamps = flag()?,
             "window_scaling" => config.window_scaling = flag()?,
             "max_connections" => config.max_connections = number(value)?,
             "max_time_wait" => config.max_time_wait = number(value)?,

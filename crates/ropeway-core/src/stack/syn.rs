@@ -15,7 +15,7 @@ use crate::tcp::connection::{
 };
 use crate::tcp::listen::Listener;
 use crate::tcp::listen::half_open::{Announced, Answer, Opening};
-use crate::tcp::listen::syn_cookie::syn_ack_options;
+use crate::tcp::listen::syn_cookie::{Remembered, syn_ack_options};
 use crate::time::Timestamp;
 use crate::tuple_slab::TupleKey;
 
@@ -135,6 +135,7 @@ impl Stack {
             timestamp_offset: self.isn.timestamp_offset(tuple),
             advmss: limit.map_or(mtu, |limit| limit.min(mtu)).max(1),
             window: self.listeners.get(id).map_or(0, Listener::initial_window),
+            strict_timestamps: self.config.strict_timestamps,
         }
     }
 
@@ -144,9 +145,14 @@ impl Stack {
         let own_scale = self.own_scale(id);
         let Some(listener) = self.listeners.get_mut(id) else { return };
         listener.cookie_sent = Some(now);
-        let iss = self.cookies.make(tuple, syn.seq, syn.options.mss.unwrap_or(default_mss(tuple)), now);
         let clock = self.config.timestamps.then(|| timestamp_clock(now, announced.timestamp_offset));
         self.counters.cookies_sent += 1;
+        let options = syn_ack_options(syn, announced.advmss, own_scale, clock);
+        let said = Remembered {
+            mss: syn.options.mss.unwrap_or(default_mss(tuple)),
+            scaled: options.window_scale.is_some(),
+        };
+        let iss = self.cookies.make(tuple, syn.seq, said, now);
         let header = TcpHeader {
             src_port: tuple.local_port,
             dst_port: tuple.remote_port,
@@ -155,7 +161,7 @@ impl Stack {
             flags: TcpFlags::SYN | TcpFlags::ACK,
             window: announced.window,
             urgent: 0,
-            options: syn_ack_options(syn, announced.advmss, own_scale, clock),
+            options,
         };
         self.reply_for_listener(tuple, id, &header);
     }
@@ -181,6 +187,10 @@ impl Stack {
             self.reset(tuple, &arrival.header, arrival.payload.len());
             return;
         };
+        // RFC 7323 3.2-3
+        if self.config.strict_timestamps && recovered.lacks_timestamps() {
+            return;
+        }
         if let Some(timestamps) = &mut arrival.header.options.timestamps {
             // The echo's low bits are options, not time: it tells of no round trip.
             timestamps.tsecr = 0;

@@ -13,6 +13,7 @@ mod back_pressure;
 mod buffers;
 #[path = "../common/mod.rs"]
 mod common;
+mod missing_timestamps;
 mod mss;
 mod nagle;
 mod options;

@@ -140,12 +140,3 @@ fn paws_forgets_after_24_days_of_silence() {
     lab.expect(ack().ack(21));
     assert_eq!(lab.info(id).unread, 20);
 }
-
-// RFC 7323 3.2-3
-#[test]
-fn a_segment_without_the_agreed_timestamps_is_dropped() {
-    let (mut lab, id) = with_timestamps();
-    lab.send(some(10).no_ts());
-    lab.run_to(secs(1));
-    assert_eq!(lab.info(id).unread, 0);
-}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ropeway_packet::{SeqNum, TcpFlags, TcpHeader};
 
-use super::Connection;
+use super::{Connection, Env};
 use crate::tcp::isn::low_u32;
 use crate::time::Timestamp;
 
@@ -52,7 +52,7 @@ pub(crate) enum Paws {
     Pass,
     /// Older than what came before: acknowledge it and drop it.
     Old,
-    /// The timestamps that were agreed on are missing: drop it (RFC 7323 3.2).
+    /// The timestamps that were agreed on are missing, and that is not tolerated: drop it.
     Missing,
 }
 
@@ -62,7 +62,7 @@ impl Connection {
         timestamp_clock(now, self.timestamp_offset)
     }
 
-    pub(super) fn check_paws(&self, segment: &TcpHeader, now: Timestamp) -> Paws {
+    pub(super) fn check_paws(&self, segment: &TcpHeader, env: &Env<'_>) -> Paws {
         let Some(state) = &self.timestamps else { return Paws::Pass };
         // A RST is judged by its sequence number alone (RFC 7323 5.2-1).
         if segment.flags.contains(TcpFlags::RST) {
@@ -72,8 +72,10 @@ impl Connection {
             // A SYN is challenged in any case (RFC 5961 4): the peer may have restarted without timestamps.
             None if segment.flags.contains(TcpFlags::SYN) => Paws::Pass,
             // RFC 7323 3.2-3
-            None => Paws::Missing,
-            Some(timestamps) if state.is_old(timestamps.tsval, now) => Paws::Old,
+            None if env.config.strict_timestamps => Paws::Missing,
+            // As in Linux: some peers have them in their SYN only. What has none is judged by its numbers alone.
+            None => Paws::Pass,
+            Some(timestamps) if state.is_old(timestamps.tsval, env.now) => Paws::Old,
             Some(_) => Paws::Pass,
         }
     }

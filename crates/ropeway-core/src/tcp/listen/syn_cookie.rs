@@ -1,8 +1,9 @@
 //! SYN cookies (RFC 4987 3.6, appendix A): a handshake that costs us no memory before it is complete.
 //!
-//! The cookie is our ISN: five bits of a coarse clock, three bits for the peer's MSS, and 24 bits of
-//! SipHash-2-4 over the four-tuple, the peer's ISN and those eight bits, under a secret that changes every
-//! few minutes. What else a SYN says travels in the low six bits of our timestamp, which the peer echoes.
+//! The cookie is our ISN: four bits of a coarse clock, one for whether our SYN-ACK announced a window scale, three for
+//! the peer's MSS, and 24 bits of SipHash-2-4 over the four-tuple, the peer's ISN and those eight bits, under a secret
+//! that changes every few minutes. What else a SYN says travels in the low six bits of our timestamp, which the peer
+//! echoes; if it does not, though it had timestamps in its SYN, its window scale is lost, but not that it uses ours.
 
 use std::hash::Hasher;
 
@@ -28,6 +29,11 @@ const SACK_BIT: u32 = 1 << 4;
 const ECN_BIT: u32 = 1 << 5;
 const OPTION_BITS: u32 = 0x3f;
 
+/// The coarse clock modulo this is in the cookie.
+const CLOCK: u64 = 16;
+const SCALED_BIT: u32 = 1 << 3;
+const MSS_BITS: u32 = 0x7;
+
 /// The bits of a cookie that are a hash.
 const MAC_BITS: u32 = 0x00ff_ffff;
 
@@ -45,10 +51,19 @@ impl std::fmt::Debug for SynCookies {
     }
 }
 
+/// What a cookie remembers by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    /// The peer's MSS, rounded down.
+    pub(crate) mss: u16,
+    /// Our SYN-ACK announced a window scale, and timestamps.
+    pub(crate) scaled: bool,
+}
+
 /// What a good cookie brings back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Recovered {
-    pub(crate) mss: u16,
+    said: Remembered,
     /// The low bits of the echoed timestamp.
     options: Option<u32>,
     tsval: u32,
@@ -61,10 +76,17 @@ impl SynCookies {
     }
 
     /// Our ISN for this SYN (RFC 4987 3.6-1).
-    pub(crate) fn make(&mut self, tuple: &FourTuple, irs: SeqNum, peer_mss: u16, now: Timestamp) -> SeqNum {
+    pub(crate) fn make(
+        &mut self,
+        tuple: &FourTuple,
+        irs: SeqNum,
+        said: Remembered,
+        now: Timestamp,
+    ) -> SeqNum {
         let tick = now.as_micros() / TICK_MICROS;
-        let mss_index = MSS_TABLE.iter().rposition(|mss| *mss <= peer_mss).unwrap_or(0);
-        let bits = low_u32(tick % 32) << 3 | low_u32(mss_index as u64);
+        let mss_index = MSS_TABLE.iter().rposition(|mss| *mss <= said.mss).unwrap_or(0);
+        let scaled = if said.scaled { SCALED_BIT } else { 0 };
+        let bits = low_u32(tick % CLOCK) << 4 | scaled | low_u32(mss_index as u64);
         SeqNum::new(bits << 24 | self.mac(tuple, irs, tick, bits))
     }
 
@@ -82,13 +104,14 @@ impl SynCookies {
         let tick = [Some(this), this.checked_sub(1)]
             .into_iter()
             .flatten()
-            .find(|tick| low_u32(tick % 32) == bits >> 3)?;
+            .find(|tick| low_u32(tick % CLOCK) == bits >> 4)?;
         if cookie & MAC_BITS != self.mac(tuple, irs, tick, bits) {
             return None;
         }
         let timestamps = segment.options.timestamps;
+        let mss = *MSS_TABLE.get((bits & MSS_BITS) as usize)?;
         Some(Recovered {
-            mss: *MSS_TABLE.get((bits & 7) as usize)?,
+            said: Remembered { mss, scaled: bits & SCALED_BIT != 0 },
             options: timestamps.map(|timestamps| timestamps.tsecr & OPTION_BITS),
             tsval: timestamps.map_or(0, |timestamps| timestamps.tsval),
         })
@@ -143,12 +166,19 @@ impl Recovered {
     pub(crate) fn negotiated(&self, own_scale: Option<WindowScale>, use_timestamps: bool) -> Negotiated {
         let options = self.options.filter(|_| use_timestamps);
         let peer_scale = options.map(|bits| bits & NO_SCALE).filter(|scale| *scale != NO_SCALE);
-        let peer_scale = peer_scale.and_then(|scale| u8::try_from(scale).ok()).map(WindowScale::new);
+        // If it is not known, the peer's windows are at least what they say.
+        let peer_scale =
+            peer_scale.and_then(|scale| u8::try_from(scale).ok()).map_or(WindowScale::ZERO, WindowScale::new);
         Negotiated {
-            peer_mss: Some(self.mss),
-            wscale: peer_scale.zip(own_scale),
+            peer_mss: Some(self.said.mss),
+            wscale: own_scale.filter(|_| self.said.scaled).map(|own| (peer_scale, own)),
             timestamps: options.map(|_| self.tsval),
         }
+    }
+
+    /// The timestamps that both SYNs had are missing, as far as a cookie can tell.
+    pub(crate) fn lacks_timestamps(&self) -> bool {
+        self.said.scaled && self.options.is_none()
     }
 }
 
@@ -182,6 +212,10 @@ mod tests {
         FourTuple::new("10.0.0.1:80".parse().unwrap(), "192.0.2.7:40000".parse().unwrap())
     }
 
+    fn said(mss: u16) -> Remembered {
+        Remembered { mss, scaled: false }
+    }
+
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_micros(seconds * 1_000_000)
     }
@@ -194,22 +228,22 @@ mod tests {
     fn a_cookie_is_good_for_its_tick_and_the_next() {
         let mut cookies = SynCookies::new([1; 16]);
         let irs = SeqNum::new(77);
-        let cookie = cookies.make(&tuple(), irs, 1460, at(640));
+        let cookie = cookies.make(&tuple(), irs, said(1460), at(640));
         let mut check =
-            |seconds| cookies.check(&tuple(), &ack(cookie, irs), at(seconds)).map(|found| found.mss);
+            |seconds| cookies.check(&tuple(), &ack(cookie, irs), at(seconds)).map(|found| found.said.mss);
         assert_eq!(check(640), Some(1460));
         assert_eq!(check(767), Some(1460));
         assert_eq!(check(768), None);
         assert_eq!(check(639), None, "not before it was made");
-        // The five bits come round after 32 ticks; the hash knows better.
-        assert_eq!(check(640 + 32 * 64), None);
+        // The four bits come round after 16 ticks; the hash knows better.
+        assert_eq!(check(640 + 16 * 64), None);
     }
 
     #[test]
     fn a_cookie_is_good_for_its_peer_only() {
         let mut cookies = SynCookies::new([1; 16]);
         let irs = SeqNum::new(77);
-        let cookie = cookies.make(&tuple(), irs, 1460, at(640));
+        let cookie = cookies.make(&tuple(), irs, said(1460), at(640));
         let other = FourTuple { remote_port: 40001, ..tuple() };
         assert_eq!(cookies.check(&other, &ack(cookie, irs), at(640)), None);
         assert_eq!(cookies.check(&tuple(), &ack(cookie, irs + 1), at(640)), None);
@@ -224,7 +258,7 @@ mod tests {
     fn the_secret_changes_every_eight_ticks_and_the_one_before_is_kept() {
         let mut cookies = SynCookies::new([1; 16]);
         for (tick, periods) in [(7, [0, 1]), (15, [0, 1]), (16, [2, 1]), (23, [2, 1]), (24, [2, 3])] {
-            cookies.make(&tuple(), SeqNum::new(77), 1460, at(64 * tick));
+            cookies.make(&tuple(), SeqNum::new(77), said(1460), at(64 * tick));
             assert_eq!(cookies.derived.map(|(period, _)| period), periods, "in tick {tick}");
         }
         let secrets: std::collections::HashSet<_> =
@@ -239,7 +273,11 @@ mod tests {
             let stamped = timestamp_with_options(clock, &syn, false);
             assert!(SeqNum::new(stamped).at_or_before(SeqNum::new(clock)));
             assert!(clock.wrapping_sub(stamped) < 64 + 64);
-            let recovered = Recovered { mss: 1460, options: Some(stamped & OPTION_BITS), tsval: 9 };
+            let recovered = Recovered {
+                said: Remembered { mss: 1460, scaled: true },
+                options: Some(stamped & OPTION_BITS),
+                tsval: 9,
+            };
             let negotiated = recovered.negotiated(Some(WindowScale::new(8)), true);
             assert_eq!(negotiated.wscale, Some((WindowScale::new(7), WindowScale::new(8))));
             assert_eq!(negotiated.timestamps, Some(9));
@@ -268,9 +306,9 @@ mod tests {
     fn the_mss_is_rounded_down() {
         let mut cookies = SynCookies::new([1; 16]);
         for (offered, kept) in [(536, 536), (1459, 1440), (1460, 1460), (65495, 8960), (10, 48), (600, 536)] {
-            let cookie = cookies.make(&tuple(), SeqNum::new(1), offered, at(64));
+            let cookie = cookies.make(&tuple(), SeqNum::new(1), said(offered), at(64));
             let found = cookies.check(&tuple(), &ack(cookie, SeqNum::new(1)), at(64)).unwrap();
-            assert_eq!(found.mss, kept);
+            assert_eq!(found.said.mss, kept);
         }
     }
 }

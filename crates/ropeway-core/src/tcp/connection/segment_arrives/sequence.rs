@@ -13,7 +13,7 @@ use crate::tcp::connection::{Connection, Env};
 impl Connection {
     pub(super) fn check_sequence(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
         // RFC 7323 5.3-1: before anything else; RFC 7323 5.3-2: and never again.
-        match self.check_paws(&segment.header, env.now) {
+        match self.check_paws(&segment.header, env) {
             Paws::Pass => {}
             Paws::Old => {
                 env.counters.paws_dropped += 1;

@@ -154,8 +154,10 @@ impl HalfOpen {
         if flags.contains(TcpFlags::SYN) {
             return Answer::BackToListen;
         }
-        // RFC 7323 3.2-3: what lacks the timestamps that were agreed on is dropped.
-        let lacks_timestamps = self.timestamps().is_some() && segment.options.timestamps.is_none();
+        // RFC 7323 3.2-3
+        let lacks_timestamps = announced.strict_timestamps
+            && self.timestamps().is_some()
+            && segment.options.timestamps.is_none();
         if lacks_timestamps || !flags.contains(TcpFlags::ACK) {
             return Answer::Drop;
         }

@@ -38,6 +38,8 @@ pub(crate) struct Announced {
     pub(crate) advmss: u16,
     /// The window of our SYN-ACK.
     pub(crate) window: u16,
+    /// What lacks the timestamps that were agreed on is dropped.
+    pub(crate) strict_timestamps: bool,
 }
 
 /// What a segment for a half-open tuple calls for (RFC 9293 3.10.7.4, for SYN-RECEIVED).
