@@ -154,3 +154,124 @@ fn only_the_peers_own_syn_ack_ends_a_simultaneous_open() {
         lab.assert_state(id, State::SynReceived);
     }
 }
+
+/// An active open that was crossed by this SYN; the SYN-ACK acknowledges nothing but the SYN.
+fn crossed_by(syn: Seg, change: impl FnOnce(&mut SocketOptions)) -> (Lab, ropeway_core::ConnectionId) {
+    let mut lab = Lab::new();
+    let id = lab.connect_with(change).unwrap();
+    lab.drain();
+    lab.send(syn.mss(1460));
+    lab.expect(syn_ack().seq(0).ack(1));
+    lab.assert_state(id, State::SynReceived);
+    (lab, id)
+}
+
+// RFC 9293 3.10.7.3 R-03: "queue them for processing after the ESTABLISHED state has been reached". Nobody reads them
+// before: the SYN may be an old duplicate.
+#[test]
+fn text_in_the_syn_is_read_once_the_connection_is_open() {
+    let ends: [fn() -> Seg; 4] = [
+        || ack().seq(6),
+        || syn_ack().seq(0).mss(1460),
+        // With the text once more, and with more of it.
+        || syn_ack().seq(0).mss(1460).bytes(b"early"),
+        || data(b"early").seq(1),
+    ];
+    for end in ends {
+        let (mut lab, id) = crossed_by(syn().bytes(b"early"), |_| {});
+        assert!(lab.stack.recv(lab.ts(), id, 10).is_err() && !lab.told(id, Readiness::READABLE));
+        assert_eq!(lab.info(id).unread, 0);
+        lab.send(end().ack(1));
+        lab.assert_state(id, State::Established);
+        lab.expect(ack().seq(1).ack(6));
+        assert!(lab.told(id, Readiness::READABLE | Readiness::WRITABLE));
+        assert_eq!(lab.read(id, 100), b"early");
+        lab.send(data(b" and late").seq(6));
+        assert_eq!(lab.read(id, 100), b" and late");
+    }
+    // More than there was in the SYN, and what lies beyond it.
+    for more in [data(b"early bird").seq(1), data(b" bird").seq(6)] {
+        let (mut lab, id) = crossed_by(syn().bytes(b"early"), |_| {});
+        lab.send(more.ack(1));
+        lab.drain();
+        assert_eq!(lab.read(id, 100), b"early bird");
+    }
+}
+
+#[test]
+fn a_fin_in_the_syn_ends_the_stream_once_the_connection_is_open() {
+    for (text, end) in [(&b""[..], 2), (b"early", 7)] {
+        for third in [ack().seq(end), syn_ack().seq(0).mss(1460), syn_ack().fin().seq(0).bytes(text)] {
+            let (mut lab, id) = crossed_by(syn().fin().bytes(text), |_| {});
+            lab.send(third.ack(1));
+            lab.expect(ack().seq(1).ack(end));
+            lab.assert_state(id, State::CloseWait);
+            assert_eq!(lab.read(id, 100), text);
+            assert!(lab.read(id, 100).is_empty(), "the end");
+            lab.close(id);
+            lab.expect(fin().seq(1).ack(end));
+            lab.send(ack().seq(end).ack(2));
+            lab.assert_empty();
+        }
+        // The program had closed before: both FINs have crossed.
+        let (mut lab, id) = crossed_by(syn().fin(), |_| {});
+        lab.shutdown_write(id);
+        lab.send(ack().seq(2).ack(1));
+        lab.assert_state(id, State::Closing);
+        lab.expect(fin().seq(1).ack(2));
+        lab.send(ack().seq(2).ack(2));
+        lab.assert_state(id, State::TimeWait);
+    }
+}
+
+#[test]
+fn urgent_text_in_the_syn_is_urgent() {
+    let (mut lab, id) = crossed_by(syn().bytes(b"early").urg(6), |_| {});
+    assert_eq!(lab.stack.urgent_remaining(id), None);
+    lab.send(ack().seq(6).ack(1));
+    assert_eq!(lab.stack.urgent_remaining(id), Some(5));
+}
+
+// RFC 9293 3.4: what our SYN had no room for is not taken.
+#[test]
+fn text_in_the_syn_beyond_the_window_is_cut_off() {
+    let (mut lab, id) = crossed_by(syn().fin().bytes(pattern(0, 1400)), |options| options.recv_buffer = 1000);
+    lab.send(ack().seq(1).ack(1));
+    lab.expect(ack().seq(1).ack(1001).win(0));
+    assert_eq!(lab.read(id, 2000), pattern(0, 1000));
+    lab.assert_state(id, State::Established);
+}
+
+#[test]
+fn text_in_the_syn_that_nobody_will_read_is_reset() {
+    let (mut lab, id) = crossed_by(syn().bytes(b"early"), |_| {});
+    lab.close(id);
+    lab.send(ack().seq(6).ack(1));
+    assert_eq!(lab.next_tcp().tcp.flags, rst().flags);
+    lab.assert_empty();
+    // Who has shut down reading only gets it acknowledged.
+    let (mut lab, id) = crossed_by(syn().bytes(b"early"), |_| {});
+    lab.stack.shutdown(lab.ts(), id, std::net::Shutdown::Read).unwrap();
+    lab.send(ack().seq(6).ack(1));
+    lab.expect(ack().seq(1).ack(6));
+    assert_eq!(lab.info(id).unread, 0);
+    // A reset ends it as if there had been none.
+    let (mut lab, id) = crossed_by(syn().bytes(b"early"), |_| {});
+    lab.send(rst().seq(1));
+    lab.assert_state(id, State::Closed);
+    assert_eq!(lab.stack.take_error(id), Some(ropeway_core::ConnectionError::Refused));
+    assert!(lab.stack.recv(lab.ts(), id, 10).unwrap().is_empty());
+}
+
+/// The peer's SYN once more, with its text: the first one's is kept, and the answer still acknowledges only the SYN.
+#[test]
+fn a_repeated_syn_with_text_changes_nothing() {
+    let (mut lab, id) = crossed_by(syn().bytes(b"early"), |_| {});
+    lab.send(syn().bytes(b"EARLY"));
+    lab.expect(ack().seq(1).ack(1));
+    lab.at(1000);
+    lab.expect(syn_ack().seq(0).ack(1));
+    lab.send(ack().seq(6).ack(1));
+    lab.expect(ack().seq(1).ack(6));
+    assert_eq!(lab.read(id, 100), b"early");
+}

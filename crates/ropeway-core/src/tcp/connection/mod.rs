@@ -85,6 +85,8 @@ pub(crate) struct Connection {
     reset_due: Option<FinalReset>,
     /// The stack ends: after what can be sent at once comes a RST.
     winds_up: bool,
+    /// Text and FIN of a SYN that crossed ours, for when the connection is open (RFC 9293 3.10.7.3 R-03).
+    rest_of_syn: Option<Box<Arrival>>,
     /// There may be something to send; `poll_transmit` finds out.
     output_due: bool,
     /// More data is about to be written (`MSG_MORE`): a small segment may wait for it.
@@ -159,6 +161,7 @@ impl Connection {
             syn_due: false,
             reset_due: None,
             winds_up: false,
+            rest_of_syn: None,
             output_due: false,
             more_to_come: false,
             pushes: true,
@@ -261,6 +264,7 @@ impl Connection {
             let (bytes, held) = (self.statistics.bytes_lost, self.holder == Holder::Application);
             tracing::debug!(connection = %self.tuple, bytes, held, "ended with data that was not acknowledged");
         }
+        self.rest_of_syn = None;
         self.send_buffer = SendBuffer::new(self.snd.max);
         self.syn_due = false;
         self.output_due = false;

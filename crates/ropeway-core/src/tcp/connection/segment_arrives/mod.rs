@@ -19,7 +19,7 @@ use super::{Connection, Env};
 use crate::event::Readiness;
 
 /// A segment on its way through the steps. Trimming takes away what is not in the window.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Arrival {
     pub(crate) header: TcpHeader,
     pub(crate) payload: Bytes,
@@ -115,6 +115,13 @@ impl Connection {
         // Only now: what is challenged may be forged, and would make the peer's own timestamps look old
         // (RFC 7323 5.2-2).
         self.update_ts_recent(seq, &segment.header, env.now);
+        if let Some(mut rest) = self.rest_of_syn.take() {
+            // As if it came with this one.
+            rest.header.flags |= TcpFlags::ACK;
+            rest.header.ack = segment.ack();
+            self.take_rest_of_syn(&mut rest, env)?;
+            self.trim(segment);
+        }
         self.check_urg(segment, seq); // sixth
         let has_text = !segment.payload.is_empty();
         self.take_text(segment, env)?; // seventh

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use bytes::Bytes;
 use ropeway_packet::{TcpFlags, TcpOptions, WindowScale};
 
 use super::{Arrival, Step, Verdict};
@@ -44,24 +45,34 @@ impl Connection {
         self.rcv.edge = self.rcv.nxt + u32::from(self.initial_window());
         if has_ack {
             self.established(segment, Cause::SynAck, env);
-            self.ack_now();
+            self.cut_off_syn(segment);
             return self.take_rest_of_syn(segment, env);
         }
-        // Simultaneous open (MUST-10). What else the segment brought, the peer will send again.
+        // Simultaneous open (MUST-10). What else the segment brought is not acknowledged yet: it may be an old duplicate.
         self.transition(Cause::Syn);
         self.snd.wnd = u32::from(segment.header.window);
         self.syn_due = true;
         self.output_due = true;
+        self.cut_off_syn(segment);
+        if segment.len() > 0 {
+            // A copy, so that the packet's slab is not pinned for as long as the handshake takes.
+            let payload = Bytes::copy_from_slice(&segment.payload);
+            self.rest_of_syn = Some(Box::new(Arrival { payload, ..segment.clone() }));
+        }
         ControlFlow::Break(Verdict::Drop)
     }
 
-    /// Data and FIN may come with the SYN-ACK; they begin after the SYN.
-    fn take_rest_of_syn(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
-        let urgent_from = segment.seq();
+    /// Data and FIN that come with a SYN begin after it.
+    fn cut_off_syn(&self, segment: &mut Arrival) {
         segment.clear(TcpFlags::SYN);
-        segment.header.seq = urgent_from + 1;
+        segment.header.seq = self.rcv.nxt;
         self.trim(segment);
-        self.check_urg(segment, urgent_from);
+    }
+
+    /// What came with the SYN, now that the connection is open.
+    pub(super) fn take_rest_of_syn(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
+        self.ack_now();
+        self.check_urg(segment, self.rcv.irs);
         let has_text = !segment.payload.is_empty();
         self.take_text(segment, env)?;
         self.check_fin(segment, has_text);
