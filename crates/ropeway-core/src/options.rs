@@ -31,7 +31,8 @@ pub struct SocketOptions {
     /// Most received bytes that may wait for the application, exactly (`SO_RCVBUF`). The window never
     /// promises more. 512 KiB by default; 1 byte to 1 GiB.
     pub recv_buffer: usize,
-    /// Most bytes that may wait to be acknowledged, exactly (`SO_SNDBUF`). 512 KiB by default; 1 byte to 1 GiB.
+    /// Most bytes that may wait to be acknowledged, exactly (`SO_SNDBUF`). 512 KiB by default; 1 byte to 1 GiB. A writer
+    /// is woken when a sixteenth of it is free.
     pub send_buffer: usize,
     /// Send small segments at once: Nagle's algorithm off (`TCP_NODELAY`, RFC 9293 3.7.4 MUST-17).
     pub nodelay: bool,

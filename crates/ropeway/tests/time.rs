@@ -143,3 +143,38 @@ async fn time_is_that_of_the_stacks_runtime() {
     let read = TcpStream::info(&client).unwrap();
     assert!(read.last_data_sent.unwrap() < Duration::from_secs(1));
 }
+
+/// 512 KiB with a send buffer below a segment took ten seconds: 40 ms for the peer's delayed acknowledgement, each time.
+#[tokio::test(start_paused = true)]
+async fn the_smallest_buffers_wait_for_no_delayed_acknowledgement() {
+    for (send, recv) in [(2048, 1 << 20), (0, 1 << 20), (1 << 20, 0), (0, 0), (5000, 3000)] {
+        // Over a cable for packets of 1,500 bytes, and over the loopback.
+        let net = Net::new();
+        let cable = (
+            TcpSocket::new_v4_on(&net.right).unwrap(),
+            TcpSocket::new_v4_on(&net.left).unwrap(),
+            "10.0.0.2:0",
+        );
+        let loopback = (TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap(), "127.0.0.1:0");
+        for (server, client, addr) in [cable, loopback] {
+            server.set_recv_buffer_size(recv).unwrap();
+            client.set_send_buffer_size(send).unwrap();
+            assert_eq!(client.send_buffer_size().unwrap(), send.max(4608));
+            assert_eq!(server.recv_buffer_size().unwrap(), recv.max(2304));
+            server.bind(addr.parse().unwrap()).unwrap();
+            let listener = server.listen(1).unwrap();
+            let start = Instant::now();
+            let connect = client.connect(listener.local_addr().unwrap());
+            let (client, accepted) = tokio::join!(connect, listener.accept());
+            let (mut client, (mut server, _)) = (client.unwrap(), accepted.unwrap());
+            let data = pattern(512 * 1024);
+            let mut received = vec![0; data.len()];
+            let (sent, read) = tokio::join!(client.write_all(&data), server.read_exact(&mut received));
+            sent.unwrap();
+            read.unwrap();
+            assert!(received == data);
+            let took = start.elapsed();
+            assert!(took < Duration::from_millis(100), "{took:?} with {send} and {recv} to {addr}");
+        }
+    }
+}

@@ -81,10 +81,8 @@ fn an_active_open_has_one_label_from_syn_to_reset() {
     let mut lab = lab();
     let id = lab
         .connect_with(|options| {
-            let mut keep_alive = KeepAlive::default();
-            (keep_alive.idle, keep_alive.interval) =
-                (std::time::Duration::from_secs(10), keep_alive.interval);
-            options.keep_alive = Some(keep_alive);
+            options.keep_alive =
+                Some(KeepAlive { idle: std::time::Duration::from_secs(10), ..KeepAlive::default() });
         })
         .unwrap();
     lab.run_to(secs(1));

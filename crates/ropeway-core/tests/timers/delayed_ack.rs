@@ -148,3 +148,39 @@ fn a_duplicate_segment_is_acknowledged_at_once() {
     lab.send(some(100).seq(1));
     lab.expect(ack().ack(101));
 }
+
+/// What the peer has pushed may be all that its send buffer holds. Once the application has read it, it is acknowledged,
+/// as by Linux's `tcp_cleanup_rbuf`; but not what a program that talks has sent, nor what is answered.
+#[test]
+fn what_was_pushed_is_acknowledged_when_it_has_been_read() {
+    let (mut lab, id) = established();
+    lab.send(some(700).push());
+    lab.after(10);
+    lab.read(id, 699);
+    lab.quiet();
+    lab.read(id, 10);
+    lab.expect(ack().ack(701));
+    // Several writes, of which the last counts.
+    lab.send(some(300).push());
+    lab.read(id, 1000);
+    lab.quiet();
+    lab.send(some(236).push());
+    lab.read(id, 1000);
+    lab.expect(ack().ack(1237));
+    // Not pushed: more is to come.
+    lab.send(some(700));
+    lab.read(id, 1000);
+    lab.after(40);
+    lab.expect(ack().ack(1937));
+    // Answers take it along.
+    lab.send(some(700).push());
+    lab.write(id, b"answer");
+    lab.expect(data(b"answer").ack(2637));
+    lab.read(id, 1000);
+    lab.quiet();
+    lab.send(some(700).push());
+    lab.read(id, 1000);
+    lab.after(10);
+    lab.write(id, b"answer");
+    lab.expect(data(b"answer").ack(3337));
+}

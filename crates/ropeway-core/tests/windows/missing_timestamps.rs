@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ropeway_core::{ConnectionId, ListenerId, StackConfig, State, SynCookieMode};
+use ropeway_core::{ConnectionId, KeepAlive, ListenerId, StackConfig, State, SynCookieMode};
 
 use crate::common::*;
 
@@ -146,11 +146,7 @@ fn probes_are_answered() {
 #[test]
 fn answers_to_probes_count() {
     let (mut lab, id) = established();
-    lab.set(id, |options| {
-        let mut keep_alive = ropeway_core::KeepAlive::default();
-        keep_alive.count = 2;
-        options.keep_alive = Some(keep_alive);
-    });
+    lab.set(id, |options| options.keep_alive = Some(KeepAlive { count: 2, ..KeepAlive::default() }));
     for _ in 0..5 {
         lab.after(7_200_000);
         lab.expect(ack().seq(0));

@@ -121,3 +121,40 @@ fn small_writes_are_collected_into_full_segments() {
     lab.expect(data(pattern(1460, 1460)));
     lab.quiet();
 }
+
+/// As Linux's `TCP_NAGLE_PUSH` when a writer has to wait for room: nothing can join it.
+#[test]
+fn a_full_send_buffer_counts_as_a_full_segment() {
+    for cork in [false, true] {
+        let mut lab = Lab::new();
+        let id = lab.accepted_with(Peer::default(), |options| options.send_buffer = 1000);
+        lab.write(id, b"x");
+        lab.expect(data(b"x"));
+        lab.set(id, |options| options.cork = cork);
+        lab.write(id, &pattern(0, 998));
+        lab.quiet();
+        lab.write(id, b"y");
+        lab.expect(some(999).push());
+        // What is acknowledged makes room, and what fills it again counts again.
+        lab.send(ack().ack(501));
+        lab.write(id, &pattern(0, 499));
+        lab.quiet();
+        lab.write(id, b"z");
+        lab.expect(some(500));
+    }
+}
+
+/// With two full segments in flight an acknowledgement comes at once, and takes the rest along.
+#[test]
+fn a_full_send_buffer_of_many_segments_makes_no_small_ones() {
+    let mut lab = Lab::new();
+    let id = lab.accepted_with(Peer::default(), |options| options.send_buffer = 4000);
+    lab.write(id, b"x");
+    lab.expect(data(b"x"));
+    lab.write(id, &pattern(0, 3999));
+    lab.expect(some(1460));
+    lab.expect(some(1460));
+    lab.quiet();
+    lab.send(ack());
+    lab.expect(some(1079));
+}

@@ -64,6 +64,12 @@ async fn of_sockets() {
     assert!(socket.send_buffer_size().unwrap() >= 100_000);
     socket.set_recv_buffer_size(100_000).unwrap();
     assert!(socket.recv_buffer_size().unwrap() >= 100_000);
+    // They have a minimum.
+    for least in [0, 1, 1000] {
+        socket.set_send_buffer_size(least).unwrap();
+        socket.set_recv_buffer_size(least).unwrap();
+        assert!(socket.send_buffer_size().unwrap() >= 4608 && socket.recv_buffer_size().unwrap() >= 2304);
+    }
     assert!(socket.take_error().unwrap().is_none());
     assert_eq!(socket.device().unwrap(), None);
 

@@ -15,6 +15,8 @@ pub(crate) struct AckPolicy {
     duplicates: u32,
     /// Bytes received since the last acknowledgement.
     unacknowledged: u32,
+    /// The last of them is the end of a write (PSH).
+    pushed: bool,
     /// So many acknowledgements are not to be delayed, unless the application answers.
     quick: u8,
     /// The application answers what it reads: an acknowledgement that waits goes with its answer.
@@ -25,6 +27,9 @@ pub(crate) struct AckPolicy {
 
 /// More duplicates than this at a time tell the sender nothing new.
 const MAX_DUPLICATES: u32 = 64;
+
+/// Less than the default MSS: a program that talks, and does not send in bulk.
+const BULK: u32 = 536;
 
 /// RFC 9293 3.8.6.3 MUST-40: less than half a second.
 const LONGEST_DELAY: Duration = Duration::from_millis(499);
@@ -40,6 +45,7 @@ impl AckPolicy {
         self.now = false;
         self.quick = self.quick.saturating_sub(1);
         self.unacknowledged = 0;
+        self.pushed = false;
         // Only a segment without data counts as a duplicate acknowledgement.
         if !carries_data {
             self.duplicates = self.duplicates.saturating_sub(1);
@@ -62,7 +68,8 @@ impl Connection {
 
     /// `len` bytes have arrived in order: every second full-sized segment is acknowledged at once
     /// (RFC 9293 SHLD-19), a lesser one after a while (SHLD-18).
-    pub(super) fn ack_soon(&mut self, len: u32, env: &Env<'_>) {
+    pub(super) fn ack_soon(&mut self, len: u32, pushed: bool, env: &Env<'_>) {
+        self.acks.pushed = pushed;
         self.acks.unacknowledged = self.acks.unacknowledged.saturating_add(len);
         let two_segments = 2 * u32::from(self.rcv.mss.max(1));
         let paused = self.acks.heard.is_none_or(|heard| env.now.since(heard) > self.rto.current());
@@ -85,6 +92,15 @@ impl Connection {
             self.ack_now();
         } else if self.timers.get(Timer::DelayedAck).is_none_or(|at| env.now + delay < at) {
             self.timers.set(Timer::DelayedAck, env.now + delay);
+        }
+    }
+
+    /// The application has read something. If that was all, and the peer has pushed what may be all that its send buffer
+    /// holds, nothing more comes before it is acknowledged; unless an answer is on its way, that is now. As in Linux.
+    pub(super) fn maybe_ack_read(&mut self) {
+        let all_read = self.acks.pushed && self.receive_buffer.is_empty();
+        if all_read && self.acks.unacknowledged >= BULK && !self.acks.interactive {
+            self.ack_now();
         }
     }
 

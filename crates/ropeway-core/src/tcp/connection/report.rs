@@ -12,6 +12,10 @@ use crate::event::Readiness;
 use crate::info::{SenderLimit, TcpInfo};
 use crate::time::Timestamp;
 
+/// A writer is woken when one in so many parts of the send buffer is free. Where the buffer limits an upload, half of
+/// such a part is missing on the way, on average.
+const WAKE_PARTS: usize = 16;
+
 /// What a connection counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Statistics {
@@ -78,9 +82,10 @@ impl Statistics {
 }
 
 impl Connection {
-    /// Whether it is worth waking a writer: a third of the send buffer is free.
+    /// Whether it is worth waking a writer: a part of the send buffer is free that is too small for the peer to notice
+    /// that it was missing.
     pub(super) fn is_writable(&self) -> bool {
-        self.has_room((self.options.send_buffer / 3).max(1))
+        self.has_room((self.options.send_buffer / WAKE_PARTS).max(1))
     }
 
     /// Whether `send` has an answer: it takes `room` bytes, or says that it never will.

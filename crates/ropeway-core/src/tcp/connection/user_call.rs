@@ -82,6 +82,7 @@ impl Connection {
         if !payload.is_empty() {
             self.forget_read_urgent();
             self.maybe_update_window();
+            self.maybe_ack_read();
         }
         Ok(payload)
     }

@@ -93,7 +93,7 @@ impl Connection {
     fn may_send_small(&self) -> bool {
         let again = self.snd.nxt.before(self.snd.max);
         let urgent = self.snd.up.is_some();
-        if again || urgent || self.release_small {
+        if again || urgent || self.release_small || self.is_full_up() {
             return true;
         }
         // RFC 9293 3.9.1.2 MAY-16
@@ -102,5 +102,12 @@ impl Connection {
         }
         // RFC 9293 3.7.4 MUST-17
         self.options.nodelay || self.snd.small.at_or_before(self.snd.una)
+    }
+
+    /// A full send buffer counts as a full segment, as in Linux, cork or not: nothing can join what is left of it before
+    /// something is acknowledged, and with less than two full segments in flight that waits for the peer's delay.
+    fn is_full_up(&self) -> bool {
+        self.send_buffer.len() >= self.options.send_buffer
+            && self.snd.in_flight() < 2 * u32::from(self.snd.mss)
     }
 }

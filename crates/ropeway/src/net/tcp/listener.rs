@@ -11,7 +11,9 @@ use std::time::Duration;
 use ropeway_core::{ConnectionId, ListenError, ListenerId, SocketOptions, Stack as Core, Timestamp};
 
 use super::connection::{Connection, shown};
-use super::options::{ECN_BITS, TcpKeepalive, impl_options, saturate};
+use super::options::{
+    ECN_BITS, MIN_RECV_BUFFER, MIN_SEND_BUFFER, TcpKeepalive, buffer_size, impl_options, saturate,
+};
 use super::stream::TcpStream;
 use crate::Stack;
 use crate::error::{self, invalid};

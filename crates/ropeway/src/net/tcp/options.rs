@@ -298,32 +298,45 @@ macro_rules! impl_options {
                 self.update_options(|options| options.syn_retries = retries)
             }
 
-            /// The size of the send buffer in bytes (`SO_SNDBUF`), exactly as it was set.
+            /// The size of the send buffer in bytes (`SO_SNDBUF`).
             pub fn send_buffer_size(&self) -> io::Result<u32> {
                 self.options(|options| saturate(options.send_buffer))
             }
 
             /// Sets the size of the send buffer (`SO_SNDBUF`): the most bytes that may wait to be
-            /// acknowledged, exactly; at least 1. Unlike the kernel, ropeway does not double it.
+            /// acknowledged, exactly; but not less than 4608, as in the kernel. Unlike the kernel, ropeway does not
+            /// double it.
             pub fn set_send_buffer_size(&self, size: u32) -> io::Result<()> {
-                let size = usize::try_from(size).unwrap_or(usize::MAX).max(1);
+                let size = buffer_size(size, MIN_SEND_BUFFER);
                 self.update_options(|options| options.send_buffer = size)
             }
 
-            /// The size of the receive buffer in bytes (`SO_RCVBUF`), exactly as it was set.
+            /// The size of the receive buffer in bytes (`SO_RCVBUF`).
             pub fn recv_buffer_size(&self) -> io::Result<u32> {
                 self.options(|options| saturate(options.recv_buffer))
             }
 
             /// Sets the size of the receive buffer (`SO_RCVBUF`): the most received bytes that may wait to
-            /// be read, exactly; at least 1. The window never promises more. Unlike the kernel, ropeway does
-            /// not double it.
+            /// be read, exactly; but not less than 2304, as in the kernel. The window never promises more. Unlike
+            /// the kernel, ropeway does not double it.
             pub fn set_recv_buffer_size(&self, size: u32) -> io::Result<()> {
-                let size = usize::try_from(size).unwrap_or(usize::MAX).max(1);
+                let size = buffer_size(size, MIN_RECV_BUFFER);
                 self.update_options(|options| options.recv_buffer = size)
             }
         }
     };
+}
+
+/// The least that a program may set, as in Linux (`SOCK_MIN_SNDBUF`): three segments of an Ethernet, so that the peer
+/// acknowledges two of them while there is more to send.
+pub(crate) const MIN_SEND_BUFFER: u32 = 4608;
+
+/// Likewise (`SOCK_MIN_RCVBUF`).
+pub(crate) const MIN_RECV_BUFFER: u32 = 2304;
+
+/// A buffer's size as the core has it.
+pub(crate) fn buffer_size(size: u32, least: u32) -> usize {
+    usize::try_from(size.max(least)).unwrap_or(usize::MAX)
 }
 
 /// A size as the 32 bits that tokio gives it.

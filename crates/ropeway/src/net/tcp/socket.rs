@@ -12,7 +12,9 @@ use tokio::runtime::Handle;
 
 use super::connection::Connection;
 use super::listener::TcpListener;
-use super::options::{ECN_BITS, TcpKeepalive, impl_options, saturate};
+use super::options::{
+    ECN_BITS, MIN_RECV_BUFFER, MIN_SEND_BUFFER, TcpKeepalive, buffer_size, impl_options, saturate,
+};
 use super::stream::TcpStream;
 use crate::Stack;
 use crate::error::{self, invalid};

@@ -15,7 +15,9 @@ use ropeway_core::{SocketOptions, TcpInfo};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::{Connection, recv, send, send_vectored};
-use super::options::{ECN_BITS, TcpKeepalive, impl_options, saturate};
+use super::options::{
+    ECN_BITS, MIN_RECV_BUFFER, MIN_SEND_BUFFER, TcpKeepalive, buffer_size, impl_options, saturate,
+};
 use super::split::{ReadHalf, WriteHalf, split};
 use super::split_owned::{OwnedReadHalf, OwnedWriteHalf, split_owned};
 use crate::Stack;

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
+use ropeway_packet::TcpFlags;
 
 use super::{Arrival, Step, Verdict};
 use crate::buffer::send::length_u32;
@@ -40,7 +41,7 @@ impl Connection {
             }
             self.gain(Readiness::READABLE);
             // RFC 5681 4.2: what fills a gap is acknowledged at once.
-            if gap { self.ack_now() } else { self.ack_soon(len, env) }
+            if gap { self.ack_now() } else { self.ack_soon(len, segment.has(TcpFlags::PSH), env) }
         } else {
             self.keep(seq, payload, env);
         }
