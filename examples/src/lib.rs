@@ -2,6 +2,10 @@
 
 pub mod capture;
 pub mod link;
+#[cfg(target_os = "linux")]
+pub mod namespace;
+#[cfg(not(target_os = "linux"))]
+#[path = "elsewhere.rs"]
 pub mod namespace;
 pub mod recorder;
 pub mod report;

@@ -7,11 +7,14 @@ use std::time::SystemTime;
 use ropeway::device::Device;
 use ropeway::device::memory::{self, MemoryDevice};
 use ropeway::device::tap::Tap;
+#[cfg(target_os = "linux")]
 use ropeway::device::tun::{TunDevice, TunError};
 use ropeway::{IpCidr, Stack};
 use tokio::net::TcpListener as KernelListener;
 
 use crate::namespace::Namespace;
+#[cfg(not(target_os = "linux"))]
+use crate::namespace::TunDevice;
 use crate::site::Site;
 
 /// The kernel's address on the examples' own link.
@@ -27,6 +30,7 @@ const PREFIX_LEN: u8 = 24;
 /// # Errors
 ///
 /// Those of [`TunDevice::builder`].
+#[cfg(target_os = "linux")]
 pub fn tun(_in: &Namespace) -> io::Result<TunDevice> {
     TunDevice::builder().name("rope0").address(IpCidr::new(KERNEL, PREFIX_LEN)).up().build()
 }
@@ -36,6 +40,7 @@ pub fn tun(_in: &Namespace) -> io::Result<TunDevice> {
 /// # Errors
 ///
 /// When there is no such device and it cannot be made: one line that says what to do.
+#[cfg(target_os = "linux")]
 pub fn attach_or_make(name: &str, address: IpCidr, via: Option<IpAddr>) -> io::Result<TunDevice> {
     let missing = match TunDevice::attach(name) {
         Err(error) if matches!(tun_error(&error), Some(TunError::NotFound { .. })) => error,
@@ -53,8 +58,30 @@ pub fn attach_or_make(name: &str, address: IpCidr, via: Option<IpAddr>) -> io::R
     TunDevice::builder().name(name).address(IpCidr::new(via, address.prefix_len())).up().build()
 }
 
+#[cfg(target_os = "linux")]
 fn tun_error(error: &io::Error) -> Option<&TunError> {
     error.get_ref().and_then(|inner| inner.downcast_ref())
+}
+
+/// There is no namespace to make a device in.
+///
+/// # Errors
+///
+/// None: there is nobody to call it.
+#[cfg(not(target_os = "linux"))]
+pub fn tun(place: &Namespace) -> io::Result<TunDevice> {
+    match *place {}
+}
+
+/// There is no such device.
+///
+/// # Errors
+///
+/// Always: one line that says so.
+#[cfg(not(target_os = "linux"))]
+pub fn attach_or_make(name: &str, _: IpCidr, _: Option<IpAddr>) -> io::Result<TunDevice> {
+    let told = format!("there is no {name}: TUN devices are Linux's; without --tun this runs in memory");
+    Err(io::Error::new(io::ErrorKind::Unsupported, told))
 }
 
 /// A stack with one address on a device, whose packets `record` gets to see.

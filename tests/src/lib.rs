@@ -13,7 +13,9 @@
 //! ```
 
 pub mod http;
+#[cfg(target_os = "linux")]
 pub mod link;
+#[cfg(target_os = "linux")]
 pub mod namespace;
 pub mod pattern;
 pub mod programs;

@@ -1,5 +1,7 @@
 //! Much data, to and from the kernel.
 
+#![cfg(target_os = "linux")]
+
 use ropeway::net::{TcpListener, TcpStream};
 use ropeway_tests::link::{Family, Link};
 use ropeway_tests::{http, over_both_families, pattern, programs};

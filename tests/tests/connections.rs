@@ -1,5 +1,7 @@
 //! Connections between ropeway and the kernel, opened and closed in every way there is.
 
+#![cfg(target_os = "linux")]
+
 use std::io::ErrorKind;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! What is not TCP: echo requests, and datagrams to ports where nobody is.
 
+#![cfg(target_os = "linux")]
+
 use std::io::ErrorKind;
 use std::time::Duration;
 

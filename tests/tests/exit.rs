@@ -1,5 +1,7 @@
 //! A program that ends while its connections to the kernel are open: the kernel is told.
 
+#![cfg(target_os = "linux")]
+
 use std::io::{ErrorKind, Read};
 use std::net::TcpListener as KernelListener;
 use std::thread;

@@ -1,5 +1,7 @@
 //! Port scans: ours of the kernel, and nmap's of us.
 
+#![cfg(target_os = "linux")]
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! Peers that vanish, readers that stop, cables that are pulled.
 
+#![cfg(target_os = "linux")]
+
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,7 @@
 //! The TUN device alone, without a stack behind it: what it makes, what it moves, how it ends.
 
+#![cfg(target_os = "linux")]
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;

@@ -1,5 +1,7 @@
 //! Making a TUN device goes wrong: each failure says what to do, and leaves neither a device nor an open file.
 
+#![cfg(target_os = "linux")]
+
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,5 +1,7 @@
 //! What tshark thinks of everything that crosses the wire.
 
+#![cfg(target_os = "linux")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};

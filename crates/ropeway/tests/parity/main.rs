@@ -4,6 +4,7 @@
 //! for either, with `net` and `tcp` in scope; those of ropeway run on the loopback stack of their own
 //! runtime, which nobody has made.
 
+#![cfg(target_os = "linux")]
 // One file as two modules is the point.
 #![allow(clippy::duplicate_mod)]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::cast_possible_truncation)]
