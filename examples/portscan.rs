@@ -18,6 +18,7 @@ use ropeway::net::TcpListener;
 use ropeway::packet::Protocol;
 use ropeway::scan::{probe_tcp_on, probe_udp_on};
 use ropeway::{ConnectionError, IpCidr, PortPolicy, ProbeOutcome, Stack};
+use ropeway_examples::link::TunCounters;
 use ropeway_examples::namespace::Namespace;
 use ropeway_examples::{link, namespace, report, say};
 use tokio::net::{TcpListener as KernelListener, UdpSocket};
@@ -80,9 +81,11 @@ async fn scan_host(host: IpAddr, options: &Options) -> Result<(), Box<dyn Error>
                     them up"
             .into());
     };
-    let stack = link::stack(link::attach_or_make(tun, own, options.via)?, own, |_, _| ())?;
+    let device = link::attach_or_make(tun, own, options.via)?;
+    let lost = device.counters();
+    let stack = link::stack(device, own, |_, _| ())?;
     let protocol = if options.udp { Protocol::UDP } else { Protocol::TCP };
-    scan(&stack, host, protocol, &options.ports, options).await
+    Scan { stack: &stack, lost: Some(&lost), host, protocol, options }.run(&options.ports).await
 }
 
 /// Scans two hosts of our own.
@@ -93,10 +96,18 @@ async fn demonstrate(place: Result<Namespace, String>, options: &Options) -> Res
             say!("Linux, at the other end of a TUN device:");
             let _tcp = KernelListener::bind((link::KERNEL, 80)).await?;
             let _udp = UdpSocket::bind((link::KERNEL, 53)).await?;
+            let lost = device.counters();
             let stack = link::own_stack(device, |_, _| ())?;
-            scan(&stack, link::KERNEL, Protocol::TCP, &[1..=100], options).await?;
+            let scan = Scan {
+                stack: &stack,
+                lost: Some(&lost),
+                host: link::KERNEL,
+                protocol: Protocol::TCP,
+                options,
+            };
+            scan.run(&[1..=100]).await?;
             // Linux sends six ICMP errors at once, and then one a second.
-            scan(&stack, link::KERNEL, Protocol::UDP, &[51..=55], options).await?;
+            Scan { protocol: Protocol::UDP, ..scan }.run(&[51..=55]).await?;
         }
         Err(reason) => say!("No TUN device ({reason}), so Linux is left out.\n"),
     }
@@ -113,53 +124,110 @@ async fn demonstrate(place: Result<Namespace, String>, options: &Options) -> Res
         host.set_port_policy(protocol, 90..=99, PortPolicy::Drop)?;
     }
     let stack = link::own_stack(ours, |_, _| ())?;
-    scan(&stack, link::KERNEL, Protocol::TCP, &[1..=100], options).await?;
-    scan(&stack, link::KERNEL, Protocol::UDP, &[1..=100], options).await
+    let scan = Scan { stack: &stack, lost: None, host: link::KERNEL, protocol: Protocol::TCP, options };
+    scan.run(&[1..=100]).await?;
+    Scan { protocol: Protocol::UDP, ..scan }.run(&[1..=100]).await
 }
 
-/// Asks about all ports, so many a second, and prints a line for each run of ports that gave the same answer.
-async fn scan(
-    stack: &Stack,
+/// What is asked, and how.
+#[derive(Clone, Copy)]
+struct Scan<'a> {
+    stack: &'a Stack,
+    /// What the device on the way loses, if there is one that can tell.
+    lost: Option<&'a TunCounters>,
     host: IpAddr,
     protocol: Protocol,
-    ports: &[RangeInclusive<u16>],
-    options: &Options,
-) -> Result<(), Box<dyn Error>> {
-    let mut ports: Vec<u16> = ports.iter().cloned().flatten().collect();
-    ports.sort_unstable();
-    ports.dedup();
-    let started = Instant::now();
-    let bar = progress_bar(ports.len());
-    let mut turns = interval(Duration::from_secs(1) / options.rate);
-    let mut probes = JoinSet::new();
-    let mut answers = Vec::with_capacity(ports.len());
-    let mut waiting = ports.into_iter();
-    loop {
-        tokio::select! {
-            _ = turns.tick(), if waiting.len() > 0 => {
-                let address = SocketAddr::new(host, waiting.next().unwrap_or_default());
-                let (patience, retries) = (Duration::from_secs(options.timeout), options.retries);
-                probes.spawn(probe(stack.clone(), address, protocol, patience, retries));
-            }
-            Some(answer) = probes.join_next() => {
-                answers.push(answer??);
-                bar.inc(1);
-            }
-            else => break,
-        }
-    }
-    bar.finish_and_clear();
-    answers.sort_unstable();
+    options: &'a Options,
+}
 
-    let name = if protocol == Protocol::UDP { "udp" } else { "tcp" };
-    for run in answers.chunk_by(|(port, says), (next, also)| port + 1 == *next && says == also) {
-        if let (Some((first, says)), Some((last, _))) = (run.first(), run.last()) {
-            let ports = if first == last { first.to_string() } else { format!("{first}-{last}") };
-            say!("  {:<16}{says}", format!("{ports}/{name}"));
+/// A port, and what it says.
+type Answer = (u16, &'static str);
+
+/// A port that says nothing.
+const NO_ANSWER: &str = "filtered (no answer)";
+const NO_ANSWER_UDP: &str = "open or filtered (no answer)";
+
+/// Ports that did not answer are asked again, so many times, if answers may have been lost on this side.
+const AGAIN: u32 = 4;
+
+impl Scan<'_> {
+    /// Asks about all ports, and prints a line for each run of ports that gave the same answer.
+    async fn run(&self, ports: &[RangeInclusive<u16>]) -> Result<(), Box<dyn Error>> {
+        let mut ports: Vec<u16> = ports.iter().cloned().flatten().collect();
+        ports.sort_unstable();
+        ports.dedup();
+        let started = Instant::now();
+        let (mut rate, mut answers, mut silent) = (self.options.rate, Vec::with_capacity(ports.len()), ports);
+        for round in 0..=AGAIN {
+            let before = self.overflowed();
+            let told;
+            (silent, told) = self.ask(&silent, rate).await?;
+            answers.extend(told);
+            let lost = self.overflowed() - before;
+            if lost == 0 || silent.is_empty() {
+                break;
+            }
+            // The machine is too busy for that rate: what nobody read was dropped, answers among it.
+            say!(
+                "  {lost} packets were dropped in the device's queue: it is too short for {rate} ports a second"
+            );
+            if round == AGAIN {
+                say!("  so some of the ports that are called filtered may not be: try a smaller --rate");
+                break;
+            }
+            rate = (rate / 4).max(1);
+            say!("  asking {} ports again, {rate} a second", silent.len());
         }
+        let silence = if self.protocol == Protocol::UDP { NO_ANSWER_UDP } else { NO_ANSWER };
+        answers.extend(silent.into_iter().map(|port| (port, silence)));
+        answers.sort_unstable();
+        self.print(&answers, started.elapsed());
+        Ok(())
     }
-    say!("  {} {name} ports of {host} in {:.1?}\n", answers.len(), started.elapsed());
-    Ok(())
+
+    /// Packets that were dropped in the device's queue so far.
+    fn overflowed(&self) -> u64 {
+        self.lost.map_or(0, TunCounters::overflowed)
+    }
+
+    /// Asks about ports, so many a second. Gives those that said nothing, and the answers of the others.
+    async fn ask(&self, ports: &[u16], rate: u32) -> Result<(Vec<u16>, Vec<Answer>), Box<dyn Error>> {
+        let bar = progress_bar(ports.len());
+        let mut turns = interval(Duration::from_secs(1) / rate);
+        let mut probes = JoinSet::new();
+        let (mut silent, mut answers) = (Vec::new(), Vec::new());
+        let mut waiting = ports.iter();
+        loop {
+            tokio::select! {
+                _ = turns.tick(), if waiting.len() > 0 => {
+                    let address = SocketAddr::new(self.host, waiting.next().copied().unwrap_or_default());
+                    let patience = Duration::from_secs(self.options.timeout);
+                    probes.spawn(probe(self.stack.clone(), address, self.protocol, patience, self.options.retries));
+                }
+                Some(answer) = probes.join_next() => {
+                    match answer?? {
+                        (port, NO_ANSWER | NO_ANSWER_UDP) => silent.push(port),
+                        answer => answers.push(answer),
+                    }
+                    bar.inc(1);
+                }
+                else => break,
+            }
+        }
+        bar.finish_and_clear();
+        Ok((silent, answers))
+    }
+
+    fn print(&self, answers: &[Answer], time: Duration) {
+        let name = if self.protocol == Protocol::UDP { "udp" } else { "tcp" };
+        for run in answers.chunk_by(|(port, says), (next, also)| port + 1 == *next && says == also) {
+            if let (Some((first, says)), Some((last, _))) = (run.first(), run.last()) {
+                let ports = if first == last { first.to_string() } else { format!("{first}-{last}") };
+                say!("  {:<16}{says}", format!("{ports}/{name}"));
+            }
+        }
+        say!("  {} {name} ports of {} in {time:.1?}\n", answers.len(), self.host);
+    }
 }
 
 /// Asks about one port, and puts the answer into words.
@@ -169,7 +237,7 @@ async fn probe(
     protocol: Protocol,
     patience: Duration,
     retries: u32,
-) -> std::io::Result<(u16, &'static str)> {
+) -> std::io::Result<Answer> {
     let outcome = match protocol {
         Protocol::UDP => probe_udp_on(&stack, address, b"", patience, retries).await?,
         _ => Some(probe_tcp_on(&stack, address, patience, retries).await?),
@@ -177,10 +245,10 @@ async fn probe(
     let says = match outcome {
         Some(ProbeOutcome::Open) => "open",
         Some(ProbeOutcome::Closed) => "closed",
-        Some(ProbeOutcome::Filtered(ConnectionError::TimedOut)) => "filtered (no answer)",
+        Some(ProbeOutcome::Filtered(ConnectionError::TimedOut)) => NO_ANSWER,
         Some(ProbeOutcome::Filtered(ConnectionError::Prohibited)) => "filtered (prohibited)",
         Some(_) => "filtered (unreachable)",
-        None => "open or filtered (no answer)",
+        None => NO_ANSWER_UDP,
     };
     Ok((address.port(), says))
 }

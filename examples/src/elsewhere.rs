@@ -38,6 +38,24 @@ impl TunDevice {
     pub fn name(&self) -> &str {
         match *self {}
     }
+
+    /// What the device lost.
+    #[must_use]
+    pub fn counters(&self) -> TunCounters {
+        match *self {}
+    }
+}
+
+/// What a device lost: there is none.
+#[derive(Clone, Debug)]
+pub enum TunCounters {}
+
+impl TunCounters {
+    /// Packets that the kernel dropped because the device's queue was full.
+    #[must_use]
+    pub fn overflowed(&self) -> u64 {
+        match *self {}
+    }
 }
 
 impl Device for TunDevice {

@@ -8,11 +8,15 @@ use ropeway::device::Device;
 use ropeway::device::memory::{self, MemoryDevice};
 use ropeway::device::tap::Tap;
 #[cfg(target_os = "linux")]
+pub use ropeway::device::tun::TunCounters;
+#[cfg(target_os = "linux")]
 use ropeway::device::tun::{TunDevice, TunError};
 use ropeway::{IpCidr, Stack};
 use tokio::net::TcpListener as KernelListener;
 
 use crate::namespace::Namespace;
+#[cfg(not(target_os = "linux"))]
+pub use crate::namespace::TunCounters;
 #[cfg(not(target_os = "linux"))]
 use crate::namespace::TunDevice;
 use crate::site::Site;

@@ -74,7 +74,31 @@ fn what_cannot_be_done_is_told_in_one_line() {
     fails(&["http://10.9.0.1/", "--tun", "a-name-far-too-long", "--address", "10.9.0.2/24"], "15 bytes");
     fails(&["http://[fd09::1]/", "--tun", "norope0", "--address", "10.9.0.2/24"], "same IP version");
     fails(&["--size", "much"], "200M");
+    fails(&["--size", "99999999G"], "1024G is the most");
+    fails(&["--timeout", "0"], "--timeout");
+    fails(&["http://h:99999/"], "65535");
+    fails(&["http://h:0/"], "65535");
+    fails(&["http://me:secret@h/"], "password");
+    fails(&[&["http://10.9.0.1/"], &["--tun", "x", "--address", "10.9.0.2"][..]].concat(), "10.0.0.2/24");
     fails(&["--pcap", "/there/is/no/such/directory"], "/there/is/no/such/directory");
+}
+
+#[test]
+fn a_capture_that_is_not_complete_is_a_failure_that_names_the_file() {
+    for size in ["1", "5M"] {
+        let (output, _) = run("http_fetch", &["--size", size, "--pcap", "/dev/full"]);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{message}");
+        assert!(message.contains("the capture /dev/full ends early: No space left"), "{message}");
+    }
+}
+
+#[test]
+fn each_example_with_options_tells_its_version() {
+    for name in ["http_fetch", "http_serve", "portscan"] {
+        let (output, text) = run(name, &["--version"]);
+        assert!(output.status.success() && text.contains(env!("CARGO_PKG_VERSION")), "{output:?}");
+    }
 }
 
 #[test]
@@ -88,19 +112,36 @@ fn a_reader_that_stops_is_no_reason_to_panic() {
 
 #[test]
 fn http_serve_prints_a_line_that_works_as_it_stands() {
-    let mut serve = example("http_serve").stdout(Stdio::piped()).spawn().unwrap();
+    for arguments in [&[][..], &["--port", "0"]] {
+        serves(arguments);
+    }
+}
+
+fn serves(arguments: &[&str]) {
+    let mut serve = example("http_serve").args(arguments).stdout(Stdio::piped()).spawn().unwrap();
     let mut output = BufReader::new(serve.stdout.take().unwrap());
     let mut command = String::new();
     while !command.starts_with("    ") {
         command.clear();
         assert!(output.read_line(&mut command).unwrap() > 0, "it ends without a command");
     }
+    assert!(!command.contains(":0/"), "{command}");
     let has_curl = Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_ok();
-    let page = has_curl.then(|| Command::new("sh").args(["-c", &format!("{} -sS", command.trim())]).output());
+    let curl = |with: &str| Command::new("sh").args(["-c", &format!("{} {with}", command.trim())]).output();
+    let (page, head, post) = match has_curl {
+        true => (Some(curl("-sS")), Some(curl("-sSI")), Some(curl("-sSi -d x"))),
+        false => (None, None, None),
+    };
     assert!(Command::new("kill").args(["-INT", &serve.id().to_string()]).status().unwrap().success());
     assert!(serve.wait().unwrap().success(), "Ctrl-C is an orderly end");
     let mut rest = String::new();
     output.read_to_string(&mut rest).unwrap();
+    if let (Some(head), Some(post)) = (head, post) {
+        let (head, post) = (head.unwrap().stdout, post.unwrap().stdout);
+        let (head, post) = (String::from_utf8_lossy(&head), String::from_utf8_lossy(&post));
+        assert!(head.starts_with("HTTP/1.1 200") && head.contains("content-length: "), "{head}");
+        assert!(post.starts_with("HTTP/1.1 405") && post.contains("allow: GET, HEAD"), "{post}");
+    }
     if let Some(page) = page {
         let page = page.unwrap();
         assert!(
@@ -126,6 +167,10 @@ fn portscan_says_what_it_needs() {
     };
     fails(&["10.9.0.1"], "docs/TUN.md");
     fails(&["10.9.0.1", "--ports", "80-22"], "22,80,8000-8100");
+    fails(&["--ports", "1,2"], "HOST");
+    fails(&["10.9.0.1", "--rate", "0"], "1..=100000");
+    fails(&["10.9.0.1", "--timeout", "0"], "1..=86400");
+    fails(&["10.9.0.1", "--retries", "99999"], "--retries");
     fails(&["10.9.0.1", "--tun", "norope0", "--address", "10.9.0.2/24"], "norope0");
 }
 

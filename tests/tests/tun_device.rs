@@ -211,6 +211,30 @@ fn a_link_that_is_down_loses_packets_and_nothing_else() {
     });
 }
 
+/// What comes faster than it is read is dropped by the kernel, which says how much.
+#[test]
+fn a_queue_that_overflows_is_told_of() {
+    namespace::run(async || {
+        let address = "10.9.0.1/24".parse().unwrap();
+        let builder = TunDevice::builder().name("rope0").address(address).tx_queue_len(10).up();
+        let mut device = builder.build().unwrap();
+        let counters = device.counters();
+        // What the kernel says for itself, router solicitations and the like, is read first.
+        while timeout(Duration::from_millis(300), receive(&mut device, 64)).await.is_ok() {}
+        let before = counters.overflowed();
+        let socket = UdpSocket::bind("10.9.0.1:0").await.unwrap();
+        socket.connect("10.9.0.2:7").await.unwrap();
+        for _ in 0..50 {
+            let _dropped = socket.send(b"unread").await;
+        }
+        let lost = counters.overflowed() - before;
+        assert!((35..=50).contains(&lost), "{lost}");
+        assert!(receive(&mut device, 64).await.unwrap().len() >= 10 - 3);
+        drop(device);
+        assert_eq!(counters.overflowed(), 0, "the interface is gone");
+    });
+}
+
 #[test]
 fn what_is_no_packet_is_dropped_and_counted() {
     namespace::run(async || {

@@ -225,3 +225,29 @@ impl Default for StackConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_its_prefix_is_refused_with_what_to_write() {
+        for good in ["10.0.0.2/24", "10.0.0.2/32", "0.0.0.0/0", "fd00::2/64", "fd00::2/128"] {
+            assert_eq!(good.parse::<IpCidr>().unwrap().to_string(), good);
+        }
+        for bad in [
+            "10.0.0.2",
+            "fd00::2",
+            "10.0.0.2/",
+            "10.0.0.2/33",
+            "10.0.0.2/+24",
+            "10.0.0.2/-1",
+            "/24",
+            "",
+            "fd00::2/129",
+        ] {
+            let error = bad.parse::<IpCidr>().unwrap_err().to_string();
+            assert!(error.contains("10.0.0.2/24") && error.contains("/32"), "{bad}");
+        }
+    }
+}

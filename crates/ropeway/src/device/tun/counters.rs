@@ -1,7 +1,9 @@
 //! What a device lost.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::netlink::Interface;
 
 /// What a [`TunDevice`](super::TunDevice) lost, by reason. Reading it costs the device nothing.
 ///
@@ -34,6 +36,14 @@ impl TunCounters {
         self.0.refused.load(Ordering::Relaxed)
     }
 
+    /// Packets to us that the kernel dropped because they came faster than they were read, and the device's queue was
+    /// full: since the interface was made. It asks the kernel; once the interface is gone, the answer is 0.
+    #[must_use]
+    pub fn overflowed(&self) -> u64 {
+        let mut interface = self.0.interface.lock().unwrap_or_else(PoisonError::into_inner);
+        interface.as_mut().and_then(|interface| interface.tx_dropped().ok()).unwrap_or_default()
+    }
+
     /// Packets that were received in part only, because somebody had raised the device's MTU, and so thrown away.
     #[must_use]
     pub fn truncated(&self) -> u64 {
@@ -46,6 +56,8 @@ pub(super) struct Counts {
     pub(super) link_down: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) truncated: AtomicU64,
+    /// Where the kernel can be asked for its own counts.
+    pub(super) interface: Mutex<Option<Interface>>,
 }
 
 impl Counts {

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, Read, Write};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -26,6 +26,7 @@ pub use self::builder::TunBuilder;
 use self::counters::Counts;
 pub use self::counters::TunCounters;
 pub use self::error::TunError;
+use self::netlink::Interface;
 use self::slab::Slab;
 use super::{Capabilities, Device, Received, Transmit};
 
@@ -135,6 +136,9 @@ impl TunDevice {
     }
 
     fn new(tun: &Tun, mtu: u16) -> io::Result<Self> {
+        let interface =
+            name::InterfaceName::new(tun.name()).ok().and_then(|name| sys::interface_index(&name));
+        let interface = interface.and_then(|index| Interface::open(index).ok());
         Ok(Self {
             name: tun.name().to_owned(),
             queue: Arc::new(sys::duplicate(tun)?),
@@ -145,7 +149,7 @@ impl TunDevice {
             mtu,
             slab: Slab::new(mtu),
             outgoing: BytesMut::new(),
-            counters: Arc::default(),
+            counters: Arc::new(Counts { interface: Mutex::new(interface), ..Counts::default() }),
         })
     }
 

@@ -16,7 +16,11 @@ const HEADER: usize = 16;
 /// A request that changes something, and is acknowledged.
 const SET: libc::c_int = libc::NLM_F_REQUEST | libc::NLM_F_ACK;
 
+/// `rtnl_link_stats64.tx_dropped`, in bytes from its start.
+const TX_DROPPED: usize = 7 * 8;
+
 /// A connection to the kernel's configuration of one interface.
+#[derive(Debug)]
 pub(super) struct Interface {
     socket: File,
     index: u32,
@@ -71,6 +75,24 @@ impl Interface {
         message
     }
 
+    /// Packets that the kernel has dropped instead of sending them out of the interface.
+    pub(super) fn tx_dropped(&mut self) -> io::Result<u64> {
+        let mut message = Message::new(libc::RTM_GETLINK, libc::NLM_F_REQUEST);
+        // struct ifinfomsg, as in `link_message`.
+        message.push(&[0; 4]);
+        message.push(&self.index.to_ne_bytes());
+        message.push(&[0; 8]);
+        let answer = self.exchange(message)?;
+        let attributes =
+            answer.get(HEADER + 16..).filter(|_| message_type(&answer) == Some(libc::RTM_NEWLINK));
+        attributes
+            .and_then(|attributes| attribute(attributes, libc::IFLA_STATS64))
+            .and_then(|stats| stats.get(TX_DROPPED..)?.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes)))
+            .ok_or_else(|| {
+                io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer has no statistics")
+            })
+    }
+
     /// Whether the kernel takes packets to `address` for its own already.
     pub(super) fn is_local(&mut self, address: IpAddr) -> io::Result<bool> {
         let (family, bytes) = family_and_bytes(address);
@@ -98,7 +120,7 @@ impl Interface {
         if sent != message.len() {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        let mut answer = vec![0; 4096];
+        let mut answer = vec![0; 16 * 1024];
         let len = self.socket.read(&mut answer)?;
         answer.truncate(len);
         Ok(answer)
@@ -137,6 +159,18 @@ impl Message {
             *field = len.to_ne_bytes();
         }
         self.0
+    }
+}
+
+/// The value of the first attribute of a kind. Each begins on a multiple of four bytes.
+fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    loop {
+        let [a, b, c, d, ..] = *attributes else { return None };
+        let len = usize::from(u16::from_ne_bytes([a, b]));
+        if u16::from_ne_bytes([c, d]) == kind {
+            return attributes.get(4..len);
+        }
+        attributes = attributes.get(len.max(4).next_multiple_of(4)..)?;
     }
 }
 
@@ -181,6 +215,20 @@ mod tests {
         assert_eq!(bytes[6..8], 5_u16.to_ne_bytes(), "REQUEST and ACK");
         assert_eq!((word(20), word(24), word(28)), (7, 1, 1), "index, flags, change");
         assert_eq!(word(36), 1400);
+    }
+
+    #[test]
+    fn an_attribute_is_found_behind_others_and_not_beyond_the_end() {
+        let mut message = Message(Vec::new());
+        message.attribute(1, &[1, 2, 3, 4]);
+        message.push(&[5, 0, 2, 0, 9, 0, 0, 0]);
+        message.attribute(3, &[7; 8]);
+        assert_eq!(attribute(&message.0, 1), Some(&[1, 2, 3, 4][..]));
+        assert_eq!(attribute(&message.0, 2), Some(&[9][..]));
+        assert_eq!(attribute(&message.0, 3), Some(&[7; 8][..]));
+        assert_eq!(attribute(&message.0, 4), None);
+        assert_eq!(attribute(&message.0[..22], 3), None);
+        assert_eq!(attribute(&[0; 64], 3), None);
     }
 
     #[test]
