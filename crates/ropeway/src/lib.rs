@@ -72,8 +72,7 @@ mod waiters;
 pub use error::StackEnded;
 pub use ropeway_core::packet;
 pub use ropeway_core::{
-    Algorithm, ConnectError, ConnectionError, Counters, IpCidr, KeepAlive, ListenError, PortPolicy,
-    ProbeOutcome, RecvError, SendError, SenderLimit, SocketOptions, StackConfig, State, SynCookieMode,
-    TableSizes, TcpInfo,
+    Algorithm, ConnectError, ConnectionError, Counters, IpCidr, KeepAlive, PortPolicy, ProbeOutcome,
+    SenderLimit, SocketOptions, StackConfig, State, SynCookieMode, TableSizes, TcpInfo,
 };
 pub use stack::{Builder, EnterGuard, Stack};

@@ -45,12 +45,11 @@ fn each_runtime_has_its_own() {
 
 #[tokio::test]
 async fn elsewhere_needs_a_device() {
-    let error = TcpStream::connect("10.1.2.3:80").await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NetworkUnreachable);
-    let text = error.to_string();
-    assert!(text.contains("10.1.2.3:80") && text.contains("ropeway::Stack"), "{text}");
-    assert_eq!(text.lines().count(), 1);
-    assert_eq!(kind(TcpStream::connect("[2001:db8::1]:80").await), ErrorKind::NetworkUnreachable);
+    for remote in ["10.1.2.3:80", "[2001:db8::1]:80"] {
+        // As with the kernel where there is nothing but `lo`. What to do about it is in the log.
+        let error = TcpStream::connect(remote).await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENETUNREACH));
+    }
 }
 
 #[test]

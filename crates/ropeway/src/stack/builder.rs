@@ -16,7 +16,7 @@ use super::{Resolver, Stack};
 use crate::clock::{Clock, TimeSource};
 use crate::device::{Device, Nowhere};
 use crate::driver::Driver;
-use crate::error::invalid;
+use crate::error::bad_setting;
 use crate::shard::Shard;
 
 /// The smallest MTU of IPv4 (RFC 791 3.2).
@@ -164,13 +164,13 @@ impl Builder {
 
 fn check_mtu(config: &StackConfig, of_device: u16) -> io::Result<()> {
     if config.mtu > of_device {
-        return Err(invalid("the MTU is more than the device's"));
+        return Err(bad_setting("the MTU is more than the device's"));
     }
     if config.mtu < MIN_MTU_V4 {
-        return Err(invalid("the MTU is less than IPv4's minimum of 68 bytes"));
+        return Err(bad_setting("the MTU is less than IPv4's minimum of 68 bytes"));
     }
     if config.mtu < MIN_MTU_V6 && config.addresses.iter().any(|own| own.address().is_ipv6()) {
-        return Err(invalid("the MTU is less than IPv6's minimum of 1280 bytes"));
+        return Err(bad_setting("the MTU is less than IPv6's minimum of 1280 bytes"));
     }
     Ok(())
 }

@@ -25,9 +25,22 @@ pub(super) async fn settle() {
     tokio::time::sleep(Duration::from_millis(4)).await;
 }
 
-/// The kind of error that `result` is.
+/// The operating system's number of the error that `result` is. Its kind follows from that.
+pub(super) fn errno<T: std::fmt::Debug>(result: io::Result<T>) -> i32 {
+    let error = result.unwrap_err();
+    error.raw_os_error().unwrap_or_else(|| panic!("{error:?} has no number"))
+}
+
+/// The kind and the text of an error that has no number.
+pub(super) fn told<T: std::fmt::Debug>(result: io::Result<T>) -> (io::ErrorKind, String) {
+    let error = result.unwrap_err();
+    assert_eq!(error.raw_os_error(), None, "{error:?}");
+    (error.kind(), error.to_string())
+}
+
+/// Its kind alone.
 pub(super) fn kind<T: std::fmt::Debug>(result: io::Result<T>) -> io::ErrorKind {
-    result.unwrap_err().kind()
+    told(result).0
 }
 
 /// Bytes that show where one is missing or out of order.

@@ -12,6 +12,8 @@ mod listeners;
 mod options;
 #[path = "readiness.rs"]
 mod readiness;
+#[path = "runtimes.rs"]
+mod runtimes;
 #[path = "streams.rs"]
 mod streams;
 #[path = "surface.rs"]

@@ -125,7 +125,7 @@ impl Connection {
     pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
         // The kernel's getpeername asks for a connection that is established.
         if !self.look(|core, _, id| core.is_connected(id)) {
-            return Err(io::ErrorKind::NotConnected.into());
+            return Err(error::not_connected());
         }
         let tuple = self.look(|core, _, id| core.tuple(id)).map_err(error::unknown)?;
         Ok(shown(tuple.remote(), self.ipv6))

@@ -216,5 +216,5 @@ impl fmt::Debug for Incoming {
 }
 
 fn gone() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, "the peer has given up before it was let in")
+    error::aborted("the peer has given up before it was let in")
 }

@@ -275,9 +275,7 @@ macro_rules! impl_options {
             /// [`NotFound`](io::ErrorKind::NotFound) if there is none of that name.
             pub fn set_tcp_congestion(&self, tcp_ca_name: &[u8]) -> io::Result<()> {
                 let algorithm = std::str::from_utf8(tcp_ca_name).ok().and_then(|name| name.parse().ok());
-                let algorithm = algorithm.ok_or_else(|| {
-                    io::Error::new(io::ErrorKind::NotFound, "no congestion control of that name")
-                })?;
+                let algorithm = algorithm.ok_or_else(error::no_algorithm)?;
                 self.update_options(|options| options.congestion = algorithm)
             }
 

@@ -237,15 +237,11 @@ impl TcpSocket {
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](io::ErrorKind::Unsupported) for a name: a stack has one device, so choose the stack,
-    /// as with [`new_v4_on`](Self::new_v4_on).
+    /// ENODEV for a name: a stack has one device, so choose the stack, as with [`new_v4_on`](Self::new_v4_on).
     pub fn bind_device(&self, interface: Option<&[u8]>) -> io::Result<()> {
         match interface {
             None | Some([]) => Ok(()),
-            Some(_) => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "a stack has one device: make the socket on the stack whose device it is to use",
-            )),
+            Some(_) => Err(error::no_device()),
         }
     }
 
@@ -284,9 +280,8 @@ impl TcpSocket {
     ///
     /// [`AddrInUse`](io::ErrorKind::AddrInUse); [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) for an
     /// address that is not the stack's; [`InvalidInput`](io::ErrorKind::InvalidInput) if the socket is bound
-    /// already; one of these two kinds, as in Linux, for an address of the other family:
-    /// [`Unsupported`](io::ErrorKind::Unsupported) for IPv6 on an IPv4 socket, and `InvalidInput` for IPv4 on
-    /// an IPv6 socket; if the stack has ended.
+    /// already; as in Linux, for an address of the other family, EAFNOSUPPORT for IPv6 on an IPv4 socket, and EINVAL
+    /// for IPv4 on an IPv6 socket; if the stack has ended.
     pub fn bind(&self, addr: SocketAddr) -> io::Result<()> {
         self.check_family(addr)?;
         let mut state = self.lock();
@@ -340,9 +335,7 @@ impl TcpSocket {
 
     fn check_family(&self, addr: SocketAddr) -> io::Result<()> {
         match (self.family, Family::of(addr)) {
-            (Family::V4, Family::V6) => {
-                Err(io::Error::new(io::ErrorKind::Unsupported, "an IPv6 address on an IPv4 socket"))
-            }
+            (Family::V4, Family::V6) => Err(error::wrong_family()),
             (Family::V6, Family::V4) => Err(invalid("an IPv4 address on an IPv6 socket")),
             _ => Ok(()),
         }

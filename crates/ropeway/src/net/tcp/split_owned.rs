@@ -38,7 +38,7 @@ pub struct ReuniteError(pub OwnedReadHalf, pub OwnedWriteHalf);
 
 impl fmt::Display for ReuniteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the halves to reunite are of different streams")
+        f.write_str("tried to reunite halves that are not from the same socket")
     }
 }
 

@@ -77,7 +77,8 @@ impl TcpStream {
     ///
     /// That of the last address, with the kernel's kinds:
     /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused), [`TimedOut`](io::ErrorKind::TimedOut) after
-    /// about four minutes without an answer, [`NetworkUnreachable`](io::ErrorKind::NetworkUnreachable),
+    /// about four minutes without an answer, [`NetworkUnreachable`](io::ErrorKind::NetworkUnreachable) (of a stack
+    /// without a device, for all but itself),
     /// [`HostUnreachable`](io::ErrorKind::HostUnreachable),
     /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) when no port is left; that of the resolver;
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) if there is no address.
