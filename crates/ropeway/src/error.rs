@@ -124,6 +124,8 @@ pub(crate) fn connect(error: ConnectError, remote: SocketAddr) -> io::Error {
         // Linux sends a SYN to port 0, and nobody listens there.
         ConnectError::InvalidRemote if remote.port() == 0 => os::ECONNREFUSED,
         ConnectError::InvalidRemote => os::ENETUNREACH,
+        // Linux: a socket that is bound to one IPv6 address has become IPV6_V6ONLY.
+        ConnectError::FamilyMismatch if remote.ip().to_canonical() != remote.ip() => os::ENETUNREACH,
         ConnectError::FamilyMismatch => os::EAFNOSUPPORT,
         // The stack's own limit, and its own state.
         ConnectError::TooManyConnections => return io::Error::new(ErrorKind::QuotaExceeded, error),

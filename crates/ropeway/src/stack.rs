@@ -352,10 +352,11 @@ impl Stack {
 
     /// Whether packets to `remote` could go anywhere.
     pub(crate) fn reaches(&self, remote: SocketAddr) -> bool {
+        let ip = remote.ip().to_canonical();
         self.inner.has_device
-            || remote.ip().is_loopback()
-            || remote.ip().is_unspecified()
-            || self.addresses().iter().any(|own| own.address() == remote.ip())
+            || ip.is_loopback()
+            || ip.is_unspecified()
+            || self.addresses().iter().any(|own| own.address() == ip)
     }
 
     /// Whether the driver is gone.

@@ -145,3 +145,27 @@ async fn addresses_that_come_and_go() {
     assert!(net.left.counters().tcp_sent > 0);
     assert_eq!(net.left.config().mtu, 1500);
 }
+
+/// The parity tests have the loopback; this is over a device.
+#[tokio::test]
+async fn mapped_addresses_over_a_device() {
+    let net = Net::new();
+    let mapped = |host: u8| format!("[::ffff:10.0.0.{host}]:80").parse::<std::net::SocketAddr>().unwrap();
+    let listener = TcpListener::bind_on(&net.right, mapped(2)).await.unwrap();
+    assert_eq!(listener.local_addr().unwrap(), mapped(2));
+    let socket = TcpSocket::new_v6_on(&net.left).unwrap();
+    socket.bind(mapped(1)).unwrap();
+    let client = socket.connect(mapped(2)).await.unwrap();
+    assert_eq!((client.local_addr().unwrap(), client.peer_addr().unwrap()), (mapped(1), mapped(2)));
+    assert_eq!(listener.accept().await.unwrap().1, mapped(1));
+    // To oneself, at one's address on the device.
+    let _own = TcpListener::bind_on(&net.left, "10.0.0.1:81").await.unwrap();
+    TcpStream::connect_on(&net.left, "[::ffff:10.0.0.1]:81").await.unwrap();
+
+    let patience = std::time::Duration::from_secs(1);
+    let outcome = ropeway::scan::probe_tcp_on(&net.left, mapped(2), patience, 1).await.unwrap();
+    assert_eq!(outcome, ropeway::ProbeOutcome::Open);
+    assert_eq!(net.left.path_mtu(mapped(2).ip()), 1500);
+    net.right.remove_address(mapped(2).ip()).unwrap();
+    assert!(net.right.addresses().is_empty());
+}

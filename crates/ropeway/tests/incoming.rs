@@ -144,3 +144,20 @@ async fn whoever_waits_for_a_handshake_is_woken_for_this_one_only() {
     let polls = polls.load(Ordering::Relaxed);
     assert!(polls <= 2 * COUNT, "{polls} polls for {COUNT} handshakes");
 }
+
+/// `listen_any` shows the address that is in the packets: IPv4's, whatever the client calls it.
+#[tokio::test(start_paused = true)]
+async fn a_mapped_destination_is_an_ipv4_one() {
+    let net = Net::new();
+    let listener = net.right.listen_any(64).unwrap();
+    let left = net.left.clone();
+    let client =
+        tokio::spawn(async move { TcpStream::connect_on(&left, "[::ffff:93.184.216.34]:443").await });
+    let incoming = within(SOON, listener.incoming()).await.unwrap();
+    assert_eq!(incoming.original_dst(), "93.184.216.34:443".parse().unwrap());
+    let (server, client) = tokio::join!(incoming.accept(), client);
+    let (server, client) = (server.unwrap(), client.unwrap().unwrap());
+    assert_eq!(server.local_addr().unwrap(), "93.184.216.34:443".parse().unwrap());
+    assert_eq!(client.peer_addr().unwrap(), "[::ffff:93.184.216.34]:443".parse().unwrap());
+    assert_eq!(client.local_addr().unwrap().ip(), "::ffff:10.0.0.1".parse::<std::net::IpAddr>().unwrap());
+}

@@ -218,7 +218,7 @@ impl Stack {
 
     /// Takes an address of ours away. Connections from it get no packets any more, and time out.
     pub fn remove_address(&mut self, address: IpAddr) {
-        self.addresses.remove(address);
+        self.addresses.remove(address.to_canonical());
     }
 
     /// Sets what ports say to packets that belong to no connection: the newest rule for a port counts.
@@ -230,6 +230,7 @@ impl Stack {
     /// The MTU towards `remote`, as far as known: the device's, or what a router said (RFC 1191, RFC 8201).
     #[must_use]
     pub fn path_mtu(&self, remote: IpAddr) -> u16 {
+        let remote = remote.to_canonical();
         let device = self.device_mtu(remote);
         self.path_mtu.get(remote, self.now).map_or(device, |known| known.min(device))
     }

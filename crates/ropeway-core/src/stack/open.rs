@@ -45,7 +45,8 @@ impl Stack {
     ///
     /// As on Linux, one more connection than `backlog` says may wait to be accepted, and as many handshakes may be
     /// under way; a backlog above [`max_connections`](crate::StackConfig::max_connections) counts as that. A listener on
-    /// `::` takes IPv4 connections too, as on Linux.
+    /// `::` takes IPv4 connections too, as on Linux; one on an IPv4-mapped address, such as `::ffff:0.0.0.0`, takes
+    /// only those, and is a listener on that IPv4 address in every respect.
     ///
     /// # Errors
     /// See [`ListenError`].
@@ -95,7 +96,9 @@ impl Stack {
         local: SocketAddr,
         options: &SocketOptions,
     ) -> Result<SocketAddr, ListenError> {
-        let ip = local.ip();
+        let ip = local.ip().to_canonical();
+        // A mapped address is IPv4's (RFC 3493 3.7).
+        let local = if ip == local.ip() { local } else { SocketAddr::new(ip, local.port()) };
         // RFC 9293 3.9.1.1 MUST-43
         if !ip.is_unspecified() && !self.addresses.is_local(ip) {
             return Err(ListenError::AddressNotAvailable);
@@ -220,7 +223,7 @@ impl Stack {
     /// An active OPEN: the SYN goes out with the next `poll_transmit`, and `Event::Ready` tells the outcome.
     ///
     /// Without a local address the stack chooses one, and a port (RFC 9293 3.9.1.1 MUST-44, MUST-45). An
-    /// unspecified remote address means ourselves, as on Linux.
+    /// unspecified remote address means ourselves, as on Linux. An IPv4-mapped address is that IPv4 address.
     ///
     /// # Errors
     /// See [`ConnectError`].
@@ -235,7 +238,7 @@ impl Stack {
         if self.shut_down {
             return Err(ConnectError::ShutDown);
         }
-        let remote = self.effective_remote(remote)?;
+        let remote = self.effective_remote(local, remote)?;
         let (local_addr, local_port) = self.effective_local(local, remote)?;
         if self.rooms.connections.len() >= self.config.max_connections {
             return Err(ConnectError::TooManyConnections);
@@ -250,11 +253,16 @@ impl Stack {
         Ok(connection_id(key))
     }
 
-    pub(super) fn effective_remote(&self, remote: SocketAddr) -> Result<SocketAddr, ConnectError> {
+    pub(super) fn effective_remote(
+        &self,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+    ) -> Result<SocketAddr, ConnectError> {
+        let of_ipv4 = local.is_some_and(|local| local.ip().to_canonical().is_ipv4());
         let ip = match remote.ip().to_canonical() {
-            IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
+            ip if !ip.is_unspecified() => ip,
+            ip if ip.is_ipv4() || of_ipv4 => Ipv4Addr::LOCALHOST.into(),
+            _ => Ipv6Addr::LOCALHOST.into(),
         };
         // MUST-46
         if remote.port() == 0 || !self.addresses.is_unicast(ip) {
@@ -269,9 +277,13 @@ impl Stack {
         remote: SocketAddr,
     ) -> Result<(IpAddr, u16), ConnectError> {
         // RFC 9293 3.9.1.1 MUST-43
-        let asked = local.map(|local| local.ip().to_canonical()).filter(|ip| !ip.is_unspecified());
-        let ip = match asked {
+        let asked = match local.map(|local| local.ip().to_canonical()) {
+            // `::` is of either family.
+            None | Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => None,
             Some(ip) if ip.is_ipv4() != remote.is_ipv4() => return Err(ConnectError::FamilyMismatch),
+            Some(ip) => Some(ip).filter(|ip| !ip.is_unspecified()),
+        };
+        let ip = match asked {
             Some(ip) if !self.addresses.is_local(ip) => return Err(ConnectError::AddressNotAvailable),
             Some(ip) => ip,
             None => self.addresses.source_for(remote.ip()).ok_or(ConnectError::NetworkUnreachable)?,

@@ -51,7 +51,7 @@ impl Stack {
         payload: &[u8],
     ) -> Result<UdpProbeId, ConnectError> {
         self.now = self.now.max(now);
-        let remote = self.effective_remote(remote)?;
+        let remote = self.effective_remote(None, remote)?;
         let local = self.addresses.source_for(remote.ip()).ok_or(ConnectError::NetworkUnreachable)?;
         let port = self
             .select_port(local, Some((remote.ip(), remote.port())), |stack, port| {

@@ -8,6 +8,8 @@ mod common;
 mod errors;
 #[path = "listeners.rs"]
 mod listeners;
+#[path = "mapped.rs"]
+mod mapped;
 #[path = "options.rs"]
 mod options;
 #[path = "readiness.rs"]

@@ -88,26 +88,27 @@ impl TcpListener {
     ///
     /// Those of [`bind`](Self::bind), and that of a stack that has ended.
     pub async fn bind_on<A: ToSocketAddrs>(stack: &Stack, addr: A) -> io::Result<Self> {
-        let bind = |addr| {
+        let bind = |addr: SocketAddr| {
             let mut options = stack.default_options();
             options.reuse_addr = true;
             let shard = Arc::clone(stack.shard());
-            Self::listen(stack.clone(), shard, |core, _| core.listen(addr, BACKLOG, options))
+            Self::listen(stack.clone(), shard, addr.is_ipv6(), |core, _| core.listen(addr, BACKLOG, options))
         };
         try_each(stack, addr, |addr| ready(bind(addr))).await
     }
 
-    /// `start` says how the core is to begin.
+    /// `ipv6` is the family of the socket; `start` says how the core is to begin.
     pub(crate) fn listen(
         stack: Stack,
         shard: Arc<Shard>,
+        ipv6: bool,
         start: impl FnOnce(&mut Core, Timestamp) -> Result<ListenerId, ListenError>,
     ) -> io::Result<Self> {
         let (id, addr) = shard.attempt(Effect::None, |core, now| {
             let id = start(core, now).map_err(error::listen)?;
             Poll::Ready(core.listener_addr(id).map(|addr| (id, addr)).map_err(error::unknown))
         })?;
-        Ok(Self { shard, id, addr, stack })
+        Ok(Self { shard, id, addr: shown(addr, ipv6), stack })
     }
 
     /// Waits for a connection, and returns it with the address of its peer.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ropeway_core::{BindingId, SocketOptions, Stack as Core};
 use tokio::runtime::Handle;
 
-use super::connection::Connection;
+use super::connection::{Connection, shown};
 use super::listener::TcpListener;
 use super::options::{
     ECN_BITS, MIN_RECV_BUFFER, MIN_SEND_BUFFER, TcpKeepalive, buffer_size, impl_options, saturate,
@@ -292,6 +292,7 @@ impl TcpSocket {
         let (id, addr) = shard.attempt(Effect::None, |core, _| {
             Poll::Ready(core.bind(addr, &state.options).map_err(error::listen))
         })?;
+        let addr = shown(addr, self.family == Family::V6);
         state.binding = Some(Binding { shard, id: Some(id), addr });
         Ok(())
     }
@@ -324,10 +325,10 @@ impl TcpSocket {
     ///
     /// [`AddrInUse`](io::ErrorKind::AddrInUse); if the stack has ended.
     pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
-        let unspecified = self.family.unspecified();
+        let (unspecified, ipv6) = (self.family.unspecified(), self.family == Family::V6);
         let (stack, shard, options, mut binding) = self.into_parts()?;
         let backlog = usize::try_from(backlog).unwrap_or(usize::MAX);
-        TcpListener::listen(stack, shard, |core, _| {
+        TcpListener::listen(stack, shard, ipv6, |core, _| {
             let local = binding.as_mut().map_or(unspecified, |binding| binding.release(core));
             core.listen(local, backlog, options)
         })
