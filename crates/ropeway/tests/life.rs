@@ -70,6 +70,7 @@ async fn a_close_that_lingers_waits_for_the_last_acknowledgement() {
 
     // A peer that does not answer: the time is over, and the rest is sent all the same.
     let (mut client, mut server) = net.connect().await;
+    #[expect(deprecated, reason = "as in tokio")]
     client.set_linger(Some(Duration::from_secs(3))).unwrap();
     net.trouble.set(Mode::Cut);
     client.write_all(b"late").await.unwrap();

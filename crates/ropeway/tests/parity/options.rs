@@ -13,7 +13,7 @@ async fn of_streams() {
     assert!(stream.nodelay().unwrap());
 
     assert_eq!(stream.linger().unwrap(), None);
-    #[allow(deprecated)]
+    #[expect(deprecated, reason = "on either side")]
     stream.set_linger(Some(Duration::from_secs(3))).unwrap();
     assert_eq!(stream.linger().unwrap(), Some(Duration::from_secs(3)));
     stream.set_zero_linger().unwrap();

@@ -70,7 +70,7 @@ fn streams() {
         TcpStream::split => for<'a> fn(&'a mut TcpStream) -> (ReadHalf<'a>, WriteHalf<'a>);
         TcpStream::into_split => fn(TcpStream) -> (OwnedReadHalf, OwnedWriteHalf);
     }
-    #[allow(deprecated)]
+    #[expect(deprecated, reason = "on either side")]
     {
         signatures! { TcpStream::set_linger => fn(&TcpStream, Option<Duration>) -> Result<()>; }
     }
@@ -140,7 +140,7 @@ fn sockets() {
         TcpSocket::device => fn(&TcpSocket) -> Result<Option<Vec<u8>>>;
         TcpSocket::bind_device => fn(&TcpSocket, Option<&[u8]>) -> Result<()>;
     }
-    #[allow(deprecated)]
+    #[expect(deprecated, reason = "on either side")]
     {
         signatures! {
             TcpSocket::tos => fn(&TcpSocket) -> Result<u32>;

@@ -100,6 +100,10 @@ macro_rules! impl_options {
             /// `None`, the default, sends it in the background, and so does any duration but zero,
             /// because dropping never blocks; zero discards it and resets the connection. How long
             /// [`TcpStream::close`](crate::net::TcpStream::close) waits, this says too.
+            ///
+            /// It is deprecated as in tokio, so that a program reads the same with either. Use
+            /// [`set_zero_linger`](Self::set_zero_linger), or a `tokio::time::timeout` around `close`.
+            #[deprecated = "`SO_LINGER` causes the socket to block the thread on drop"]
             pub fn set_linger(&self, dur: Option<Duration>) -> io::Result<()> {
                 self.update_options(|options| options.linger = dur)
             }
@@ -107,7 +111,7 @@ macro_rules! impl_options {
             /// Resets the connection when it is dropped: unsent data is discarded, the peer sees
             /// [`ConnectionReset`](io::ErrorKind::ConnectionReset), and there is no TIME-WAIT.
             pub fn set_zero_linger(&self) -> io::Result<()> {
-                self.set_linger(Some(Duration::ZERO))
+                self.update_options(|options| options.linger = Some(Duration::ZERO))
             }
 
             /// The TTL or hop limit of sent packets (`IP_TTL`). 64 by default.

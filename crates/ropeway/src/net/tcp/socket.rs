@@ -207,7 +207,7 @@ impl TcpSocket {
     /// # Errors
     ///
     /// None as yet.
-    #[deprecated(note = "renamed to `tos_v4`, as in tokio")]
+    #[deprecated(note = "`tos` related methods have been renamed `tos_v4` since they are IPv4-specific.")]
     #[doc(hidden)]
     pub fn tos(&self) -> io::Result<u32> {
         self.tos_v4()
@@ -218,7 +218,7 @@ impl TcpSocket {
     /// # Errors
     ///
     /// None as yet.
-    #[deprecated(note = "renamed to `set_tos_v4`, as in tokio")]
+    #[deprecated(note = "`tos` related methods have been renamed `tos_v4` since they are IPv4-specific.")]
     #[doc(hidden)]
     pub fn set_tos(&self, tos: u32) -> io::Result<()> {
         self.set_tos_v4(tos)
