@@ -31,11 +31,15 @@
 //! # }
 //! ```
 
+mod waiting;
+
 use std::io;
 use std::sync::Arc;
 use std::task::Waker;
 
 pub use ropeway_core::{Received, Timestamp, Transmit};
+
+pub use self::waiting::{WaitingFor, WaitingTask};
 
 pub use crate::clock::TimeSource;
 use crate::device::{Capabilities, Device};
@@ -113,6 +117,12 @@ impl Manual {
             after.replace(&mut state.driver, waker);
             Turn { deadline: state.core.poll_timeout(), woke: after.will_wake() }
         })
+    }
+
+    /// The tasks that wait for the stack's sockets at this moment, and what for: for a report on why nothing goes on.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<WaitingTask> {
+        self.shard.locked(|state, now, _| waiting::tasks(state, now))
     }
 
     /// Ends the stack, as a device that fails does: whoever waits, and every later call, gets

@@ -292,6 +292,12 @@ impl State {
         }
     }
 
+    /// Everyone who waits for something.
+    pub(crate) fn all_waiters(&self) -> impl Iterator<Item = &Waiters> {
+        let tables = self.connections.iter().chain(&self.listeners).chain(self.handshakes.values());
+        tables.chain(&self.probes).chain([&self.quiescence])
+    }
+
     fn leave(&mut self, source: Source, ticket: Option<Ticket>, after: &mut Afterwards) {
         if let (Some(waiters), Some(ticket)) = (self.existing(source), ticket) {
             waiters.dequeue(ticket, after);
@@ -305,18 +311,15 @@ impl State {
 
     /// The waiters of `source`, with a place made for them.
     fn waiters(&mut self, source: Source) -> &mut Waiters {
-        let (table, index) = match source {
-            Source::Connection(id) => (&mut self.connections, id.index()),
-            Source::Listener(id) => (&mut self.listeners, id.index()),
-            Source::Probe(id) => (&mut self.probes, id.index()),
-            Source::Handshake(tuple) => return self.handshakes.entry(tuple).or_default(),
-            Source::Quiescence => return &mut self.quiescence,
+        let waiters = match source {
+            Source::Connection(id) => place(&mut self.connections, id.index()),
+            Source::Listener(id) => place(&mut self.listeners, id.index()),
+            Source::Probe(id) => place(&mut self.probes, id.index()),
+            Source::Handshake(tuple) => self.handshakes.entry(tuple).or_default(),
+            Source::Quiescence => &mut self.quiescence,
         };
-        if table.len() <= index {
-            table.resize_with(index + 1, Waiters::default);
-        }
-        #[expect(clippy::indexing_slicing, reason = "the table has just been made long enough")]
-        &mut table[index]
+        waiters.source = Some(source);
+        waiters
     }
 
     /// The waiters of `source`, unless nobody has ever waited there.
@@ -329,6 +332,15 @@ impl State {
             Source::Quiescence => Some(&mut self.quiescence),
         }
     }
+}
+
+/// The entry of a table that grows as it is used.
+fn place(table: &mut Vec<Waiters>, index: usize) -> &mut Waiters {
+    if table.len() <= index {
+        table.resize_with(index + 1, Waiters::default);
+    }
+    #[expect(clippy::indexing_slicing, reason = "the table has just been made long enough")]
+    &mut table[index]
 }
 
 /// Whether no connection is left, in whichever state that is not TIME-WAIT.

@@ -4,6 +4,8 @@ use std::task::Waker;
 
 use ropeway_core::Readiness;
 
+use crate::shard::Source;
+
 /// What `poll_read` and its kin wait for.
 pub(crate) fn read_interest() -> Readiness {
     Readiness::READABLE | Readiness::READ_CLOSED
@@ -86,9 +88,18 @@ pub(crate) struct Waiters {
     /// Of the last caller of a poll function for writing.
     pub(crate) writer: Option<Waker>,
     queue: Vec<Queued>,
+    /// What they wait for: an index is used again, so the last one to wait says.
+    pub(crate) source: Option<Source>,
 }
 
 impl Waiters {
+    /// Everyone who waits, with what for.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Readiness, &Waker)> {
+        let reader = self.reader.iter().map(|waker| (read_interest(), waker));
+        let writer = self.writer.iter().map(|waker| (write_interest(), waker));
+        reader.chain(writer).chain(self.queue.iter().map(|queued| (queued.interest, &queued.waker)))
+    }
+
     /// Puts a future into the queue, or renews its waker there.
     pub(crate) fn enqueue(
         &mut self,
