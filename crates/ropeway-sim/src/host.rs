@@ -8,14 +8,15 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::panic::Location;
 use std::sync::Arc;
 
 use ropeway::Stack;
 
 pub use self::builder::HostBuilder;
-pub use self::task::{HostTask, TaskError};
+pub use self::task::{BootTask, HostTask, TaskError};
 use crate::net::{Handle, LinkHandle, sealed};
-use crate::tasks::{Ended, LifeToken, Scoped};
+use crate::tasks::{Ended, Job, Judge, Kind, LifeToken, Scoped, error_of};
 use crate::world::NodeId;
 
 /// A computer in the simulated network: a name, addresses, and a TCP of its own.
@@ -140,8 +141,10 @@ impl Host {
     ///
     /// If the host is down, or crashes before the future has completed. To go on after a crash, use
     /// [`spawn`](Self::spawn).
+    #[track_caller]
     pub fn run<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
-        let scoped = Scoped::new(Arc::clone(&self.handle.shared), self.life("run"), future);
+        let job = Job::new(Kind::Run, Location::caller());
+        let scoped = self.scope("run", &job, |_| None, future);
         let name = Arc::clone(&self.name);
         async move {
             #[expect(clippy::panic, reason = "as said above")]
@@ -151,16 +154,94 @@ impl Host {
 
     /// Runs `future` on this host, as a task. The task ends when the host crashes.
     ///
+    /// A task that fails, by a panic or because its output is an `Err`, is told of on stderr and in the
+    /// [log](crate::Net::log), and fails the test when the network ends: unless the [`HostTask`] was awaited, so that the
+    /// test has the result, or says [`tolerate`](HostTask::tolerate).
+    ///
     /// # Panics
     ///
     /// If the host is down.
+    #[track_caller]
     pub fn spawn<F>(&self, future: F) -> HostTask<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: fmt::Debug + Send + 'static,
+    {
+        self.spawn_judged(error_of, future)
+    }
+
+    /// Runs `future` on this host, as a task of the thread that cannot leave it: like [`spawn`](Self::spawn), for futures
+    /// that are not `Send`. As `tokio::task::spawn_local`, it needs a `LocalSet` that is entered, or a `LocalRuntime`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use std::rc::Rc;
+    /// use tokio::task::LocalSet;
+    ///
+    /// let net = ropeway_sim::Net::new();
+    /// let host = net.host("a");
+    /// let answer = LocalSet::new().run_until(async move {
+    ///     let answer = Rc::new(42);
+    ///     host.spawn_local(async move { *answer }).await
+    /// });
+    /// assert_eq!(answer.await.unwrap(), 42);
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the host is down, and outside of a `LocalSet` or `LocalRuntime`.
+    #[track_caller]
+    pub fn spawn_local<F>(&self, future: F) -> HostTask<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: fmt::Debug + 'static,
+    {
+        self.spawn_local_judged(error_of, future)
+    }
+
+    /// A task whose errors are its parent's business.
+    #[track_caller]
+    pub(crate) fn spawn_child<F>(&self, future: F) -> HostTask<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let scoped = Scoped::new(Arc::clone(&self.handle.shared), self.life("spawn"), future);
-        HostTask { task: tokio::spawn(scoped) }
+        self.spawn_judged(|_| None, future)
+    }
+
+    /// Likewise.
+    #[track_caller]
+    pub(crate) fn spawn_local_child<F: Future + 'static>(&self, future: F) -> HostTask<F::Output> {
+        self.spawn_local_judged(|_| None, future)
+    }
+
+    #[track_caller]
+    fn spawn_judged<F>(&self, judge: Judge<F::Output>, future: F) -> HostTask<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let job = Job::new(Kind::Task, Location::caller());
+        HostTask { task: tokio::spawn(self.scope("spawn", &job, judge, future)), job }
+    }
+
+    #[track_caller]
+    fn spawn_local_judged<F: Future + 'static>(
+        &self,
+        judge: Judge<F::Output>,
+        future: F,
+    ) -> HostTask<F::Output> {
+        let job = Job::new(Kind::Task, Location::caller());
+        HostTask { task: tokio::task::spawn_local(self.scope("spawn_local", &job, judge, future)), job }
+    }
+
+    /// A future that runs on this host.
+    fn scope<F: Future>(&self, what: &str, job: &Arc<Job>, judge: Judge<F::Output>, future: F) -> Scoped<F> {
+        Scoped::new(Arc::clone(&self.handle.shared), self.life(what), Arc::clone(job), judge, future)
     }
 
     /// The link to the host's neighbour that was made first: for most hosts, their only one.

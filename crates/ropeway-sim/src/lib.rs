@@ -76,9 +76,9 @@ mod shared;
 mod tasks;
 mod world;
 
-pub use host::{Host, HostBuilder, HostTask, TaskError};
+pub use host::{BootTask, Host, HostBuilder, HostTask, TaskError};
 pub use link::{CoDel, Discipline, Limit, Link, Loss, Pipe, Queue, Rate};
-pub use net::{AsNode, LinkHandle, Net, NetBuilder, Router, spawn};
+pub use net::{AsNode, LinkHandle, Net, NetBuilder, Router, spawn, spawn_local};
 pub use record::Cause;
 pub use ropeway_packet::{TcpFlags, TcpHeader};
 pub use rules::{Action, Expectation, Replacement, Rule, Segment, Segments};

@@ -18,6 +18,7 @@ pub(crate) use self::builder::current_host;
 pub(crate) use self::handles::sealed;
 pub use self::handles::{AsNode, LinkHandle, Router};
 pub(crate) use self::records::ladders;
+use crate::engine::{self, fail};
 use crate::host::{Host, HostBuilder, HostTask};
 use crate::link::Link;
 use crate::shared::Shared;
@@ -88,9 +89,9 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.engine.abort();
-        let disappointments = self.shared.world().rules.disappointments();
+        let failures = self.failures();
         let is_panicking = std::thread::panicking();
-        if is_panicking || !disappointments.is_empty() {
+        if is_panicking || !failures.is_empty() {
             records::tell_failure(&self.shared.world());
         }
         // Sockets may be left, and learn that their stacks have ended; tasks end, too. Neither under the lock.
@@ -98,11 +99,22 @@ impl Drop for Handle {
         for life in lives {
             life.token.end();
         }
-        #[expect(clippy::panic, reason = "the test fails, as `Net::expect` says")]
-        if !is_panicking && !disappointments.is_empty() {
+        if !is_panicking && !failures.is_empty() {
             let ladders = ladders(&self.shared.world());
-            panic!("{}\n{ladders}", disappointments.join("\n"));
+            fail(self.shared.time.runtime(), format!("{}\n{ladders}", failures.join("\n")));
         }
+    }
+}
+
+impl Handle {
+    /// Why the test fails, although it has not.
+    fn failures(&self) -> Vec<String> {
+        let mut failures = self.shared.failures.unclaimed();
+        failures.extend(self.shared.world().rules.disappointments());
+        if self.shared.time.is_over(self.shared.time.now()) {
+            failures.push(engine::over(&self.shared.time));
+        }
+        failures
     }
 }
 
@@ -217,15 +229,38 @@ impl fmt::Debug for Net {
 /// Tasks spawned by `tokio::spawn` from a future that runs on a host belong to the host, too; but those that such
 /// tasks spawn themselves do not. This goes on to any depth.
 ///
+/// A panic of the task is noted as [`Host::spawn`] does. An `Err` is not: as with `tokio::spawn`, it is for whoever holds
+/// the handle.
+///
 /// # Panics
 ///
 /// If the running task belongs to no host, or outside of a simulated network.
+#[track_caller]
 pub fn spawn<F>(future: F) -> HostTask<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    #[expect(clippy::panic, reason = "as said above")]
-    let host = current_host().unwrap_or_else(|error| panic!("ropeway_sim::spawn: {error}"));
-    host.spawn(future)
+    current("spawn").spawn_child(future)
+}
+
+/// Spawns a task on the host that the running task belongs to, for futures that are not `Send`: as [`spawn`], where
+/// [`Host::spawn_local`] can be used.
+///
+/// # Panics
+///
+/// As both of them.
+#[track_caller]
+pub fn spawn_local<F>(future: F) -> HostTask<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    current("spawn_local").spawn_local_child(future)
+}
+
+#[track_caller]
+fn current(what: &str) -> Host {
+    #[expect(clippy::panic, reason = "as said where it is used")]
+    current_host().unwrap_or_else(|error| panic!("ropeway_sim::{what}: {error}"))
 }

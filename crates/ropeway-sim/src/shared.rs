@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Wake, Waker};
 
-use crate::engine::{Micros, Time};
-use crate::tasks::Tasks;
+use crate::engine::{Micros, Sleeper, Time};
+use crate::tasks::{Failures, Job, LifeToken, Tasks};
 use crate::world::{NodeId, World};
 
 /// See the [module](self).
@@ -13,6 +13,8 @@ use crate::world::{NodeId, World};
 pub(crate) struct Shared {
     pub(crate) time: Arc<Time>,
     pub(crate) tasks: Tasks,
+    pub(crate) sleeper: Arc<Sleeper>,
+    pub(crate) failures: Failures,
     world: Mutex<World>,
     dirty: Mutex<Dirty>,
     /// A task that is not the engine may have something to do.
@@ -66,6 +68,8 @@ impl Shared {
         Self {
             time,
             tasks: Tasks::default(),
+            sleeper: Sleeper::new(),
+            failures: Failures::default(),
             world: Mutex::new(world),
             dirty: Mutex::default(),
             active: AtomicBool::new(true),
@@ -133,6 +137,23 @@ impl Shared {
     /// A future that runs on a host is polled.
     pub(crate) fn note_scoped_poll(&self) {
         self.scoped_polls.fetch_add(1, Ordering::Relaxed);
+        if self.time.is_over(self.time.now()) {
+            self.wake_engine();
+        }
+    }
+
+    /// A task of a host has failed, which is told at once, and at the end unless somebody has got to know it.
+    pub(crate) fn task_failed(&self, life: &LifeToken, job: &Arc<Job>, how: &str) {
+        let text = format!("{}: {job} ended with {how}", life.host);
+        let mut world = self.world();
+        world.log(text.clone());
+        drop(world);
+        self.failures.add(job, self.time.now(), &text);
+    }
+
+    /// A service of a host has ended, and well. That may be too early.
+    pub(crate) fn service_ended(&self, life: &LifeToken, job: &Job) {
+        self.world().log(format!("{}: {job} ended", life.host));
     }
 
     pub(crate) fn scoped_polls(&self) -> u64 {

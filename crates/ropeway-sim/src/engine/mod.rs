@@ -5,21 +5,30 @@
 //! to the next, each time after making sure that no task has anything left to do at the present moment; and
 //! before it goes to sleep it moves the clock on to the next tick, so that Tokio's own timers stay exact.
 
+mod failure;
 mod idle;
+mod report;
+mod stillness;
 mod time;
+mod watchdog;
 
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::time::sleep_until;
 
-pub(crate) use self::time::{Micros, Time};
+pub(crate) use self::failure::fail;
+pub(crate) use self::report::over;
+use self::stillness::Stillness;
+pub(crate) use self::time::{Micros, Time, millis};
+pub(crate) use self::watchdog::Sleeper;
 use crate::shared::Shared;
 
-/// Ends the hosts if the engine panics, so that nobody waits for ever.
+/// Ends the hosts if the engine panics, so that nobody waits for ever, and the test with them.
 struct Guard(Arc<Shared>);
 
 impl Drop for Guard {
@@ -32,43 +41,106 @@ impl Drop for Guard {
             life.manual.fail(io::Error::other("the simulated network has panicked"));
             life.token.end();
         }
+        fail(self.0.time.runtime(), "the simulated network has panicked: see above".to_owned());
     }
 }
 
-/// Runs the simulation until its last handle is dropped.
-pub(crate) async fn run(shared: Arc<Shared>) {
+/// What has ended a sleep of the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Woken {
+    /// There is something to do.
+    Work,
+    /// It has slept for a while of real time.
+    Roused,
+}
+
+/// Runs the simulation until its last handle is dropped, or it fails.
+pub(crate) async fn run(shared: Arc<Shared>, patience: Duration) {
+    let guard = Guard(Arc::clone(&shared));
+    let why = simulate(&shared, patience).await;
+    let text = report::failure(&shared, &why);
+    fail(shared.time.runtime(), text);
+    // The test ends, and this task with it.
+    std::future::pending::<()>().await;
+    drop(guard);
+}
+
+/// Runs the simulation. Gives why it cannot go on.
+async fn simulate(shared: &Shared, patience: Duration) -> String {
     let time = Arc::clone(&shared.time);
-    let _guard = Guard(Arc::clone(&shared));
+    let mut stillness = Stillness::default();
     time.find_phase().await;
     loop {
         // Calls of sockets have given hosts something to do.
         shared.settle(time.now());
         let now = time.now();
-        match shared.next_event() {
-            Some(due) if due <= now => shared.advance_to(due),
-            Some(due) if time.tick(due) == time.tick(now) => {
-                if idle::wait(&shared).await {
+        if time.is_over(now) {
+            return over(&time);
+        }
+        let woken = match shared.next_event() {
+            Some(due) if due <= now => {
+                shared.advance_to(due);
+                Ok(Woken::Work)
+            }
+            Some(due) if time.tick(due) == time.tick(now) => idle::wait(shared).await.map(|is_idle| {
+                if is_idle {
                     shared.advance_to(due);
                 }
-            }
+                Woken::Work
+            }),
             _ if !time.is_aligned(now) => {
                 // Nothing happens before the next tick.
-                if idle::wait(&shared).await {
+                let waited = idle::wait(shared).await;
+                if waited == Ok(true) {
                     time.advance_to(time.next_tick(now));
                     // Tokio's timers of that tick.
                     shared.set_active();
                     tokio::task::yield_now().await;
                 }
+                waited.map(|_| Woken::Work)
             }
-            Some(due) => wait_until(&shared, sleep_until(time.instant(time.tick_start(due)))).await,
-            None => wait_until(&shared, std::future::pending()).await,
+            Some(due) => Ok(wait_until(shared, sleep_until(time.instant(time.tick_start(due)))).await),
+            None => Ok(wait_until(shared, std::future::pending()).await),
+        };
+        let still = match woken {
+            Ok(Woken::Work) => continue,
+            Ok(Woken::Roused) => stillness.look(shared, patience).await,
+            Err(restless) => Err(restless),
+        };
+        match still {
+            Ok(None) => {}
+            Ok(Some((still, at))) => return report::still(still, at, patience),
+            Err(restless) => return restless.to_string(),
         }
     }
 }
 
-/// Waits for a tick of Tokio's clock, or until a call of a socket gives a host something to do. Other tasks run.
-async fn wait_until(shared: &Shared, tick: impl Future<Output = ()>) {
+/// Waits for a tick of Tokio's clock, until a call of a socket gives a host something to do, or until it is roused.
+/// Other tasks run.
+async fn wait_until(shared: &Shared, tick: impl Future<Output = ()>) -> Woken {
     shared.set_active();
     let mut tick = pin!(tick);
-    poll_fn(|cx| if shared.poll_dirty(cx) { Poll::Ready(()) } else { tick.as_mut().poll(cx) }).await;
+    shared.sleeper.sleep();
+    let woken = poll_fn(|cx| {
+        if shared.poll_dirty(cx) {
+            return Poll::Ready(Woken::Work);
+        }
+        match tick.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Woken::Work),
+            Poll::Pending if shared.sleeper.is_roused(cx.waker()) => Poll::Ready(Woken::Roused),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+    shared.sleeper.wake();
+    woken
+}
+
+/// Whether Tokio holds its clock although a timer is armed, as it does while a thread of `spawn_blocking` runs. If not,
+/// the clock has jumped by a tick. `None` if a host got something to do meanwhile.
+async fn is_clock_held(shared: &Shared) -> Option<bool> {
+    let time = &shared.time;
+    let tick = time.instant(time.next_tick(time.now()));
+    let woken = wait_until(shared, sleep_until(tick)).await;
+    (!shared.is_dirty()).then_some(woken == Woken::Roused)
 }

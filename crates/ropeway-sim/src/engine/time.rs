@@ -11,6 +11,11 @@ use tokio::time::{Instant, sleep_until};
 /// Microseconds since the simulation began.
 pub(crate) type Micros = u64;
 
+/// A moment as it is shown: in milliseconds.
+pub(crate) fn millis(at: Micros) -> String {
+    format!("{}.{:03}", at / 1000, at % 1000)
+}
+
 const TICK: Duration = Duration::from_millis(1);
 
 /// The clock of a simulation.
@@ -24,6 +29,8 @@ pub(crate) struct Time {
     phase: AtomicU64,
     /// The moment of the event that is being processed.
     now: AtomicU64,
+    /// When the simulation has gone on for too long.
+    limit: Micros,
     /// An event is being processed, so `now` is the time, whatever Tokio's clock says.
     processing: AtomicBool,
 }
@@ -34,7 +41,7 @@ impl Time {
     /// # Panics
     ///
     /// If the runtime's clock is not paused.
-    pub(crate) fn start(runtime: Handle) -> Self {
+    pub(crate) fn start(runtime: Handle, limit: Duration) -> Self {
         let (epoch, wall) = (Instant::now(), std::time::Instant::now());
         // A clock that runs shows it within the microsecond.
         while wall.elapsed() < Duration::from_micros(2) {}
@@ -43,7 +50,30 @@ impl Time {
             "a simulation needs Tokio's clock paused: #[tokio::test(start_paused = true)]"
         );
         let phase = AtomicU64::new(0);
-        Self { runtime, epoch, phase, now: AtomicU64::new(0), processing: AtomicBool::new(false) }
+        let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+        Self { runtime, epoch, phase, limit, now: AtomicU64::new(0), processing: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// How long a simulation may take, of its own time.
+    pub(super) fn limit(&self) -> Duration {
+        Duration::from_micros(self.limit)
+    }
+
+    /// Whether the simulation has gone on for too long.
+    pub(crate) fn is_over(&self, now: Micros) -> bool {
+        now > self.limit
+    }
+
+    /// How often the runtime has gone to sleep.
+    pub(super) fn parks(&self) -> u64 {
+        #[cfg(target_has_atomic = "64")]
+        return self.runtime.metrics().worker_park_count(0);
+        #[cfg(not(target_has_atomic = "64"))]
+        return 0;
     }
 
     /// Finds out how the beginning lies between the ticks of Tokio's timers, which begin with the runtime: a timer

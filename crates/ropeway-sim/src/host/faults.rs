@@ -1,11 +1,15 @@
 //! What befalls hosts: crashes, freezes, wrong clocks.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
+use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
-use super::Host;
+use super::{BootTask, Host};
+use crate::tasks::error_of;
 use crate::world::Service;
 
 impl Host {
@@ -73,7 +77,7 @@ impl Host {
             self.handle.shared.world().host_mut(self.id).map(|host| std::mem::take(&mut host.services));
         let mut services = services.unwrap_or_default();
         for service in &mut services {
-            self.spawn(service.start());
+            self.start(service);
         }
         if let Some(host) = self.handle.shared.world().host_mut(self.id) {
             services.append(&mut host.services);
@@ -115,24 +119,34 @@ impl Host {
     /// # }
     /// ```
     ///
+    /// A service that fails, by a panic or because its output is an `Err`, is told of on stderr and in the
+    /// [log](crate::Net::log), and fails the test when the network ends, unless that is [tolerated](BootTask::tolerate).
+    ///
     /// # Panics
     ///
     /// If the host is down.
-    pub fn on_boot<S, F>(&self, mut service: S)
+    #[track_caller]
+    pub fn on_boot<S, F>(&self, mut service: S) -> BootTask
     where
         S: FnMut() -> F + Send + 'static,
         F: Future + Send + 'static,
+        F::Output: fmt::Debug + 'static,
     {
-        let mut service = Service::new(move || {
+        let is_tolerated = Arc::new(AtomicBool::new(false));
+        let mut service = Service::new(Location::caller(), Arc::clone(&is_tolerated), move || {
             let running = service();
-            Box::pin(async move {
-                running.await;
-            })
+            Box::pin(async move { error_of(&running.await) })
         });
-        self.spawn(service.start());
+        self.start(&mut service);
         if let Some(host) = self.handle.shared.world().host_mut(self.id) {
             host.services.push(service);
         }
+        BootTask { is_tolerated }
+    }
+
+    fn start(&self, service: &mut Service) {
+        let job = service.job();
+        tokio::spawn(self.scope("on_boot", &job, Clone::clone, service.start()));
     }
 
     /// Whether the host runs: it has not crashed, or has been started again. A frozen host counts as running.

@@ -3,15 +3,18 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::task::{AbortHandle, JoinError, JoinHandle};
 
-use crate::tasks::Ended;
+use crate::tasks::{Ended, Job};
 
 /// A task on a host. Like a [`JoinHandle`], but the host may crash.
 ///
-/// When it is dropped, the task goes on.
+/// When it is dropped, the task goes on. Should the task fail then, by an `Err` or a panic, the test fails, too, unless
+/// it [tolerates](Self::tolerate) that.
 ///
 /// # Examples
 ///
@@ -31,9 +34,28 @@ use crate::tasks::Ended;
 #[derive(Debug)]
 pub struct HostTask<T> {
     pub(super) task: JoinHandle<Result<T, Ended>>,
+    pub(super) job: Arc<Job>,
 }
 
 impl<T> HostTask<T> {
+    /// Says that the test does not care whether the task fails, by an `Err` or a panic. The [log](crate::Net::log) tells.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// let net = ropeway_sim::Net::new();
+    /// net.host("a").spawn(async { Err::<(), _>("no config") }).tolerate();
+    /// tokio::task::yield_now().await;
+    /// assert!(net.log().contains("no config"));
+    /// # }
+    /// ```
+    pub fn tolerate(self) -> Self {
+        self.job.tolerate();
+        self
+    }
+
     /// Ends the task at its next `.await`.
     pub fn abort(&self) {
         self.task.abort();
@@ -56,12 +78,36 @@ impl<T> Future for HostTask<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let task = Pin::new(&mut self.get_mut().task);
-        Poll::Ready(match ready!(task.poll(cx)) {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.task).poll(cx);
+        this.job.set_joiner(polled.is_pending().then(|| cx.waker()));
+        let output = ready!(polled);
+        this.job.claim();
+        Poll::Ready(match output {
             Ok(Ok(output)) => Ok(output),
             Ok(Err(Ended)) => Err(TaskError::Crashed),
             Err(error) => Err(TaskError::Failed(error)),
         })
+    }
+}
+
+impl<T> Drop for HostTask<T> {
+    fn drop(&mut self) {
+        self.job.set_joiner(None);
+    }
+}
+
+/// What [`Host::on_boot`](crate::Host::on_boot) runs whenever the host starts.
+#[derive(Debug)]
+pub struct BootTask {
+    pub(super) is_tolerated: Arc<AtomicBool>,
+}
+
+impl BootTask {
+    /// Says that the test does not care whether the service fails, by an `Err` or a panic. The [log](crate::Net::log)
+    /// tells.
+    pub fn tolerate(&self) {
+        self.is_tolerated.store(true, Ordering::Relaxed);
     }
 }
 

@@ -10,7 +10,7 @@ use ropeway_packet::TcpFlags;
 use super::crossings::Crossing;
 use super::notation::Notation;
 use super::observer::Observer;
-use crate::engine::Micros;
+use crate::engine::{Micros, millis};
 use crate::record::Journey;
 
 /// Segments that are drawn from the start of a connection, and as many from its end.
@@ -105,10 +105,6 @@ fn rung(notation: &mut Notation, journey: &Journey, left: SocketAddr, entered: &
         let _ = write!(row, " arrives {} times", journey.arrived_at.len());
     }
     row
-}
-
-fn millis(at: Micros) -> String {
-    format!("{}.{:03}", at / 1000, at % 1000)
 }
 
 /// Splits the segments of one pair of ends into connections: each begins with a SYN of another number.

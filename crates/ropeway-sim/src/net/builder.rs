@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use ropeway::manual::find_with;
 use tokio::runtime::{self, Handle as Runtime};
@@ -26,11 +27,19 @@ pub struct NetBuilder {
     seed: Option<u64>,
     default_link: Link,
     keep: usize,
+    time_limit: Duration,
+    patience: Duration,
 }
 
 impl Default for NetBuilder {
     fn default() -> Self {
-        Self { seed: None, default_link: Link::lan(), keep: 64 << 20 }
+        Self {
+            seed: None,
+            default_link: Link::lan(),
+            keep: 64 << 20,
+            time_limit: Duration::from_secs(100 * 24 * 3600),
+            patience: Duration::from_secs(5),
+        }
     }
 }
 
@@ -55,6 +64,23 @@ impl NetBuilder {
         self
     }
 
+    /// Sets how much simulated time may pass before the test fails: something goes on for ever, such as an interval in a
+    /// service, or keep-alive. 100 days by default; `Duration::MAX` is no limit. It is looked at when a host's task
+    /// runs, and otherwise some moments later, or as the network ends.
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = limit;
+        self
+    }
+
+    /// Sets how much *real* time is left to other threads to wake a task, when nothing else can: all tasks wait, no
+    /// packet is on its way, and no timer runs. Then the test fails, and says who waits for what. 5 s by default.
+    ///
+    /// A thread of `spawn_blocking` that is known to run has six times as long.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// Makes the network, on the current Tokio runtime.
     ///
     /// # Panics
@@ -71,7 +97,7 @@ impl NetBuilder {
         #[expect(clippy::expect_used, reason = "as said above")]
         let runtime =
             Runtime::try_current().expect("a simulated network needs a Tokio runtime: #[tokio::test]");
-        let time = Arc::new(Time::start(runtime.clone()));
+        let time = Arc::new(Time::start(runtime.clone(), self.time_limit));
         let shared = Arc::new_cyclic(|shared| {
             Shared::new(time, World::new(seed, shared.clone(), Record::new(self.keep)))
         });
@@ -84,7 +110,7 @@ impl NetBuilder {
         });
         #[expect(clippy::expect_used, reason = "as said above")]
         let finder = finder.expect("there can be one simulated network at a time on a Tokio runtime");
-        let engine = runtime.spawn(engine::run(Arc::clone(&shared))).abort_handle();
+        let engine = runtime.spawn(engine::run(Arc::clone(&shared), self.patience)).abort_handle();
         let (default_link, hub) = (self.default_link, OnceLock::new());
         let handle = Arc::new(Handle { shared, default_link, hub, engine, _finder: finder });
         register(&runtime, &handle);

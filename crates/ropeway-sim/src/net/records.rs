@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use super::Net;
-use crate::engine::Micros;
+use crate::engine::millis;
 use crate::host::Host;
 use crate::ladder::simulated;
 use crate::record::Journey;
@@ -171,10 +171,6 @@ fn log(world: &World) -> String {
         let _ = writeln!(text, "{:>12}  {what}", millis(*at));
     }
     text
-}
-
-fn millis(at: Micros) -> String {
-    format!("{}.{:03}", at / 1000, at % 1000)
 }
 
 /// Draws the connections that were active last.

@@ -123,6 +123,11 @@ impl Rules {
         self.rules.get_mut(&id).map(|rule| std::mem::take(&mut rule.held)).unwrap_or_default()
     }
 
+    /// How many packets rules have kept.
+    pub(crate) fn held(&self) -> usize {
+        self.rules.values().map(|rule| rule.held.len()).sum()
+    }
+
     fn matched(&self, id: u64) -> u64 {
         self.rules.get(&id).map_or(0, |rule| rule.matched)
     }

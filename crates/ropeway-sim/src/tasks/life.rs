@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use ropeway::Stack;
 
+use super::Job;
 use crate::world::NodeId;
 
 /// See the [module](self).
@@ -24,7 +25,7 @@ pub(crate) struct LifeToken {
 #[derive(Debug, Default)]
 struct Subscribers {
     count: u64,
-    wakers: BTreeMap<u64, Waker>,
+    jobs: BTreeMap<u64, Arc<Job>>,
 }
 
 impl LifeToken {
@@ -58,30 +59,26 @@ impl LifeToken {
         self.is_frozen.load(Ordering::Relaxed)
     }
 
-    /// A number for a new subscriber.
-    pub(super) fn subscribe(&self) -> u64 {
-        let mut subscribers = self.subscribers();
-        subscribers.count += 1;
-        subscribers.count
+    /// The futures that run on the host.
+    pub(crate) fn jobs(&self) -> Vec<Arc<Job>> {
+        self.subscribers().jobs.values().cloned().collect()
     }
 
-    /// Wakes `waker` from now on.
-    pub(super) fn renew(&self, subscriber: u64, waker: &Waker) {
+    /// A number for a new subscriber.
+    pub(super) fn subscribe(&self, job: &Arc<Job>) -> u64 {
         let mut subscribers = self.subscribers();
-        match subscribers.wakers.get_mut(&subscriber) {
-            Some(old) => old.clone_from(waker),
-            None => {
-                subscribers.wakers.insert(subscriber, waker.clone());
-            }
-        }
+        subscribers.count += 1;
+        let number = subscribers.count;
+        subscribers.jobs.insert(number, Arc::clone(job));
+        number
     }
 
     pub(super) fn unsubscribe(&self, subscriber: u64) {
-        let _waker = self.subscribers().wakers.remove(&subscriber);
+        let _job = self.subscribers().jobs.remove(&subscriber);
     }
 
     fn wake_all(&self) {
-        let wakers: Vec<Waker> = self.subscribers().wakers.values().cloned().collect();
+        let wakers: Vec<Waker> = self.jobs().iter().filter_map(|job| job.waker()).collect();
         wakers.into_iter().for_each(Waker::wake);
     }
 

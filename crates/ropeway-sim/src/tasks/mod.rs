@@ -4,6 +4,8 @@
 //! `tokio::spawn` are found by their ids: Tokio hands them out in increasing order, so a task belongs to the host
 //! during one of whose polls its id was handed out.
 
+mod failures;
+mod job;
 mod life;
 mod marks;
 mod scope;
@@ -11,9 +13,11 @@ mod scope;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub(crate) use self::failures::Failures;
+pub(crate) use self::job::{Job, Kind, error_of};
 pub(crate) use self::life::LifeToken;
 use self::marks::{mark, number};
-pub(crate) use self::scope::{Ended, Scoped};
+pub(crate) use self::scope::{Ended, Judge, Scoped};
 
 /// The tasks that were spawned by futures that run on hosts.
 #[derive(Debug, Default)]

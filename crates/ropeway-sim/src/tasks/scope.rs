@@ -1,17 +1,24 @@
 //! Futures that run on a host.
 
+use std::any::Any;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::LifeToken;
+use super::{Job, Kind, LifeToken};
 use crate::shared::Shared;
 
+/// Says whether an output is a failure, and of what kind.
+pub(crate) type Judge<T> = fn(&T) -> Option<String>;
+
 /// A future that runs on a host, until the host crashes. While the host is frozen, it is not polled.
-pub(crate) struct Scoped<F> {
+pub(crate) struct Scoped<F: Future> {
     shared: Arc<Shared>,
     life: Arc<LifeToken>,
+    job: Arc<Job>,
+    judge: Judge<F::Output>,
     subscriber: u64,
     /// What the life wakes.
     waker: Option<Waker>,
@@ -23,10 +30,16 @@ pub(crate) struct Scoped<F> {
 #[derive(Debug)]
 pub(crate) struct Ended;
 
-impl<F> Scoped<F> {
-    pub(crate) fn new(shared: Arc<Shared>, life: Arc<LifeToken>, future: F) -> Self {
-        let subscriber = life.subscribe();
-        Self { shared, life, subscriber, waker: None, future: Some(Box::pin(future)) }
+impl<F: Future> Scoped<F> {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        life: Arc<LifeToken>,
+        job: Arc<Job>,
+        judge: Judge<F::Output>,
+        future: F,
+    ) -> Self {
+        let subscriber = life.subscribe(&job);
+        Self { shared, life, job, judge, subscriber, waker: None, future: Some(Box::pin(future)) }
     }
 
     /// Runs `work` on the host; the tasks that it spawns belong to it.
@@ -35,6 +48,34 @@ impl<F> Scoped<F> {
         let _poll = self.shared.tasks.open(&self.life);
         work(&mut self.future)
     }
+
+    /// Polls the future on its host. A task that fails is noted.
+    fn run(&mut self, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            self.inside(|future| future.as_mut().map_or(Poll::Pending, |running| running.as_mut().poll(cx)))
+        }));
+        let polled = polled.unwrap_or_else(|payload| {
+            if self.job.kind != Kind::Run {
+                self.shared.task_failed(&self.life, &self.job, &panic_text(payload.as_ref()));
+            }
+            resume_unwind(payload)
+        });
+        if let Poll::Ready(output) = &polled {
+            self.inside(|future| *future = None);
+            match (self.judge)(output) {
+                Some(error) => self.shared.task_failed(&self.life, &self.job, &format!("an error: {error}")),
+                None if self.job.kind == Kind::Boot => self.shared.service_ended(&self.life, &self.job),
+                None => {}
+            }
+        }
+        polled
+    }
+}
+
+fn panic_text(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| payload.downcast_ref::<&'static str>().copied());
+    text.map_or_else(|| "a panic".to_owned(), |text| format!("a panic: {text}"))
 }
 
 impl<F: Future> Future for Scoped<F> {
@@ -48,26 +89,17 @@ impl<F: Future> Future for Scoped<F> {
             return Poll::Ready(Err(Ended));
         }
         if !this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            this.life.renew(this.subscriber, cx.waker());
+            this.job.set_waker(cx.waker());
             this.waker = Some(cx.waker().clone());
         }
         if this.life.is_frozen() {
             return Poll::Pending;
         }
-        this.inside(|future| match future {
-            Some(running) => {
-                let polled = running.as_mut().poll(cx);
-                if polled.is_ready() {
-                    *future = None;
-                }
-                polled.map(Ok)
-            }
-            None => Poll::Pending,
-        })
+        this.run(cx).map(Ok)
     }
 }
 
-impl<F> Drop for Scoped<F> {
+impl<F: Future> Drop for Scoped<F> {
     fn drop(&mut self) {
         self.life.unsubscribe(self.subscriber);
         if self.future.is_some() {

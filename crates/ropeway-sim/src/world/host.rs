@@ -4,8 +4,10 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::Waker;
 
 use ropeway::manual::{Manual, Received};
@@ -17,7 +19,7 @@ use crate::clock::HostClock;
 use crate::engine::{Micros, Time};
 use crate::record::Cause;
 use crate::shared::HostWaker;
-use crate::tasks::LifeToken;
+use crate::tasks::{Job, LifeToken};
 
 /// Packets that wait for a host that is frozen: the length of the queue of a TAP device of Linux.
 const FROZEN_QUEUE: usize = 1000;
@@ -39,18 +41,31 @@ pub(crate) struct HostNode {
 }
 
 /// Something that runs whenever a host starts.
-pub(crate) struct Service(Box<dyn FnMut() -> Running + Send>);
+pub(crate) struct Service {
+    place: &'static Location<'static>,
+    is_tolerated: Arc<AtomicBool>,
+    start: Box<dyn FnMut() -> Running + Send>,
+}
 
-/// What a service does.
-type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// What a service does. It gives the error that it ends with.
+type Running = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 
 impl Service {
-    pub(crate) fn new(start: impl FnMut() -> Running + Send + 'static) -> Self {
-        Self(Box::new(start))
+    pub(crate) fn new(
+        place: &'static Location<'static>,
+        is_tolerated: Arc<AtomicBool>,
+        start: impl FnMut() -> Running + Send + 'static,
+    ) -> Self {
+        Self { place, is_tolerated, start: Box::new(start) }
     }
 
     pub(crate) fn start(&mut self) -> Running {
-        (self.0)()
+        (self.start)()
+    }
+
+    /// What is known of it while it runs.
+    pub(crate) fn job(&self) -> Arc<Job> {
+        Job::tolerated_by(crate::tasks::Kind::Boot, self.place, Arc::clone(&self.is_tolerated))
     }
 }
 
