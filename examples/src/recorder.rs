@@ -83,6 +83,7 @@ fn parse(at: SystemTime, packet: &[u8]) -> Option<Crossing> {
         from: SocketAddr::new(src, header.src_port),
         to: SocketAddr::new(dst, header.dst_port),
         len: segment.payload.len(),
+        start: Crossing::start(packet.get(segment.payload).unwrap_or_default()),
         header,
     })
 }

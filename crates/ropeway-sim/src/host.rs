@@ -51,8 +51,8 @@ use crate::world::NodeId;
 /// ```
 #[derive(Clone)]
 pub struct Host {
-    handle: Arc<Handle>,
-    id: NodeId,
+    pub(crate) handle: Arc<Handle>,
+    pub(crate) id: NodeId,
     name: Arc<str>,
 }
 

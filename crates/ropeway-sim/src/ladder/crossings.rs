@@ -4,11 +4,15 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use ropeway::State;
 use ropeway_packet::{TcpFlags, TcpHeader};
 
 /// Segments that are kept from the start, and as many from the end.
 const KEPT: usize = 1000;
+
+/// Bytes of a payload that are shown, at most.
+pub(super) const SHOWN_BYTES: usize = 16;
 
 /// A TCP segment that crossed.
 #[derive(Clone, Debug)]
@@ -23,6 +27,16 @@ pub struct Crossing {
     pub header: TcpHeader,
     /// Bytes of payload.
     pub len: usize,
+    /// The first of them: see [`start`](Self::start).
+    pub start: Bytes,
+}
+
+impl Crossing {
+    /// The first bytes of a payload, as many as a drawing shows.
+    #[must_use]
+    pub fn start(payload: &[u8]) -> Bytes {
+        Bytes::copy_from_slice(payload.get(..SHOWN_BYTES).unwrap_or(payload))
+    }
 }
 
 /// A change of state that an end reported.

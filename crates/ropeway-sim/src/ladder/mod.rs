@@ -83,7 +83,7 @@ pub fn draw_within(
             drawing.left_out.extend(middle);
         }
         expected = number + 1;
-        let text = notation.describe(crossing);
+        let text = notation.describe(crossing, width - 8);
         let (left, right) = (left_labels.at(number), right_labels.at(number));
         let is_near_an_end = number < SHOWN || number + SHOWN >= crossings.len();
         if is_near_an_end || !left.is_empty() || !right.is_empty() {

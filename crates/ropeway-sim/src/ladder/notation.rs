@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use ropeway_packet::{SeqNum, TcpFlags, TcpHeader, WindowScale};
 
-use super::crossings::Crossing;
+use super::crossings::{Crossing, SHOWN_BYTES};
 
 /// What one end has sent, as far as later segments are told relative to it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,7 +34,8 @@ impl Notation {
         self.start.and_then(|start| crossing.at.duration_since(start).ok()).unwrap_or_default()
     }
 
-    pub(super) fn describe(&mut self, crossing: &Crossing) -> String {
+    /// Tells a segment, in `room` columns if that can be.
+    pub(super) fn describe(&mut self, crossing: &Crossing, room: usize) -> String {
         self.start.get_or_insert(crossing.at);
         let (own, peer) = if crossing.from == self.opener {
             (&mut self.opening, self.answering)
@@ -54,18 +55,45 @@ impl Notation {
         if header.flags.contains(TcpFlags::ACK) {
             let _ = write!(text, " ack {}", header.ack.since(peer.seq.unwrap_or_default()));
         }
-        if crossing.len > 0 {
-            let _ = write!(text, " len {}", crossing.len);
-        }
         // RFC 7323 2.2: scaling takes both ends' consent, and never applies to the window of a SYN itself.
         let scale = own.scale.filter(|_| !is_syn && peer.scale.is_some()).unwrap_or(WindowScale::ZERO);
-        let _ = write!(text, " win {}", scale.unscale(header.window));
+        let mut rest = format!(" win {}", scale.unscale(header.window));
         let options = options(header, *own, peer);
-        if !options.is_empty() {
-            let _ = write!(text, " [{}]", options.join(" "));
+        if crossing.len == 0 {
+            let options = if options.is_empty() { options } else { format!(" [{options}]") };
+            return text + &rest + &options;
         }
-        text
+        let _ = write!(text, " len {}", crossing.len);
+        // The data says more than the options.
+        if !options.is_empty() {
+            let shortest = text.len() + 1 + quoted(crossing, SHOWN_BYTES / 2).len() + rest.len();
+            if shortest + options.len() + 3 <= room {
+                let _ = write!(rest, " [{options}]");
+            }
+        }
+        let quote = (1..=SHOWN_BYTES).rev().map(|count| quoted(crossing, count));
+        let quote = quote.into_iter().find(|quote| text.len() + 1 + quote.len() + rest.len() <= room);
+        match quote {
+            Some(quote) => format!("{text} {quote}{rest}"),
+            None => text + &rest,
+        }
     }
+}
+
+/// The first bytes of the data: as text, or as hexadecimal numbers if that is none.
+fn quoted(crossing: &Crossing, count: usize) -> String {
+    let start = crossing.start.get(..count).unwrap_or(&crossing.start);
+    let is_text = crossing.start.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\r' | b'\n' | b'\t'));
+    let mut text = if is_text { format!("\"{}\"", start.escape_ascii()) } else { "0x".to_owned() };
+    if !is_text {
+        start.iter().for_each(|byte| {
+            let _ = write!(text, "{byte:02x}");
+        });
+    }
+    if start.len() < crossing.len {
+        text.push_str("..");
+    }
+    text
 }
 
 fn flags(flags: TcpFlags) -> String {
@@ -84,7 +112,7 @@ fn flags(flags: TcpFlags) -> String {
     set.join(",")
 }
 
-fn options(header: &TcpHeader, own: Origin, peer: Origin) -> Vec<String> {
+fn options(header: &TcpHeader, own: Origin, peer: Origin) -> String {
     let options = &header.options;
     let mut words = Vec::new();
     if let Some(mss) = options.mss {
@@ -110,5 +138,5 @@ fn options(header: &TcpHeader, own: Origin, peer: Origin) -> Vec<String> {
         let origin = peer.seq.unwrap_or_default();
         words.push(format!("sack {}:{}", start.since(origin), end.since(origin)));
     }
-    words
+    words.join(" ")
 }

@@ -66,7 +66,7 @@ fn states(journeys: &[&Journey], left: SocketAddr) -> Vec<Entered> {
         if arrives {
             label.receiver = end.receives(&journey.header);
         } else {
-            label.sender = end.sends(&journey.header, journey.len);
+            label.sender = end.sends(&journey.header, journey.payload.len());
         }
     }
     labels
@@ -79,28 +79,33 @@ fn rung(notation: &mut Notation, journey: &Journey, left: SocketAddr, entered: &
         from: journey.from,
         to: journey.to,
         header: journey.header,
-        len: journey.len,
+        len: journey.payload.len(),
+        start: Crossing::start(&journey.payload),
     };
-    let text = notation.describe(&crossing);
+    let text = notation.describe(&crossing, WIDTH - 7);
     let arrived = journey.arrived_at.first().copied();
     let dashes = "-".repeat(WIDTH.saturating_sub(text.len() + 7));
+    // Lost, or still on its way.
+    let end = if journey.lost.is_some() { 'X' } else { '?' };
     let arrow = match (to_the_right, arrived) {
         (true, Some(_)) => format!("|-- {text} {dashes}>|"),
-        (true, None) => format!("|-- {text} {}X |", dashes.get(2..).unwrap_or_default()),
+        (true, None) => format!("|-- {text} {}{end} |", dashes.get(2..).unwrap_or_default()),
         (false, Some(_)) => format!("|<- {text} {dashes}-|"),
-        (false, None) => format!("| X {text} {dashes}-|"),
+        (false, None) => format!("| {end} {text} {dashes}-|"),
     };
     let ms = |at: Option<Micros>| at.map(millis).unwrap_or_default();
     let state = |state: Option<State>| state.map(|state| state.to_string()).unwrap_or_default();
     let (sender, receiver) = (state(entered.sender), state(entered.receiver));
     let sent = ms(Some(journey.sent_at));
-    let arrived = ms(arrived);
+    let arrival = ms(arrived);
     let (left_time, left_state, right_time, right_state) =
-        if to_the_right { (sent, sender, arrived, receiver) } else { (arrived, receiver, sent, sender) };
+        if to_the_right { (sent, sender, arrival, receiver) } else { (arrival, receiver, sent, sender) };
     let mut row =
         format!("{left_time:>12}  {left_state:<13}{arrow:<WIDTH$}  {right_time:>12}  {right_state:<13}");
     if let Some((cause, place, _)) = &journey.lost {
         let _ = write!(row, " {cause} ({place})");
+    } else if arrived.is_none() {
+        row.push_str(" has not arrived");
     } else if journey.arrived_at.len() > 1 {
         let _ = write!(row, " arrives {} times", journey.arrived_at.len());
     }

@@ -31,6 +31,7 @@ fn connection(segments: &[(bool, TcpFlags, u32, u32, usize)]) -> Crossings {
             to: to.parse().unwrap(),
             header,
             len,
+            start: Crossing::start(&b"on belay? climbing"[..len.min(18)]),
         }
     };
     let mut crossings = Crossings::default();
@@ -70,18 +71,18 @@ fn a_connection_is_drawn_from_syn_to_time_wait() {
     ];
     let us = End { name: "ropeway", reports: true };
     let drawn = draw(&short(), &changes, us, End { name: "Linux", reports: false });
-    let expected = "
+    let expected = r#"
        ms  ropeway 10.9.0.2:49152                                                                 Linux 10.9.0.1:8080
            CLOSED                                                                                 LISTEN
     0.000  SYN-SENT     |-- SYN seq 0 win 500 [mss 1460 ts 0/- ws 7] ------------------------->|  SYN-RECEIVED
     1.000  ESTABLISHED  |<- SYN,ACK seq 0 ack 1 win 500 [mss 1460 ts 0/0 ws 7] ----------------|
     2.000               |-- ACK seq 1 ack 1 win 64000 [ts 0/0] ------------------------------->|  ESTABLISHED
-    3.000               |-- PSH,ACK seq 1 ack 1 len 10 win 64000 [ts 0/0] -------------------->|
+    3.000               |-- PSH,ACK seq 1 ack 1 len 10 "on belay? " win 64000 [ts 0/0] ------->|
     4.000  FIN-WAIT-1   |-- FIN,ACK seq 11 ack 1 win 64000 [ts 0/0] -------------------------->|  CLOSE-WAIT
     5.000  FIN-WAIT-2   |<- ACK seq 1 ack 12 win 64000 [ts 0/0] -------------------------------|
     6.000  TIME-WAIT    |<- FIN,ACK seq 1 ack 12 win 64000 [ts 0/0] ---------------------------|  LAST-ACK
     7.000               |-- ACK seq 12 ack 2 win 64000 [ts 0/0] ------------------------------>|  CLOSED
-";
+"#;
     assert_eq!(format!("\n{drawn}"), expected);
 }
 
@@ -154,4 +155,31 @@ fn a_drawing_fits_the_columns_there_are() {
         assert_eq!(drawn(0).lines().count(), drawn(80).lines().count());
         assert_eq!(drawn(200), draw(&crossings, &[], end("ropeway"), end("Linux")));
     }
+}
+
+#[test]
+fn the_first_bytes_of_the_data_are_shown_as_far_as_there_is_room() {
+    let told = |data: &[u8], room: usize| {
+        let (syn, ack) = (TcpFlags::SYN, TcpFlags::ACK);
+        let crossings =
+            connection(&[(true, syn, 0, 0, 0), (false, syn | ack, 0, 1, 0), (true, ack, 1, 1, 9)]);
+        let mut notation = Notation::new(OPENER.parse().unwrap());
+        let mut told = String::new();
+        for (_, crossing) in crossings.kept().0 {
+            let mut crossing = crossing.clone();
+            if crossing.len > 0 {
+                (crossing.len, crossing.start) = (data.len(), Crossing::start(data));
+            }
+            told = notation.describe(&crossing, room);
+        }
+        told
+    };
+    let get = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n";
+    assert_eq!(told(get, 100), r#"ACK seq 1 ack 1 len 29 "GET / HTTP/1.1\r\n".. win 64000 [ts 0/0]"#);
+    assert_eq!(told(get, 62), r#"ACK seq 1 ack 1 len 29 "GET / HTTP/1.1\r".. win 64000 [ts 0/0]"#);
+    assert_eq!(told(get, 50), r#"ACK seq 1 ack 1 len 29 "GET / HTTP/1.".. win 64000"#);
+    assert_eq!(told(get, 40), r#"ACK seq 1 ack 1 len 29 "GET".. win 64000"#);
+    assert_eq!(told(get, 20), "ACK seq 1 ack 1 len 29 win 64000");
+    let hello = b"\x16\x03\x01\x00\xa5\x01";
+    assert_eq!(told(hello, 100), "ACK seq 1 ack 1 len 6 0x16030100a501 win 64000 [ts 0/0]");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::hash::Hasher;
+use std::hash::Hash as _;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,13 +22,15 @@ const DRAWN: usize = 16;
 const DIRECTORY: &str = "ROPEWAY_SIM_DIR";
 
 impl Net {
-    /// The packets that have arrived, and those that were lost, as a pcapng file: with an interface for each link,
-    /// times on the network's own clock, and comments that say why a packet was lost and what was done to it.
+    /// All packets as a pcapng file for Wireshark: each once, at the moment when its sender sent it, on an interface that
+    /// has the sender's name. A comment tells its path: where it was at which millisecond, what was done to it, and why
+    /// and where it was lost. Times are on the network's own clock.
     ///
-    /// How many are remembered is [`NetBuilder::keep`](crate::NetBuilder::keep)'s.
+    /// To see what a host has got, and when, take [its own](Host::pcap). How many packets are remembered is
+    /// [`NetBuilder::keep`](crate::NetBuilder::keep)'s.
     #[must_use]
     pub fn pcap(&self) -> Vec<u8> {
-        self.handle.shared.world().record.pcapng()
+        self.handle.shared.world().pcapng()
     }
 
     /// Writes [`pcap`](Self::pcap) to a file.
@@ -40,7 +42,7 @@ impl Net {
         std::fs::write(path, self.pcap())
     }
 
-    /// A digest of [`pcap`](Self::pcap): runs of the same seed have the same one.
+    /// A digest of all packets and what became of them: runs of the same seed have the same one.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -62,7 +64,7 @@ impl Net {
     #[must_use]
     pub fn digest(&self) -> u128 {
         let mut hasher = SipHasher24::new();
-        hasher.write(&self.pcap());
+        self.handle.shared.world().record.traces().for_each(|trace| trace.hash(&mut hasher));
         hasher.finish128().as_u128()
     }
 
@@ -107,8 +109,8 @@ impl Net {
         ladders(&self.handle.shared.world())
     }
 
-    /// Writes all that is recorded into a directory, which is made: `packets.pcapng`, `connections.txt` and
-    /// `events.txt`. That is what happens by itself when a test panics.
+    /// Writes all that is recorded into a directory, which is made: `packets.pcapng`, `packets-NAME.pcapng` for each host
+    /// that has sent or got any, `connections.txt` and `events.txt`. That is what happens by itself when a test fails.
     ///
     /// # Examples
     ///
@@ -132,6 +134,29 @@ impl Net {
     }
 }
 
+impl Host {
+    /// The packets that this host has sent and got, as a pcapng file for Wireshark: as `tcpdump` on the host would have
+    /// seen them, each with its path in a comment. What was lost on its way is in the sender's alone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> std::io::Result<()> {
+    /// # let directory = tempfile::tempdir()?;
+    /// let net = ropeway_sim::Net::new();
+    /// let (a, b) = (net.host("a"), net.host("b"));
+    /// let _refused = a.run(ropeway::net::TcpStream::connect("b:80")).await;
+    /// std::fs::write(directory.path().join("b.pcapng"), b.pcap())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn pcap(&self) -> Vec<u8> {
+        self.handle.shared.world().pcapng_of(self.id)
+    }
+}
+
 /// Writes what is recorded where it is found again, and tells the seed: the test has failed.
 pub(super) fn tell_failure(world: &World) {
     let seed = world.seed.number();
@@ -139,7 +164,7 @@ pub(super) fn tell_failure(world: &World) {
     let directory = failure_directory(seed);
     match save(world, &directory) {
         Ok(()) => eprintln!(
-            "ropeway-sim: packets.pcapng, connections.txt and events.txt are in {}",
+            "ropeway-sim: packets.pcapng, one for each host, connections.txt and events.txt are in {}",
             directory.display()
         ),
         Err(error) => eprintln!("ropeway-sim: {}: {error}", directory.display()),
@@ -160,7 +185,10 @@ fn failure_directory(seed: u64) -> PathBuf {
 
 fn save(world: &World, directory: &Path) -> io::Result<()> {
     std::fs::create_dir_all(directory)?;
-    std::fs::write(directory.join("packets.pcapng"), world.record.pcapng())?;
+    std::fs::write(directory.join("packets.pcapng"), world.pcapng())?;
+    for (node, name) in world.names_of_files() {
+        std::fs::write(directory.join(format!("packets-{name}.pcapng")), world.pcapng_of(node))?;
+    }
     std::fs::write(directory.join("connections.txt"), ladders(world))?;
     std::fs::write(directory.join("events.txt"), log(world))
 }

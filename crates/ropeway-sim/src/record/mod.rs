@@ -1,4 +1,4 @@
-//! What happened: every packet on every link, and the faults.
+//! What happened: every packet, from its sending to its end, and the faults.
 
 mod journeys;
 mod pcap;
@@ -6,9 +6,11 @@ mod pcap;
 use std::collections::VecDeque;
 use std::fmt;
 
+use bytes::Bytes;
+
 pub(crate) use self::journeys::Journey;
 use crate::engine::Micros;
-use crate::world::{LinkId, NodeId, Packet, Way};
+use crate::world::{LinkId, NodeId, Notes, Packet, Way};
 
 /// Why a packet went no further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,27 +67,48 @@ impl fmt::Display for Cause {
     }
 }
 
-/// What became of a packet on a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What became of a packet at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Fate {
+    /// It has come through the link, to a router.
+    Passed,
+    /// The host has got it.
     Arrived,
+    /// It went no further.
     Dropped(Cause),
 }
 
 /// Where a packet was seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Place {
     Link(LinkId, Way),
     Node(NodeId),
 }
 
-/// A packet that was seen.
-#[derive(Clone, Debug)]
-pub(crate) struct Seen {
+/// What was seen of a packet on its way.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct Sighting {
     pub(crate) at: Micros,
+    /// Counts what was sent and what was seen.
+    pub(crate) order: u64,
     pub(crate) place: Place,
     pub(crate) fate: Fate,
-    pub(crate) packet: Packet,
+    pub(crate) notes: Notes,
+    /// What it was by then, if it has arrived.
+    pub(crate) bytes: Bytes,
+}
+
+/// A packet, and what became of it.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct Trace {
+    pub(crate) id: u64,
+    pub(crate) from: NodeId,
+    pub(crate) sent_at: Micros,
+    pub(crate) order: u64,
+    /// What it was when it was sent, after the test's rules.
+    pub(crate) sent: Bytes,
+    /// In the order of time. A packet that was doubled arrives twice.
+    pub(crate) sightings: Vec<Sighting>,
 }
 
 /// See the [module](self).
@@ -94,7 +117,9 @@ pub(crate) struct Record {
     /// The bytes of packets that are kept; older ones are forgotten.
     limit: usize,
     kept: usize,
-    pub(crate) seen: VecDeque<Seen>,
+    /// By their numbers, which have no gaps.
+    traces: VecDeque<Trace>,
+    count: u64,
     /// What befell the network, and when.
     pub(crate) events: Vec<(Micros, String)>,
     /// The names of the ends of each link.
@@ -103,7 +128,7 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, kept: 0, seen: VecDeque::new(), events: Vec::new(), links: Vec::new() }
+        Self { limit, kept: 0, traces: VecDeque::new(), count: 0, events: Vec::new(), links: Vec::new() }
     }
 
     pub(crate) fn add_link(&mut self, first: &str, second: &str) {
@@ -114,25 +139,71 @@ impl Record {
         self.events.push((at, what));
     }
 
-    pub(crate) fn packet(&mut self, at: Micros, link: LinkId, way: Way, packet: &Packet, fate: Fate) {
-        self.see(Seen { at, place: Place::Link(link, way), fate, packet: packet.clone() });
+    /// The packets that are remembered, in the order in which they were sent.
+    pub(crate) fn traces(&self) -> impl Iterator<Item = &Trace> {
+        self.traces.iter()
     }
 
-    /// A packet that got no further than a node.
-    pub(crate) fn lost_at(&mut self, at: Micros, node: NodeId, packet: &Packet, cause: Cause) {
-        self.see(Seen { at, place: Place::Node(node), fate: Fate::Dropped(cause), packet: packet.clone() });
-    }
-
-    fn see(&mut self, seen: Seen) {
+    /// A packet is sent.
+    pub(crate) fn sent(&mut self, packet: &Packet) {
         if self.limit == 0 {
             return;
         }
-        self.kept += seen.packet.bytes.len();
-        self.seen.push_back(seen);
+        self.kept += packet.bytes.len();
+        let order = self.next();
+        self.traces.push_back(Trace {
+            id: packet.id,
+            from: packet.from,
+            sent_at: packet.sent_at,
+            order,
+            sent: packet.bytes.clone(),
+            sightings: Vec::new(),
+        });
         while self.kept > self.limit
-            && let Some(oldest) = self.seen.pop_front()
+            && let Some(oldest) = self.traces.pop_front()
         {
-            self.kept -= oldest.packet.bytes.len();
+            let seen: usize = oldest.sightings.iter().map(|seen| seen.bytes.len()).sum();
+            self.kept -= oldest.sent.len() + seen;
         }
+    }
+
+    /// A rule of the test has made another packet of one that was just sent.
+    pub(crate) fn changed(&mut self, packet: &Packet) {
+        let Some(trace) = self.trace_mut(packet.id) else { return };
+        let before = std::mem::replace(&mut trace.sent, packet.bytes.clone()).len();
+        self.kept = self.kept + packet.bytes.len() - before;
+    }
+
+    /// A packet has come to the end of a link, or has been lost there.
+    pub(crate) fn on_link(&mut self, at: Micros, link: LinkId, way: Way, packet: &Packet, fate: Fate) {
+        self.see(at, Place::Link(link, way), packet, fate, Bytes::new());
+    }
+
+    /// A host has got a packet.
+    pub(crate) fn arrived(&mut self, at: Micros, node: NodeId, packet: &Packet) {
+        self.see(at, Place::Node(node), packet, Fate::Arrived, packet.bytes.clone());
+    }
+
+    /// A packet got no further than a node.
+    pub(crate) fn lost_at(&mut self, at: Micros, node: NodeId, packet: &Packet, cause: Cause) {
+        self.see(at, Place::Node(node), packet, Fate::Dropped(cause), Bytes::new());
+    }
+
+    fn see(&mut self, at: Micros, place: Place, packet: &Packet, fate: Fate, bytes: Bytes) {
+        let order = self.next();
+        let len = bytes.len();
+        let Some(trace) = self.trace_mut(packet.id) else { return };
+        trace.sightings.push(Sighting { at, order, place, fate, notes: packet.notes, bytes });
+        self.kept += len;
+    }
+
+    fn trace_mut(&mut self, id: u64) -> Option<&mut Trace> {
+        let first = self.traces.front()?.id;
+        self.traces.get_mut(usize::try_from(id.checked_sub(first)?).ok()?)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.count += 1;
+        self.count
     }
 }

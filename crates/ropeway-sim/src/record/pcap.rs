@@ -1,6 +1,11 @@
-//! The record as a capture that Wireshark opens.
+//! The record as captures that Wireshark opens.
+//!
+//! Wireshark takes all that is in a file for seen at one place, whatever its interfaces. So a file has each packet once:
+//! that of a host as the host has sent or got it, and that of the network as its sender has sent it.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use pcap_file::pcapng::PcapNgWriter;
@@ -10,75 +15,149 @@ use pcap_file::pcapng::blocks::interface_description::{
 };
 use pcap_file::{DataLink, Endianness, PcapResult};
 
-use super::{Fate, Place, Record, Seen};
+use super::{Fate, Place, Sighting, Trace};
 use crate::clock::BEGINNING;
-use crate::world::{Notes, Way};
+use crate::engine::{Micros, millis};
+use crate::world::{Kind, NodeId, Notes, World};
 
 /// Nanoseconds, as a power of ten.
 const NANOSECONDS: u8 = 9;
-/// Packet flags: received, or sent, seen from the node that the interface is named after second.
+/// Packet flags: received, or sent.
 const INBOUND: u32 = 1;
 const OUTBOUND: u32 = 2;
 
-impl Record {
-    /// The packets as a pcapng file: an interface for each link, and one for what came to no link. A packet has the
-    /// time at which it arrived, or was lost; comments say why it was lost, and what was done to it.
+/// A packet in a capture.
+struct Frame<'a> {
+    order: u64,
+    at: Micros,
+    interface: u32,
+    direction: u32,
+    bytes: &'a [u8],
+    comment: String,
+}
+
+impl World {
+    /// All packets as a pcapng file, each as its sender has sent it, with an interface for each node.
     pub(crate) fn pcapng(&self) -> Vec<u8> {
+        let frames = self.record.traces().map(|trace| self.sent(trace, trace.from.0));
+        let names: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
         // Writing to memory does not fail.
-        self.write_pcapng().unwrap_or_default()
+        write(&names, frames).unwrap_or_default()
     }
 
-    fn write_pcapng(&self) -> PcapResult<Vec<u8>> {
-        let mut writer = PcapNgWriter::with_endianness(Vec::new(), Endianness::Little)?;
-        for [first, second] in &self.links {
-            writer.write_pcapng_block(interface(format!("{first}-{second}")))?;
+    /// The hosts that have sent or got packets, each with a name that a file can have.
+    pub(crate) fn names_of_files(&self) -> BTreeMap<NodeId, String> {
+        let mut busy = BTreeSet::new();
+        for trace in self.record.traces() {
+            busy.insert(trace.from);
+            busy.extend(trace.sightings.iter().filter_map(|seen| match (seen.fate, seen.place) {
+                (Fate::Arrived, Place::Node(node)) => Some(node),
+                _ => None,
+            }));
         }
-        writer.write_pcapng_block(interface("no link".to_owned()))?;
-        for seen in &self.seen {
-            writer.write_pcapng_block(self.block(seen))?;
+        let mut names = BTreeMap::new();
+        for node in busy.into_iter().filter(|node| matches!(self.node(*node).kind, Kind::Host(_))) {
+            let is_plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+            let name = self.node(node).name.replace(|c| !is_plain(c), "_");
+            let is_taken = names.values().any(|taken: &String| taken.eq_ignore_ascii_case(&name));
+            names.insert(node, if is_taken { format!("{name}-{}", node.0) } else { name });
         }
-        Ok(writer.into_inner())
+        names
     }
 
-    fn block<'a>(&self, seen: &'a Seen) -> EnhancedPacketBlock<'a> {
-        let mut options = Vec::new();
-        let comment = comment(seen);
-        if !comment.is_empty() {
-            options.push(EnhancedPacketOption::Comment(Cow::Owned(comment)));
-        }
-        let interface_id = match seen.place {
-            Place::Link(link, way) => {
-                let direction = if way == Way::Forth { INBOUND } else { OUTBOUND };
-                options.push(EnhancedPacketOption::Flags(direction));
-                link.0
+    /// The packets that a node has sent and got, as a pcapng file.
+    pub(crate) fn pcapng_of(&self, node: NodeId) -> Vec<u8> {
+        let mut frames = Vec::new();
+        for trace in self.record.traces() {
+            if trace.from == node {
+                frames.push(self.sent(trace, 0));
             }
-            Place::Node(_) => u32::try_from(self.links.len()).unwrap_or(u32::MAX),
-        };
-        EnhancedPacketBlock {
-            interface_id,
-            timestamp: BEGINNING + Duration::from_micros(seen.at),
-            original_len: u32::try_from(seen.packet.bytes.len()).unwrap_or(u32::MAX),
-            data: Cow::Borrowed(&seen.packet.bytes),
-            options,
+            let arrived = trace
+                .sightings
+                .iter()
+                .enumerate()
+                .filter(|(_, seen)| seen.fate == Fate::Arrived && seen.place == Place::Node(node));
+            frames.extend(arrived.map(|(index, seen)| self.arrived(trace, index, seen)));
         }
+        frames.sort_by_key(|frame| frame.order);
+        let names = [self.node(node).name.as_str()];
+        write(&names, frames.into_iter()).unwrap_or_default()
+    }
+
+    fn sent<'a>(&self, trace: &'a Trace, interface: u32) -> Frame<'a> {
+        let comment = self.path(trace, trace.sightings.len());
+        let (order, at, bytes) = (trace.order, trace.sent_at, &trace.sent);
+        Frame { order, at, interface, direction: OUTBOUND, bytes, comment }
+    }
+
+    fn arrived<'a>(&self, trace: &Trace, index: usize, seen: &'a Sighting) -> Frame<'a> {
+        let comment = self.path(trace, index + 1);
+        Frame {
+            order: seen.order,
+            at: seen.at,
+            interface: 0,
+            direction: INBOUND,
+            bytes: &seen.bytes,
+            comment,
+        }
+    }
+
+    /// Where a packet was at which millisecond, as far as the first `count` sightings tell.
+    fn path(&self, trace: &Trace, count: usize) -> String {
+        let mut path = format!("{} {}", self.node(trace.from).name, millis(trace.sent_at));
+        for seen in trace.sightings.iter().take(count) {
+            let what = match (seen.fate, seen.place) {
+                (Fate::Dropped(cause), place) => format!("{cause} ({})", self.record.name_of(place, self)),
+                (_, Place::Node(node)) => self.node(node).name.clone(),
+                (_, Place::Link(link, way)) => self
+                    .links
+                    .get(link.0 as usize)
+                    .map(|link| self.node(link.end(way)).name.clone())
+                    .unwrap_or_default(),
+            };
+            let _ = write!(path, " > {what} {}", millis(seen.at));
+            let notes = notes(seen.notes);
+            if !notes.is_empty() {
+                let _ = write!(path, " [{notes}]");
+            }
+        }
+        if trace.sightings.iter().take(count).all(|seen| seen.fate == Fate::Passed) {
+            path.push_str(" > on its way");
+        }
+        path
     }
 }
 
-fn interface(name: String) -> InterfaceDescriptionBlock<'static> {
-    let options = vec![
-        InterfaceDescriptionOption::IfName(Cow::Owned(name)),
-        InterfaceDescriptionOption::IfTsResol(NANOSECONDS),
-    ];
-    InterfaceDescriptionBlock { linktype: DataLink::RAW, snaplen: 0, options }
+fn write<'a>(names: &[&str], frames: impl Iterator<Item = Frame<'a>>) -> PcapResult<Vec<u8>> {
+    let mut writer = PcapNgWriter::with_endianness(Vec::new(), Endianness::Little)?;
+    for name in names {
+        writer.write_pcapng_block(InterfaceDescriptionBlock {
+            linktype: DataLink::RAW,
+            snaplen: 0,
+            options: vec![
+                InterfaceDescriptionOption::IfName(Cow::Borrowed(name)),
+                InterfaceDescriptionOption::IfTsResol(NANOSECONDS),
+            ],
+        })?;
+    }
+    for frame in frames {
+        writer.write_pcapng_block(EnhancedPacketBlock {
+            interface_id: frame.interface,
+            timestamp: BEGINNING + Duration::from_micros(frame.at),
+            original_len: u32::try_from(frame.bytes.len()).unwrap_or(u32::MAX),
+            data: Cow::Borrowed(frame.bytes),
+            options: vec![
+                EnhancedPacketOption::Comment(Cow::Owned(frame.comment)),
+                EnhancedPacketOption::Flags(frame.direction),
+            ],
+        })?;
+    }
+    Ok(writer.into_inner())
 }
 
-/// What there is to say about a packet; nothing about one that just arrived.
-fn comment(seen: &Seen) -> String {
-    let Notes { corrupted, duplicate, reordered, marked, rule } = seen.packet.notes;
-    let cause = match seen.fate {
-        Fate::Dropped(cause) => cause.to_string(),
-        Fate::Arrived => String::new(),
-    };
+/// What was done to a packet on its way.
+fn notes(notes: Notes) -> String {
+    let Notes { corrupted, duplicate, reordered, marked, rule } = notes;
     let notes = [
         (corrupted, "corrupted"),
         (duplicate, "duplicate"),
@@ -86,9 +165,6 @@ fn comment(seen: &Seen) -> String {
         (marked, "marked by CoDel: congestion experienced"),
         (rule, "changed by a rule of the test"),
     ];
-    let mut words: Vec<&str> = notes.iter().filter(|(set, _)| *set).map(|(_, word)| *word).collect();
-    if !cause.is_empty() {
-        words.push(&cause);
-    }
-    words.join("; ")
+    let words: Vec<&str> = notes.iter().filter(|(set, _)| *set).map(|(_, word)| *word).collect();
+    words.join(", ")
 }

@@ -18,7 +18,12 @@ impl World {
         let packet = self.new_packet(node, bytes);
         let Ok(header) = ip::parse(&packet.bytes) else { return self.lost(node, &packet, Cause::Malformed) };
         match self.rules.judge(node, packet, &header) {
-            Ruling::Send(packet) => self.send_unruled(node, packet),
+            Ruling::Send(packet) => {
+                if packet.notes.rule {
+                    self.record.changed(&packet);
+                }
+                self.send_unruled(node, packet);
+            }
             Ruling::Twice(packet) => {
                 self.send_unruled(node, packet.clone());
                 self.send_unruled(node, packet);
@@ -113,8 +118,7 @@ impl World {
             // The host's own link has become narrower. Its driver would know; ours tells it as a router does.
             Kind::Host(_) => {
                 let answer = icmp::emit_error(header.dst, header.src, too_big, &packet.bytes, HOP_LIMIT);
-                let answer = self.new_packet(node, answer.into());
-                self.deliver(node, answer);
+                self.tell(node, answer.into());
             }
         }
     }

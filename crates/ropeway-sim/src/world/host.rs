@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::task::Waker;
 
+use bytes::Bytes;
 use ropeway::manual::{Manual, Received};
 use ropeway::{Stack, StackConfig};
 
@@ -194,10 +195,19 @@ impl World {
                 self.lost(node, &packet, Cause::HostFrozen);
             }
             Some(life) => {
-                life.inbox.push(Received::new(packet.bytes));
+                life.inbox.push(Received::new(packet.bytes.clone()));
+                self.record.arrived(self.now, node, &packet);
                 self.mark_pending(node);
             }
             None => self.lost(node, &packet, Cause::HostDown),
+        }
+    }
+
+    /// Tells a host's stack something that came by no link.
+    pub(super) fn tell(&mut self, node: NodeId, packet: Bytes) {
+        if let Some(life) = self.life_mut(node) {
+            life.inbox.push(Received::new(packet));
+            self.mark_pending(node);
         }
     }
 

@@ -54,7 +54,7 @@ pub(crate) struct Packet {
 }
 
 /// What a link has done to a packet that arrives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Notes {
     pub(crate) corrupted: bool,
     pub(crate) duplicate: bool,
@@ -288,8 +288,10 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Arrival(link, way, packet) => {
-                self.record.packet(self.now, link, way, &packet, Fate::Arrived);
                 let node = self.link_mut(link).end(way);
+                if let Kind::Router = self.node(node).kind {
+                    self.record.on_link(self.now, link, way, &packet, Fate::Passed);
+                }
                 self.arrive(node, packet);
             }
             Event::Departure(link, way) => self.depart(link, way),
@@ -301,6 +303,8 @@ impl World {
     /// A packet that `from` sends.
     pub(crate) fn new_packet(&mut self, from: NodeId, bytes: Bytes) -> Packet {
         self.packets += 1;
-        Packet { id: self.packets, sent_at: self.now, from, bytes, notes: Notes::default() }
+        let packet = Packet { id: self.packets, sent_at: self.now, from, bytes, notes: Notes::default() };
+        self.record.sent(&packet);
+        packet
     }
 }

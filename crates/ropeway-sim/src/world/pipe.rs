@@ -148,13 +148,13 @@ impl World {
         let now = self.now;
         let pipe = self.link_mut(id).pipe(way);
         if !pipe.config.up {
-            return self.record.packet(now, id, way, &packet, Fate::Dropped(Cause::LinkDown));
+            return self.record.on_link(now, id, way, &packet, Fate::Dropped(Cause::LinkDown));
         }
         if pipe.config.rate.is_none() && pipe.waiting.is_empty() {
             return self.transmit(id, way, packet);
         }
         if !pipe.has_room(packet.bytes.len()) {
-            return self.record.packet(now, id, way, &packet, Fate::Dropped(Cause::QueueFull));
+            return self.record.on_link(now, id, way, &packet, Fate::Dropped(Cause::QueueFull));
         }
         pipe.bytes += packet.bytes.len();
         pipe.waiting.push_back(Waiting { since: now, packet });
@@ -195,7 +195,7 @@ impl World {
             }
             if let Some(Waiting { packet, .. }) = pipe.waiting.pop_front() {
                 pipe.bytes -= packet.bytes.len();
-                self.record.packet(now, id, way, &packet, Fate::Dropped(Cause::CoDel));
+                self.record.on_link(now, id, way, &packet, Fate::Dropped(Cause::CoDel));
             }
         }
     }
@@ -205,7 +205,7 @@ impl World {
         // For the record, should it be lost.
         let offered = packet.clone();
         match self.link_mut(id).pipe(way).transmit(now, packet) {
-            Wire::Lost(cause) => self.record.packet(now, id, way, &offered, Fate::Dropped(cause)),
+            Wire::Lost(cause) => self.record.on_link(now, id, way, &offered, Fate::Dropped(cause)),
             Wire::Arrives(packet, at, copy) => {
                 let duplicate = copy.map(|copy_at| {
                     let mut duplicate = packet.clone();
