@@ -1,4 +1,4 @@
-// The service of docs/SIMULATION.md's first listing, for its other ones.
+// The service of SIMULATION.md's first listing, for its other ones.
 
 use ropeway::net::{TcpListener, TcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

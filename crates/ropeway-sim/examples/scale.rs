@@ -34,8 +34,9 @@ fn measure<F: Future<Output = ()>>(run: impl FnOnce(Net) -> F) -> (Duration, usi
 /// One connection after the other: connect, a byte each way, close.
 fn connections(count: u32) {
     let (took, _) = measure(async |net| {
-        net.host("server").spawn(echo());
-        net.host("client")
+        net.add_host("server").build().spawn(echo());
+        net.add_host("client")
+            .build()
             .run(async {
                 for _ in 0..count {
                     let mut stream = TcpStream::connect("server:7").await.unwrap();
@@ -51,8 +52,9 @@ fn connections(count: u32) {
 /// One long transfer.
 fn bytes(len: usize) {
     let (took, _) = measure(async |net| {
-        net.host("server").spawn(echo());
-        net.host("client")
+        net.add_host("server").build().spawn(echo());
+        net.add_host("client")
+            .build()
             .run(async {
                 let mut stream = TcpStream::connect("server:7").await.unwrap();
                 let (mut read, mut write) = stream.split();
@@ -79,7 +81,7 @@ fn bytes(len: usize) {
 /// Many hosts, each with a listener, and each connected to the next.
 fn hosts(count: usize) {
     let (took, grown) = measure(async |net| {
-        let hosts: Vec<_> = (0..count).map(|number| net.host(&format!("h{number}"))).collect();
+        let hosts: Vec<_> = (0..count).map(|number| net.add_host(&format!("h{number}")).build()).collect();
         for host in &hosts {
             host.spawn(echo());
         }

@@ -49,6 +49,11 @@ impl HostClock {
         Self { time, skew: Mutex::new(Skew { since: 0, base: 0, speed: RIGHT, stands: false, offset: 0 }) }
     }
 
+    /// The clock of the simulation.
+    pub(crate) fn time(&self) -> &Arc<Time> {
+        &self.time
+    }
+
     /// Microseconds since the simulation began, as far as the host knows.
     pub(crate) fn local(&self) -> Micros {
         self.skew().local(self.time.now())

@@ -34,7 +34,7 @@ use crate::world::NodeId;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> std::io::Result<()> {
 /// let net = Net::new();
-/// let db = net.host("db");
+/// let db = net.add_host("db").build();
 /// db.spawn(async {
 ///     let listener = TcpListener::bind("0.0.0.0:5432").await?;
 ///     loop {
@@ -44,7 +44,7 @@ use crate::world::NodeId;
 ///     # #[allow(unreachable_code)]
 ///     Ok::<(), std::io::Error>(())
 /// });
-/// let stream = net.host("web").run(TcpStream::connect("db:5432")).await?;
+/// let stream = net.add_host("web").build().run(TcpStream::connect("db:5432")).await?;
 /// assert_eq!(stream.peer_addr()?.ip(), db.ip());
 /// # Ok(())
 /// # }
@@ -70,7 +70,7 @@ impl Host {
     /// use ropeway_sim::{Host, Net};
     ///
     /// let net = Net::new();
-    /// let host = net.host("web").run(async { Host::current().unwrap() }).await;
+    /// let host = net.add_host("web").build().run(async { Host::current().unwrap() }).await;
     /// assert_eq!(host.name(), "web");
     /// assert!(Host::current().is_err());
     /// # }
@@ -129,10 +129,10 @@ impl Host {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
     /// let net = ropeway_sim::Net::new();
-    /// let refused = net.host("a").run(async {
+    /// let refused = net.add_host("a").build().run(async {
     ///     ropeway::net::TcpStream::connect("b:80").await.unwrap_err()
     /// });
-    /// net.host("b");
+    /// net.add_host("b").build();
     /// assert_eq!(refused.await.kind(), std::io::ErrorKind::ConnectionRefused);
     /// # }
     /// ```
@@ -182,8 +182,9 @@ impl Host {
     /// use tokio::task::LocalSet;
     ///
     /// let net = ropeway_sim::Net::new();
-    /// let host = net.host("a");
-    /// let answer = LocalSet::new().run_until(async move {
+    /// let host = net.add_host("a").build();
+    /// let set = LocalSet::new();
+    /// let answer = set.run_until(async {
     ///     let answer = Rc::new(42);
     ///     host.spawn_local(async move { *answer }).await
     /// });

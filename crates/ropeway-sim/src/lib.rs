@@ -8,12 +8,12 @@
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> std::io::Result<()> { // #[tokio::test(start_paused = true)]
 //! let net = Net::new();
-//! net.host("server").spawn(async {
+//! let [server, client] = net.add_hosts(["server", "client"]);
+//! server.spawn(async {
 //!     let listener = TcpListener::bind("0.0.0.0:80").await?;
 //!     let (mut stream, _) = listener.accept().await?;
 //!     stream.write_all(b"hello").await
 //! });
-//! let client = net.host("client");
 //! client.link().update(|pipe| pipe.loss = 0.3.into());
 //! let said = client.run(async {
 //!     let mut stream = TcpStream::connect("server:80").await?;
@@ -28,7 +28,7 @@
 //!
 //! Each [`Host`] has a ropeway stack of its own: the TCP that runs in production, with its retransmissions, its
 //! congestion control and its TIME-WAIT. [`Link`]s between hosts and [`Router`]s delay, lose, reorder, duplicate and
-//! corrupt packets.
+//! corrupt packets. The [guide] goes from `Cargo.toml` and a first test to partitions, crashes and rules for single packets.
 //!
 //! # Determinism
 //!
@@ -37,11 +37,15 @@
 //!
 //! That holds as far as the code under test allows it: it must not depend on the wall clock, on threads, on the
 //! order of a `HashMap`, or on `tokio::select!` without `biased`, which draws from a source of its own.
-
+//!
 //! # When a test fails
 //!
 //! A test that panics while it holds the network leaves its records in `target/ropeway-sim` (or `ROPEWAY_SIM_DIR`): all
 //! packets, the drawn connections, and what befell the network; where, and the seed, is printed.
+//!
+//! A test fails, too, when a service of a host has failed ([`Host::spawn`]), when nothing can happen any more
+//! ([`NetBuilder::patience`]), when time has no end ([`NetBuilder::time_limit`]), and when something that was
+//! [expected](Net::expect) has not happened.
 //!
 //! # What to know
 //!
@@ -52,7 +56,7 @@
 //!   cannot be known, and is not guessed.
 //! - What runs on threads, such as `spawn_blocking` and `tokio::fs`, is not simulated: how long it takes, and so what
 //!   happens meanwhile, differs from run to run.
-//! - Time passes when all tasks wait. One that spins, by `yield_now` in a loop, stops it.
+//! - Time passes when all tasks wait. One that spins, by `yield_now` in a loop, stops it, and fails the test.
 //! - A simulation is mostly as fast as the code it runs; in debug builds, that is Tokio, too. To have it optimised:
 //!
 //!   ```toml
@@ -62,6 +66,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod adapters;
 mod clock;
 mod engine;
 mod host;
@@ -73,6 +78,7 @@ mod record;
 mod rules;
 mod seed;
 mod shared;
+mod stamp;
 mod tasks;
 mod world;
 
@@ -82,8 +88,10 @@ pub use net::{AsNode, LinkHandle, Net, NetBuilder, Router, spawn, spawn_local};
 pub use record::Cause;
 pub use ropeway_packet::{TcpFlags, TcpHeader};
 pub use rules::{Action, Expectation, Replacement, Rule, Segment, Segments};
+#[cfg(feature = "tracing-subscriber")]
+pub use stamp::SimTime;
+pub use stamp::Stamp;
 
-/// The listings of the guide, which are compiled and run.
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/SIMULATION.md")]
-struct Guide;
+pub mod guide {
+    #![doc = include_str!("../SIMULATION.md")]
+}

@@ -7,6 +7,7 @@ mod records;
 
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use ropeway::manual::FinderGuard;
 use tokio::task::AbortHandle;
 
 pub use self::builder::NetBuilder;
-pub(crate) use self::builder::current_host;
+pub(crate) use self::builder::{current_host, current_time};
 pub(crate) use self::handles::sealed;
 pub use self::handles::{AsNode, LinkHandle, Router};
 pub(crate) use self::records::ladders;
@@ -47,7 +48,7 @@ use crate::world::NodeId;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> std::io::Result<()> {
 /// let net = Net::builder().default_link(Link::new().delay(Duration::from_millis(10))).build();
-/// let (server, client) = (net.host("server"), net.host("client"));
+/// let [server, client] = net.add_hosts(["server", "client"]);
 /// server.spawn(async {
 ///     let listener = TcpListener::bind("0.0.0.0:80").await?;
 ///     let (mut stream, _) = listener.accept().await?;
@@ -146,30 +147,63 @@ impl Net {
         self.handle.shared.world().seed.number()
     }
 
-    /// The host of this name; it is made if there is none, with an address of each family, linked to the hub.
+    /// The host of this name.
     ///
     /// # Panics
     ///
-    /// If a router has that name.
+    /// If there is none: [`add_host`](Self::add_host) makes one.
+    #[track_caller]
+    #[must_use]
     pub fn host(&self, name: &str) -> Host {
         let found = self.handle.shared.world().host_named(name);
-        match found {
-            Some(id) => Host::new(Arc::clone(&self.handle), id, name),
-            None => self.add_host(name).build(),
-        }
+        #[expect(clippy::panic, reason = "as said above")]
+        let id = found.unwrap_or_else(|error| panic!("{error}"));
+        Host::new(Arc::clone(&self.handle), id, name)
     }
 
-    /// Begins a host with settings of its own.
+    /// Begins a host with settings of its own. [`HostBuilder::build`] makes it: without any, it has an address of each
+    /// family, and is linked to the hub.
+    ///
+    /// # Panics
+    ///
+    /// If a host cannot have this name: because it is empty, has other characters than letters, digits, `-`, `_` and
+    /// `.`, or means something else, such as `localhost` or an address.
+    #[track_caller]
     pub fn add_host(&self, name: &str) -> HostBuilder {
+        check_name(name);
         HostBuilder::new(Arc::clone(&self.handle), name)
+    }
+
+    /// Makes hosts with the default settings.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// let net = ropeway_sim::Net::new();
+    /// let [server, client] = net.add_hosts(["server", "client"]);
+    /// assert_eq!(client.ip(), net.host("client").ip());
+    /// # let _ = server;
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`add_host`](Self::add_host) and [`HostBuilder::build`].
+    #[track_caller]
+    pub fn add_hosts<const N: usize>(&self, names: [&str; N]) -> [Host; N] {
+        names.map(|name| self.add_host(name).build())
     }
 
     /// Adds a router: a node that forwards packets at once.
     ///
     /// # Panics
     ///
-    /// If there is a node of that name.
+    /// If there is a node of that name, or a host could not have it.
+    #[track_caller]
     pub fn router(&self, name: &str) -> Router {
+        check_name(name);
         let id = self.handle.shared.world().add_router(name);
         Router::new(Arc::clone(&self.handle), id, name)
     }
@@ -203,7 +237,14 @@ impl Net {
     /// # let _ = (web, db);
     /// # }
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// If both ends are the same node, or [the link's settings](crate::Pipe) cannot be.
+    #[track_caller]
     pub fn link(&self, first: &impl AsNode, second: &impl AsNode, link: Link) -> LinkHandle {
+        link.check();
+        assert!(first.node().0 != second.node().0, "a link runs between two nodes");
         let id = self.handle.shared.world().add_link([first.node().0, second.node().0], &link);
         LinkHandle::new(Arc::clone(&self.handle), id)
     }
@@ -213,6 +254,16 @@ impl Net {
     pub fn elapsed(&self) -> Duration {
         Duration::from_micros(self.handle.shared.time.now())
     }
+}
+
+/// What is no name of a node is a mistake.
+#[track_caller]
+fn check_name(name: &str) {
+    let is_usual = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+    let is_name = !name.is_empty() && name.chars().all(is_usual);
+    assert!(is_name, "{name:?} is no name of a host: letters, digits, '-', '_' and '.'");
+    let means_else = name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok();
+    assert!(!means_else, "{name:?} is no name of a host: it means an address");
 }
 
 impl fmt::Debug for Net {

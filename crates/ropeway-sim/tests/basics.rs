@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use ropeway::net::{TcpListener, TcpStream};
-use ropeway_sim::{Link, Net, Pipe, Rate};
+use ropeway_sim::{Host, Link, Net, Pipe, Rate};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 
@@ -14,8 +14,8 @@ const US: fn(u64) -> Duration = Duration::from_micros;
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
 /// Echoes whatever comes to port 7 of `host`.
-fn echo_on(net: &Net, host: &str) {
-    net.host(host).spawn(async {
+fn echo_on(host: &Host) {
+    host.spawn(async {
         let listener = TcpListener::bind("[::]:7").await.unwrap();
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -39,16 +39,17 @@ async fn ask(host: &str) -> std::io::Result<Vec<u8>> {
 #[tokio::test(start_paused = true)]
 async fn two_hosts() {
     let net = Net::new();
-    echo_on(&net, "server");
-    assert_eq!(net.host("client").run(ask("server")).await.unwrap(), b"on belay?");
+    echo_on(&net.add_host("server").build());
+    assert_eq!(net.add_host("client").build().run(ask("server")).await.unwrap(), b"on belay?");
 }
 
 #[tokio::test(start_paused = true)]
 async fn round_trips_are_exact_to_the_microsecond() {
     for delay in [1, 37, 333, 500, 999, 1000, 1001, 2345, 100_000] {
         let net = Net::builder().default_link(Link::new().delay(US(delay))).build();
-        echo_on(&net, "server");
-        net.host("client")
+        echo_on(&net.add_host("server").build());
+        net.add_host("client")
+            .build()
             .run(async {
                 let start = Instant::now();
                 let mut stream = TcpStream::connect("server:7").await.unwrap();
@@ -70,7 +71,7 @@ async fn round_trips_are_exact_to_the_microsecond() {
 #[tokio::test(start_paused = true)]
 async fn timers_of_tokio_stay_exact() {
     let net = Net::builder().default_link(Link::new().delay(US(77))).build();
-    echo_on(&net, "server");
+    echo_on(&net.add_host("server").build());
     let timer = tokio::spawn(async {
         let start = Instant::now();
         let mut late = Vec::new();
@@ -80,7 +81,8 @@ async fn timers_of_tokio_stay_exact() {
         }
         late
     });
-    net.host("client")
+    net.add_host("client")
+        .build()
         .run(async {
             let mut stream = TcpStream::connect("server:7").await.unwrap();
             for _ in 0..500 {
@@ -121,7 +123,7 @@ async fn a_rate_takes_its_time() {
 async fn names_and_addresses() {
     let net = Net::new();
     let chosen = net.add_host("db").address("192.0.2.7".parse::<std::net::IpAddr>().unwrap()).build();
-    let (one, two) = (net.host("one"), net.host("two"));
+    let [one, two] = net.add_hosts(["one", "two"]);
     assert_eq!(chosen.addresses(), ["192.0.2.7".parse::<std::net::IpAddr>().unwrap()]);
     assert_eq!((one.ip().to_string(), two.ip().to_string()), ("10.0.0.1".into(), "10.0.0.2".into()));
     assert_eq!(two.ipv6().unwrap().to_string(), "fd00::2");
@@ -140,7 +142,7 @@ async fn names_and_addresses() {
     .await;
     let refused = two.run(TcpStream::connect((one.ip(), 80))).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-    echo_on(&net, "one");
+    echo_on(&one);
     let over_v6 = two.run(TcpStream::connect((one.ipv6().unwrap(), 7))).await.unwrap();
     assert!(over_v6.peer_addr().unwrap().is_ipv6());
 }
@@ -159,7 +161,7 @@ async fn the_shortest_path_through_routers() {
         .map(|number| net.add_host(&format!("h{number}")).link(&routers[number], Link::new()).build())
         .collect();
     for host in &hosts {
-        echo_on(&net, host.name());
+        echo_on(host);
     }
     let time = async |from: usize, to: &str| {
         let start = Instant::now();
@@ -179,7 +181,7 @@ async fn a_narrow_link_on_the_way() {
     net.link(&left, &right, Link::new().mtu(1280).delay(MS(5)));
     let a = net.add_host("a").link(&left, Link::new()).build();
     let b = net.add_host("b").link(&right, Link::new()).build();
-    echo_on(&net, "b");
+    echo_on(&b);
     for address in b.addresses() {
         a.run(async {
             let mut stream = TcpStream::connect((address, 7)).await.unwrap();
@@ -199,9 +201,10 @@ async fn a_narrow_link_on_the_way() {
 #[tokio::test(start_paused = true)]
 async fn an_hour_is_over_in_no_time() {
     let net = Net::new();
-    echo_on(&net, "server");
+    echo_on(&net.add_host("server").build());
     let wall = std::time::Instant::now();
-    net.host("client")
+    net.add_host("client")
+        .build()
         .run(async {
             let mut stream = TcpStream::connect("server:7").await.unwrap();
             for _ in 0..3600 {
@@ -218,7 +221,7 @@ async fn an_hour_is_over_in_no_time() {
 #[tokio::test(start_paused = true)]
 async fn packets_run_out_of_hops() {
     let net = Net::new();
-    let (a, b) = (net.host("a"), net.host("b"));
+    let [a, b] = net.add_hosts(["a", "b"]);
     b.run(TcpListener::bind("0.0.0.0:80")).await.unwrap();
     let address = std::net::SocketAddr::new(b.ip(), 80);
     a.run(async {
@@ -235,22 +238,22 @@ async fn packets_run_out_of_hops() {
 #[should_panic(expected = "time cannot pass: a task never waits")]
 async fn a_task_that_never_waits_is_told_of() {
     let net = Net::new();
-    echo_on(&net, "b");
+    echo_on(&net.add_host("b").build());
     let _spinning = tokio::spawn(async {
         loop {
             tokio::task::yield_now().await;
         }
     });
-    let _asked = net.host("a").spawn(ask("b")).await;
+    let _asked = net.add_host("a").build().spawn(ask("b")).await;
 }
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "the simulated network has panicked")]
 async fn a_rule_that_panics_fails_the_test() {
     let net = Net::new();
-    echo_on(&net, "b");
+    echo_on(&net.add_host("b").build());
     net.rule(ropeway_sim::Segments::new().when(|_| panic!("on purpose")), ropeway_sim::Action::Drop);
-    net.host("a").spawn(ask("b")).tolerate();
+    net.add_host("a").build().spawn(ask("b")).tolerate();
     // Whatever the test waits for.
     std::future::pending::<()>().await;
 }

@@ -62,7 +62,7 @@ async fn ask(host: String, len: usize) -> std::io::Result<()> {
 
 /// Four hosts that talk to each other over links with everything that links can do to packets.
 async fn busy(net: Net) {
-    let hosts: Vec<Host> = (0..4).map(|number| net.host(&format!("h{number}"))).collect();
+    let hosts: Vec<Host> = (0..4).map(|number| net.add_host(&format!("h{number}")).build()).collect();
     for host in &hosts {
         host.on_boot(echo);
     }
@@ -146,7 +146,7 @@ fn twice<F: Future<Output = ()>>(link: &Link, scenario: impl Fn(Net) -> F) -> Tr
 fn a_partition_during_close() {
     let link = Link::wan();
     let trace = twice(&link, async |net| {
-        let (a, b) = (net.host("a"), net.host("b"));
+        let [a, b] = net.add_hosts(["a", "b"]);
         let accepted = b.spawn(async {
             let listener = TcpListener::bind("0.0.0.0:80").await.unwrap();
             let (stream, _) = listener.accept().await.unwrap();
@@ -173,7 +173,7 @@ fn a_partition_during_close() {
 #[test]
 fn both_ends_restart() {
     twice(&Link::wan(), async |net| {
-        let (a, b) = (net.host("a"), net.host("b"));
+        let [a, b] = net.add_hosts(["a", "b"]);
         b.on_boot(echo);
         for _ in 0..5 {
             let mut stream = a.run(TcpStream::connect("b:7")).await.unwrap();
@@ -191,7 +191,7 @@ fn both_ends_restart() {
 fn an_hour_at_thirty_percent_loss() {
     let link = Link::wan().loss(0.3);
     let trace = twice(&link, async |net| {
-        let (a, b) = (net.host("a"), net.host("b"));
+        let [a, b] = net.add_hosts(["a", "b"]);
         b.on_boot(echo);
         // Between two hosts there are two links: half of all packets get through.
         a.run(async {

@@ -15,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Two hosts 10 ms apart, the second of which echoes on port 7.
 fn two() -> (Net, Host, Host) {
     let net = Net::builder().default_link(Link::new().delay(Duration::from_millis(5))).build();
-    let (a, b) = (net.host("a"), net.host("b"));
+    let [a, b] = net.add_hosts(["a", "b"]);
     b.on_boot(echo);
     (net, a, b)
 }
@@ -67,7 +67,7 @@ async fn a_partition_loses_what_is_on_its_way() {
 #[tokio::test(start_paused = true)]
 async fn a_cut_in_one_direction() {
     let (net, a, b) = two();
-    let (c, mut stream) = (net.host("c"), a.run(TcpStream::connect("b:7")).await.unwrap());
+    let (c, mut stream) = (net.add_host("c").build(), a.run(TcpStream::connect("b:7")).await.unwrap());
     let counters = a.stack().counters().tcp_received;
     net.cut(&b, &a);
     assert!(timeout(10 * SECOND, say(&mut stream)).await.is_err());

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// Two hosts 10 ms apart, of which the first loses its third packet; they talk, and close.
 async fn talk() -> (Net, Host, Host) {
     let net = Net::builder().default_link(Link::new().delay(Duration::from_millis(5))).build();
-    let (a, b) = (net.host("a"), net.host("b"));
+    let [a, b] = net.add_hosts(["a", "b"]);
     a.link().update_from(&a, |pipe| pipe.loss = Loss::Packets(vec![3]));
     b.spawn(async {
         let listener = TcpListener::bind("0.0.0.0:80").await.unwrap();
@@ -96,7 +96,7 @@ async fn a_capture_has_each_packet_once_with_its_path() {
 #[tokio::test(start_paused = true)]
 async fn a_capture_tells_what_was_done_to_a_packet() {
     let net = Net::builder().default_link(Link::new().delay(Duration::from_millis(5))).build();
-    let (a, b) = (net.host("a"), net.host("b"));
+    let [a, b] = net.add_hosts(["a", "b"]);
     b.link().update(|pipe| (pipe.duplicate, pipe.corrupt) = (1.0, 1.0));
     b.spawn(std::future::pending::<()>());
     let connect = tokio::time::timeout(Duration::from_millis(100), TcpStream::connect((b.ip(), 80)));
@@ -111,7 +111,7 @@ async fn a_capture_tells_what_was_done_to_a_packet() {
     let (_, packets) = read(&net.pcap());
     assert_eq!(packets.len(), 1);
     // What is still on its way.
-    let (c, d) = (net.host("c"), net.host("d"));
+    let [c, d] = net.add_hosts(["c", "d"]);
     let _connecting = c.spawn(TcpStream::connect((d.ip(), 80)));
     tokio::time::sleep(Duration::from_millis(7)).await;
     let (_, packets) = read(&net.pcap());
@@ -221,7 +221,7 @@ async fn a_ladder_tells_the_whole_story() {
     has(4, &["PSH,ACK seq 1 ack 1 len 9 \"on belay?\" win", "X |", "lost as the test chose (a to hub)"]);
     assert!(ladder.contains("TIME-WAIT") && ladder.contains("LAST-ACK"), "{ladder}");
     assert_eq!(net.ladders().trim_end(), ladder.trim_end());
-    assert!(net.ladder(&a, &net.host("c")).contains("no segment"));
+    assert!(net.ladder(&a, &net.add_host("c").build()).contains("no segment"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,12 +252,13 @@ async fn the_log_tells_the_faults() {
 #[tokio::test(start_paused = true)]
 async fn what_is_kept_is_bounded() {
     let net = Net::builder().keep(100_000).build();
-    net.host("b").spawn(async {
+    net.add_host("b").build().spawn(async {
         let listener = TcpListener::bind("0.0.0.0:80").await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.read_to_end(&mut Vec::new()).await.unwrap();
     });
-    net.host("a")
+    net.add_host("a")
+        .build()
         .run(async {
             let mut stream = TcpStream::connect("b:80").await.unwrap();
             stream.write_all(&[0; 1_000_000]).await.unwrap();

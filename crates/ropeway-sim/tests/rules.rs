@@ -15,7 +15,7 @@ const SYN_ACK: TcpFlags = TcpFlags::from_bits_truncate(0x12);
 /// Two hosts 10 ms apart, the second of which reads what comes to port 80 and says how much it was.
 fn two() -> (Net, Host, Host) {
     let net = Net::builder().default_link(Link::new().delay(MS(5))).build();
-    let (a, b) = (net.host("a"), net.host("b"));
+    let [a, b] = net.add_hosts(["a", "b"]);
     b.on_boot(|| async {
         let listener = TcpListener::bind("0.0.0.0:80").await.unwrap();
         loop {

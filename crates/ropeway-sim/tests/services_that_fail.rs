@@ -45,10 +45,10 @@ impl Error for ServiceError {
 fn a_service_that_ends_with_an_error_fails_the_test() {
     let text = failure_of(async {
         let net = Net::new();
-        net.host("server").spawn(misconfigured());
+        net.add_host("server").build().spawn(misconfigured());
         sleep(SECOND).await;
         // All that the client sees.
-        let refused = net.host("client").run(TcpStream::connect("server:80")).await.unwrap_err();
+        let refused = net.add_host("client").build().run(TcpStream::connect("server:80")).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         assert_has(
             &net.log(),
@@ -73,13 +73,14 @@ fn an_error_is_told_with_what_caused_it() {
     };
     let text = failure_of(async {
         let net = Net::new();
-        net.host("server").spawn(boxed);
+        net.add_host("server").build().spawn(boxed);
         sleep(SECOND).await;
     });
     assert_has(&text, &["an error: the service cannot start: config missing"]);
     let text = failure_of(async {
         let net = Net::new();
-        net.host("server")
+        net.add_host("server")
+            .build()
             .on_boot(|| async { Err::<(), _>(ServiceError::Start(io::Error::other("config missing"))) });
         sleep(SECOND).await;
     });
@@ -91,7 +92,7 @@ fn a_service_that_panics_fails_the_test() {
     for boots in [false, true] {
         let text = failure_of(async {
             let net = Net::new();
-            let host = net.host("server");
+            let host = net.add_host("server").build();
             let serve = || async {
                 yield_now().await;
                 assert_eq!(6 * 7, 41, "what is the question?");
@@ -111,7 +112,7 @@ fn a_service_that_panics_fails_the_test() {
 fn a_service_fails_the_second_time_it_starts() {
     let text = failure_of(async {
         let net = Net::new();
-        let host = net.host("server");
+        let host = net.add_host("server").build();
         let mut boots = 0;
         host.on_boot(move || {
             boots += 1;
@@ -129,7 +130,7 @@ fn a_service_fails_the_second_time_it_starts() {
 fn an_error_that_the_test_has_seen_or_tolerates_is_none() {
     run(async {
         let net = Net::new();
-        let host = net.host("server");
+        let host = net.add_host("server").build();
         assert!(host.spawn(misconfigured()).await.unwrap().is_err());
         let panicked = host.spawn(async { panic!("on purpose") }).await;
         assert!(matches!(panicked, Err(TaskError::Failed(error)) if error.is_panic()));
@@ -146,7 +147,7 @@ fn an_error_that_the_test_has_seen_or_tolerates_is_none() {
         assert_eq!(log.matches("config missing").count(), 4, "{log}");
         assert_eq!(log.matches("on purpose").count(), 2, "{log}");
         // By the way: no error, but perhaps too early.
-        net.host("other").on_boot(|| async {});
+        net.add_host("other").build().on_boot(|| async {});
         yield_now().await;
         assert_has(&net.log(), &["other: the on_boot service of", "ended\n"]);
     })
@@ -157,7 +158,7 @@ fn an_error_that_the_test_has_seen_or_tolerates_is_none() {
 fn to_wait_for_a_while_is_not_to_have_seen_the_error() {
     let text = failure_of(async {
         let net = Net::new();
-        let task = net.host("server").spawn(misconfigured());
+        let task = net.add_host("server").build().spawn(misconfigured());
         assert!(timeout(Duration::from_millis(1), task).await.is_err());
         sleep(SECOND).await;
     });
@@ -168,7 +169,7 @@ fn to_wait_for_a_while_is_not_to_have_seen_the_error() {
 fn tasks_of_a_thread_are_tasks_too() {
     let text = failure_of(async {
         let net = Net::new();
-        let host = net.host("server");
+        let host = net.add_host("server").build();
         let set = LocalSet::new();
         set.run_until(async {
             let rc = Rc::new("config missing");
@@ -185,7 +186,7 @@ fn an_error_of_a_child_is_its_parents_business_and_a_panic_is_not() {
     for panics in [false, true] {
         let run = run(async move {
             let net = Net::new();
-            net.host("server").spawn(async move {
+            net.add_host("server").build().spawn(async move {
                 ropeway_sim::spawn(async move {
                     assert!(!panics, "on purpose");
                     Err::<(), _>("the connection was reset")
@@ -203,7 +204,7 @@ fn a_network_that_a_task_keeps_fails_the_test_as_well() {
     // The last handle is dropped as the runtime ends, in a task that is.
     let text = failure_of(async {
         let net = Net::new();
-        let host = net.host("server");
+        let host = net.add_host("server").build();
         host.spawn(misconfigured());
         let kept = net.clone();
         tokio::spawn(async move {
@@ -223,7 +224,7 @@ fn a_network_that_a_task_keeps_fails_the_test_as_well() {
     // Likewise by a task that ends, and for what was expected.
     let text = failure_of(async {
         let net = Net::new();
-        net.host("server");
+        net.add_host("server").build();
         net.expect(Segments::new().flags(TcpFlags::SYN));
         tokio::spawn(async move { drop(net) }).await.unwrap();
         sleep(SECOND).await;
@@ -235,7 +236,7 @@ fn a_network_that_a_task_keeps_fails_the_test_as_well() {
 fn a_test_that_fails_by_itself_panics_once() {
     let text = failure_of(async {
         let net = Net::new();
-        net.host("server").spawn(misconfigured());
+        net.add_host("server").build().spawn(misconfigured());
         sleep(SECOND).await;
         panic!("by itself");
     });

@@ -35,8 +35,9 @@ async fn mute() -> std::io::Result<()> {
 fn a_read_that_nobody_answers_is_told_with_who_waits_where() {
     let text = failure_of(async {
         let net = net();
-        net.host("server").spawn(mute());
-        net.host("client")
+        net.add_host("server").build().spawn(mute());
+        net.add_host("client")
+            .build()
             .run(async {
                 let mut stream = TcpStream::connect("server:80").await.unwrap();
                 stream.read_exact(&mut [0; 9]).await.unwrap();
@@ -64,8 +65,8 @@ fn a_write_that_nobody_reads_is_told() {
     let text = failure_of(async {
         let net = net();
         // Its window is closed, so TCP probes it for ever: that is not a deadlock, but the limit ends it.
-        net.host("server").spawn(mute());
-        let stack = net.host("client");
+        net.add_host("server").build().spawn(mute());
+        let stack = net.add_host("client").build();
         stack
             .run(async {
                 let mut stream = TcpStream::connect("server:80").await.unwrap();
@@ -80,7 +81,7 @@ fn a_write_that_nobody_reads_is_told() {
 fn tasks_that_wait_for_each_other_are_told() {
     let text = failure_of(async {
         let net = net();
-        let host = net.host("a");
+        let host = net.add_host("a").build();
         let never = host.spawn(std::future::pending::<()>());
         let waiting = host.spawn(never);
         let _ended = waiting.await;
@@ -100,7 +101,7 @@ fn a_test_that_waits_for_something_of_its_own_fails_too() {
     for wait in 0..4 {
         let text = failure_of(async {
             let net = net();
-            net.host("server").spawn(mute());
+            net.add_host("server").build().spawn(mute());
             let (sender, mut receiver) = mpsc::channel::<()>(1);
             match wait {
                 0 => drop(receiver.recv().await),
@@ -118,14 +119,14 @@ fn a_test_that_waits_for_something_of_its_own_fails_too() {
 fn children_of_a_hosts_tasks_are_told_with_their_host() {
     let text = failure_of(async {
         let net = net();
-        net.host("server").spawn(async {
+        net.add_host("server").build().spawn(async {
             let listener = TcpListener::bind("[::]:80").await.unwrap();
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 tokio::spawn(async move { stream.read_u8().await });
             }
         });
-        let stream = net.host("client").run(TcpStream::connect("server:80")).await.unwrap();
+        let stream = net.add_host("client").build().run(TcpStream::connect("server:80")).await.unwrap();
         std::future::pending::<()>().await;
         drop(stream);
     });
@@ -139,8 +140,8 @@ fn children_of_a_hosts_tasks_are_told_with_their_host() {
 fn timers_that_run_are_no_deadlock() {
     run(async {
         let net = net();
-        net.host("server").on_boot(mute);
-        let mut stream = net.host("client").run(TcpStream::connect("server:80")).await.unwrap();
+        net.add_host("server").build().on_boot(mute);
+        let mut stream = net.add_host("client").build().run(TcpStream::connect("server:80")).await.unwrap();
         // Only Tokio's clock knows of this one.
         let late = tokio::spawn(sleep(SECS(40 * 24 * 3600)));
         assert!(tokio::time::timeout(SECS(24 * 3600), stream.read_u8()).await.is_err());
@@ -153,12 +154,12 @@ fn timers_that_run_are_no_deadlock() {
 fn time_wait_and_keep_alive_come_first() {
     let text = failure_of(async {
         let net = net();
-        net.host("server").spawn(async {
+        net.add_host("server").build().spawn(async {
             let listener = TcpListener::bind("0.0.0.0:80").await.unwrap();
             let (mut stream, _) = listener.accept().await.unwrap();
             stream.read_to_end(&mut Vec::new()).await.unwrap();
         });
-        let mut stream = net.host("client").run(TcpStream::connect("server:80")).await.unwrap();
+        let mut stream = net.add_host("client").build().run(TcpStream::connect("server:80")).await.unwrap();
         stream.shutdown().await.unwrap();
         stream.read_to_end(&mut Vec::new()).await.unwrap();
         std::future::pending::<()>().await;
@@ -168,9 +169,10 @@ fn time_wait_and_keep_alive_come_first() {
 
     let text = failure_of(async {
         let net = net();
-        net.host("server").spawn(mute());
+        net.add_host("server").build().spawn(mute());
         let mut stream = net
-            .host("client")
+            .add_host("client")
+            .build()
             .run(async {
                 let socket = TcpSocket::new_v4().unwrap();
                 socket.set_keepalive(true).unwrap();
@@ -188,7 +190,7 @@ fn time_wait_and_keep_alive_come_first() {
 fn threads_that_may_still_wake_a_task_are_waited_for() {
     run(async {
         let net = Net::builder().patience(MS(1500)).build();
-        net.host("server").spawn(mute());
+        net.add_host("server").build().spawn(mute());
         // One that Tokio knows of, however long it takes; meanwhile its clock stands.
         let start = tokio::time::Instant::now();
         tokio::task::spawn_blocking(|| std::thread::sleep(MS(2500))).await.unwrap();
@@ -220,7 +222,7 @@ fn a_thread_that_blocks_for_ever_is_told() {
         let (release, blocked) = std::sync::mpsc::channel::<()>();
         let text = failure_of(async {
             let net = net();
-            net.host("server").spawn(mute());
+            net.add_host("server").build().spawn(mute());
             let blocking = tokio::task::spawn_blocking(move || blocked.recv_timeout(SECS(4)));
             if timer {
                 sleep(MS(1)).await;
@@ -236,8 +238,8 @@ fn a_thread_that_blocks_for_ever_is_told() {
 fn what_is_in_the_way_is_told() {
     let text = failure_of(async {
         let net = net();
-        let (server, client) = (net.host("server"), net.host("client"));
-        let (down, frozen) = (net.host("down"), net.host("frozen"));
+        let [server, client] = net.add_hosts(["server", "client"]);
+        let [down, frozen] = net.add_hosts(["down", "frozen"]);
         server.spawn(mute());
         down.crash();
         frozen.freeze();
@@ -258,7 +260,7 @@ fn a_deadlock_of_one_runtime_leaves_another_alone() {
     let other = std::thread::spawn(|| {
         run(async {
             let net = Net::new();
-            net.host("server").spawn(mute());
+            net.add_host("server").build().spawn(mute());
             for _ in 0..1000 {
                 net.host("server").run(sleep(SECS(1))).await;
             }
@@ -266,7 +268,7 @@ fn a_deadlock_of_one_runtime_leaves_another_alone() {
     });
     failure_of(async {
         let net = net();
-        net.host("a").run(std::future::pending::<()>()).await;
+        net.add_host("a").build().run(std::future::pending::<()>()).await;
     });
     other.join().unwrap().unwrap();
 }
@@ -278,7 +280,7 @@ fn time_that_never_ends_is_told() {
         let start = RealInstant::now();
         let text = failure_of(async {
             let net = Net::builder().time_limit(SECS(60)).build();
-            let host = net.host("server");
+            let host = net.add_host("server").build();
             let tick = async {
                 loop {
                     sleep(SECS(1)).await;
@@ -296,12 +298,12 @@ fn time_that_never_ends_is_told() {
     }
     run(async {
         let net = Net::builder().time_limit(SECS(60)).build();
-        net.host("a").run(sleep(SECS(60))).await;
+        net.add_host("a").build().run(sleep(SECS(60))).await;
     })
     .unwrap();
     run(async {
         let net = Net::builder().time_limit(Duration::MAX).build();
-        net.host("a").run(sleep(SECS(1000 * 24 * 3600))).await;
+        net.add_host("a").build().run(sleep(SECS(1000 * 24 * 3600))).await;
     })
     .unwrap();
 }

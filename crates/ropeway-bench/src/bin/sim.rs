@@ -128,9 +128,9 @@ fn run_ropeway(load: Load) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     runtime.block_on(async {
         let net = Net::builder().default_link(Link::new().delay(LATENCY / 2)).keep(0).build();
-        net.host("server").spawn(on_ropeway::server());
+        net.add_host("server").build().spawn(on_ropeway::server());
         let clients: Vec<_> = (0..load.clients)
-            .map(|number| net.host(&format!("client{number}")).spawn(on_ropeway::client(load)))
+            .map(|number| net.add_host(&format!("client{number}")).build().spawn(on_ropeway::client(load)))
             .collect();
         for client in clients {
             client.await.map_err(io::Error::other)??;
@@ -201,7 +201,7 @@ fn hosts(count: u32) -> io::Result<()> {
     runtime.block_on(async {
         let net = Net::builder().default_link(Link::new().delay(LATENCY / 2)).keep(0).build();
         let (empty, start) = (allocated(), Instant::now());
-        let hosts: Vec<_> = (0..count).map(|number| net.host(&format!("host{number}"))).collect();
+        let hosts: Vec<_> = (0..count).map(|number| net.add_host(&format!("host{number}")).build()).collect();
         tell(count, "made", empty, start);
         let start = Instant::now();
         for host in &hosts {

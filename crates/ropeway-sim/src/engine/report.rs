@@ -159,6 +159,9 @@ fn hindrances(world: &World) -> Vec<String> {
             hindrances.push(format!("the link {first}-{second} is down"));
         }
     }
+    if world.waits_for_ever() {
+        hindrances.push("what is on its way takes centuries".to_owned());
+    }
     match world.rules.held() {
         0 => {}
         1 => hindrances.push("a rule holds a segment".to_owned()),

@@ -43,7 +43,13 @@ impl HostBuilder {
 
     /// Links the host to another node; may be called several times. Without any, it is linked to the network's hub.
     /// [`Link::forth`] is the direction to the host.
+    ///
+    /// # Panics
+    ///
+    /// If [the link's settings](crate::Pipe) cannot be.
+    #[track_caller]
     pub fn link(mut self, to: &impl AsNode, link: Link) -> Self {
+        link.check();
         self.links.push((to.node().0, link));
         self
     }
@@ -78,6 +84,7 @@ impl HostBuilder {
     ///
     /// If the network has a node of that name or with one of the addresses, or the stack cannot be made: for
     /// instance, because an MTU is less than IPv6 allows.
+    #[track_caller]
     pub fn build(mut self) -> Host {
         let handle = self.handle;
         if self.links.is_empty() && self.is_linked {

@@ -30,7 +30,7 @@ impl Host {
     /// use std::time::Duration;
     ///
     /// let net = Net::new();
-    /// let (a, b) = (net.host("a"), net.host("b"));
+    /// let [a, b] = net.add_hosts(["a", "b"]);
     /// let _listener = b.run(TcpListener::bind("0.0.0.0:80")).await?;
     /// let stream = a.run(TcpStream::connect("b:80")).await?;
     /// b.crash();
@@ -97,7 +97,7 @@ impl Host {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> std::io::Result<()> {
     /// let net = Net::new();
-    /// let db = net.host("db");
+    /// let db = net.add_host("db").build();
     /// db.on_boot(|| async {
     ///     let listener = TcpListener::bind("0.0.0.0:5432").await?;
     ///     let mut open = Vec::new();
@@ -107,7 +107,7 @@ impl Host {
     ///     # #[allow(unreachable_code)]
     ///     Ok::<(), std::io::Error>(())
     /// });
-    /// net.host("web").run(async {
+    /// net.add_host("web").build().run(async {
     ///     let mut stream = TcpStream::connect("db:5432").await?;
     ///     db.restart();
     ///     stream.write_all(b"select 1").await?;
@@ -169,7 +169,7 @@ impl Host {
     /// use std::time::Duration;
     /// use tokio::time::{Instant, sleep};
     ///
-    /// let host = ropeway_sim::Net::new().host("a");
+    /// let host = ropeway_sim::Net::new().add_host("a").build();
     /// let start = Instant::now();
     /// let task = host.spawn(async { sleep(Duration::from_secs(1)).await });
     /// tokio::task::yield_now().await;
@@ -215,14 +215,21 @@ impl Host {
     /// # async fn main() {
     /// use std::time::Duration;
     ///
-    /// let host = ropeway_sim::Net::new().host("a");
+    /// let host = ropeway_sim::Net::new().add_host("a").build();
     /// let start = host.wall_clock();
     /// host.set_clock_speed(1.0001);
     /// tokio::time::sleep(Duration::from_secs(100)).await;
     /// assert_eq!(host.wall_clock().duration_since(start).unwrap(), Duration::from_millis(100_010));
     /// # }
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the speed is not from a millionth to a million. [`freeze`](Self::freeze) is for clocks that stand.
+    #[track_caller]
     pub fn set_clock_speed(&self, speed: f64) {
+        let is_possible = (1e-6..=1e6).contains(&speed);
+        assert!(is_possible, "a clock runs at a speed from a millionth to a million, and cannot at {speed}");
         self.change_clock(format!("runs at the speed {speed}"), |host| host.clock.set_speed(speed));
     }
 
@@ -241,7 +248,7 @@ impl Host {
     /// # async fn main() {
     /// use std::time::Duration;
     /// let net = ropeway_sim::Net::new();
-    /// let (a, b) = (net.host("a"), net.host("b"));
+    /// let [a, b] = net.add_hosts(["a", "b"]);
     /// b.set_clock_offset(Duration::from_secs(5), true);
     /// assert_eq!(a.wall_clock().duration_since(b.wall_clock()).unwrap(), Duration::from_secs(5));
     /// # }

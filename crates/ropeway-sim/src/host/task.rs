@@ -23,7 +23,7 @@ use crate::tasks::{Ended, Job};
 /// # async fn main() {
 /// use ropeway_sim::{Net, TaskError};
 ///
-/// let host = Net::new().host("a");
+/// let host = Net::new().add_host("a").build();
 /// assert_eq!(host.spawn(async { 6 * 7 }).await.unwrap(), 42);
 ///
 /// let waiting = host.spawn(std::future::pending::<()>());
@@ -46,7 +46,7 @@ impl<T> HostTask<T> {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
     /// let net = ropeway_sim::Net::new();
-    /// net.host("a").spawn(async { Err::<(), _>("no config") }).tolerate();
+    /// net.add_host("a").build().spawn(async { Err::<(), _>("no config") }).tolerate();
     /// tokio::task::yield_now().await;
     /// assert!(net.log().contains("no config"));
     /// # }

@@ -1,8 +1,10 @@
 //! Which packets a link loses.
 
+use super::check::probability;
+
 /// Which packets a [direction](crate::Pipe) of a link loses.
 ///
-/// Number converts to it: `0.3` loses each packet with a probability of 30 %.
+/// A number converts to it: `0.3` loses each packet with a probability of 30 %. One that is not from 0 to 1 panics.
 ///
 /// ```
 /// use ropeway_sim::{Link, Loss};
@@ -40,18 +42,38 @@ pub enum Loss {
 impl Loss {
     /// Bursts of `length` packets in the mean, in which all are lost, so far apart that the fraction `loss` of all
     /// packets is lost.
+    ///
+    /// # Panics
+    ///
+    /// If `loss` is not from 0 to 1 or `length` is less than 1; and if bursts of this length cannot lose that much,
+    /// because at least one packet lies between two of them.
     #[must_use]
+    #[track_caller]
     pub fn burst(loss: f64, length: f64) -> Self {
-        let to_good = 1.0 / length.max(1.0);
-        let loss = loss.clamp(0.0, 0.999_999);
+        probability("loss", loss);
+        assert!(length >= 1.0 && length.is_finite(), "a burst is 1 packet or longer, and cannot be {length}");
+        if loss == 1.0 {
+            return Self::Random(1.0);
+        }
+        let to_good = 1.0 / length;
         // In the steady state the link is bad for to_bad / (to_bad + to_good) of all packets.
-        let to_bad = (to_good * loss / (1.0 - loss)).min(1.0);
+        let to_bad = to_good * loss / (1.0 - loss);
+        let most = length / (length + 1.0);
+        assert!(
+            to_bad <= 1.0,
+            "bursts of {length} packets cannot lose more than {most:.3} of all, such as {loss}"
+        );
         Self::Burst { to_bad, to_good, loss_in_good: 0.0, loss_in_bad: 1.0 }
     }
 }
 
+/// # Panics
+///
+/// If it is not from 0 to 1.
 impl From<f64> for Loss {
-    fn from(probability: f64) -> Self {
-        if probability > 0.0 { Self::Random(probability) } else { Self::None }
+    #[track_caller]
+    fn from(value: f64) -> Self {
+        probability("loss", value);
+        if value > 0.0 { Self::Random(value) } else { Self::None }
     }
 }

@@ -1,5 +1,6 @@
 //! What links do to packets: the description that a test writes.
 
+mod check;
 mod loss;
 mod presets;
 mod queue;
@@ -16,6 +17,9 @@ pub use self::rate::Rate;
 /// A packet first waits in the queue, leaves it at the rate, and then is on its way for the delay. Whether it is
 /// lost, corrupted, duplicated or overtaken is decided after it has left the queue: so it has used its share of
 /// the rate, as on a radio link.
+///
+/// Settings that cannot be, such as a probability of 20, panic where they are used: in the methods, and where a link gets
+/// what was written into the fields.
 ///
 /// # Examples
 ///
@@ -80,8 +84,10 @@ macro_rules! settings {
         impl Pipe {
             $($(#[$doc])*
             #[must_use]
+            #[track_caller]
             pub fn $name(mut self, $value: $type) -> Self {
                 self.$name = $expr;
+                self.check();
                 self
             })*
         }
@@ -89,9 +95,11 @@ macro_rules! settings {
         impl Link {
             $($(#[$doc])*
             #[must_use]
+            #[track_caller]
             pub fn $name(mut self, $value: $type) -> Self {
                 self.forth.$name = $expr;
                 self.back.$name = self.forth.$name.clone();
+                self.check();
                 self
             })*
         }

@@ -13,26 +13,35 @@ use std::fmt;
 pub struct Rate(u64);
 
 impl Rate {
-    /// So many bits a second; at least one.
+    /// So many bits a second.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0, as in the others. A link that passes nothing is not [`up`](crate::Pipe::up).
     #[must_use]
+    #[track_caller]
     pub const fn bits(per_second: u64) -> Self {
-        Self(if per_second == 0 { 1 } else { per_second })
+        assert!(per_second > 0, "a rate of 0 passes nothing: Pipe::up says that a link is down");
+        Self(per_second)
     }
 
     /// So many thousand bits a second.
     #[must_use]
+    #[track_caller]
     pub const fn kbit(per_second: u64) -> Self {
         Self::bits(per_second.saturating_mul(1_000))
     }
 
     /// So many million bits a second.
     #[must_use]
+    #[track_caller]
     pub const fn mbit(per_second: u64) -> Self {
         Self::bits(per_second.saturating_mul(1_000_000))
     }
 
     /// So many billion bits a second.
     #[must_use]
+    #[track_caller]
     pub const fn gbit(per_second: u64) -> Self {
         Self::bits(per_second.saturating_mul(1_000_000_000))
     }

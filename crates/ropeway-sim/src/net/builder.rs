@@ -9,16 +9,23 @@ use ropeway::manual::find_with;
 use tokio::runtime::{self, Handle as Runtime};
 
 use super::{Handle, Net};
-use crate::engine::{self, Time};
+use crate::engine::{self, Micros, Time};
 use crate::host::Host;
 use crate::link::Link;
 use crate::record::Record;
 use crate::seed::Seed;
 use crate::shared::Shared;
+use crate::tasks::LifeToken;
 use crate::world::World;
 
 /// The network of each runtime that has one.
-static NETS: Mutex<Option<HashMap<runtime::Id, Weak<Handle>>>> = Mutex::new(None);
+static NETS: Mutex<Option<HashMap<runtime::Id, Running>>> = Mutex::new(None);
+
+struct Running {
+    handle: Weak<Handle>,
+    /// What can be looked at without ending the network by dropping its last handle.
+    shared: Weak<Shared>,
+}
 
 /// Settings of a [`Net`] that is to be. Made by [`Net::builder`].
 #[derive(Clone, Debug)]
@@ -52,7 +59,13 @@ impl NetBuilder {
 
     /// Sets what links hosts to the hub, unless they are told otherwise. [`Link::lan`] by default. [`Link::forth`]
     /// is the direction to the host.
+    ///
+    /// # Panics
+    ///
+    /// If [the link's settings](crate::Pipe) cannot be.
+    #[track_caller]
     pub fn default_link(mut self, link: Link) -> Self {
+        link.check();
         self.default_link = link;
         self
     }
@@ -122,8 +135,9 @@ fn register(runtime: &Runtime, handle: &Arc<Handle>) {
     let mut nets = NETS.lock().unwrap_or_else(PoisonError::into_inner);
     let nets = nets.get_or_insert_default();
     // Only what has ended is forgotten, so the order does not matter.
-    nets.retain(|_, net| net.strong_count() > 0);
-    nets.insert(runtime.id(), Arc::downgrade(handle));
+    nets.retain(|_, net| net.handle.strong_count() > 0);
+    let shared = Arc::downgrade(&handle.shared);
+    nets.insert(runtime.id(), Running { handle: Arc::downgrade(handle), shared });
 }
 
 /// The host that the running task belongs to.
@@ -132,8 +146,21 @@ pub(crate) fn current_host() -> io::Result<Host> {
     let runtime = Runtime::try_current().map_err(|_| nowhere())?.id();
     let handle = {
         let nets = NETS.lock().unwrap_or_else(PoisonError::into_inner);
-        nets.as_ref().and_then(|nets| nets.get(&runtime)).and_then(Weak::upgrade).ok_or_else(nowhere)?
+        nets.as_ref()
+            .and_then(|nets| nets.get(&runtime))
+            .and_then(|net| net.handle.upgrade())
+            .ok_or_else(nowhere)?
     };
     let life = handle.shared.tasks.current()?;
     Ok(Host::new(Arc::clone(&handle), life.node, &life.host))
+}
+
+/// The time of the running task's network, and the host that the task belongs to.
+pub(crate) fn current_time() -> Option<(Micros, Option<Arc<LifeToken>>)> {
+    let runtime = Runtime::try_current().ok()?.id();
+    let shared = {
+        let nets = NETS.try_lock().ok()?;
+        nets.as_ref()?.get(&runtime)?.shared.upgrade()?
+    };
+    Some((shared.time.now(), shared.tasks.glance()))
 }

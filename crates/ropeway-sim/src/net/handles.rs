@@ -89,7 +89,7 @@ impl fmt::Debug for Router {
 /// use ropeway_sim::{Loss, Net};
 ///
 /// let net = Net::new();
-/// let host = net.host("phone");
+/// let host = net.add_host("phone").build();
 /// host.link().update(|pipe| pipe.loss = Loss::Random(0.3)); // in a tunnel
 /// host.link().update_from(&host, |pipe| pipe.up = false); // it hears, and is not heard
 /// # }
@@ -106,11 +106,21 @@ impl LinkHandle {
     }
 
     /// Changes both directions.
+    ///
+    /// # Panics
+    ///
+    /// If [settings](Pipe) come of it that cannot be. The link is as it was then.
+    #[track_caller]
     pub fn update(&self, mut change: impl FnMut(&mut Pipe)) {
+        let [mut forth, mut back] = self.settings();
+        change(&mut forth);
+        change(&mut back);
+        forth.check();
+        back.check();
         let mut world = self.handle.shared.world();
         let link = world.link_mut(self.id);
-        link.forth.update(&mut change);
-        link.back.update(&mut change);
+        link.forth.set(forth);
+        link.back.set(back);
         let ends = link.ends;
         log_change(&mut world, "both ways of", ends);
     }
@@ -119,17 +129,20 @@ impl LinkHandle {
     ///
     /// # Panics
     ///
-    /// If the link does not end there.
+    /// If the link does not end there, and as [`update`](Self::update).
+    #[track_caller]
     pub fn update_from(&self, node: &impl AsNode, change: impl FnOnce(&mut Pipe)) {
+        let node = node.node().0;
+        let ends = self.handle.shared.world().link_mut(self.id).ends;
+        assert!(ends.contains(&node), "the link does not end at that node");
+        let [forth, back] = self.settings();
+        let (mut pipe, ends) = if ends[0] == node { (forth, ends) } else { (back, [ends[1], ends[0]]) };
+        change(&mut pipe);
+        pipe.check();
         let mut world = self.handle.shared.world();
         let link = world.link_mut(self.id);
-        assert!(link.ends.contains(&node.node().0), "the link does not end at that node");
-        let way = link.way_from(node.node().0);
-        link.pipe(way).update(change);
-        let ends = match way {
-            Way::Forth => link.ends,
-            Way::Back => [link.ends[1], link.ends[0]],
-        };
+        let way = link.way_from(node);
+        link.pipe(way).set(pipe);
         log_change(&mut world, "the way from the first end of", ends);
     }
 

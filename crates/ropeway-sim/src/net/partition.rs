@@ -20,7 +20,7 @@ impl Net {
     /// use tokio::time::timeout;
     ///
     /// let net = Net::new();
-    /// let (a, b, c) = (net.host("a"), net.host("b"), net.host("c"));
+    /// let [a, b, c] = net.add_hosts(["a", "b", "c"]);
     /// net.partition([&a, &b], [&c]);
     /// let connect = timeout(Duration::from_secs(10), TcpStream::connect("c:80"));
     /// assert!(a.run(connect).await.is_err());
@@ -49,7 +49,7 @@ impl Net {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
     /// let net = ropeway_sim::Net::new();
-    /// let (a, b) = (net.host("a"), net.host("b"));
+    /// let [a, b] = net.add_hosts(["a", "b"]);
     /// net.cut(&a, &b); // `a` hears `b`, which does not hear it
     /// net.heal_between([&a], [&b]);
     /// # }

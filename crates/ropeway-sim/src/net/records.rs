@@ -53,8 +53,8 @@ impl Net {
     /// let mut digests = Vec::new();
     /// for seed in [1, 1, 2] {
     ///     let net = Net::builder().seed(seed).build();
-    ///     net.host("b");
-    ///     let _refused = net.host("a").run(TcpStream::connect("b:80")).await;
+    ///     net.add_host("b").build();
+    ///     let _refused = net.add_host("a").build().run(TcpStream::connect("b:80")).await;
     ///     digests.push(net.digest());
     /// }
     /// assert_eq!(digests[0], digests[1]);
@@ -119,7 +119,7 @@ impl Net {
     /// # async fn main() -> std::io::Result<()> {
     /// # let directory = tempfile::tempdir()?;
     /// let net = ropeway_sim::Net::new();
-    /// net.host("a").crash();
+    /// net.add_host("a").build().crash();
     /// assert!(net.log().contains("a crashes"));
     /// net.save(directory.path().join("after-the-crash"))?;
     /// # Ok(())
@@ -145,7 +145,7 @@ impl Host {
     /// # async fn main() -> std::io::Result<()> {
     /// # let directory = tempfile::tempdir()?;
     /// let net = ropeway_sim::Net::new();
-    /// let (a, b) = (net.host("a"), net.host("b"));
+    /// let [a, b] = net.add_hosts(["a", "b"]);
     /// let _refused = a.run(ropeway::net::TcpStream::connect("b:80")).await;
     /// std::fs::write(directory.path().join("b.pcapng"), b.pcap())?;
     /// # Ok(())

@@ -23,7 +23,7 @@ impl Net {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> std::io::Result<()> {
     /// let net = Net::new();
-    /// let (a, b) = (net.host("a"), net.host("b"));
+    /// let [a, b] = net.add_hosts(["a", "b"]);
     /// let lost = net.rule(Segments::new().from(&b).flags(TcpFlags::SYN | TcpFlags::ACK).nth(1), Action::Drop);
     ///
     /// let _listener = b.run(TcpListener::bind("0.0.0.0:80")).await?;
@@ -50,7 +50,7 @@ impl Net {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
     /// let net = Net::new();
-    /// let (a, b) = (net.host("a"), net.host("b"));
+    /// let [a, b] = net.add_hosts(["a", "b"]);
     /// // One for each address of `b`, which are tried in turn.
     /// net.expect(Segments::new().from(&b).flags(TcpFlags::RST)).times(2..=2);
     /// net.expect(Segments::new().with_data()).never();
@@ -77,7 +77,7 @@ impl Net {
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> std::io::Result<()> {
 /// let net = Net::new();
-/// let (a, b) = (net.host("a"), net.host("b"));
+/// let [a, b] = net.add_hosts(["a", "b"]);
 /// let held = net.rule(Segments::new().from(&a).flags(TcpFlags::SYN), Action::Hold);
 /// let _listener = b.run(TcpListener::bind("0.0.0.0:80")).await?;
 /// let connecting = a.spawn(TcpStream::connect((b.ip(), 80)));
@@ -132,8 +132,14 @@ pub struct Expectation {
 
 impl Expectation {
     /// Sets how often it is expected, such as `3..=3`.
+    ///
+    /// # Panics
+    ///
+    /// If the range is empty, so that it could not be met.
+    #[track_caller]
     #[allow(clippy::return_self_not_must_use, reason = "it counts whether it is kept or not")]
     pub fn times(self, times: RangeInclusive<u64>) -> Self {
+        assert!(!times.is_empty(), "nothing can happen {times:?} times");
         self.handle.shared.world().rules.expect(self.id, times);
         self
     }

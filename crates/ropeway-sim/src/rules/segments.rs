@@ -124,13 +124,25 @@ impl Segments {
     }
 
     /// Of those that fit, counted from now, only the `number`-th; the first is 1.
+    ///
+    /// # Panics
+    ///
+    /// If the number is 0.
+    #[track_caller]
     pub fn nth(mut self, number: u64) -> Self {
+        assert!(number > 0, "the first segment is number 1, and none is number 0");
         self.numbers = Some((number, number));
         self
     }
 
     /// Of those that fit, counted from now, only the first `count`.
+    ///
+    /// # Panics
+    ///
+    /// If that is none.
+    #[track_caller]
     pub fn first(mut self, count: u64) -> Self {
+        assert!(count > 0, "the first 0 segments are none");
         self.numbers = Some((1, count));
         self
     }

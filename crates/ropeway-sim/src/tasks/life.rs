@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use ropeway::Stack;
+use tracing::Span;
 
 use super::Job;
 use crate::world::NodeId;
@@ -16,6 +17,8 @@ pub(crate) struct LifeToken {
     pub(crate) node: NodeId,
     pub(crate) host: String,
     pub(crate) stack: Stack,
+    /// In which everything happens that the host does.
+    pub(crate) span: Span,
     has_ended: AtomicBool,
     is_frozen: AtomicBool,
     subscribers: Mutex<Subscribers>,
@@ -30,10 +33,13 @@ struct Subscribers {
 
 impl LifeToken {
     pub(crate) fn new(node: NodeId, host: String, stack: Stack) -> Arc<Self> {
+        // Of the highest level, so that a filter by level leaves it.
+        let span = tracing::error_span!("host", name = host);
         Arc::new(Self {
             node,
             host,
             stack,
+            span,
             has_ended: AtomicBool::new(false),
             is_frozen: AtomicBool::new(false),
             subscribers: Mutex::default(),

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::{Job, Kind, LifeToken};
 use crate::shared::Shared;
+use crate::stamp;
 
 /// Says whether an output is a failure, and of what kind.
 pub(crate) type Judge<T> = fn(&T) -> Option<String>;
@@ -45,6 +46,9 @@ impl<F: Future> Scoped<F> {
     /// Runs `work` on the host; the tasks that it spawns belong to it.
     fn inside<R>(&mut self, work: impl FnOnce(&mut Option<Pin<Box<F>>>) -> R) -> R {
         let _entered = self.life.stack.enter();
+        let _place = stamp::enter(&self.shared.time, &self.life);
+        let span = self.life.span.clone();
+        let _span = span.enter();
         let _poll = self.shared.tasks.open(&self.life);
         work(&mut self.future)
     }

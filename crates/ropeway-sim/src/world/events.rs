@@ -6,6 +6,9 @@ use std::collections::BinaryHeap;
 use super::{LinkId, NodeId, Packet, Way};
 use crate::engine::Micros;
 
+/// What is to come at this moment or later never comes: after 272 years, as far as Tokio's clock can go.
+pub(super) const NEVER: Micros = 1_000_000 << 33;
+
 /// Something that happens at a moment.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -41,7 +44,12 @@ impl EventQueue {
     }
 
     pub(crate) fn next(&self) -> Option<Micros> {
-        self.heap.peek().map(|entry| entry.at)
+        self.heap.peek().map(|entry| entry.at).filter(|at| *at < NEVER)
+    }
+
+    /// Whether something is to come that never comes.
+    pub(crate) fn has_more(&self) -> bool {
+        self.next().is_none() && !self.heap.is_empty()
     }
 
     pub(crate) fn pop_due(&mut self, now: Micros) -> Option<Event> {

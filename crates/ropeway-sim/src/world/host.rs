@@ -20,10 +20,14 @@ use crate::clock::HostClock;
 use crate::engine::{Micros, Time};
 use crate::record::Cause;
 use crate::shared::HostWaker;
+use crate::stamp;
 use crate::tasks::{Job, LifeToken};
 
 /// Packets that wait for a host that is frozen: the length of the queue of a TAP device of Linux.
 const FROZEN_QUEUE: usize = 1000;
+
+/// Names that are shown instead of one that is not there.
+const MOST_NAMES: usize = 20;
 
 /// A host.
 #[derive(Debug)]
@@ -140,7 +144,7 @@ impl World {
             }
             None => Err(io::Error::new(
                 io::ErrorKind::NotFound,
-                format!("no host named {name:?} in the simulated network"),
+                format!("there is no host named {name:?} in the simulated network{}", self.host_names()),
             )),
         }
     }
@@ -157,14 +161,29 @@ impl World {
         self.add_node(name, addresses, Kind::Host(Box::new(host)))
     }
 
-    /// The host of that name.
-    pub(crate) fn host_named(&self, name: &str) -> Option<NodeId> {
-        let id = self.named(name)?;
-        #[expect(clippy::panic, reason = "a mistake of the test")]
-        if let Kind::Router = self.node(id).kind {
-            panic!("{name:?} is a router");
+    /// The host of that name, or why there is none.
+    pub(crate) fn host_named(&self, name: &str) -> Result<NodeId, String> {
+        match self.named(name) {
+            Some(id) if matches!(self.node(id).kind, Kind::Host(_)) => Ok(id),
+            Some(_) => Err(format!("{name:?} is a router, not a host")),
+            None => {
+                Err(format!("there is no host named {name:?}{}; Net::add_host makes one", self.host_names()))
+            }
         }
-        Some(id)
+    }
+
+    /// The names of all hosts, for a text that says that another one is not there.
+    fn host_names(&self) -> String {
+        let hosts = self.nodes.iter().filter(|node| matches!(node.kind, Kind::Host(_)));
+        let names: Vec<&str> = hosts.map(|node| node.name.as_str()).collect();
+        match names.as_slice() {
+            [] => ", nor any other".to_owned(),
+            [first @ .., _] if first.len() >= MOST_NAMES => {
+                let shown = names.get(..MOST_NAMES).unwrap_or_default();
+                format!(", only {} and {} more", shown.join(", "), names.len() - shown.len())
+            }
+            _ => format!(", only {}", names.join(", ")),
+        }
     }
 
     /// Ends all hosts. What ran on them is to be dropped, and the futures to be told, without the lock.
@@ -245,10 +264,14 @@ impl World {
         }
         let clock = Arc::clone(&host.clock);
         let Some(life) = &mut host.life else { return false };
+        let token = Arc::clone(&life.token);
+        let place = stamp::enter(clock.time(), &token);
+        let span = token.span.enter();
         let mut sent = Vec::new();
         let turn =
             life.manual.turn(&life.waker, life.inbox.drain(..), &mut |packet| sent.push(packet.to_bytes()));
         life.deadline = turn.deadline.map(|deadline| clock.moment(deadline));
+        drop((span, place));
         for packet in sent {
             self.send(node, packet);
         }

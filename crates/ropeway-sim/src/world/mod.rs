@@ -150,19 +150,22 @@ impl World {
         }
     }
 
-    /// Adds a node, whose name and addresses must be new.
+    /// Adds a node, whose name and addresses must be new: anything else is a mistake of the test.
     pub(crate) fn add_node(&mut self, name: &str, addresses: &[IpAddr], kind: Kind) -> NodeId {
         let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
-        #[expect(clippy::panic, reason = "two hosts of one name are a mistake of the test")]
-        if self.names.insert(name.to_owned(), id).is_some() {
-            panic!("there are two nodes named {name:?}");
+        assert!(!self.names.contains_key(name), "there are two nodes named {name:?}");
+        for (index, address) in addresses.iter().enumerate() {
+            let twice = addresses.iter().skip(index + 1).any(|other| other == address);
+            let other = self.at_address(*address).map(|other| self.node(other).name.as_str());
+            let other = other.or(twice.then_some(name));
+            assert!(
+                other.is_none(),
+                "{name:?} and {:?} have the same address, {address}",
+                other.unwrap_or(name)
+            );
         }
-        for address in addresses {
-            #[expect(clippy::panic, reason = "likewise")]
-            if let Some(other) = self.by_address.insert(*address, id) {
-                panic!("{name:?} and {:?} have the same address, {address}", self.node(other).name);
-            }
-        }
+        self.names.insert(name.to_owned(), id);
+        self.by_address.extend(addresses.iter().map(|address| (*address, id)));
         let (name, addresses) = (name.to_owned(), addresses.to_vec());
         self.nodes.push(Node { name, addresses, links: Vec::new(), kind });
         self.routes.forget();
@@ -248,6 +251,11 @@ impl World {
 
     pub(crate) fn next_event(&self) -> Option<Micros> {
         self.events.next()
+    }
+
+    /// Whether what is to come takes longer than any simulation.
+    pub(crate) fn waits_for_ever(&self) -> bool {
+        self.events.has_more()
     }
 
     pub(crate) fn schedule(&mut self, at: Micros, event: Event) {

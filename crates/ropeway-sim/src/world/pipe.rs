@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 
 use self::codel::{CoDelState, Verdict};
 use self::dice::Dice;
+use super::events::NEVER;
 use super::{Event, LinkId, Packet, Way, World};
 use crate::engine::Micros;
 use crate::link::{Discipline, Limit, Loss, Pipe};
@@ -67,12 +68,11 @@ impl PipeState {
     }
 
     /// Changes the settings. What waits, and what is on its way, goes on as it was.
-    pub(crate) fn update(&mut self, change: impl FnOnce(&mut Pipe)) {
-        let loss = self.config.loss.clone();
-        change(&mut self.config);
-        if self.config.loss != loss {
+    pub(crate) fn set(&mut self, config: Pipe) {
+        if self.config.loss != config.loss {
             (self.count, self.is_bad) = (0, false);
         }
+        self.config = config;
     }
 
     fn has_room(&self, len: usize) -> bool {
@@ -104,15 +104,15 @@ impl PipeState {
             packet.bytes = invert(&packet.bytes, bit);
             packet.notes.corrupted = true;
         }
-        let delay = micros(self.config.delay) + self.jitter();
+        let delay = micros(self.config.delay).saturating_add(self.jitter());
         let copy = self.dice.duplicate.hits(self.config.duplicate);
         if self.dice.reorder.hits(self.config.reorder) {
             packet.notes.reordered = true;
-            let at = now + delay + micros(self.config.reorder_by);
+            let at = now.saturating_add(delay).saturating_add(micros(self.config.reorder_by));
             return Wire::Arrives(packet, at, copy.then_some(at));
         }
         // What would overtake waits.
-        self.last_arrival = self.last_arrival.max(now + delay);
+        self.last_arrival = self.last_arrival.max(now.saturating_add(delay));
         Wire::Arrives(packet, self.last_arrival, copy.then_some(self.last_arrival))
     }
 
@@ -222,7 +222,7 @@ impl World {
 }
 
 fn micros(duration: std::time::Duration) -> Micros {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX >> 1)
+    u64::try_from(duration.as_micros()).unwrap_or(NEVER)
 }
 
 /// The same packet with one bit inverted.

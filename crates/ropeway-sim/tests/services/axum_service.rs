@@ -16,8 +16,8 @@ use hyper_util::rt::TokioExecutor;
 use ropeway::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
-use super::adapters::{self, AxumListener};
 use super::{MS, SECS, body, clean, troubled};
+use ropeway_sim::adapters::{AxumListener, HttpConnector};
 
 type Store = Arc<Mutex<BTreeMap<String, Bytes>>>;
 
@@ -51,7 +51,7 @@ async fn fetch(Path(key): Path<String>) -> Result<Bytes, StatusCode> {
 }
 
 async fn request(method: &str, uri: &str, body: Bytes) -> (StatusCode, Bytes) {
-    let client = Client::builder(TokioExecutor::new()).build(tower::service_fn(adapters::connect));
+    let client = Client::builder(TokioExecutor::new()).build(HttpConnector);
     let request = Request::builder().method(method).uri(uri).body(Full::new(body)).unwrap();
     let answer = client.request(request).await.unwrap();
     (answer.status(), answer.into_body().collect().await.unwrap().to_bytes())
@@ -61,10 +61,11 @@ async fn request(method: &str, uri: &str, body: Bytes) -> (StatusCode, Bytes) {
 async fn a_store_behind_a_front_end() {
     for net in [clean, troubled] {
         let net = net();
-        net.host("store").spawn(store());
-        net.host("front").spawn(front());
+        net.add_host("store").build().spawn(store());
+        net.add_host("front").build().spawn(front());
         let value = Bytes::from(body(5_000));
-        net.host("user")
+        net.add_host("user")
+            .build()
             .run(async {
                 let put = request("PUT", "http://store/answer", value.clone()).await;
                 assert_eq!(put.0, StatusCode::CREATED);
@@ -88,10 +89,10 @@ async fn a_store_behind_a_front_end() {
 #[tokio::test(start_paused = true)]
 async fn a_front_end_cut_off_from_its_store_says_so_in_time() {
     let net = clean();
-    let store_host = net.host("store");
+    let store_host = net.add_host("store").build();
     store_host.spawn(store());
-    net.host("front").spawn(front());
-    let user = net.host("user");
+    net.add_host("front").build().spawn(front());
+    let user = net.add_host("user").build();
     user.run(request("PUT", "http://store/a", Bytes::from_static(b"1"))).await;
     store_host.link().update(|pipe| pipe.up = false);
     let start = tokio::time::Instant::now();

@@ -16,8 +16,8 @@ use ropeway_sim::Net;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
-use super::adapters::{self, HostExecutor};
 use super::{SECS, body, clean, troubled};
+use ropeway_sim::adapters::{HostExecutor, HttpConnector};
 
 /// Answers with the length of what it was sent, and then with all of it.
 async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
@@ -48,7 +48,7 @@ async fn post(requests: usize, len: usize, http2: bool) {
         .http2_only(http2)
         .pool_timer(TokioTimer::new())
         .timer(TokioTimer::new())
-        .build(tower::service_fn(adapters::connect));
+        .build(HttpConnector);
     let posts: Vec<_> = (0..requests)
         .map(|number| {
             let sent = Bytes::from(body(len + number));
@@ -69,9 +69,9 @@ async fn post(requests: usize, len: usize, http2: bool) {
 #[tokio::test(start_paused = true)]
 async fn http1_on_a_clean_network() {
     let net = clean();
-    net.host("web").spawn(serve_http1());
+    net.add_host("web").build().spawn(serve_http1());
     let start = Instant::now();
-    net.host("browser").run(post(1, 10, false)).await;
+    net.add_host("browser").build().run(post(1, 10, false)).await;
     assert_eq!(start.elapsed().as_millis(), 80, "a round trip for the handshake, one for the request");
     net.host("browser").run(post(8, 30_000, false)).await;
 }
@@ -79,8 +79,8 @@ async fn http1_on_a_clean_network() {
 #[tokio::test(start_paused = true)]
 async fn http2_on_a_clean_network() {
     let net = clean();
-    net.host("web").spawn(serve_http2());
-    net.host("browser").run(post(20, 30_000, true)).await;
+    net.add_host("web").build().spawn(serve_http2());
+    net.add_host("browser").build().run(post(20, 30_000, true)).await;
     let connections = net.host("browser").stack().counters().active_opens;
     assert_eq!(connections, 1, "all requests share a connection");
 }
@@ -88,27 +88,27 @@ async fn http2_on_a_clean_network() {
 #[tokio::test(start_paused = true)]
 async fn both_on_a_troubled_network() {
     let net = troubled();
-    net.host("web").spawn(serve_http1());
-    net.host("browser").run(post(8, 50_000, false)).await;
+    net.add_host("web").build().spawn(serve_http1());
+    net.add_host("browser").build().run(post(8, 50_000, false)).await;
     assert!(net.host("browser").stack().counters().tcp_retransmitted > 0);
     drop(net);
     let net = troubled();
-    net.host("web").spawn(serve_http2());
-    net.host("browser").run(post(20, 20_000, true)).await;
+    net.add_host("web").build().spawn(serve_http2());
+    net.add_host("browser").build().run(post(20, 20_000, true)).await;
     assert!(net.host("browser").stack().counters().tcp_retransmitted > 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn requests_that_a_crash_cut_short_fail_and_later_ones_do_not() {
     let net = clean();
-    let web = net.host("web");
+    let web = net.add_host("web").build();
     web.on_boot(serve_http1);
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .timer(TokioTimer::new())
-        .build(tower::service_fn(adapters::connect));
+        .build(HttpConnector);
     let get = || Request::post("http://web/").body(Full::new(Bytes::from(body(400_000)))).unwrap();
-    let browser = net.host("browser");
+    let browser = net.add_host("browser").build();
     assert!(browser.run(client.request(get())).await.is_ok());
     let cut_short = browser.spawn(client.request(get()));
     tokio::time::sleep(SECS(1) / 20).await;
@@ -124,8 +124,8 @@ async fn requests_that_a_crash_cut_short_fail_and_later_ones_do_not() {
 #[tokio::test(start_paused = true)]
 async fn a_request_survives_a_cut() {
     let net = clean();
-    net.host("web").spawn(serve_http2());
-    let browser = net.host("browser");
+    net.add_host("web").build().spawn(serve_http2());
+    let browser = net.add_host("browser").build();
     let request = browser.spawn(post(4, 2_000_000, true));
     tokio::time::sleep(SECS(1) / 5).await;
     browser.link().update(|pipe| pipe.up = false);
@@ -171,7 +171,7 @@ where
 
 /// What the gateway on `net` answers.
 async fn ask_gateway(net: &Net) -> String {
-    net.host("time").spawn(async {
+    net.add_host("time").build().spawn(async {
         let listener = TcpListener::bind("0.0.0.0:13").await?;
         loop {
             let (mut stream, _) = listener.accept().await?;
@@ -180,7 +180,8 @@ async fn ask_gateway(net: &Net) -> String {
         #[allow(unreachable_code)]
         io::Result::Ok(())
     });
-    net.host("browser")
+    net.add_host("browser")
+        .build()
         .run(async {
             let stream = TcpStream::connect("web:80").await.unwrap();
             let (mut sender, connection) =
@@ -199,14 +200,14 @@ async fn ask_gateway(net: &Net) -> String {
 #[tokio::test(start_paused = true)]
 async fn a_handler_of_http2_that_connects() {
     let net = clean();
-    net.host("web").spawn(serve_gateway(HostExecutor));
+    net.add_host("web").build().spawn(serve_gateway(HostExecutor));
     assert_eq!(ask_gateway(&net).await, "noon");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_handler_of_http2_that_connects_in_a_task_of_no_host_is_told() {
     let net = clean();
-    net.host("web").spawn(serve_gateway(TokioExecutor::new()));
+    net.add_host("web").build().spawn(serve_gateway(TokioExecutor::new()));
     let answer = ask_gateway(&net).await;
     assert!(answer.contains("belongs to no host") && answer.contains("ropeway_sim::spawn"), "{answer}");
 }

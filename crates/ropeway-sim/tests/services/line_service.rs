@@ -68,8 +68,9 @@ impl Client {
 #[tokio::test(start_paused = true)]
 async fn commands_take_a_round_trip_each() {
     let net = clean();
-    net.host("store").spawn(serve());
-    net.host("app")
+    net.add_host("store").build().spawn(serve());
+    net.add_host("app")
+        .build()
         .run(async {
             let mut client = Client::connect("store").await.unwrap();
             let start = tokio::time::Instant::now();
@@ -85,9 +86,10 @@ async fn commands_take_a_round_trip_each() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_restarts_has_forgotten_all() {
     let net = clean();
-    let store = net.host("store");
+    let store = net.add_host("store").build();
     store.on_boot(serve);
-    net.host("app")
+    net.add_host("app")
+        .build()
         .run(async {
             let mut client = Client::connect("store").await.unwrap();
             assert_eq!(client.call("SET a b").await.unwrap(), "OK");
@@ -103,11 +105,11 @@ async fn a_store_that_restarts_has_forgotten_all() {
 #[tokio::test(start_paused = true)]
 async fn no_command_is_lost_or_done_twice() {
     let net = troubled();
-    let store = net.host("store");
+    let store = net.add_host("store").build();
     store.spawn(serve());
     let apps: Vec<_> = (0..5)
         .map(|number| {
-            net.host(&format!("app{number}")).spawn(async {
+            net.add_host(&format!("app{number}")).build().spawn(async {
                 let mut client = Client::connect("store").await.unwrap();
                 for _ in 0..50 {
                     client.call("INCR n").await.unwrap();
@@ -125,7 +127,8 @@ async fn no_command_is_lost_or_done_twice() {
     for app in apps {
         app.await.unwrap();
     }
-    net.host("auditor")
+    net.add_host("auditor")
+        .build()
         .run(async {
             let mut client = Client::connect("store").await.unwrap();
             assert_eq!(client.call("GET n").await.unwrap(), "250");

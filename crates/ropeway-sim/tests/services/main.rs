@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
-mod adapters;
 mod axum_service;
 mod hyper_service;
 mod line_service;

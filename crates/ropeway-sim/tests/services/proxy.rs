@@ -48,8 +48,8 @@ async fn there_and_back(len: usize) -> io::Result<()> {
 }
 
 fn start(net: &Net) {
-    net.host("server").spawn(echo());
-    net.host("proxy").spawn(proxy("server:7"));
+    net.add_host("server").build().spawn(echo());
+    net.add_host("proxy").build().spawn(proxy("server:7"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,7 +57,7 @@ async fn a_half_close_goes_through() {
     for net in [clean, troubled] {
         let net = net();
         start(&net);
-        net.host("client").run(there_and_back(100_000)).await.unwrap();
+        net.add_host("client").build().run(there_and_back(100_000)).await.unwrap();
         assert_eq!(net.host("proxy").stack().counters().active_opens, 1);
         drop(net);
         tokio::task::yield_now().await;
@@ -70,7 +70,7 @@ async fn many_clients_over_a_slow_and_lossy_uplink() {
     start(&net);
     net.host("proxy").link().update(|pipe| *pipe = Link::lossy_wifi().forth);
     let clients: Vec<_> = (0..10)
-        .map(|number| net.host(&format!("client{number}")).spawn(there_and_back(20_000 + number)))
+        .map(|number| net.add_host(&format!("client{number}")).build().spawn(there_and_back(20_000 + number)))
         .collect();
     for client in clients {
         client.await.unwrap().unwrap();
@@ -81,7 +81,7 @@ async fn many_clients_over_a_slow_and_lossy_uplink() {
 async fn a_proxy_behind_a_partition_that_heals() {
     let net = clean();
     start(&net);
-    let client = net.host("client").spawn(there_and_back(3_000_000));
+    let client = net.add_host("client").build().spawn(there_and_back(3_000_000));
     tokio::time::sleep(MS(300)).await;
     net.partition([&net.host("server")], [&net.host("proxy")]);
     tokio::time::sleep(MS(5_000)).await;
@@ -93,10 +93,10 @@ async fn a_proxy_behind_a_partition_that_heals() {
 #[tokio::test(start_paused = true)]
 async fn a_proxy_whose_server_is_gone_lets_its_clients_go() {
     let net = clean();
-    net.host("server"); // where nobody listens
-    net.host("proxy").spawn(proxy("server:7"));
+    net.add_host("server").build(); // where nobody listens
+    net.add_host("proxy").build().spawn(proxy("server:7"));
     let start = tokio::time::Instant::now();
-    let ended = net.host("client").run(there_and_back(10)).await;
+    let ended = net.add_host("client").build().run(there_and_back(10)).await;
     // The proxy drops the stream with ten bytes unread: the client learns that by a reset, or by an end.
     assert!(ended.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset));
     assert!(start.elapsed() < MS(200), "{:?}", start.elapsed());

@@ -66,23 +66,24 @@ async fn there_and_back(connector: TlsConnector, len: usize) -> io::Result<()> {
     Ok(())
 }
 
-async fn exchange(net: &Net, len: usize) -> io::Result<()> {
+async fn exchange(net: &Net, len: usize, corrupt: f64) -> io::Result<()> {
     let (acceptor, connector) = configs();
-    net.host("bank").spawn(echo(acceptor));
-    net.host("customer").run(there_and_back(connector, len)).await
+    let bank = net.add_host("bank").build();
+    bank.link().update(|pipe| pipe.corrupt = corrupt);
+    bank.spawn(echo(acceptor));
+    net.add_host("customer").build().run(there_and_back(connector, len)).await
 }
 
 #[tokio::test(start_paused = true)]
 async fn on_a_clean_network() {
-    exchange(&clean(), 200_000).await.unwrap();
+    exchange(&clean(), 200_000, 0.0).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn on_a_troubled_network() {
     let net = troubled();
     // TCP's checksum finds an inverted bit; TLS would end the connection.
-    net.host("bank").link().update(|pipe| pipe.corrupt = 0.05);
-    exchange(&net, 100_000).await.unwrap();
+    exchange(&net, 100_000, 0.05).await.unwrap();
     let counters = net.host("bank").stack().counters();
     assert!(counters.bad_checksums > 0 && counters.tcp_retransmitted > 0, "{counters:?}");
 }

@@ -15,8 +15,8 @@ use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status};
 use tower::util::MapFutureLayer;
 
-use super::adapters::{self, TonicIncoming};
 use super::{MS, SECS, clean, troubled};
+use ropeway_sim::adapters::{HttpConnector, TonicIncoming};
 
 /// Messages that are text.
 #[derive(Clone, Copy, Default)]
@@ -141,7 +141,7 @@ fn channel() -> Channel {
         .timeout(SECS(5))
         .http2_keep_alive_interval(SECS(2))
         .keep_alive_timeout(SECS(4))
-        .connect_with_connector_lazy(tower::service_fn(adapters::connect))
+        .connect_with_connector_lazy(HttpConnector)
 }
 
 async fn greet(channel: &Channel, name: &str) -> Result<String, Status> {
@@ -155,8 +155,9 @@ async fn greet(channel: &Channel, name: &str) -> Result<String, Status> {
 async fn calls() {
     for net in [clean, troubled] {
         let net = net();
-        net.host("greeter").spawn(serve());
-        net.host("guest")
+        net.add_host("greeter").build().spawn(serve());
+        net.add_host("guest")
+            .build()
             .run(async {
                 let channel = channel();
                 let calls: Vec<_> = (0..50)
@@ -179,12 +180,12 @@ async fn calls() {
 #[tokio::test(start_paused = true)]
 async fn calls_that_make_calls() {
     let net = clean();
-    net.host("greeter").spawn(serve());
-    net.host("relay").spawn(serve_relay());
-    net.host("guest")
+    net.add_host("greeter").build().spawn(serve());
+    net.add_host("relay").build().spawn(serve_relay());
+    net.add_host("guest")
+        .build()
         .run(async {
-            let channel = Endpoint::from_static("http://relay")
-                .connect_with_connector_lazy(tower::service_fn(adapters::connect));
+            let channel = Endpoint::from_static("http://relay").connect_with_connector_lazy(HttpConnector);
             assert_eq!(greet(&channel, "Ann").await.unwrap(), "hello, Ann");
             assert_eq!(greet(&channel, "Bob").await.unwrap(), "hello, Bob");
         })
@@ -195,9 +196,9 @@ async fn calls_that_make_calls() {
 #[tokio::test(start_paused = true)]
 async fn a_channel_reconnects_after_a_crash() {
     let net = clean();
-    let greeter = net.host("greeter");
+    let greeter = net.add_host("greeter").build();
     greeter.on_boot(serve);
-    let guest = net.host("guest");
+    let guest = net.add_host("guest").build();
     let channel = guest.run(async { channel() }).await;
     assert_eq!(guest.run(greet(&channel, "Ann")).await.unwrap(), "hello, Ann");
     greeter.crash();
@@ -214,9 +215,9 @@ async fn a_channel_reconnects_after_a_crash() {
 #[tokio::test(start_paused = true)]
 async fn a_channel_reconnects_after_a_cut() {
     let net = clean();
-    let greeter = net.host("greeter");
+    let greeter = net.add_host("greeter").build();
     greeter.spawn(serve());
-    let guest = net.host("guest");
+    let guest = net.add_host("guest").build();
     let channel = guest.run(async { channel() }).await;
     assert_eq!(guest.run(greet(&channel, "Ann")).await.unwrap(), "hello, Ann");
     greeter.link().update(|pipe| pipe.up = false);

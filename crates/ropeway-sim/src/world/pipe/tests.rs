@@ -79,10 +79,10 @@ fn chosen_packets_are_lost() {
     let mut pipe = PipeState::new(Seed::of(5), "test", Pipe::new().loss(Loss::Packets(vec![2])));
     let mut is_lost = || matches!(pipe.transmit(0, packet(1)), Wire::Lost(_));
     assert!(!is_lost());
-    pipe.update(|config| config.delay = MS(1));
+    pipe.set(pipe.config.clone().delay(MS(1)));
     let mut is_lost = || matches!(pipe.transmit(0, packet(1)), Wire::Lost(_));
     assert!(is_lost() && !is_lost());
-    pipe.update(|config| config.loss = Loss::Packets(vec![1]));
+    pipe.set(pipe.config.clone().loss(Loss::Packets(vec![1])));
     assert!(matches!(pipe.transmit(0, packet(1)), Wire::Lost(_)));
 }
 
