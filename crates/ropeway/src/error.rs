@@ -187,6 +187,14 @@ pub(crate) fn lost(bytes: u64) -> io::Error {
     io::Error::new(ErrorKind::ConnectionReset, what)
 }
 
+/// The loopback of the process cannot be shut down.
+pub(crate) fn everyones() -> io::Error {
+    io::Error::new(
+        ErrorKind::Unsupported,
+        "the loopback of the process belongs to all of it and is not shut down: use a Stack::loopback() of your own",
+    )
+}
+
 /// Nothing can be reached without a device.
 pub(crate) fn loopback_only(remote: SocketAddr) -> io::Error {
     tracing::warn!(

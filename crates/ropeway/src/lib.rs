@@ -41,7 +41,7 @@
 //! and `Runtime::shutdown_background` may skip even that.
 //!
 //! - [`Stack`] says which addresses there are and which device carries the packets. A program that makes none
-//!   gets the loopback addresses.
+//!   gets the loopback addresses, on one stack for the whole process.
 //! - [`net`] has the sockets.
 //! - [`device`] has the devices, and the trait for more of them.
 //! - [`manual`] is for those who run stacks by hand, as a simulation does.
@@ -52,8 +52,9 @@
 //! # Logs
 //!
 //! Through `tracing`: TRACE for each packet, DEBUG for what deviates and for each change of a connection's
-//! state (target `ropeway::state`), WARN when the runtime ends before all is acknowledged, ERROR for a device that failed. Why packets were dropped is counted:
-//! [`Stack::counters`].
+//! state (target `ropeway::state`), and for what is known of an error beyond its number; WARN when the runtime ends
+//! before all is acknowledged, for a connection that would need a device where there is none, and for a clock that is
+//! paused too late; ERROR for a device that failed. Why packets were dropped is counted: [`Stack::counters`].
 
 #![deny(unsafe_code)]
 
@@ -61,6 +62,7 @@ mod clock;
 pub mod device;
 mod driver;
 mod error;
+mod loopback;
 pub mod manual;
 pub mod net;
 pub mod scan;

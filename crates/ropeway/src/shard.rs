@@ -5,17 +5,21 @@
 //! waker under the same lock under which it looked, and the driver wakes it for the core's event: no wakeup
 //! can fall between. A driver that finds nothing to send leaves its waker likewise, and the first call that
 //! gives it work takes it: a driver that is awake anyway is not woken again.
+//!
+//! The [loopback](crate::loopback) of the process has no driver: there, a call does its own work.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use ropeway_core::packet::FourTuple;
 use ropeway_core::{ConnectionId, Event, ListenerId, Readiness, Stack as Core, Timestamp, UdpProbeId};
+use tokio::runtime;
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::error::Ended;
+use crate::loopback::{Home, Keeper};
 use crate::waiters::{Afterwards, Ticket, Waiters};
 
 /// What can be waited for.
@@ -54,9 +58,17 @@ pub(crate) enum Effect {
     Driver,
 }
 
-/// See the [module](self).
+/// See the [module](self). This is a handle; several name the same core.
 #[derive(Debug)]
 pub(crate) struct Shard {
+    inner: Arc<Inner>,
+    /// The runtime that waits for what is made through this handle. Only the process's loopback has any.
+    home: Option<Arc<Home>>,
+}
+
+/// What all handles share.
+#[derive(Debug)]
+struct Inner {
     clock: Clock,
     state: Mutex<State>,
 }
@@ -75,6 +87,8 @@ pub(crate) struct State {
     tickets: u64,
     /// The driver's waker, while it is asleep.
     pub(crate) driver: Option<Waker>,
+    /// Where calls do the work of a driver, who does the rest.
+    pub(crate) keeper: Option<Keeper>,
     /// The last handle is gone.
     pub(crate) retired: bool,
     /// The driver is gone, and why.
@@ -103,19 +117,40 @@ impl Shard {
             quiescence: Waiters::default(),
             tickets: 0,
             driver: None,
+            keeper: None,
             retired: false,
             ended: None,
         };
-        Self { clock, state: Mutex::new(state) }
+        Self { inner: Arc::new(Inner { clock, state: Mutex::new(state) }), home: None }
+    }
+
+    /// The same core, for sockets that are waited for in the runtime of `home`.
+    pub(crate) fn with_home(&self, home: Option<Arc<Home>>) -> Self {
+        Self { inner: Arc::clone(&self.inner), home }
+    }
+
+    /// Whether what is made through this handle is waited for in that runtime.
+    pub(crate) fn is_at_home_in(&self, runtime: runtime::Id) -> bool {
+        self.home.as_ref().is_some_and(|home| home.runtime() == runtime)
+    }
+
+    /// Whether both have the same core.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// Whether it is the process's loopback.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.clock().is_machines()
     }
 
     pub(crate) fn clock(&self) -> &Clock {
-        &self.clock
+        &self.inner.clock
     }
 
     /// Runs `work` under the lock, at this moment; then, without the lock, what it left to be done after.
     pub(crate) fn locked<R>(&self, work: impl FnOnce(&mut State, Timestamp, &mut Afterwards) -> R) -> R {
-        let now = self.clock.now();
+        let now = self.clock().now();
         let mut after = Afterwards::default();
         let result = {
             let mut state = self.lock();
@@ -131,14 +166,18 @@ impl Shard {
         self.attempt(Effect::Driver, |core, now| Poll::Ready(Ok(change(core, now))))
     }
 
-    /// Whether the driver is gone.
+    /// Whether the driver is gone, or the runtime that the handle is for.
     pub(crate) fn has_ended(&self) -> bool {
-        self.lock().ended.is_some()
+        self.is_homeless() || self.lock().ended.is_some()
+    }
+
+    fn is_homeless(&self) -> bool {
+        self.home.as_ref().is_some_and(|home| home.is_gone())
     }
 
     /// Looks at the core, whether the driver still runs or not.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&Core, Timestamp) -> R) -> R {
-        let now = self.clock.now();
+        let now = self.clock().now();
         let mut state = self.lock();
         let now = state.advance(now);
         look(&state.core, now)
@@ -165,15 +204,26 @@ impl Shard {
         cx: &mut Context<'_>,
         attempt: impl FnOnce(&mut Core, Timestamp) -> Poll<io::Result<R>>,
     ) -> Poll<io::Result<R>> {
-        self.locked(|state, now, after| {
-            let result = state.attempt(effect, now, after, attempt);
+        let result = self.locked(|state, now, after| {
+            let result = if self.is_homeless() {
+                Poll::Ready(Err(Ended::Stopped.to_error()))
+            } else {
+                state.attempt(effect, now, after, attempt)
+            };
             match (result.is_pending(), slot) {
-                (true, slot) => state.wait(source, slot, cx.waker(), after),
+                (true, slot) => {
+                    state.wait(source, self.home.as_deref(), slot, cx.waker(), after);
+                    state.before_waiting(source, now, after);
+                }
                 (false, Slot::Queue(_, ticket)) => state.leave(source, ticket.take(), after),
                 (false, Slot::Reader | Slot::Writer) => {}
             }
             result
-        })
+        });
+        if result.is_pending() && self.home.is_some() {
+            clock::warn_if_paused();
+        }
+        result
     }
 
     /// Takes back a ticket: its future was dropped, or has its answer.
@@ -196,11 +246,11 @@ impl Shard {
                 Source::Probe(id) => state.core.end_udp_probe(id),
                 Source::Handshake(_) | Source::Quiescence => {}
             }
-            after.wake_driver(&mut state.driver);
+            state.hand_on(now, after);
         });
     }
 
-    /// The last handle is gone: the driver is to end as soon as nothing is left to do.
+    /// The last handle is gone: the driver is to end as soon as nothing is left to do. The process's loopback stays.
     pub(crate) fn retire(&self) {
         self.locked(|state, _, after| {
             state.retired = true;
@@ -210,14 +260,14 @@ impl Shard {
 
     /// The driver is gone: whoever waits learns why, and so does every later call.
     pub(crate) fn end(&self, why: Ended) {
+        self.locked(|state, _, after| state.end(why, after));
+    }
+
+    /// A runtime is gone: whoever waits for a socket that was made in it learns that.
+    pub(crate) fn leave(&self, home: &Home) {
         self.locked(|state, _, after| {
-            state.ended.get_or_insert(why);
-            state.driver = None;
-            let State { connections, listeners, handshakes, probes, .. } = state;
-            let handshakes = handshakes.values_mut();
-            for waiters in connections.iter_mut().chain(listeners).chain(handshakes).chain(probes) {
-                waiters.wake_all(after);
-            }
+            let left = |waiters: &&mut Waiters| waiters.home == Some(home.runtime());
+            state.waited_for().filter(left).for_each(|waiters| waiters.wake_all(after));
             state.quiescence.wake_all(after);
         });
     }
@@ -225,7 +275,7 @@ impl Shard {
     /// A panic while the lock was held is told where it happened. It must not become a panic of everyone
     /// else, least of all in a `Drop`.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -254,6 +304,40 @@ impl State {
         }
     }
 
+    /// A task that waits for more will not answer what it has: on the process's loopback the peer gets its
+    /// acknowledgement at once, and neither Nagle's algorithm nor anybody else waits for one that is delayed.
+    fn before_waiting(&mut self, source: Source, now: Timestamp, after: &mut Afterwards) {
+        if let (Some(_), None, Source::Connection(id)) = (&self.keeper, &self.ended, source) {
+            self.core.acknowledge(now, id);
+            if self.core.has_output() {
+                self.serve_caller(now, after);
+            }
+        }
+    }
+
+    /// See [`Shard::end`].
+    pub(crate) fn end(&mut self, why: Ended, after: &mut Afterwards) {
+        self.ended.get_or_insert(why);
+        self.driver = None;
+        self.waited_for().for_each(|waiters| waiters.wake_all(after));
+        self.quiescence.wake_all(after);
+    }
+
+    /// Every place where somebody may wait, but for quiescence.
+    fn waited_for(&mut self) -> impl Iterator<Item = &mut Waiters> {
+        let Self { connections, listeners, handshakes, probes, .. } = self;
+        connections.iter_mut().chain(listeners).chain(handshakes.values_mut()).chain(probes)
+    }
+
+    /// A call has left something to do: the driver is woken for it, or it is done here.
+    fn hand_on(&mut self, now: Timestamp, after: &mut Afterwards) {
+        if self.keeper.is_some() {
+            self.serve_caller(now, after);
+        } else {
+            after.wake_driver(&mut self.driver);
+        }
+    }
+
     fn advance(&mut self, now: Timestamp) -> Timestamp {
         self.now = self.now.max(now);
         self.now
@@ -276,12 +360,20 @@ impl State {
             Effect::Driver => true,
         };
         if work && matches!(result, Poll::Ready(Ok(_))) {
-            after.wake_driver(&mut self.driver);
+            self.hand_on(now, after);
         }
         result
     }
 
-    fn wait(&mut self, source: Source, slot: Slot<'_>, waker: &Waker, after: &mut Afterwards) {
+    fn wait(
+        &mut self,
+        source: Source,
+        home: Option<&Home>,
+        slot: Slot<'_>,
+        waker: &Waker,
+        after: &mut Afterwards,
+    ) {
+        self.waiters(source).home = home.map(Home::runtime);
         match slot {
             Slot::Reader => after.replace(&mut self.waiters(source).reader, waker),
             Slot::Writer => after.replace(&mut self.waiters(source).writer, waker),

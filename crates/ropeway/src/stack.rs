@@ -30,13 +30,13 @@ use crate::wait::Wait;
 /// This is a handle; clones of it name the same stack. Make one with [`Stack::builder`], then use it in one
 /// of three ways: [`enter`](Self::enter) or [`scope`](Self::scope) it, [`install`](Self::install) it as the
 /// process's default, or name it in calls such as
-/// [`TcpStream::connect_on`](crate::net::TcpStream::connect_on). A program that does none of these gets a
-/// stack with nothing but the loopback addresses, one for each Tokio runtime, so that its tests on
-/// `127.0.0.1:0` run on ropeway as they stand.
+/// [`TcpStream::connect_on`](crate::net::TcpStream::connect_on). A program that does none of these gets the
+/// [loopback of the process](#the-loopback-of-the-process), so that its tests on `127.0.0.1:0` run on ropeway as they
+/// stand.
 ///
 /// # Life
 ///
-/// A stack lives in a task, its driver, on the Tokio runtime it was built on.
+/// A stack that was built lives in a task, its driver, on the Tokio runtime it was built on.
 ///
 /// - **The last handle is dropped** (sockets count as handles): connections that were closed and still have
 ///   something to send go on in the background; then the driver ends and drops the device. It does not wait
@@ -49,6 +49,43 @@ use crate::wait::Wait;
 ///   What was written and not acknowledged is lost: [`shutdown`](Self::shutdown) waits for it.
 /// - **The process ends without its runtime**: `process::exit`, an abort, or `Runtime::shutdown_background`
 ///   may skip all of that, and the peers are told nothing.
+///
+/// # The loopback of the process
+///
+/// Sockets that name no stack, where none is entered or installed, are on a stack with nothing but the loopback
+/// addresses. There is one in a process, as the kernel has one: a server on a thread with a runtime of its own and a
+/// client elsewhere find each other.
+///
+/// - **It has no driver and needs no runtime.** Each call does its own work: when a write returns, the bytes are in the
+///   receiver's buffer, and its task has been woken. A thread of its own sleeps until a timer is due. Both keep no
+///   process from ending.
+/// - **Sockets belong to the runtime that they were made in**, as tokio's do: when it is gone, whoever waits for them
+///   gets the error of a runtime that has shut down (`tokio::runtime::is_rt_shutdown_err`). A socket that was made
+///   outside of any runtime can be waited for with any executor.
+/// - **Its time is the machine's.** A runtime whose clock is paused (`#[tokio::test(start_paused = true)]`) when it makes
+///   its first such socket gets a loopback of its own instead, on its own clock, that nobody else reaches; it ends with
+///   the runtime. Do not call `tokio::time::pause` after that first socket: the sockets stay on the machine's time,
+///   over which the paused clock jumps. A warning in the log says so.
+/// - **Fixed ports collide**, also between tests that run at the same time in one process, as with the kernel. Use port
+///   0, or a stack of the test's own:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// use ropeway::{Stack, net::{TcpListener, TcpStream}};
+///
+/// let stack = Stack::loopback()?; // with a driver on this runtime
+/// stack.scope(async {
+///     let listener = TcpListener::bind("127.0.0.1:8080").await?;
+///     let (_client, _server) = (TcpStream::connect("127.0.0.1:8080").await?, listener.accept().await?);
+///     std::io::Result::Ok(())
+/// }).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// What is changed on it ([`add_address`](Self::add_address), [`set_port_policy`](Self::set_port_policy)) is changed for
+/// the whole process, and so is what it counts.
 ///
 /// # Examples
 ///
@@ -164,7 +201,8 @@ impl Stack {
     }
 
     /// The stack that sockets use which do not name one: the entered one, or else the installed one, or else
-    /// the loopback-only one of this Tokio runtime, if a socket has needed it before.
+    /// the loopback of the process, or of a runtime whose clock is paused, if a socket of this runtime has needed it
+    /// before.
     #[must_use]
     pub fn current() -> Option<Self> {
         current::get()
@@ -244,7 +282,8 @@ impl Stack {
     }
 
     /// Waits until no connection is left: neither one that a socket holds, nor one that was closed and is
-    /// still sending in the background, nor a half-open one. TIME-WAIT does not count.
+    /// still sending in the background, nor a half-open one. TIME-WAIT does not count. On the loopback of the process,
+    /// that includes everybody's.
     ///
     /// # Errors
     ///
@@ -277,6 +316,8 @@ impl Stack {
     ///   background as long as the stack lives.
     /// - [`ConnectionReset`](io::ErrorKind::ConnectionReset) if all is over, but connections were reset or given up on
     ///   the way with data that was not acknowledged.
+    /// - [`Unsupported`](io::ErrorKind::Unsupported) for the loopback of the process, which belongs to all of it. Both
+    ///   ends of its connections are here, and what is written has arrived.
     /// - That of the stack, if it ends before that: its device failed, or its runtime was shut down.
     ///
     /// # Panics
@@ -310,6 +351,9 @@ impl Stack {
     /// # }
     /// ```
     pub async fn shutdown(&self, deadline: Duration) -> io::Result<()> {
+        if self.shard().is_shared() {
+            return Err(error::everyones());
+        }
         let lost_before = self.counters().bytes_lost;
         let delivered = async {
             for shard in &self.inner.shards {
@@ -334,7 +378,7 @@ impl Stack {
         }
     }
 
-    /// The current stack; a loopback-only one of the current runtime if there is none.
+    /// The current stack; a loopback if there is none.
     pub(crate) fn current_or_loopback() -> io::Result<Self> {
         current::get_or_loopback()
     }
@@ -378,7 +422,7 @@ impl Stack {
 impl PartialEq for Stack {
     /// Whether the two handles name the same stack.
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.inner, &other.inner)
+        self.shard().is_same(other.shard())
     }
 }
 

@@ -1,8 +1,10 @@
 //! Who waits for one connection or listener, and what wakes them.
 
 use std::task::Waker;
+use std::thread::Thread;
 
 use ropeway_core::Readiness;
+use tokio::runtime;
 
 use crate::shard::Source;
 
@@ -23,6 +25,7 @@ pub(crate) fn write_interest() -> Readiness {
 #[derive(Debug, Default)]
 pub(crate) struct Afterwards {
     driver: Option<Waker>,
+    keeper: Option<Thread>,
     woken: Vec<Waker>,
     discarded: Vec<Waker>,
 }
@@ -34,6 +37,9 @@ impl Afterwards {
         self.woken.drain(..).for_each(Waker::wake);
         if let Some(driver) = self.driver.take() {
             driver.wake();
+        }
+        if let Some(keeper) = self.keeper.take() {
+            keeper.unpark();
         }
     }
 
@@ -47,6 +53,11 @@ impl Afterwards {
         if let Some(driver) = asleep.take() {
             self.driver = Some(driver);
         }
+    }
+
+    /// Wakes the keeper of the process's loopback.
+    pub(crate) fn unpark(&mut self, keeper: &Thread) {
+        self.keeper = Some(keeper.clone());
     }
 
     /// Puts `waker` where `slot` is, unless one that wakes the same task is there.
@@ -90,6 +101,8 @@ pub(crate) struct Waiters {
     queue: Vec<Queued>,
     /// What they wait for: an index is used again, so the last one to wait says.
     pub(crate) source: Option<Source>,
+    /// Which runtime's the socket is that is waited for, on the process's loopback.
+    pub(crate) home: Option<runtime::Id>,
 }
 
 impl Waiters {

@@ -209,6 +209,14 @@ impl Stack {
     }
 
     /// Lets `act` work on a connection, and sees to what follows from it.
+    /// Acknowledges what has been received, if anything is not yet: the application waits for more, so no answer of
+    /// its own will take the acknowledgement along. For a path on which one more segment costs next to nothing.
+    pub fn acknowledge(&mut self, now: Timestamp, id: ConnectionId) {
+        if self.connection(id).is_ok_and(Connection::owes_ack) {
+            self.with_connection(now, id, |connection, _| connection.acknowledge());
+        }
+    }
+
     pub(super) fn with_connection<R>(
         &mut self,
         now: Timestamp,

@@ -184,3 +184,22 @@ fn what_was_pushed_is_acknowledged_when_it_has_been_read() {
     lab.write(id, b"answer");
     lab.expect(data(b"answer").ack(3337));
 }
+
+#[test]
+fn an_application_that_waits_for_more_need_not_wait_for_the_delay() {
+    let (mut lab, id) = established();
+    let wait = |lab: &mut Lab| {
+        lab.stack.acknowledge(lab.ts(), id);
+        lab.collect();
+    };
+    wait(&mut lab);
+    lab.quiet();
+    lab.at(5);
+    lab.send(some(100));
+    lab.quiet();
+    wait(&mut lab);
+    lab.expect(ack().ack(101));
+    // Once, and the delay is over.
+    wait(&mut lab);
+    lab.at(100_000);
+}

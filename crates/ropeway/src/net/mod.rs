@@ -60,7 +60,8 @@
 //! | `quickack` | stays as it is set, and is off by default |
 //! | `bind_device` | always fails for a name: a stack has one device. Choose the stack |
 //! | `TcpListener::bind` of a TCP port below 1024 | needs no rights |
-//! | connections | live as long as their stack's runtime, not longer |
+//! | connections | live as long as their stack's runtime, not longer; those on the [loopback of the process](crate::Stack#the-loopback-of-the-process) as long as the process |
+//! | a runtime's I/O driver (`enable_io`), or any runtime at all | is not needed for the loopback of the process |
 
 mod addr;
 pub mod tcp;

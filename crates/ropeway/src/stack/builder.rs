@@ -36,7 +36,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             config: StackConfig::default(),
             addresses: Vec::new(),
@@ -137,6 +137,11 @@ impl Builder {
         let (shard, device) = self.make(Clock::of_runtime(runtime.clone()))?;
         runtime.spawn(Driver::new(Arc::clone(&shard), device, implicit));
         Ok(Stack::new(Box::new([shard]), has_device, resolver))
+    }
+
+    /// Makes a core that has no driver: callers move its packets.
+    pub(crate) fn build_undriven(self) -> io::Result<Arc<Shard>> {
+        Ok(self.make(Clock::of_machine())?.0)
     }
 
     /// Makes the stack for an owner who runs it by hand, on a clock of its own. The device's capabilities

@@ -1,4 +1,4 @@
-//! Which stack a socket uses that does not name one: the entered one, the installed one, the runtime's own.
+//! Which stack a socket uses that does not name one: the entered one, the installed one, a loopback.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::{self, Handle};
 
 use super::Stack;
+use crate::shard::Shard;
+use crate::{clock, loopback};
 
 thread_local! {
     /// The stacks that this thread has entered, the innermost last, each with its guard's number.
@@ -19,7 +21,7 @@ thread_local! {
 /// The default of the process.
 static INSTALLED: Mutex<Option<Stack>> = Mutex::new(None);
 
-/// The loopback-only stacks that were made because a socket needed one.
+/// What each runtime's sockets use that name no stack: the loopback of the process, or one of the runtime's own.
 static IMPLICIT: Mutex<Option<HashMap<runtime::Id, Stack>>> = Mutex::new(None);
 
 /// What finds the stack of a task, on the runtimes that have such a thing.
@@ -145,15 +147,25 @@ pub(super) fn get_or_loopback() -> io::Result<Stack> {
     if let Some(stack) = installed() {
         return Ok(stack);
     }
-    let Ok(runtime) = Handle::try_current() else {
-        return Err(io::Error::other(
-            "no ropeway::Stack is entered or installed, and there is no Tokio runtime to make one on",
-        ));
-    };
-    match implicit(runtime.id()) {
-        Some(stack) => Ok(stack),
-        None => make_implicit(runtime.id()),
+    match Handle::try_current() {
+        Ok(runtime) => implicit_of(&runtime),
+        // It needs no runtime. Nor does it learn when one ends.
+        Err(_) => Ok(Stack::new(Box::new([loopback::shared()?]), false, None)),
     }
+}
+
+/// The same core for a socket that is made here and now: on the loopback of the process it belongs to the current
+/// runtime, whoever's listener or address it comes from.
+pub(crate) fn at_home(shard: &Arc<Shard>) -> Arc<Shard> {
+    if !shard.is_shared() {
+        return Arc::clone(shard);
+    }
+    let runtime = Handle::try_current().ok();
+    if runtime.as_ref().is_some_and(|runtime| shard.is_at_home_in(runtime.id())) {
+        return Arc::clone(shard);
+    }
+    let own = runtime.and_then(|runtime| implicit_of(&runtime).ok()).map(|stack| Arc::clone(stack.shard()));
+    own.filter(|own| own.is_same(shard)).unwrap_or_else(|| Arc::new(shard.with_home(None)))
 }
 
 /// The stack that this thread has entered.
@@ -171,21 +183,45 @@ fn implicit(runtime: runtime::Id) -> Option<Stack> {
     stacks.as_ref()?.get(&runtime).cloned()
 }
 
+fn implicit_of(runtime: &Handle) -> io::Result<Stack> {
+    match implicit(runtime.id()).filter(|stack| !stack.has_ended()) {
+        Some(stack) => {
+            if stack.shard().is_shared() {
+                clock::warn_if_paused();
+            }
+            Ok(stack)
+        }
+        None => make_implicit(runtime),
+    }
+}
+
+/// The loopback of the process; where the clock is paused, which other runtimes must not notice, one of the runtime's
+/// own. What the first socket gets, all get.
+///
 /// Two threads may come here at once: the first one's stack stays, the other's is dropped unused.
-fn make_implicit(runtime: runtime::Id) -> io::Result<Stack> {
+fn make_implicit(runtime: &Handle) -> io::Result<Stack> {
+    let id = runtime.id();
     // Not under the lock: a runtime that is shutting down drops the driver at once, which takes it too.
-    let made = Stack::builder().build_for(Some(Implicit { runtime }))?;
-    let stack = {
+    let made = if clock::is_paused() {
+        Stack::builder().build_for(Some(Implicit { runtime: id }))?
+    } else {
+        Stack::new(Box::new([loopback::settle(runtime, Implicit { runtime: id })?]), false, None)
+    };
+    let (stack, _replaced) = {
         let mut stacks = IMPLICIT.lock().unwrap_or_else(PoisonError::into_inner);
-        stacks.get_or_insert_default().entry(runtime).or_insert_with(|| made.clone()).clone()
+        let stacks = stacks.get_or_insert_default();
+        match stacks.get(&id).filter(|other| !other.has_ended()) {
+            Some(other) => (other.clone(), None),
+            None => (made.clone(), stacks.insert(id, made)),
+        }
     };
     if stack.has_ended() {
-        drop(Implicit { runtime });
+        drop(Implicit { runtime: id });
     }
     Ok(stack)
 }
 
-/// Held by the driver of a runtime's own stack, which is forgotten with it.
+/// Held by a task of a runtime, with which the runtime's own choice is forgotten.
 #[derive(Debug)]
 pub(crate) struct Implicit {
     runtime: runtime::Id,

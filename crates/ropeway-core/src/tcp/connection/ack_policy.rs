@@ -117,6 +117,13 @@ impl Connection {
         self.ack_now();
     }
 
+    /// No answer will come that could take an acknowledgement along.
+    pub(crate) fn acknowledge(&mut self) {
+        if self.owes_ack() {
+            self.ack_now();
+        }
+    }
+
     /// Whether received bytes still wait to be acknowledged.
     pub(crate) fn owes_ack(&self) -> bool {
         self.acks.unacknowledged > 0 || self.acks.is_due()

@@ -16,6 +16,7 @@ use ropeway_core::{
 use crate::Stack;
 use crate::error;
 use crate::shard::{Effect, Shard, Slot, Source};
+use crate::stack::current::at_home;
 use crate::wait::{Wait, poll_once};
 use crate::waiters::{read_interest, write_interest};
 
@@ -55,6 +56,7 @@ impl Connection {
         if !stack.reaches(remote) {
             return Err(error::loopback_only(remote));
         }
+        let shard = at_home(&shard);
         let id = shard.attempt(Effect::Driver, |core, now| Poll::Ready(start(core, now)))?;
         // Dropping the future from here on closes the connection.
         let connection = Self::new(stack, shard, id, remote.is_ipv6());

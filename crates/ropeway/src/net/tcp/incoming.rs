@@ -13,6 +13,7 @@ use super::stream::TcpStream;
 use crate::Stack;
 use crate::error;
 use crate::shard::{Effect, Shard, Source};
+use crate::stack::current::at_home;
 use crate::wait::Wait;
 
 /// Takes connections to every address and port that no [`TcpListener`](crate::net::TcpListener) has: the
@@ -164,7 +165,7 @@ impl Incoming {
         half_way.settled = true;
         let id = outcome?;
         let ipv6 = incoming.remote().is_ipv6();
-        Ok(TcpStream::new(Connection::new(held.stack.clone(), Arc::clone(&held.shard), id, ipv6)))
+        Ok(TcpStream::new(Connection::new(held.stack.clone(), at_home(&held.shard), id, ipv6)))
     }
 
     /// Turns the peer away: with a RST, with an ICMP error, or with silence.

@@ -20,6 +20,7 @@ use crate::error::{self, invalid};
 use crate::net::ToSocketAddrs;
 use crate::net::addr::try_each;
 use crate::shard::{Effect, Shard, Slot, Source};
+use crate::stack::current::at_home;
 use crate::wait::{Wait, poll_once};
 
 /// The backlog of a listener that was not made through a [`TcpSocket`](crate::net::TcpSocket).
@@ -104,6 +105,7 @@ impl TcpListener {
         ipv6: bool,
         start: impl FnOnce(&mut Core, Timestamp) -> Result<ListenerId, ListenError>,
     ) -> io::Result<Self> {
+        let shard = at_home(&shard);
         let (id, addr) = shard.attempt(Effect::None, |core, now| {
             let id = start(core, now).map_err(error::listen)?;
             Poll::Ready(core.listener_addr(id).map(|addr| (id, addr)).map_err(error::unknown))
@@ -168,7 +170,7 @@ impl TcpListener {
 
     fn stream(&self, (id, peer): (ConnectionId, SocketAddr)) -> (TcpStream, SocketAddr) {
         let ipv6 = self.addr.is_ipv6();
-        let connection = Connection::new(self.stack.clone(), Arc::clone(&self.shard), id, ipv6);
+        let connection = Connection::new(self.stack.clone(), at_home(&self.shard), id, ipv6);
         (TcpStream::new(connection), shown(peer, ipv6))
     }
 

@@ -197,6 +197,10 @@ impl TcpStream {
     /// background) or when the peer has not answered for too long;
     /// [`ConnectionReset`](io::ErrorKind::ConnectionReset) and what else ends a connection.
     ///
+    /// # Panics
+    ///
+    /// With a linger time, outside of a Tokio runtime with timers.
+    ///
     /// # Cancel safety
     ///
     /// A call that is dropped has closed the stream as dropping it does: the rest is sent in the background.
