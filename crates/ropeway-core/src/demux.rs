@@ -1,14 +1,11 @@
 //! Which room a segment belongs to: one table for all, keyed so that nobody can choose tuples that collide.
 
-mod parts;
-
 use std::hash::Hasher;
 
 use ropeway_packet::FourTuple;
 use siphasher::sip::SipHasher13;
 
-use parts::Parts;
-
+use crate::parts::Parts;
 use crate::slab::Slab;
 use crate::tcp::connection::Connection;
 use crate::tcp::isn::write_tuple;
@@ -118,6 +115,7 @@ impl Demux {
     /// Strikes a room from the table; it may be empty already.
     pub(crate) fn remove(&mut self, tuple: &FourTuple, room: Room, rooms: &Rooms) {
         let key = self.key;
-        self.table.remove(Self::hash(&key, tuple), &Packed::new(room), |packed| packed.hash(&key, rooms));
+        let packed = Packed::new(room);
+        self.table.remove(Self::hash(&key, tuple), |other| *other == packed, |other| other.hash(&key, rooms));
     }
 }

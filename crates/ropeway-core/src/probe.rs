@@ -3,6 +3,7 @@
 use ropeway_packet::FourTuple;
 
 use crate::error::ConnectionError;
+use crate::parts::PartsMap;
 use crate::slab::{Key, Slab};
 
 /// What a probe has found out.
@@ -43,20 +44,26 @@ struct UdpProbe {
 #[derive(Clone, Debug)]
 pub(crate) struct UdpProbes {
     slab: Slab<UdpProbe>,
+    by_tuple: PartsMap<FourTuple, Key>,
 }
 
 impl UdpProbes {
-    pub(crate) const fn new() -> Self {
-        Self { slab: Slab::new() }
+    pub(crate) fn new(secret: [u8; 16]) -> Self {
+        Self { slab: Slab::new(), by_tuple: PartsMap::new(secret) }
     }
 
+    /// Enters a probe; no other has its tuple.
     pub(crate) fn insert(&mut self, tuple: FourTuple) -> Option<UdpProbeId> {
         let key = self.slab.insert_with(|_| UdpProbe { tuple, outcome: None })?;
+        self.by_tuple.insert(tuple, key);
         Some(UdpProbeId { index: key.index, generation: key.generation })
     }
 
-    pub(crate) fn remove(&mut self, id: UdpProbeId) {
-        self.slab.remove(key(id));
+    /// Forgets a probe. Gives its tuple.
+    pub(crate) fn remove(&mut self, id: UdpProbeId) -> Option<FourTuple> {
+        let tuple = self.slab.remove(key(id))?.tuple;
+        self.by_tuple.remove(&tuple);
+        Some(tuple)
     }
 
     pub(crate) fn tuple(&self, id: UdpProbeId) -> Option<FourTuple> {
@@ -67,13 +74,9 @@ impl UdpProbes {
         self.slab.get(key(id))?.outcome
     }
 
-    pub(crate) fn has_port(&self, port: u16) -> bool {
-        self.slab.iter().any(|(_, probe)| probe.tuple.local_port == port)
-    }
-
     /// An answer for a probe from `tuple.local` to `tuple.remote`. Gives the probe it was for.
     pub(crate) fn answer(&mut self, tuple: &FourTuple, outcome: ProbeOutcome) -> Option<UdpProbeId> {
-        let (found, _) = self.slab.iter().find(|(_, probe)| probe.tuple == *tuple)?;
+        let found = *self.by_tuple.get(tuple)?;
         self.slab.get_mut(found)?.outcome.get_or_insert(outcome);
         Some(UdpProbeId { index: found.index, generation: found.generation })
     }

@@ -57,6 +57,8 @@ pub struct Counters {
     pub time_wait_overflows: u64,
     /// TIME-WAIT tuples taken over by a newer SYN (RFC 6191, RFC 9293 MAY-2).
     pub time_wait_reused: u64,
+    /// Steps of searches for a free local port: in each, sixty-four ports are looked at.
+    pub port_search_steps: u64,
     /// Challenge ACKs sent (RFC 5961).
     pub challenge_acks: u64,
     /// Segments dropped by PAWS (RFC 7323 5).

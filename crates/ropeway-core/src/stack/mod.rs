@@ -8,6 +8,7 @@ mod input;
 mod open;
 mod outbox;
 mod output;
+mod ports;
 mod scan;
 mod settle;
 mod syn;
@@ -22,6 +23,7 @@ use rand::{Rng, SeedableRng};
 use ropeway_packet::{FourTuple, Protocol};
 
 use self::outbox::Outbox;
+use self::ports::Ports;
 use crate::config::{IpCidr, StackConfig};
 use crate::deadlines::DeadlineQueue;
 use crate::demux::{Demux, Rooms};
@@ -31,6 +33,8 @@ use crate::ip::addresses::LocalAddresses;
 use crate::ip::path_mtu::PathMtuCache;
 use crate::options::SocketOptions;
 use crate::policy::{PacketPolicy, PortPolicy};
+use crate::ports::choice::PortSelector;
+use crate::ports::{PortTable, Sharing};
 use crate::probe::{UdpProbeId, UdpProbes};
 use crate::slab::{Key, Slab};
 use crate::stats::Counters;
@@ -39,7 +43,6 @@ use crate::tcp::isn::IsnGenerator;
 use crate::tcp::listen::Listeners;
 use crate::tcp::listen::half_open::HalfOpenTable;
 use crate::tcp::listen::syn_cookie::SynCookies;
-use crate::tcp::ports::PortSelector;
 use crate::tcp::time_wait::TimeWaitTable;
 use crate::time::Timestamp;
 
@@ -53,8 +56,7 @@ pub struct BindingId {
 #[derive(Clone, Debug)]
 struct Binding {
     local: SocketAddr,
-    reuse_addr: bool,
-    reuse_port: bool,
+    sharing: Sharing,
 }
 
 /// How many entries the tables of a stack have.
@@ -96,7 +98,7 @@ pub struct Stack {
     isn: IsnGenerator,
     cookies: SynCookies,
     policy: PacketPolicy,
-    ports: PortSelector,
+    ports: Ports,
     demux: Demux,
     rooms: Rooms,
     listeners: Listeners,
@@ -135,11 +137,7 @@ impl Stack {
     #[must_use]
     pub fn new(config: Arc<StackConfig>, seed: [u8; 32], now: Timestamp) -> Self {
         let mut rng = StdRng::from_seed(seed);
-        let mut key = || {
-            let mut key = [0; 16];
-            rng.fill_bytes(&mut key);
-            key
-        };
+        let mut key = || key_of(&mut rng);
         let (isn_key, timestamp_key, label_key) = (key(), key(), key());
         let (port_key, cookie_key) = (key(), key());
         let demux = Demux::new(key());
@@ -164,12 +162,16 @@ impl Stack {
             undelivered: 0,
             any_address: false,
             isn: IsnGenerator::new(isn_key, timestamp_key, label_key),
-            ports: PortSelector::new(port_key, rng.next_u32()),
+            ports: Ports {
+                selector: PortSelector::new(port_key, rng.next_u32()),
+                tcp: PortTable::new(key_of(&mut rng)),
+                udp: PortTable::new(key_of(&mut rng)),
+            },
             demux,
             rooms,
             listeners: Listeners::new(),
             bindings: Slab::new(),
-            udp_probes: UdpProbes::new(),
+            udp_probes: UdpProbes::new(key_of(&mut rng)),
             deadlines: DeadlineQueue::default(),
             outbox: Outbox::default(),
             handed: Handed::default(),
@@ -243,6 +245,12 @@ impl Stack {
     fn default_options(&self) -> &SocketOptions {
         &self.config.socket
     }
+}
+
+fn key_of(rng: &mut StdRng) -> [u8; 16] {
+    let mut key = [0; 16];
+    rng.fill_bytes(&mut key);
+    key
 }
 
 /// The largest IPv4 packet there is.

@@ -10,10 +10,10 @@ use crate::demux::Room;
 use crate::error::{ConnectError, ListenError, UnknownId};
 use crate::event::{ConnectionId, ListenerId};
 use crate::options::SocketOptions;
+use crate::ports::{Claim, Sharing};
 use crate::slab::Key;
-use crate::tcp::connection::state::Cause;
+use crate::tcp::connection::state::{Cause, State};
 use crate::tcp::connection::{Connection, Env, Holder, Setup};
-use crate::tcp::listen::overlap;
 use crate::time::Timestamp;
 
 /// Connections that one call resets because nobody will accept them any more.
@@ -30,14 +30,19 @@ impl Stack {
         options: &SocketOptions,
     ) -> Result<(BindingId, SocketAddr), ListenError> {
         let local = self.choose_local(local, options)?;
-        let binding = Binding { local, reuse_addr: options.reuse_addr, reuse_port: options.reuse_port };
-        let key = self.bindings.insert_with(|_| binding).ok_or(ListenError::PortsExhausted)?;
+        let sharing = Sharing::of(options);
+        let key =
+            self.bindings.insert_with(|_| Binding { local, sharing }).ok_or(ListenError::PortsExhausted)?;
+        self.ports.tcp.claim(local, Claim::Binding(sharing));
         Ok((BindingId { index: key.index, generation: key.generation }, local))
     }
 
     /// Gives a reserved address back.
     pub fn release_binding(&mut self, id: BindingId) {
-        self.bindings.remove(Key { index: id.index, generation: id.generation });
+        let key = Key { index: id.index, generation: id.generation };
+        if let Some(Binding { local, sharing }) = self.bindings.remove(key) {
+            self.ports.tcp.release(local, Claim::Binding(sharing));
+        }
     }
 
     /// A passive OPEN: waits for connections to `local`; port 0 chooses a free one. Neither existing
@@ -58,7 +63,10 @@ impl Stack {
     ) -> Result<ListenerId, ListenError> {
         let local = self.choose_local(local, &options)?;
         let backlog = backlog.min(self.config.max_connections);
-        self.listeners.insert(local, backlog, options).ok_or(ListenError::PortsExhausted)
+        let sharing = Sharing::of(&options);
+        let id = self.listeners.insert(local, backlog, options).ok_or(ListenError::PortsExhausted)?;
+        self.ports.tcp.claim(local, Claim::Listener(sharing));
+        Ok(id)
     }
 
     /// A passive OPEN for every address and port that no other listener has, ours or not: `poll_incoming` gives
@@ -89,49 +97,6 @@ impl Stack {
         let (local, options) = (listener.local, listener.options.clone());
         self.close_listener(now, id);
         self.connect(now, Some(local), remote, options)
-    }
-
-    fn choose_local(
-        &mut self,
-        local: SocketAddr,
-        options: &SocketOptions,
-    ) -> Result<SocketAddr, ListenError> {
-        let ip = local.ip().to_canonical();
-        // A mapped address is IPv4's (RFC 3493 3.7).
-        let local = if ip == local.ip() { local } else { SocketAddr::new(ip, local.port()) };
-        // RFC 9293 3.9.1.1 MUST-43
-        if !ip.is_unspecified() && !self.addresses.is_local(ip) {
-            return Err(ListenError::AddressNotAvailable);
-        }
-        if local.port() != 0 {
-            return if self.is_taken(local, options) { Err(ListenError::AddressInUse) } else { Ok(local) };
-        }
-        let strict = SocketOptions { reuse_addr: false, reuse_port: false, ..options.clone() };
-        let port =
-            self.select_port(ip, None, |stack, port| !stack.is_taken(SocketAddr::new(ip, port), &strict));
-        port.map(|port| SocketAddr::new(ip, port)).ok_or(ListenError::PortsExhausted)
-    }
-
-    /// Whether something that may not be shared has the address.
-    fn is_taken(&self, local: SocketAddr, options: &SocketOptions) -> bool {
-        let by_listener =
-            self.listeners.overlapping(local).any(|other| !(options.reuse_port && other.options.reuse_port));
-        let by_binding = self.bindings.iter().any(|(_, other)| {
-            let shared = (options.reuse_port && other.reuse_port) || (options.reuse_addr && other.reuse_addr);
-            other.local.port() == local.port() && overlap(other.local.ip(), local.ip()) && !shared
-        });
-        // RFC 9293 3.9.1.1 MUST-42: who says so may listen beside any connection.
-        by_listener || by_binding || (!options.reuse_addr && self.has_connection_from(local))
-    }
-
-    fn has_connection_from(&self, local: SocketAddr) -> bool {
-        let same =
-            |tuple: FourTuple| tuple.local_port == local.port() && overlap(local.ip(), tuple.local_addr);
-        self.rooms
-            .connections
-            .iter()
-            .any(|(_, connection)| connection.scheduled.registered && same(connection.tuple))
-            || self.rooms.time_wait.tuples().any(same)
     }
 
     /// The next connection whose handshake is complete, with the peer's address; `None` if there is none yet.
@@ -193,9 +158,15 @@ impl Stack {
         id: ListenerId,
         change: impl FnOnce(&mut SocketOptions),
     ) -> Result<(), UnknownId> {
-        let options = &mut self.listeners.get_mut(id).ok_or(UnknownId)?.options;
-        change(options);
-        options.normalize();
+        let listener = self.listeners.get_mut(id).ok_or(UnknownId)?;
+        let before = Sharing::of(&listener.options);
+        change(&mut listener.options);
+        listener.options.normalize();
+        let after = Sharing::of(&listener.options);
+        if before != after && !listener.asks_user {
+            self.ports.tcp.release(listener.local, Claim::Listener(before));
+            self.ports.tcp.claim(listener.local, Claim::Listener(after));
+        }
         Ok(())
     }
 
@@ -207,6 +178,9 @@ impl Stack {
             self.forget_half_open(key, Cause::Abort);
         }
         let Some(listener) = self.listeners.remove(id) else { return };
+        if !listener.asks_user {
+            self.ports.tcp.release(listener.local, Claim::Listener(Sharing::of(&listener.options)));
+        }
         self.unaccepted.extend(listener.accept_queue.drain());
         self.reset_unaccepted(now);
     }
@@ -295,39 +269,6 @@ impl Stack {
         Ok((ip, local.map_or(0, |local| local.port())))
     }
 
-    fn choose_tuple(
-        &mut self,
-        local: IpAddr,
-        port: u16,
-        remote: SocketAddr,
-    ) -> Result<FourTuple, ConnectError> {
-        let tuple = |port| FourTuple::new(SocketAddr::new(local, port), remote);
-        if port != 0 {
-            let tuple = tuple(port);
-            let taken = self.demux.find(&tuple, &self.rooms).is_some();
-            return if taken { Err(ConnectError::AddressInUse) } else { Ok(tuple) };
-        }
-        let found = self.select_port(local, Some((remote.ip(), remote.port())), |stack, port| {
-            !stack.listeners.has_port(port)
-                && !stack.bindings.iter().any(|(_, other)| other.local.port() == port)
-                && stack.demux.find(&tuple(port), &stack.rooms).is_none()
-        });
-        found.map(tuple).ok_or(ConnectError::PortsExhausted)
-    }
-
-    /// A free ephemeral port.
-    pub(super) fn select_port(
-        &mut self,
-        local: IpAddr,
-        remote: Option<(IpAddr, u16)>,
-        free: impl Fn(&Self, u16) -> bool,
-    ) -> Option<u16> {
-        let candidates = self.ports.candidates(&self.config.ephemeral_ports, local, remote);
-        let (tried, port) = (1u32..).zip(candidates).find(|(_, port)| free(self, *port))?;
-        self.ports.advance(tried);
-        Some(port)
-    }
-
     /// What a new connection needs from the stack.
     pub(super) fn setup(&self, tuple: &FourTuple, iss: SeqNum, timestamp_offset: u32) -> Setup {
         Setup {
@@ -341,10 +282,11 @@ impl Stack {
 
     /// Gives a connection its place, so that segments find it.
     pub(super) fn register(&mut self, mut connection: Connection) -> Option<Key> {
-        let tuple = connection.tuple;
+        let (tuple, opened) = (connection.tuple, connection.state() == State::SynSent);
         connection.scheduled.registered = true;
         let key = self.rooms.connections.insert_with(|_| Box::new(connection))?;
         self.demux.insert(&tuple, Room::Connection(key.index), &self.rooms);
+        self.ports.tcp.flow_begins(&tuple, opened);
         Some(key)
     }
 
@@ -355,6 +297,7 @@ impl Stack {
         self.deadlines.remove(key.index);
         if connection.scheduled.registered {
             self.demux.remove(&connection.tuple, Room::Connection(key.index), &self.rooms);
+            self.ports.tcp.flow_ends(&connection.tuple);
         }
     }
 }

@@ -6,9 +6,8 @@ use ropeway_packet::{ChecksumMode, FourTuple, IpParams, Payload, Protocol, TcpFl
 
 use super::Stack;
 use super::outbox::{Turn, Whom};
-use crate::demux::Room;
 use crate::slab::Key;
-use crate::tcp::connection::state::{Cause, State};
+use crate::tcp::connection::state::Cause;
 use crate::tcp::connection::{Env, Handed};
 use crate::tcp::listen::half_open::Overdue;
 use crate::time::Timestamp;
@@ -202,9 +201,8 @@ impl Stack {
         self.expire_half_open(now);
         self.reset_unaccepted(now);
         for _ in 0..TIMEOUT_BUDGET {
-            let Some((key, tuple)) = self.rooms.time_wait.pop_expired(now) else { break };
-            self.demux.remove(&tuple, Room::TimeWait(key), &self.rooms);
-            self.report(&tuple, State::TimeWait, Cause::Timeout);
+            let Some(key) = self.rooms.time_wait.expired(now) else { break };
+            self.end_time_wait(key, Cause::Timeout);
         }
     }
 

@@ -53,13 +53,10 @@ impl Stack {
         self.now = self.now.max(now);
         let remote = self.effective_remote(None, remote)?;
         let local = self.addresses.source_for(remote.ip()).ok_or(ConnectError::NetworkUnreachable)?;
-        let port = self
-            .select_port(local, Some((remote.ip(), remote.port())), |stack, port| {
-                !stack.udp_probes.has_port(port)
-            })
-            .ok_or(ConnectError::PortsExhausted)?;
+        let port = self.choose_udp_port(local, remote).ok_or(ConnectError::PortsExhausted)?;
         let tuple = FourTuple::new(SocketAddr::new(local, port), remote);
         let id = self.udp_probes.insert(tuple).ok_or(ConnectError::PortsExhausted)?;
+        self.ports.udp.flow_begins(&tuple, true);
         self.send_udp_probe(now, id, payload);
         Ok(id)
     }
@@ -91,7 +88,9 @@ impl Stack {
 
     /// Forgets a UDP probe.
     pub fn end_udp_probe(&mut self, id: UdpProbeId) {
-        self.udp_probes.remove(id);
+        if let Some(tuple) = self.udp_probes.remove(id) {
+            self.ports.udp.flow_ends(&tuple);
+        }
     }
 
     /// Something has come back for a UDP probe from `tuple.local` to `tuple.remote`. Says whether there is one.

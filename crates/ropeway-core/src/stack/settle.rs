@@ -1,5 +1,7 @@
 //! What follows from a change of a connection, whoever made it: this is called after each.
 
+use ropeway_packet::FourTuple;
+
 use super::{Noticed, Stack};
 use crate::demux::Room;
 use crate::event::{ConnectionId, Readiness};
@@ -7,6 +9,7 @@ use crate::slab::Key;
 use crate::tcp::connection::Holder;
 use crate::tcp::connection::state::{Cause, State};
 use crate::time::Timestamp;
+use crate::tuple_slab::TupleKey;
 
 pub(super) fn connection_id(key: Key) -> ConnectionId {
     ConnectionId { index: key.index, generation: key.generation }
@@ -23,7 +26,9 @@ impl Stack {
             State::TimeWait if connection.scheduled.registered => self.move_to_time_wait(key, now),
             State::Closed if connection.scheduled.registered => {
                 self.counters.bytes_lost += connection.bytes_lost();
-                self.unregister(key);
+                if let Some(tuple) = self.unregister(key) {
+                    self.ports.tcp.flow_ends(&tuple);
+                }
             }
             _ => {}
         }
@@ -60,22 +65,32 @@ impl Stack {
         let Some(connection) = self.rooms.connections.get(key) else { return };
         let (tuple, parts) = (connection.tuple, connection.time_wait());
         self.unregister(key);
-        if self.rooms.time_wait.len() >= self.config.max_time_wait {
+        if self.rooms.time_wait.len() >= self.config.max_time_wait
+            && let Some(oldest) = self.rooms.time_wait.oldest()
+        {
             self.counters.time_wait_overflows += 1;
-            if let Some((oldest, tuple)) = self.rooms.time_wait.pop_oldest() {
-                self.demux.remove(&tuple, Room::TimeWait(oldest), &self.rooms);
-                self.report(&tuple, State::TimeWait, Cause::Timeout);
-            }
+            self.end_time_wait(oldest, Cause::Timeout);
         }
-        let Some(entry) = self.rooms.time_wait.insert(&tuple, &parts, now) else { return };
-        self.demux.insert(&tuple, Room::TimeWait(entry), &self.rooms);
+        match self.rooms.time_wait.insert(&tuple, &parts, now) {
+            Some(entry) => self.demux.insert(&tuple, Room::TimeWait(entry), &self.rooms),
+            None => self.ports.tcp.flow_ends(&tuple),
+        }
     }
 
-    /// Segments do not find the connection any more.
-    fn unregister(&mut self, key: Key) {
-        let Some(connection) = self.rooms.connections.get_mut(key) else { return };
+    /// TIME-WAIT is over, in time or before.
+    pub(super) fn end_time_wait(&mut self, key: TupleKey, cause: Cause) {
+        let Some(tuple) = self.rooms.time_wait.remove(key) else { return };
+        self.demux.remove(&tuple, Room::TimeWait(key), &self.rooms);
+        self.ports.tcp.flow_ends(&tuple);
+        self.report(&tuple, State::TimeWait, cause);
+    }
+
+    /// Segments do not find the connection any more. Gives its tuple.
+    fn unregister(&mut self, key: Key) -> Option<FourTuple> {
+        let connection = self.rooms.connections.get_mut(key)?;
         connection.scheduled.registered = false;
         let tuple = connection.tuple;
         self.demux.remove(&tuple, Room::Connection(key.index), &self.rooms);
+        Some(tuple)
     }
 }

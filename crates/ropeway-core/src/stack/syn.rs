@@ -87,9 +87,7 @@ impl Stack {
         let Some(key) = self.rooms.half_open.insert(tuple, id.index, syn, &opening, now) else { return };
         if let Some((old, _)) = reused {
             self.counters.time_wait_reused += 1;
-            self.rooms.time_wait.remove(old);
-            self.demux.remove(tuple, Room::TimeWait(old), &self.rooms);
-            self.report(tuple, State::TimeWait, Cause::Syn);
+            self.end_time_wait(old, Cause::Syn);
         }
         self.demux.insert(tuple, Room::HalfOpen(key), &self.rooms);
         self.report(tuple, State::Listen, Cause::Syn);

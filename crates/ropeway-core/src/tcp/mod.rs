@@ -4,5 +4,4 @@ pub(crate) mod closed;
 pub(crate) mod connection;
 pub(crate) mod isn;
 pub(crate) mod listen;
-pub(crate) mod ports;
 pub(crate) mod time_wait;

@@ -75,10 +75,6 @@ impl TimeWaitTable {
         self.entries.tuple(key)
     }
 
-    pub(crate) fn tuples(&self) -> impl Iterator<Item = FourTuple> {
-        self.entries.iter().map(|(_, tuple, _)| tuple)
-    }
-
     pub(crate) fn insert(
         &mut self,
         tuple: &FourTuple,
@@ -112,15 +108,14 @@ impl TimeWaitTable {
         self.entries.get(self.oldest.key()?).map(|entry| entry.expires.near(now))
     }
 
-    /// Takes an entry whose 2 MSL are over (RFC 9293 3.10.8 R-12).
-    pub(crate) fn pop_expired(&mut self, now: Timestamp) -> Option<(TupleKey, FourTuple)> {
-        if self.next_deadline(now)? > now { None } else { self.pop_oldest() }
+    /// An entry whose 2 MSL are over (RFC 9293 3.10.8 R-12).
+    pub(crate) fn expired(&self, now: Timestamp) -> Option<TupleKey> {
+        if self.next_deadline(now)? > now { None } else { self.oldest() }
     }
 
-    /// Takes the oldest entry.
-    pub(crate) fn pop_oldest(&mut self) -> Option<(TupleKey, FourTuple)> {
-        let key = self.oldest.key()?;
-        self.remove(key).map(|tuple| (key, tuple))
+    /// The oldest entry.
+    pub(crate) fn oldest(&self) -> Option<TupleKey> {
+        self.oldest.key()
     }
 
     /// Begins the wait anew.
@@ -258,6 +253,11 @@ mod tests {
         FourTuple::new("10.0.0.1:80".parse().unwrap(), (remote, 9).into())
     }
 
+    fn pop_expired(table: &mut TimeWaitTable, now: Timestamp) -> Option<(TupleKey, FourTuple)> {
+        let key = table.expired(now)?;
+        table.remove(key).map(|tuple| (key, tuple))
+    }
+
     fn secs(secs: u64) -> Timestamp {
         Timestamp::START + Duration::from_secs(secs)
     }
@@ -284,10 +284,13 @@ mod tests {
             assert_eq!(table.len(), 3);
         }
         assert_eq!(table.next_deadline(secs(10)), Some(secs(60)));
-        assert_eq!(table.pop_expired(secs(60)), Some((keys[0], tuple(1))));
-        assert_eq!(table.pop_expired(secs(60)), Some((keys[2], tuple(3))));
-        assert_eq!((table.pop_expired(secs(69)), table.next_deadline(secs(69))), (None, Some(secs(70))));
-        assert_eq!(table.pop_expired(secs(70)), Some((keys[1], tuple(2))));
+        assert_eq!(pop_expired(&mut table, secs(60)), Some((keys[0], tuple(1))));
+        assert_eq!(pop_expired(&mut table, secs(60)), Some((keys[2], tuple(3))));
+        assert_eq!(
+            (pop_expired(&mut table, secs(69)), table.next_deadline(secs(69))),
+            (None, Some(secs(70)))
+        );
+        assert_eq!(pop_expired(&mut table, secs(70)), Some((keys[1], tuple(2))));
         assert_eq!((table.len(), table.oldest, table.newest), (0, Link::NONE, Link::NONE));
     }
 
@@ -301,12 +304,12 @@ mod tests {
         for (number, key) in (0..).zip(&keys).step_by(2) {
             assert_eq!(table.remove(*key), Some(tuple(number)));
         }
-        assert_eq!((table.len(), table.pop_expired(secs(59))), (500_000, None));
+        assert_eq!((table.len(), pop_expired(&mut table, secs(59))), (500_000, None));
         for number in (1..1_000_000).step_by(2) {
-            assert_eq!(table.pop_expired(secs(60)).map(|(_, tuple)| tuple), Some(tuple(number)));
+            assert_eq!(pop_expired(&mut table, secs(60)).map(|(_, tuple)| tuple), Some(tuple(number)));
         }
         assert_eq!(
-            (table.pop_expired(secs(60)), table.len(), table.next_deadline(secs(60))),
+            (pop_expired(&mut table, secs(60)), table.len(), table.next_deadline(secs(60))),
             (None, 0, None)
         );
     }

@@ -22,6 +22,7 @@ mod listen;
 mod loopback;
 mod many_at_once;
 mod martians;
+mod ports;
 mod unclaimed;
 mod urgent;
 

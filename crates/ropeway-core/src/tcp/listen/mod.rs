@@ -158,20 +158,6 @@ impl Listeners {
         let nth = choice.checked_rem(matching().count() as u64)?;
         matching().nth(usize::try_from(nth).ok()?).copied()
     }
-
-    /// The listeners whose address overlaps with `local`.
-    pub(crate) fn overlapping(&self, local: SocketAddr) -> impl Iterator<Item = &Listener> {
-        self.by_port
-            .get(&local.port())
-            .into_iter()
-            .flatten()
-            .filter_map(|key| self.slab.get(*key))
-            .filter(move |listener| overlap(listener.local.ip(), local.ip()))
-    }
-
-    pub(crate) fn has_port(&self, port: u16) -> bool {
-        self.by_port.contains_key(&port)
-    }
 }
 
 fn id(key: Key) -> ListenerId {
@@ -191,9 +177,4 @@ fn specificity(listening: IpAddr, local: IpAddr) -> Option<u8> {
         IpAddr::V6(any) if any.is_unspecified() => Some(0),
         _ => None,
     }
-}
-
-/// Whether two addresses to bind to can both match one local address.
-pub(crate) fn overlap(a: IpAddr, b: IpAddr) -> bool {
-    specificity(a, b).is_some() || specificity(b, a).is_some()
 }

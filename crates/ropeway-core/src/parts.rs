@@ -4,7 +4,10 @@
 //! packet is looked at. This one is many small tables, and linear hashing: when they are too full on average,
 //! one of them is split in two; when they are too empty, the last is merged with the one it came from.
 
+use std::hash::{Hash, Hasher};
+
 use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
 
 /// How many entries a part has on average before another is made. One that is due to be split has twice as
 /// many, which fits in 512 buckets, and each of its halves in 256.
@@ -14,7 +17,7 @@ const AVERAGE: usize = 210;
 const SPARSE: usize = 4;
 
 #[derive(Clone, Debug)]
-pub(super) struct Parts<T> {
+pub(crate) struct Parts<T> {
     /// At least one.
     parts: Vec<HashTable<T>>,
     len: usize,
@@ -33,21 +36,21 @@ fn parent_of_last(count: usize) -> usize {
     (count - 1) & (count.next_power_of_two() / 2 - 1)
 }
 
-impl<T: PartialEq> Parts<T> {
-    pub(super) fn new() -> Self {
+impl<T> Parts<T> {
+    pub(crate) fn new() -> Self {
         Self { parts: vec![HashTable::new()], len: 0 }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) fn find(&self, hash: u64, is_it: impl FnMut(&T) -> bool) -> Option<&T> {
+    pub(crate) fn find(&self, hash: u64, is_it: impl FnMut(&T) -> bool) -> Option<&T> {
         self.parts.get(part_of(hash, self.parts.len()))?.find(hash, is_it)
     }
 
     /// Enters a value that is not in the table.
-    pub(super) fn insert(&mut self, hash: u64, value: T, hash_of: impl Fn(&T) -> u64) {
+    pub(crate) fn insert(&mut self, hash: u64, value: T, hash_of: impl Fn(&T) -> u64) {
         if self.len >= self.parts.len() * AVERAGE {
             self.split(&hash_of);
         }
@@ -58,15 +61,24 @@ impl<T: PartialEq> Parts<T> {
         }
     }
 
-    pub(super) fn remove(&mut self, hash: u64, value: &T, hash_of: impl Fn(&T) -> u64) {
+    fn find_mut(&mut self, hash: u64, is_it: impl FnMut(&T) -> bool) -> Option<&mut T> {
         let part = part_of(hash, self.parts.len());
-        let Some(part) = self.parts.get_mut(part) else { return };
-        let Ok(entry) = part.find_entry(hash, |other| other == value) else { return };
-        entry.remove();
+        self.parts.get_mut(part)?.find_mut(hash, is_it)
+    }
+
+    pub(crate) fn remove(
+        &mut self,
+        hash: u64,
+        is_it: impl FnMut(&T) -> bool,
+        hash_of: impl Fn(&T) -> u64,
+    ) -> Option<T> {
+        let part = part_of(hash, self.parts.len());
+        let (value, _) = self.parts.get_mut(part)?.find_entry(hash, is_it).ok()?.remove();
         self.len -= 1;
         if self.parts.len() > 1 && self.len * SPARSE < self.parts.len() * AVERAGE {
             self.merge(&hash_of);
         }
+        Some(value)
     }
 
     fn split(&mut self, hash_of: impl Fn(&T) -> u64) {
@@ -90,6 +102,73 @@ impl<T: PartialEq> Parts<T> {
         }
         if self.parts.len().is_power_of_two() {
             self.parts.shrink_to_fit();
+        }
+    }
+}
+
+/// A map made of such parts, keyed so that nobody can choose keys that collide.
+#[derive(Clone)]
+pub(crate) struct PartsMap<K, V> {
+    secret: [u8; 16],
+    parts: Parts<(K, V)>,
+}
+
+impl<K, V> std::fmt::Debug for PartsMap<K, V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PartsMap").field("len", &self.parts.len).finish_non_exhaustive()
+    }
+}
+
+fn keyed_hash(secret: &[u8; 16], key: &impl Hash) -> u64 {
+    let mut hasher = SipHasher13::new_with_key(secret);
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl<K: Hash + Eq, V> PartsMap<K, V> {
+    pub(crate) fn new(secret: [u8; 16]) -> Self {
+        Self { secret, parts: Parts::new() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        let hash = keyed_hash(&self.secret, key);
+        self.parts.find(hash, |(known, _)| known == key).map(|(_, value)| value)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        let hash = keyed_hash(&self.secret, key);
+        self.parts.find_mut(hash, |(known, _)| known == key).map(|(_, value)| value)
+    }
+
+    /// Enters a key that is not in the map.
+    pub(crate) fn insert(&mut self, key: K, value: V) {
+        let secret = self.secret;
+        let hash = keyed_hash(&secret, &key);
+        self.parts.insert(hash, (key, value), |(key, _)| keyed_hash(&secret, key));
+    }
+
+    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+        let secret = self.secret;
+        let hash = keyed_hash(&secret, key);
+        let removed = self.parts.remove(hash, |(known, _)| known == key, |(key, _)| keyed_hash(&secret, key));
+        removed.map(|(_, value)| value)
+    }
+}
+
+impl<K: Hash + Eq + Clone, V: Default> PartsMap<K, V> {
+    /// Changes the value of a key: the default one if it has none.
+    pub(crate) fn change(&mut self, key: &K, change: impl FnOnce(&mut V)) {
+        if let Some(value) = self.get_mut(key) {
+            change(value);
+        } else {
+            let mut value = V::default();
+            change(&mut value);
+            self.insert(key.clone(), value);
         }
     }
 }
@@ -134,13 +213,13 @@ mod tests {
         assert_eq!((parts.len(), parts.parts.len()), (100_000, 100_000_usize.div_ceil(AVERAGE)));
         assert!((0..100_000).all(|n| holds(&parts, n)));
         for n in (0..100_000).filter(|n| n % 100 != 0) {
-            parts.remove(hash(&n), &n, hash);
+            parts.remove(hash(&n), |other| *other == n, hash);
             assert!(!holds(&parts, n));
         }
         assert!((0..100_000).step_by(100).all(|n| holds(&parts, n)));
         assert!(parts.parts.len() <= 1000 * SPARSE / AVERAGE + 1, "{}", parts.parts.len());
         for n in (0..100_000).step_by(100) {
-            parts.remove(hash(&n), &n, hash);
+            parts.remove(hash(&n), |other| *other == n, hash);
         }
         assert_eq!((parts.len(), parts.parts.len()), (0, 1));
     }
@@ -161,7 +240,7 @@ mod tests {
         }
         for n in 0..200_000 {
             hashed.set(0);
-            parts.remove(hash(&n), &n, counted);
+            parts.remove(hash(&n), |other| *other == n, counted);
             most = most.max(hashed.get());
         }
         assert!(most < 2000, "{most}");

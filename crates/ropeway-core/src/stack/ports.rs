@@ -1,0 +1,113 @@
+//! Which local port a socket gets: asked of the port table, whoever and however many have one.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+
+use ropeway_packet::FourTuple;
+
+use super::Stack;
+use crate::error::{ConnectError, ListenError};
+use crate::options::SocketOptions;
+use crate::ports::choice::PortSelector;
+use crate::ports::{FreePorts, PortTable, Sharing};
+
+/// A port that the table calls free may be that of a half-open connection, or of one that a peer has opened. So many
+/// are tried.
+const MAX_TRIES: usize = 256;
+
+/// The port tables of a stack.
+#[derive(Clone, Debug)]
+pub(super) struct Ports {
+    pub(super) tcp: PortTable,
+    pub(super) udp: PortTable,
+    pub(super) selector: PortSelector,
+}
+
+impl Sharing {
+    pub(super) fn of(options: &SocketOptions) -> Self {
+        Self { reuse_addr: options.reuse_addr, reuse_port: options.reuse_port }
+    }
+}
+
+impl Stack {
+    /// The address that a binding or a listener gets; port 0 chooses one that nobody uses.
+    pub(super) fn choose_local(
+        &mut self,
+        local: SocketAddr,
+        options: &SocketOptions,
+    ) -> Result<SocketAddr, ListenError> {
+        let ip = local.ip().to_canonical();
+        // A mapped address is IPv4's (RFC 3493 3.7).
+        let local = if ip == local.ip() { local } else { SocketAddr::new(ip, local.port()) };
+        // RFC 9293 3.9.1.1 MUST-43
+        if !ip.is_unspecified() && !self.addresses.is_local(ip) {
+            return Err(ListenError::AddressNotAvailable);
+        }
+        if local.port() != 0 {
+            let taken = self.ports.tcp.is_taken(local, Sharing::of(options));
+            return if taken { Err(ListenError::AddressInUse) } else { Ok(local) };
+        }
+        let range = ephemeral(&self.config.ephemeral_ports);
+        let offset = self.ports.selector.offset(count(&range), ip, None);
+        let mut free = FreePorts::new(&range, offset, self.ports.tcp.in_the_way_of(ip));
+        let port = free.next();
+        let steps = free.steps();
+        self.port_searched(&range, offset, port, steps);
+        port.map(|port| SocketAddr::new(ip, port)).ok_or(ListenError::PortsExhausted)
+    }
+
+    /// The tuple of a connection that we open.
+    pub(super) fn choose_tuple(
+        &mut self,
+        local: IpAddr,
+        port: u16,
+        remote: SocketAddr,
+    ) -> Result<FourTuple, ConnectError> {
+        let tuple = |port| FourTuple::new(SocketAddr::new(local, port), remote);
+        if port != 0 {
+            let tuple = tuple(port);
+            let taken = self.demux.find(&tuple, &self.rooms).is_some();
+            return if taken { Err(ConnectError::AddressInUse) } else { Ok(tuple) };
+        }
+        let range = ephemeral(&self.config.ephemeral_ports);
+        let ends = (remote.ip(), remote.port());
+        let offset = self.ports.selector.offset(count(&range), local, Some(ends));
+        let mut free = FreePorts::new(&range, offset, self.ports.tcp.in_the_way_towards(local, ends));
+        let nobody_has = |port: &u16| self.demux.find(&tuple(*port), &self.rooms).is_none();
+        let port = free.by_ref().take(MAX_TRIES).find(nobody_has);
+        let steps = free.steps();
+        self.port_searched(&range, offset, port, steps);
+        port.map(tuple).ok_or(ConnectError::PortsExhausted)
+    }
+
+    /// The local port of a UDP datagram to `remote`.
+    pub(super) fn choose_udp_port(&mut self, local: IpAddr, remote: SocketAddr) -> Option<u16> {
+        let range = ephemeral(&self.config.ephemeral_ports);
+        let ends = (remote.ip(), remote.port());
+        let offset = self.ports.selector.offset(count(&range), local, Some(ends));
+        let mut free = FreePorts::new(&range, offset, self.ports.udp.in_the_way_towards(local, ends));
+        let port = free.next();
+        let steps = free.steps();
+        self.port_searched(&range, offset, port, steps);
+        port
+    }
+
+    /// A search began `offset` ports into the range, and ended at this port, or in vain. The next goes on behind it.
+    fn port_searched(&mut self, range: &RangeInclusive<u16>, offset: u32, found: Option<u16>, steps: u64) {
+        self.counters.port_search_steps += steps;
+        if let Some(found) = found {
+            let place = u32::from(found.saturating_sub(*range.start()));
+            let passed = if place >= offset { place - offset } else { count(range) - offset + place };
+            self.ports.selector.advance(passed + 1);
+        }
+    }
+}
+
+/// The ports to choose from. Port 0 is none.
+fn ephemeral(range: &RangeInclusive<u16>) -> RangeInclusive<u16> {
+    (*range.start()).max(1)..=*range.end()
+}
+
+fn count(range: &RangeInclusive<u16>) -> u32 {
+    u32::from(*range.end()).checked_sub(u32::from(*range.start())).map_or(0, |last| last + 1)
+}
