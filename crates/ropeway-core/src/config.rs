@@ -115,6 +115,25 @@ pub enum SynCookieMode {
     Always,
 }
 
+/// Which connects may take a tuple over that is still in TIME-WAIT (`tcp_tw_reuse`).
+///
+/// A connect that finds no free local port takes the tuple that has been in TIME-WAIT the longest, if timestamps were in
+/// use there and it is at least a second old. The new connection begins beyond all sequence numbers and timestamps of
+/// the old one, so no old segment is taken for one of its own (RFC 9293 3.6.1, RFC 6191, RFC 7323 5).
+///
+/// A connect that names its local port may take over its tuple in any mode and at any age, if timestamps were in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TimeWaitReuse {
+    /// None (0 in Linux): all local ports may be in TIME-WAIT, and connects fail.
+    Never,
+    /// Those to our own addresses, loopback or not (2 in Linux).
+    #[default]
+    Local,
+    /// All (1 in Linux): a peer behind an address that several hosts share must have timestamps that rise.
+    Always,
+}
+
 /// The settings of a [`Stack`](crate::Stack). Each field's default is Linux's, unless it says otherwise.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -171,6 +190,8 @@ pub struct StackConfig {
     pub max_connections: usize,
     /// Most entries in TIME-WAIT; beyond it the oldest makes room. 262,144.
     pub max_time_wait: usize,
+    /// Which connects may take over a tuple in TIME-WAIT when no port is free. Those to ourselves.
+    pub time_wait_reuse: TimeWaitReuse,
     /// When SYNs are answered with cookies instead of entries in the SYN queue (RFC 4987). When it is full.
     pub syn_cookies: SynCookieMode,
     /// Most half-open connections of one source prefix (/24, or /64 for IPv6), all listeners together: what
@@ -215,6 +236,7 @@ impl Default for StackConfig {
             ephemeral_ports: 32768..=60999,
             max_connections: 1_000_000,
             max_time_wait: 262_144,
+            time_wait_reuse: TimeWaitReuse::Local,
             syn_cookies: SynCookieMode::WhenFull,
             half_open_per_prefix: 512,
             abort_on_overflow: false,

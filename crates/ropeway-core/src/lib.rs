@@ -49,7 +49,7 @@ mod tuple_slab;
 
 pub use ropeway_packet as packet;
 
-pub use config::{IpCidr, ParseIpCidrError, StackConfig, SynCookieMode};
+pub use config::{IpCidr, ParseIpCidrError, StackConfig, SynCookieMode, TimeWaitReuse};
 pub use congestion::{Algorithm, UnknownAlgorithm};
 pub use error::{ConnectError, ConnectionError, ListenError, RecvError, SendError, ShutdownError, UnknownId};
 pub use event::{ConnectionId, Event, ListenerId, Readiness};

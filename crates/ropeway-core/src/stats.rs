@@ -55,7 +55,7 @@ pub struct Counters {
     pub accept_queue_overflows: u64,
     /// TIME-WAIT entries that made room for a newer one.
     pub time_wait_overflows: u64,
-    /// TIME-WAIT tuples taken over by a newer SYN (RFC 6191, RFC 9293 MAY-2).
+    /// TIME-WAIT tuples taken over by a newer SYN, the peer's or our own (RFC 6191, RFC 9293 MAY-2).
     pub time_wait_reused: u64,
     /// Steps of searches for a free local port: in each, sixty-four ports are looked at.
     pub port_search_steps: u64,

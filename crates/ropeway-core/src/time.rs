@@ -92,6 +92,12 @@ impl ShortTimestamp {
         Self([a, b, c, d, e])
     }
 
+    /// The moment from which it was `delay` ahead, if that is within six days of `near`.
+    pub(crate) fn before(self, delay: Duration, near: Timestamp) -> Timestamp {
+        let delay = u64::try_from(delay.min(Self::LONGEST).as_micros()).unwrap_or(u64::MAX);
+        Timestamp::from_micros(self.near(near).as_micros().saturating_sub(delay))
+    }
+
     /// The moment that it means, within six days of `near`.
     pub(crate) fn near(self, near: Timestamp) -> Timestamp {
         let [a, b, c, d, e] = self.0;

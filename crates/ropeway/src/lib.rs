@@ -76,5 +76,6 @@ pub use ropeway_core::packet;
 pub use ropeway_core::{
     Algorithm, ConnectError, ConnectionError, Counters, IpCidr, KeepAlive, PortPolicy, ProbeOutcome,
     SenderLimit, SocketOptions, StackConfig, State, SynCookieMode, TableSizes, TcpInfo,
+    TimeWaitReuse,
 };
 pub use stack::{Builder, EnterGuard, Stack};

@@ -266,6 +266,11 @@ impl PortTable {
         std::iter::once(&self.claimed).chain(opened.map(|opened| &opened.ports)).collect()
     }
 
+    /// Whether there is a claim on the port, at whatever address.
+    pub(crate) fn is_claimed(&self, port: u16) -> bool {
+        self.claimed.contains(port)
+    }
+
     /// The ports of our flows in TIME-WAIT towards one end that may be opened anew, the oldest first.
     pub(crate) fn waiting_towards(
         &self,

@@ -44,8 +44,7 @@ impl PortSet {
         was_there
     }
 
-    #[cfg(test)]
-    fn contains(&self, port: u16) -> bool {
+    pub(crate) fn contains(&self, port: u16) -> bool {
         self.word(port / BITS) & 1 << (port % BITS) != 0
     }
 

@@ -199,6 +199,9 @@ impl Stack {
     /// Without a local address the stack chooses one, and a port (RFC 9293 3.9.1.1 MUST-44, MUST-45). An
     /// unspecified remote address means ourselves, as on Linux. An IPv4-mapped address is that IPv4 address.
     ///
+    /// When it finds no free port, it may take over a tuple in TIME-WAIT: see
+    /// [`TimeWaitReuse`](crate::TimeWaitReuse).
+    ///
     /// # Errors
     /// See [`ConnectError`].
     pub fn connect(
@@ -217,8 +220,17 @@ impl Stack {
         if self.rooms.connections.len() >= self.config.max_connections {
             return Err(ConnectError::TooManyConnections);
         }
-        let tuple = self.choose_tuple(local_addr, local_port, remote)?;
-        let setup = self.setup(&tuple, self.isn.isn(&tuple, now), self.isn.timestamp_offset(&tuple));
+        let (tuple, taken_over) = self.choose_tuple(now, local_addr, local_port, remote)?;
+        let iss = match taken_over {
+            Some((_, old)) => self.isn.isn_beyond(&tuple, now, old.snd_nxt),
+            None => self.isn.isn(&tuple, now),
+        };
+        let mut setup = self.setup(&tuple, iss, self.isn.timestamp_offset(&tuple));
+        if let Some((key, old)) = taken_over {
+            setup.old_ts_recent = Some(old.ts_recent);
+            self.counters.time_wait_reused += 1;
+            self.end_time_wait(key, Cause::Timeout);
+        }
         let env = Env { now, config: &self.config, counters: &mut self.counters, handed: self.handed };
         let connection = Connection::open(tuple, options, &setup, &env);
         self.counters.active_opens += 1;
@@ -277,6 +289,7 @@ impl Stack {
             flow_label: self.isn.flow_label(Protocol::TCP, tuple),
             path_mtu: self.path_mtu(tuple.remote_addr),
             device_mtu: self.device_mtu(tuple.remote_addr),
+            old_ts_recent: None,
         }
     }
 

@@ -2,18 +2,34 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use ropeway_packet::FourTuple;
 
 use super::Stack;
+use crate::config::TimeWaitReuse;
+use crate::demux::Room;
 use crate::error::{ConnectError, ListenError};
 use crate::options::SocketOptions;
 use crate::ports::choice::PortSelector;
 use crate::ports::{FreePorts, PortTable, Sharing};
+use crate::tcp::time_wait::Incarnation;
+use crate::time::Timestamp;
+use crate::tuple_slab::TupleKey;
 
 /// A port that the table calls free may be that of a half-open connection, or of one that a peer has opened. So many
 /// are tried.
 const MAX_TRIES: usize = 256;
+
+/// A tuple in TIME-WAIT is taken over when the timestamps of its peer must have risen: `tcp_tw_reuse_delay` of Linux.
+const REUSE_AGE: Duration = Duration::from_secs(1);
+
+/// So many of the oldest in TIME-WAIT are looked at: one of them may have been waiting for less than the others, because its
+/// peer's FIN came again.
+const MAX_WAITING: usize = 64;
+
+/// The entry in TIME-WAIT whose tuple is taken over, and what it knows.
+type TakenOver = Option<(TupleKey, Incarnation)>;
 
 /// The port tables of a stack.
 #[derive(Clone, Debug)]
@@ -56,18 +72,24 @@ impl Stack {
         port.map(|port| SocketAddr::new(ip, port)).ok_or(ListenError::PortsExhausted)
     }
 
-    /// The tuple of a connection that we open.
+    /// The tuple of a connection that we open; and the entry in TIME-WAIT that it takes the tuple over from, if it does.
     pub(super) fn choose_tuple(
         &mut self,
+        now: Timestamp,
         local: IpAddr,
         port: u16,
         remote: SocketAddr,
-    ) -> Result<FourTuple, ConnectError> {
+    ) -> Result<(FourTuple, TakenOver), ConnectError> {
         let tuple = |port| FourTuple::new(SocketAddr::new(local, port), remote);
         if port != 0 {
-            let tuple = tuple(port);
-            let taken = self.demux.find(&tuple, &self.rooms).is_some();
-            return if taken { Err(ConnectError::AddressInUse) } else { Ok(tuple) };
+            return match self.demux.find(&tuple(port), &self.rooms) {
+                None => Ok((tuple(port), None)),
+                // As Linux: who asks for just this tuple knows the old connection, and need not wait.
+                Some(_) => match self.incarnation(now, &tuple(port), Duration::ZERO) {
+                    None => Err(ConnectError::AddressInUse),
+                    old => Ok((tuple(port), old)),
+                },
+            };
         }
         let range = ephemeral(&self.config.ephemeral_ports);
         let ends = (remote.ip(), remote.port());
@@ -77,7 +99,25 @@ impl Stack {
         let port = free.by_ref().take(MAX_TRIES).find(nobody_has);
         let steps = free.steps();
         self.port_searched(&range, offset, port, steps);
-        port.map(tuple).ok_or(ConnectError::PortsExhausted)
+        if let Some(port) = port {
+            return Ok((tuple(port), None));
+        }
+        let may_reuse = match self.config.time_wait_reuse {
+            TimeWaitReuse::Never => false,
+            TimeWaitReuse::Local => self.addresses.is_local(remote.ip()),
+            TimeWaitReuse::Always => true,
+        };
+        let may_reuse = |port: &u16| may_reuse && !self.ports.tcp.is_claimed(*port);
+        let mut waiting = self.ports.tcp.waiting_towards(local, ends).take(MAX_WAITING).filter(may_reuse);
+        let old =
+            waiting.find_map(|port| Some((tuple(port), self.incarnation(now, &tuple(port), REUSE_AGE)?)));
+        old.map(|(tuple, old)| (tuple, Some(old))).ok_or(ConnectError::PortsExhausted)
+    }
+
+    /// The connection in TIME-WAIT that has the tuple, if its tuple may be taken over.
+    fn incarnation(&self, now: Timestamp, tuple: &FourTuple, age: Duration) -> TakenOver {
+        let Some(Room::TimeWait(key)) = self.demux.find(tuple, &self.rooms) else { return None };
+        Some((key, self.rooms.time_wait.incarnation(key, age, now)?))
     }
 
     /// The local port of a UDP datagram to `remote`.

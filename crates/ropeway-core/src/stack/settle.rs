@@ -72,7 +72,12 @@ impl Stack {
             self.end_time_wait(oldest, Cause::Timeout);
         }
         match self.rooms.time_wait.insert(&tuple, &parts, now) {
-            Some(entry) => self.demux.insert(&tuple, Room::TimeWait(entry), &self.rooms),
+            Some(entry) => {
+                self.demux.insert(&tuple, Room::TimeWait(entry), &self.rooms);
+                if parts.ts_recent.is_some() {
+                    self.ports.tcp.flow_waits(&tuple);
+                }
+            }
             None => self.ports.tcp.flow_ends(&tuple),
         }
     }

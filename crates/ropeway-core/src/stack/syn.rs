@@ -73,11 +73,10 @@ impl Stack {
         reused: Option<(TupleKey, SeqNum)>,
     ) {
         let Some(listener) = self.listeners.get(id) else { return };
-        let mut iss = self.isn.isn(tuple, now);
-        if let Some((_, above)) = reused.filter(|(_, above)| iss.at_or_before(*above)) {
-            // RFC 9293 3.6.1 MAY-2: above everything that the old incarnation sent.
-            iss = above + (u32::from(u16::MAX) + 2);
-        }
+        let iss = match reused {
+            Some((_, above)) => self.isn.isn_beyond(tuple, now, above),
+            None => self.isn.isn(tuple, now),
+        };
         let opening = Opening {
             iss,
             wscale: self.own_scale(id),

@@ -34,6 +34,13 @@ impl IsnGenerator {
         SeqNum::new(low_u32(now.as_micros() / 4)) + low_u32(hash_tuple(&self.isn_key, tuple))
     }
 
+    /// An ISN for a tuple that is taken over from TIME-WAIT: beyond all that the old connection sent, `snd_nxt` being
+    /// its end, and beyond a window that was not scaled, as in Linux (RFC 9293 3.6.1 MAY-2).
+    pub(crate) fn isn_beyond(&self, tuple: &FourTuple, now: Timestamp, snd_nxt: SeqNum) -> SeqNum {
+        let (isn, least) = (self.isn(tuple, now), snd_nxt + (u32::from(u16::MAX) + 2));
+        if isn.at_or_after(least) { isn } else { least }
+    }
+
     /// What this connection adds to the millisecond clock in its timestamps (RFC 7323 7-1). It depends on the
     /// addresses, so that timestamps of successive connections of one pair still rise (RFC 6191).
     pub(crate) fn timestamp_offset(&self, tuple: &FourTuple) -> u32 {

@@ -54,6 +54,13 @@ pub(crate) enum Answer {
     NewIncarnation(SeqNum),
 }
 
+/// An old connection, as a new one with its tuple must know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Incarnation {
+    pub(crate) snd_nxt: SeqNum,
+    pub(crate) ts_recent: u32,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct TimeWaitTable {
     entries: TupleSlab<Entry>,
@@ -116,6 +123,15 @@ impl TimeWaitTable {
     /// The oldest entry.
     pub(crate) fn oldest(&self) -> Option<TupleKey> {
         self.oldest.key()
+    }
+
+    /// What a connection must begin beyond that takes the tuple of an entry over, if it may: timestamps were in use, so
+    /// that old segments can be told, and the wait began at least `age` ago.
+    pub(crate) fn incarnation(&self, key: TupleKey, age: Duration, now: Timestamp) -> Option<Incarnation> {
+        let entry = self.entries.get(key).filter(|entry| entry.timestamps)?;
+        let began = entry.expires.before(self.duration, now);
+        let old = Incarnation { snd_nxt: entry.snd_nxt, ts_recent: entry.ts_recent };
+        (now.since(began) >= age).then_some(old)
     }
 
     /// Begins the wait anew.

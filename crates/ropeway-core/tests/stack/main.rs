@@ -23,6 +23,7 @@ mod loopback;
 mod many_at_once;
 mod martians;
 mod ports;
+mod reuse;
 mod unclaimed;
 mod urgent;
 

@@ -70,6 +70,8 @@ pub(crate) struct Connection {
     /// We offered timestamps in our SYN.
     offers_timestamps: bool,
     timestamps: Option<TimestampState>,
+    /// TS.Recent of the connection whose tuple was taken over from TIME-WAIT.
+    old_ts_recent: Option<u32>,
     statistics: Statistics,
     /// The error that ended the connection, until it is told.
     error: Option<ConnectionError>,
@@ -153,6 +155,7 @@ impl Connection {
             probing: Probing::default(),
             offers_timestamps: env.config.timestamps,
             timestamps: None,
+            old_ts_recent: setup.old_ts_recent,
             statistics: Statistics::default(),
             error: None,
             soft_error: None,

@@ -114,6 +114,8 @@ pub(crate) struct Setup {
     pub(crate) path_mtu: u16,
     /// The MTU of the way in, which decides the MSS that we announce.
     pub(crate) device_mtu: u16,
+    /// TS.Recent of the connection whose tuple was taken over from TIME-WAIT.
+    pub(crate) old_ts_recent: Option<u32>,
 }
 
 /// The parts of a connection that live on in TIME-WAIT.

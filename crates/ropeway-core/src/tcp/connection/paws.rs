@@ -80,6 +80,15 @@ impl Connection {
         }
     }
 
+    /// Whether a SYN belongs to the connection whose tuple this one took over from TIME-WAIT: it cannot be a
+    /// simultaneous open then. A SYN-ACK tells by what it acknowledges.
+    pub(super) fn is_from_old_incarnation(&self, syn: &TcpHeader) -> bool {
+        match (self.old_ts_recent, syn.options.timestamps) {
+            (Some(old), Some(timestamps)) => SeqNum::new(timestamps.tsval).at_or_before(SeqNum::new(old)),
+            _ => false,
+        }
+    }
+
     /// `seq` is the number at which the segment began before it was trimmed.
     pub(super) fn update_ts_recent(&mut self, seq: SeqNum, segment: &TcpHeader, now: Timestamp) {
         // RFC 7323 3.2-4: unless they were agreed on, there is no state.

@@ -40,6 +40,10 @@ impl Connection {
             self.finish_with(FinalReset { seq: segment.ack(), acknowledges: false }, Cause::Abort);
             return ControlFlow::Break(Verdict::Drop);
         }
+        if !has_ack && self.is_from_old_incarnation(&segment.header) {
+            env.counters.paws_dropped += 1;
+            return ControlFlow::Break(Verdict::Drop);
+        }
         let negotiated = self.negotiate(&segment.header.options);
         self.peer_syn(segment.seq(), &negotiated, env.now);
         self.rcv.edge = self.rcv.nxt + u32::from(self.initial_window());
