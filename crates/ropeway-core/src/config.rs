@@ -1,6 +1,6 @@
 //! The settings of a whole stack: what `ip addr` and `sysctl net.ipv4` are to Linux.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -67,9 +67,14 @@ impl IpCidr {
     /// Whether `other` is the broadcast address of this IPv4 network.
     #[must_use]
     pub fn is_broadcast(&self, other: IpAddr) -> bool {
-        let (IpAddr::V4(own), IpAddr::V4(other)) = (self.address, other) else { return false };
-        // A /31 has no broadcast address (RFC 3021), and a /32 no network.
-        self.prefix_len < 31 && other.to_bits() == own.to_bits() | (u32::MAX >> self.prefix_len)
+        self.broadcast().is_some_and(|broadcast| other == IpAddr::V4(broadcast))
+    }
+
+    /// The broadcast address of this network: a /31 has none (RFC 3021), and a /32 is no network.
+    pub(crate) fn broadcast(&self) -> Option<Ipv4Addr> {
+        let IpAddr::V4(own) = self.address else { return None };
+        let host_bits = u32::MAX.checked_shr(u32::from(self.prefix_len)).unwrap_or(0);
+        (self.prefix_len < 31).then(|| Ipv4Addr::from_bits(own.to_bits() | host_bits))
     }
 
     fn max_prefix(address: IpAddr) -> u8 {

@@ -45,6 +45,7 @@ mod stats;
 mod tcp;
 mod time;
 mod transmit;
+mod tuple_list;
 mod tuple_slab;
 
 pub use ropeway_packet as packet;

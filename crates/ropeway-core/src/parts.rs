@@ -245,4 +245,29 @@ mod tests {
         }
         assert!(most < 2000, "{most}");
     }
+
+    #[test]
+    fn the_hash_depends_on_key_and_secret_and_the_secret_is_not_shown() {
+        let hashes: std::collections::HashSet<_> =
+            (0..100u8).map(|n| keyed_hash(&[n; 16], &(n / 2))).collect();
+        assert_eq!(hashes.len(), 100);
+        let hashes: std::collections::HashSet<_> = (0..100u8).map(|n| keyed_hash(&[1; 16], &n)).collect();
+        assert_eq!(hashes.len(), 100);
+        let mut map = PartsMap::new([173; 16]);
+        map.insert(1u32, 2u32);
+        assert_eq!(format!("{map:?}"), "PartsMap { len: 1, .. }");
+    }
+
+    #[test]
+    fn a_map_gives_back_what_was_put_in_until_it_is_removed() {
+        let mut map: PartsMap<u32, u32> = PartsMap::new([9; 16]);
+        for n in 0..10_000 {
+            map.change(&(n / 2), |count| *count += n % 2 + 1);
+        }
+        assert_eq!((map.len(), map.get(&7), map.get(&5000)), (5000, Some(&3), None));
+        for n in 0..5000 {
+            assert_eq!((map.remove(&n), map.remove(&n)), (Some(3), None));
+        }
+        assert_eq!((map.len(), map.parts.parts.len()), (0, 1));
+    }
 }

@@ -19,25 +19,39 @@ pub enum PortPolicy {
     Drop,
 }
 
-#[derive(Clone, Debug, Default)]
+/// The policy of each port of the protocols that have one.
+#[derive(Clone, Default)]
 pub(crate) struct PacketPolicy {
-    rules: Vec<(Protocol, RangeInclusive<u16>, PortPolicy)>,
+    protocols: Vec<(Protocol, Vec<PortPolicy>)>,
 }
 
+impl std::fmt::Debug for PacketPolicy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.protocols.iter().map(|(protocol, _)| protocol)).finish()
+    }
+}
+
+const PORTS: usize = 1 << 16;
+
 impl PacketPolicy {
+    /// The newest rule for a port counts.
     pub(crate) fn set(&mut self, protocol: Protocol, ports: RangeInclusive<u16>, policy: PortPolicy) {
-        // What is covered whole by the new rule counts no more.
-        self.rules.retain(|(known, range, _)| {
-            *known != protocol || range.start() < ports.start() || range.end() > ports.end()
+        let known = self.protocols.iter().position(|(known, _)| *known == protocol);
+        let place = known.unwrap_or_else(|| {
+            self.protocols.push((protocol, vec![PortPolicy::Open; PORTS]));
+            self.protocols.len() - 1
         });
-        self.rules.push((protocol, ports, policy));
+        let range = usize::from(*ports.start())..=usize::from(*ports.end());
+        let of_protocol = self.protocols.get_mut(place).and_then(|(_, policies)| policies.get_mut(range));
+        if let Some(policies) = of_protocol {
+            policies.fill(policy);
+        }
     }
 
-    /// The newest rule for a port counts.
     pub(crate) fn of(&self, protocol: Protocol, port: u16) -> PortPolicy {
-        let matching =
-            self.rules.iter().rev().find(|(known, range, _)| *known == protocol && range.contains(&port));
-        matching.map_or(PortPolicy::Open, |(.., policy)| *policy)
+        let of_protocol = self.protocols.iter().find(|(known, _)| *known == protocol);
+        let policy = of_protocol.and_then(|(_, policies)| policies.get(usize::from(port)));
+        policy.copied().unwrap_or_default()
     }
 }
 
@@ -56,6 +70,11 @@ mod tests {
         assert_eq!(policy.of(Protocol::TCP, 101), PortPolicy::Open);
         assert_eq!(policy.of(Protocol::UDP, 80), PortPolicy::Refuse);
         policy.set(Protocol::TCP, 0..=u16::MAX, PortPolicy::Prohibit);
-        assert_eq!(policy.rules.len(), 2);
+        assert_eq!(policy.of(Protocol::TCP, 80), PortPolicy::Prohibit);
+        assert_eq!(policy.of(Protocol::TCP, u16::MAX), PortPolicy::Prohibit);
+        assert_eq!(policy.of(Protocol::UDP, 81), PortPolicy::Open);
+        #[allow(clippy::reversed_empty_ranges, reason = "a range without a port")]
+        policy.set(Protocol::UDP, 9..=8, PortPolicy::Drop);
+        assert_eq!([8, 9].map(|port| policy.of(Protocol::UDP, port)), [PortPolicy::Open; 2]);
     }
 }

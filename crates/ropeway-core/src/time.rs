@@ -85,16 +85,21 @@ impl ShortTimestamp {
     /// What is farther ahead than this could not be told from the past.
     const LONGEST: Duration = Duration::from_secs(5 * 86_400);
 
+    /// So long a delay can be told: five days at most.
+    pub(crate) fn longest(delay: Duration) -> Duration {
+        delay.min(Self::LONGEST)
+    }
+
     /// The moment `delay` after `now`; five days at most.
     pub(crate) fn after(now: Timestamp, delay: Duration) -> Self {
-        let at = now + delay.min(Self::LONGEST);
+        let at = now + Self::longest(delay);
         let [a, b, c, d, e, ..] = at.as_micros().to_le_bytes();
         Self([a, b, c, d, e])
     }
 
     /// The moment from which it was `delay` ahead, if that is within six days of `near`.
     pub(crate) fn before(self, delay: Duration, near: Timestamp) -> Timestamp {
-        let delay = u64::try_from(delay.min(Self::LONGEST).as_micros()).unwrap_or(u64::MAX);
+        let delay = u64::try_from(Self::longest(delay).as_micros()).unwrap_or(u64::MAX);
         Timestamp::from_micros(self.near(near).as_micros().saturating_sub(delay))
     }
 

@@ -135,11 +135,14 @@ impl<E> Pages<E> {
         Some(entry)
     }
 
-    fn iter(&self) -> impl Iterator<Item = (u32, &E)> {
-        let pages = (0..).step_by(PAGE as usize).zip(&self.pages);
-        pages.filter_map(|(first, page)| Some((first, page.as_ref()?))).flat_map(|(first, page)| {
-            (first..).zip(&page.slots).filter_map(|(index, slot)| Some((index, slot.as_ref()?)))
-        })
+    /// The slots that are taken among `pages` pages, from one on; and whether there are more pages.
+    fn taken_from(&self, first: usize, pages: usize) -> (impl Iterator<Item = u32> + '_, bool) {
+        let some = self.pages.iter().zip((0..).step_by(PAGE as usize)).skip(first).take(pages);
+        let taken = some.filter_map(|(page, start)| Some((page.as_ref()?.taken, start)));
+        let slots = taken.flat_map(|(taken, start)| {
+            (0..PAGE).filter(move |at| taken & 1 << at != 0).map(move |at| start + at)
+        });
+        (slots, first + pages < self.pages.len())
     }
 }
 
@@ -206,13 +209,27 @@ impl<T> TupleSlab<T> {
         }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (TupleKey, FourTuple, &T)> {
-        let v4 =
-            self.v4.iter().map(|(index, entry)| (TupleKey(index << 1), entry.ends.tuple(), &entry.value));
-        let v6 =
-            self.v6.iter().map(|(index, entry)| (TupleKey(index << 1 | 1), entry.ends.tuple(), &entry.value));
-        v4.chain(v6)
+    /// The entries in the next `slots` slots, and where to go on; `None` if that was all. What is entered meanwhile may
+    /// be among them or not.
+    pub(crate) fn keys_from(&self, cursor: Cursor, slots: u32) -> (Vec<TupleKey>, Option<Cursor>) {
+        let pages = (slots / PAGE).max(1) as usize;
+        let next = Cursor { page: cursor.page + pages, ..cursor };
+        if cursor.v6 {
+            let (indices, more) = self.v6.taken_from(cursor.page, pages);
+            (indices.map(|index| TupleKey(index << 1 | 1)).collect(), more.then_some(next))
+        } else {
+            let (indices, more) = self.v4.taken_from(cursor.page, pages);
+            let next = if more { next } else { Cursor { v6: true, page: 0 } };
+            (indices.map(|index| TupleKey(index << 1)).collect(), Some(next))
+        }
     }
+}
+
+/// Where a walk through a table has come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Cursor {
+    v6: bool,
+    page: usize,
 }
 
 /// The size of a slot, for the tests that keep the promises of SYN queue and TIME-WAIT.
@@ -248,7 +265,16 @@ mod tests {
             assert_eq!(slab.tuple(*key).as_ref(), Some(tuple));
             assert_eq!(slab.get(*key).map(|port| **port), Some(tuple.remote_port));
         }
-        assert_eq!(slab.iter().count(), 1000);
+        let mut walked = Vec::new();
+        let mut cursor = Some(Cursor::default());
+        while let Some(here) = cursor {
+            let (found, next) = slab.keys_from(here, 128);
+            assert!(found.len() <= 128);
+            walked.extend(found.iter().filter_map(|key| slab.tuple(*key)));
+            cursor = next;
+        }
+        walked.sort_by_key(|tuple| tuple.remote_port);
+        assert_eq!(walked, tuples);
         for (key, tuple) in keys.iter().zip(&tuples) {
             assert_eq!(slab.remove(*key).map(|(tuple, _)| tuple).as_ref(), Some(tuple));
             assert_eq!(slab.get(*key), None);
@@ -268,8 +294,7 @@ mod tests {
             slab.remove(*key);
         }
         assert_eq!((pages(&slab), slab.len()), (6, 300));
-        let left: Vec<_> = slab.iter().map(|(key, _, n)| (key, **n)).collect();
-        assert_eq!(left, keys.iter().copied().zip(0..1000).skip(700).collect::<Vec<_>>());
+        assert_eq!(slab.keys_from(Cursor::default(), 1024).0, keys[700..]);
         let again: Vec<_> = (0..700).map(|n| slab.insert(&tuple, Box::new(n)).unwrap()).collect();
         assert_eq!((pages(&slab), slab.len(), slab.v4.pages.len()), (16, 1000, 16));
         assert!(

@@ -49,6 +49,15 @@
 //!
 //! The state machines live in `ropeway-core`, which does no I/O, and the formats in `ropeway-packet`.
 //!
+//! # Time
+//!
+//! All timers follow Tokio's clock, paused or not. When it jumps, because the process was stopped or a test called
+//! `tokio::time::advance`, all that was due on the way happens at once: retransmissions, timeouts, the end of TIME-WAIT.
+//! On Linux this clock stands still while the machine is suspended (`CLOCK_MONOTONIC`), so after that no timeout has
+//! passed, and connections go on. A peer that has given up meanwhile answers with a reset, or not at all: keep-alive
+//! (`set_keepalive`) finds that out, as with the kernel's TCP. On systems whose monotonic clock counts sleep, a
+//! suspension is a jump.
+//!
 //! # Logs
 //!
 //! Through `tracing`: TRACE for each packet, DEBUG for what deviates and for each change of a connection's
@@ -75,7 +84,6 @@ pub use error::StackEnded;
 pub use ropeway_core::packet;
 pub use ropeway_core::{
     Algorithm, ConnectError, ConnectionError, Counters, IpCidr, KeepAlive, PortPolicy, ProbeOutcome,
-    SenderLimit, SocketOptions, StackConfig, State, SynCookieMode, TableSizes, TcpInfo,
-    TimeWaitReuse,
+    SenderLimit, SocketOptions, StackConfig, State, SynCookieMode, TableSizes, TcpInfo, TimeWaitReuse,
 };
 pub use stack::{Builder, EnterGuard, Stack};

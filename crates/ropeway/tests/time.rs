@@ -178,3 +178,31 @@ async fn the_smallest_buffers_wait_for_no_delayed_acknowledgement() {
         }
     }
 }
+
+/// As after a stop of the process, or on a clock that counts sleep.
+#[tokio::test(start_paused = true)]
+async fn after_a_jump_of_any_length_connects_work() {
+    let day = 86_400;
+    let jumps =
+        [1, 61, 3600, day, 6 * day, 7 * day, 12 * day, 13 * day, 25 * day, 50 * day, 365 * day, 36_500 * day];
+    for jump in jumps {
+        let net = Net::new();
+        let (mut client, server) = net.connect().await;
+        let held = net.connect().await;
+        // One in TIME-WAIT, and one with an acknowledgement due.
+        client.write_all(b"due").await.unwrap();
+        client.shutdown().await.unwrap();
+        server.close().await.unwrap();
+        tokio::time::advance(Duration::from_secs(jump)).await;
+        for round in 0..3 {
+            let (mut client, mut server) = net.connect().await;
+            let start = Instant::now();
+            client.write_all(b"as ever").await.unwrap();
+            let mut buf = [0; 7];
+            server.read_exact(&mut buf).await.unwrap();
+            assert!(start.elapsed() < Duration::from_millis(2), "{jump} s, {round}: {:?}", start.elapsed());
+            tokio::time::advance(Duration::from_secs(jump)).await;
+        }
+        drop(held);
+    }
+}

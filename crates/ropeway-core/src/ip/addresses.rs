@@ -1,17 +1,26 @@
 //! Our addresses, and which addresses nobody can have.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::IpCidr;
 
-#[derive(Clone, Debug)]
+/// The list is for those who ask for it, and for the choice of a source; every packet asks the sets.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct LocalAddresses {
     list: Vec<IpCidr>,
+    own: BTreeSet<IpAddr>,
+    /// The broadcast addresses of our networks, and of how many of them each is one.
+    broadcast: BTreeMap<Ipv4Addr, usize>,
 }
 
 impl LocalAddresses {
     pub(crate) fn new(list: Vec<IpCidr>) -> Self {
-        Self { list }
+        let mut addresses = Self::default();
+        for address in list {
+            addresses.add(address);
+        }
+        addresses
     }
 
     pub(crate) fn list(&self) -> &[IpCidr] {
@@ -21,15 +30,29 @@ impl LocalAddresses {
     pub(crate) fn add(&mut self, address: IpCidr) {
         self.remove(address.address());
         self.list.push(address);
+        self.own.insert(address.address());
+        if let Some(broadcast) = address.broadcast() {
+            *self.broadcast.entry(broadcast).or_default() += 1;
+        }
     }
 
     pub(crate) fn remove(&mut self, address: IpAddr) {
-        self.list.retain(|own| own.address() != address);
+        if !self.own.remove(&address) {
+            return;
+        }
+        let Some(place) = self.list.iter().position(|own| own.address() == address) else { return };
+        let Some(broadcast) = self.list.remove(place).broadcast() else { return };
+        if let Some(count) = self.broadcast.get_mut(&broadcast) {
+            *count -= 1;
+            if *count == 0 {
+                self.broadcast.remove(&broadcast);
+            }
+        }
     }
 
     /// Whether the address is one of ours on the device.
     pub(crate) fn is_on_device(&self, address: IpAddr) -> bool {
-        self.list.iter().any(|own| own.address() == address)
+        self.own.contains(&address)
     }
 
     /// Whether packets to the address never leave the stack: 127.0.0.0/8, `::1`, and our own.
@@ -70,7 +93,10 @@ impl LocalAddresses {
     }
 
     pub(crate) fn is_broadcast(&self, address: IpAddr) -> bool {
-        address == IpAddr::V4(Ipv4Addr::BROADCAST) || self.list.iter().any(|own| own.is_broadcast(address))
+        match address {
+            IpAddr::V4(address) => address.is_broadcast() || self.broadcast.contains_key(&address),
+            IpAddr::V6(_) => false,
+        }
     }
 }
 
@@ -113,5 +139,24 @@ mod tests {
             assert!(!addresses.is_unicast(nobody.parse().unwrap()), "{nobody}");
         }
         assert!(addresses.is_unicast("10.0.1.255".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_broadcast_address_is_one_as_long_as_one_of_its_networks_is_there() {
+        let mut addresses = LocalAddresses::new(Vec::new());
+        let broadcast = "10.0.0.255".parse().unwrap();
+        for address in
+            ["10.0.0.2/24", "10.0.0.3/24", "10.0.0.3/24", "10.0.0.3/25", "10.0.0.4/32", "fd00::2/64"]
+        {
+            addresses.add(address.parse().unwrap());
+            assert!(addresses.is_broadcast(broadcast));
+        }
+        assert!(addresses.is_broadcast("10.0.0.127".parse().unwrap()));
+        for (gone, left) in [("10.0.0.3", true), ("10.0.0.9", true), ("10.0.0.2", false)] {
+            addresses.remove(gone.parse().unwrap());
+            assert_eq!(addresses.is_broadcast(broadcast), left);
+        }
+        assert!(!addresses.is_broadcast("10.0.0.127".parse().unwrap()));
+        assert_eq!(addresses.list().len(), 2);
     }
 }

@@ -140,7 +140,7 @@ mod tests {
             }
             prop_assert_eq!(set.is_empty(), reference.is_empty());
             let last = first + len;
-            let start = (u32::from(first) + offset).min(u32::from(last)) as u16;
+            let start = u16::try_from((u32::from(first) + offset).min(u32::from(last))).unwrap();
             let tried = (start..=last).chain(first..start);
             let free: Vec<u16> = tried.filter(|port| !reference.contains(port)).collect();
             let found: Vec<u16> = FreePorts::new(&(first..=last), offset, vec![&set]).collect();

@@ -35,6 +35,8 @@ impl Rto {
     /// A round-trip sample (RFC 9293 3.8.1 MUST-18). The caller keeps Karn's rule: none from what was sent
     /// twice (RFC 6298 3).
     pub(crate) fn sample(&mut self, rtt: Duration) {
+        // More than the longest timeout is no round trip: the clock has jumped.
+        let rtt = rtt.min(self.max);
         self.min_rtt = Some(self.min_rtt.map_or(rtt, |min| min.min(rtt)));
         let srtt = match self.srtt {
             // RFC 6298 2-2

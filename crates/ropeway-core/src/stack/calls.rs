@@ -223,7 +223,7 @@ impl Stack {
         id: ConnectionId,
         act: impl FnOnce(&mut Connection, &mut Env<'_>) -> R,
     ) -> Option<R> {
-        self.now = self.now.max(now);
+        self.clock_is(now);
         let key = connection_key(id);
         let connection = self.rooms.connections.get_mut(key)?;
         let mut env = Env { now, config: &self.config, counters: &mut self.counters, handed: self.handed };

@@ -5,9 +5,8 @@ use ropeway_packet::{
     icmp,
 };
 
-use super::Stack;
 use super::outbox::Whom;
-use super::settle::connection_key;
+use super::{Noticed, Stack};
 use crate::demux::Room;
 use crate::event::ListenerId;
 use crate::tcp::connection::state::{Cause, State};
@@ -17,17 +16,23 @@ use crate::time::Timestamp;
 use crate::transmit::Transmit;
 use crate::tuple_slab::TupleKey;
 
+/// So many SYNs for a listener that was closed are passed over in one call.
+const MAX_SKIPPED: usize = 256;
+
 impl Stack {
     /// The next SYN that waits for the user's decision.
     pub fn poll_incoming(&mut self, id: ListenerId) -> Option<Incoming> {
-        loop {
-            let tuple = self.listeners.get_mut(id)?.undecided.pop_front()?;
-            if let Some(Room::HalfOpen(key)) = self.demux.find(&tuple, &self.rooms)
-                && self.rooms.half_open.is_undecided(key)
-            {
+        self.listeners.get(id).filter(|listener| listener.asks_user)?;
+        for _ in 0..MAX_SKIPPED {
+            let key = self.rooms.half_open.tell()?;
+            if self.listener_of(key) == Some(id) {
+                let tuple = self.rooms.half_open.tuple(key)?;
                 return Some(Incoming::new(tuple, self.rooms.half_open.syn_options(key)?));
             }
         }
+        // There may be more behind those of a listener that was closed.
+        self.event_queue.push_back(Noticed::Incoming(id));
+        None
     }
 
     fn undecided(&self, incoming: &Incoming) -> Option<(TupleKey, ListenerId)> {
@@ -36,32 +41,28 @@ impl Stack {
         if !same_syn || !self.rooms.half_open.is_undecided(key) {
             return None;
         }
-        Some((key, self.listeners.id_at(self.rooms.half_open.listener(key)?)?))
+        Some((key, self.listener_of(key)?))
     }
 
     /// Answers a SYN with a SYN-ACK. When the handshake is complete or has come to nothing, there is an
     /// [`Event::IncomingSettled`](crate::Event::IncomingSettled), and [`poll_accepted`](Self::poll_accepted)
     /// tells which. Says whether the SYN was still waiting.
     pub fn accept_incoming(&mut self, now: Timestamp, incoming: &Incoming) -> bool {
-        self.now = self.now.max(now);
+        self.clock_is(now);
         let Some((key, id)) = self.undecided(incoming) else { return false };
-        let Some(decided) = self.rooms.half_open.decide(key, now) else { return false };
-        self.demux.remove(&incoming.tuple, Room::HalfOpen(key), &self.rooms);
-        self.demux.insert(&incoming.tuple, Room::HalfOpen(decided), &self.rooms);
-        self.send_syn_ack(now, &incoming.tuple, decided, id);
+        if !self.rooms.half_open.decide(key, now) {
+            return false;
+        }
+        self.send_syn_ack(now, &incoming.tuple, key, id);
         true
     }
 
     /// What has become of a SYN that was answered by [`accept_incoming`](Self::accept_incoming).
     pub fn poll_accepted(&mut self, now: Timestamp, id: ListenerId, incoming: &Incoming) -> Accepted {
-        self.now = self.now.max(now);
+        self.clock_is(now);
         let tuple = &incoming.tuple;
         let Some(listener) = self.listeners.get_mut(id) else { return Accepted::Gone };
-        let connections = &self.rooms.connections;
-        let found = listener.accept_queue.take(|id| {
-            connections.get(connection_key(*id)).is_some_and(|connection| connection.tuple == *tuple)
-        });
-        if let Some(found) = found {
+        if let Some(found) = listener.accept_queue.take(tuple) {
             self.hand_over(now, found);
             return Accepted::Connection(found);
         }
@@ -92,7 +93,7 @@ impl Stack {
 
     /// Turns a SYN away. Says whether it was still waiting.
     pub fn reject_incoming(&mut self, now: Timestamp, incoming: &Incoming, how: Rejection) -> bool {
-        self.now = self.now.max(now);
+        self.clock_is(now);
         let Some((key, id)) = self.undecided(incoming) else { return false };
         let tuple = incoming.tuple;
         if how == Rejection::Drop && self.listeners.get_mut(id).is_some_and(Listener::may_remember_refusal) {
@@ -113,7 +114,7 @@ impl Stack {
             Rejection::Drop => {}
         }
         self.report(&tuple, State::SynReceived, Cause::ResetToListen);
-        self.strike_half_open(key, &tuple, id);
+        self.strike_half_open(key, &tuple);
         true
     }
 

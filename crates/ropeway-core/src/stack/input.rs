@@ -9,6 +9,7 @@ use super::Stack;
 use crate::demux::Room;
 use crate::policy::PortPolicy;
 use crate::slab::Key;
+use crate::tcp::connection::state::Cause;
 use crate::tcp::connection::{Arrival, Env};
 use crate::tcp::listen::asks_to_open;
 use crate::tcp::time_wait;
@@ -19,7 +20,7 @@ use crate::tuple_slab::TupleKey;
 impl Stack {
     /// Takes a packet from the device. What is wrong with it is counted, never an error.
     pub fn handle_packet(&mut self, now: Timestamp, packet: Received) {
-        self.now = self.now.max(now);
+        self.clock_is(now);
         self.take_packet(now, packet, false);
     }
 
@@ -131,7 +132,14 @@ impl Stack {
                     self.arrives_at_connection(now, key, arrival);
                 }
             }
-            Some(Room::HalfOpen(key)) => self.arrives_at_half_open(now, key, &tuple, arrival),
+            Some(Room::HalfOpen(key)) if self.listener_of(key).is_some() => {
+                self.arrives_at_half_open(now, key, &tuple, arrival);
+            }
+            Some(Room::HalfOpen(key)) => {
+                // Its listener is closed.
+                self.forget_half_open(key, Cause::Abort);
+                self.arrives_at_port(now, &tuple, arrival, &received);
+            }
             Some(Room::TimeWait(key)) => self.arrives_at_time_wait(now, key, &tuple, arrival),
             None => self.arrives_at_port(now, &tuple, arrival, &received),
         }

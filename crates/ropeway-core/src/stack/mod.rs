@@ -200,7 +200,7 @@ impl Stack {
     pub fn sizes(&self) -> TableSizes {
         TableSizes {
             connections: self.rooms.connections.len(),
-            half_open: self.rooms.half_open.len(),
+            half_open: self.rooms.half_open.len() - self.listeners.forsaken(),
             time_wait: self.rooms.time_wait.len(),
             listeners: self.listeners.len(),
             bindings: self.bindings.len(),
@@ -240,6 +240,15 @@ impl Stack {
     /// What a packet to or from `remote` may measure on its first hop.
     fn device_mtu(&self, remote: IpAddr) -> u16 {
         if self.addresses.is_local(remote) { LOOPBACK_MTU } else { self.config.mtu }
+    }
+
+    /// Time has come this far. It may have jumped: a process that was stopped, a virtual machine, a clock that counts
+    /// sleep, a test's.
+    fn clock_is(&mut self, now: Timestamp) {
+        let by = now.since(self.now);
+        self.rooms.half_open.clock_jumps(by);
+        self.rooms.time_wait.clock_jumps(by);
+        self.now = self.now.max(now);
     }
 
     fn default_options(&self) -> &SocketOptions {

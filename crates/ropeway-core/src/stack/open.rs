@@ -108,7 +108,7 @@ impl Stack {
         now: Timestamp,
         id: ListenerId,
     ) -> Result<Option<(ConnectionId, SocketAddr)>, UnknownId> {
-        self.now = self.now.max(now);
+        self.clock_is(now);
         loop {
             let listener = self.listeners.get_mut(id).ok_or(UnknownId)?;
             let Some(next) = listener.accept_queue.pop() else { return Ok(None) };
@@ -171,13 +171,14 @@ impl Stack {
     }
 
     /// Stops listening. Connections that wait to be accepted are reset, as Linux does; handshakes that are
-    /// under way are forgotten.
+    /// under way are forgotten: if there are many, their memory is given back with the next calls of `handle_timeout`.
     pub fn close_listener(&mut self, now: Timestamp, id: ListenerId) {
-        self.now = self.now.max(now);
-        for key in self.rooms.half_open.of_listener(id.index) {
-            self.forget_half_open(key, Cause::Abort);
+        self.clock_is(now);
+        let Some(listener) = self.listeners.close(id) else { return };
+        if listener.half_open + listener.refused > 0 {
+            self.rooms.half_open.start_sweep();
+            self.sweep_half_open();
         }
-        let Some(listener) = self.listeners.remove(id) else { return };
         if !listener.asks_user {
             self.ports.tcp.release(listener.local, Claim::Listener(Sharing::of(&listener.options)));
         }
@@ -211,7 +212,7 @@ impl Stack {
         remote: SocketAddr,
         options: SocketOptions,
     ) -> Result<ConnectionId, ConnectError> {
-        self.now = self.now.max(now);
+        self.clock_is(now);
         if self.shut_down {
             return Err(ConnectError::ShutDown);
         }

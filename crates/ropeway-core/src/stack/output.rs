@@ -26,7 +26,7 @@ impl Stack {
     /// if more wait after `None`, `poll_timeout` says "now".
     #[must_use]
     pub fn poll_transmit(&mut self, now: Timestamp) -> Option<Transmit> {
-        self.now = self.now.max(now);
+        self.clock_is(now);
         let mut budget = LOOPBACK_BUDGET;
         loop {
             if let Some(transmit) = self.next_transmit(now) {
@@ -49,7 +49,7 @@ impl Stack {
     /// Moves packets between our own addresses, a bounded number of them, and gives none to the device: for an owner
     /// whose device takes no more, or is never done.
     pub fn handle_local(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
+        self.clock_is(now);
         let mut budget = LOOPBACK_BUDGET;
         while budget > 0 && self.move_local(now, &mut budget) {}
     }
@@ -196,9 +196,10 @@ impl Stack {
 
     /// Does what is due. The work of one call is bounded; what is left is due at once.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
+        self.clock_is(now);
         self.expire_connections(now);
         self.expire_half_open(now);
+        self.sweep_half_open();
         self.reset_unaccepted(now);
         for _ in 0..TIMEOUT_BUDGET {
             let Some(key) = self.rooms.time_wait.expired(now) else { break };

@@ -50,7 +50,7 @@ impl Stack {
         remote: SocketAddr,
         payload: &[u8],
     ) -> Result<UdpProbeId, ConnectError> {
-        self.now = self.now.max(now);
+        self.clock_is(now);
         let remote = self.effective_remote(None, remote)?;
         let local = self.addresses.source_for(remote.ip()).ok_or(ConnectError::NetworkUnreachable)?;
         let port = self.choose_udp_port(local, remote).ok_or(ConnectError::PortsExhausted)?;
@@ -63,7 +63,7 @@ impl Stack {
 
     /// Sends a UDP probe's datagram again.
     pub fn send_udp_probe(&mut self, now: Timestamp, id: UdpProbeId, payload: &[u8]) {
-        self.now = self.now.max(now);
+        self.clock_is(now);
         let Some(tuple) = self.udp_probes.tuple(id) else { return };
         let ip = IpParams {
             src: tuple.local_addr,

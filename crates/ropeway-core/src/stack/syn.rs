@@ -93,7 +93,6 @@ impl Stack {
         let Some(listener) = self.listeners.get_mut(id) else { return };
         listener.half_open += 1;
         if listener.asks_user {
-            listener.undecided.push_back(*tuple);
             self.event_queue.push_back(Noticed::Incoming(id));
             return;
         }
@@ -220,9 +219,7 @@ impl Stack {
         tuple: &FourTuple,
         arrival: Arrival,
     ) {
-        let Some(id) = self.rooms.half_open.listener(key).and_then(|slot| self.listeners.id_at(slot)) else {
-            return;
-        };
+        let Some(id) = self.listener_of(key) else { return };
         let announced = self.announced(tuple, id);
         let len = arrival.payload.len();
         match self.rooms.half_open.segment_arrives(key, &arrival.header, len, &announced, now) {
@@ -257,7 +254,7 @@ impl Stack {
         let Some(handshake) = self.rooms.half_open.handshake(key, &self.announced(tuple, id), now) else {
             return;
         };
-        self.strike_half_open(key, tuple, id);
+        self.strike_half_open(key, tuple);
         self.establish(now, tuple, id, iss, &handshake, arrival);
     }
 
@@ -291,41 +288,53 @@ impl Stack {
             return false;
         }
         self.counters.passive_opens += 1;
-        if let Some(listener) = self.listeners.get_mut(id) {
-            listener.accept_queue.push(connection_id(key));
-            let news = if listener.asks_user { Noticed::Settled(id, *tuple) } else { Noticed::Listener(id) };
-            self.event_queue.push_back(news);
+        let Some(listener) = self.listeners.get_mut(id) else { return true };
+        let asked_for = listener.asks_user.then_some(*tuple);
+        let over = listener.accept_queue.push(connection_id(key), asked_for);
+        let news = if listener.asks_user { Noticed::Settled(id, *tuple) } else { Noticed::Listener(id) };
+        self.event_queue.push_back(news);
+        if let Some(over) = over {
+            self.close(now, over);
         }
         true
     }
 
+    /// The listener that a half-open connection belongs to, unless it is closed.
+    pub(super) fn listener_of(&self, key: TupleKey) -> Option<ListenerId> {
+        self.rooms.half_open.listener(key).and_then(|slot| self.listeners.id_at(slot))
+    }
+
     /// The half-open connection has come to nothing.
     pub(super) fn forget_half_open(&mut self, key: TupleKey, cause: Cause) {
-        let (Some(tuple), Some(slot)) = (self.rooms.half_open.tuple(key), self.rooms.half_open.listener(key))
-        else {
-            return;
-        };
+        let Some(tuple) = self.rooms.half_open.tuple(key) else { return };
         self.report(&tuple, State::SynReceived, cause);
-        let Some(id) = self.listeners.id_at(slot) else { return };
+        let asks =
+            self.listener_of(key).filter(|id| self.listeners.get(*id).is_some_and(|who| who.asks_user));
         let told = self.rooms.half_open.is_refused(key);
-        self.strike_half_open(key, &tuple, id);
-        if !told && self.listeners.get(id).is_some_and(|listener| listener.asks_user) {
+        self.strike_half_open(key, &tuple);
+        if let Some(id) = asks.filter(|_| !told) {
             self.event_queue.push_back(Noticed::Settled(id, tuple));
         }
     }
 
     /// Takes an entry out of all books.
-    pub(super) fn strike_half_open(&mut self, key: TupleKey, tuple: &FourTuple, id: ListenerId) {
+    pub(super) fn strike_half_open(&mut self, key: TupleKey, tuple: &FourTuple) {
+        let Some(slot) = self.rooms.half_open.listener(key) else { return };
         let refused = self.rooms.half_open.is_refused(key);
-        let undecided = self.rooms.half_open.is_undecided(key);
         self.demux.remove(tuple, Room::HalfOpen(key), &self.rooms);
         self.rooms.half_open.remove(key);
-        if let Some(listener) = self.listeners.get_mut(id) {
-            let count = if refused { &mut listener.refused } else { &mut listener.half_open };
-            *count -= 1;
-            if undecided {
-                listener.undecided.retain(|known| known != tuple);
+        self.listeners.entry_ends(slot, refused);
+    }
+
+    /// Forgets entries of closed listeners, a bounded number of them; what is left is due at once.
+    pub(super) fn sweep_half_open(&mut self) {
+        for key in self.rooms.half_open.sweep().unwrap_or_default() {
+            if self.listener_of(key).is_none() {
+                self.forget_half_open(key, Cause::Abort);
             }
+        }
+        if self.listeners.forsaken() == 0 {
+            self.rooms.half_open.end_sweep();
         }
     }
 

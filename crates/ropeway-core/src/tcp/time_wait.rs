@@ -9,6 +9,7 @@ use ropeway_packet::{FourTuple, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timesta
 use super::connection::{TimeWaitParts, timestamp_clock};
 use super::listen::asks_to_open;
 use crate::time::{ShortTimestamp, Timestamp};
+use crate::tuple_list::{Linked, Links, TupleList};
 use crate::tuple_slab::{TupleKey, TupleSlab};
 
 /// Twenty-eight bytes, besides the tuple.
@@ -19,27 +20,20 @@ struct Entry {
     /// The peer's last timestamp.
     ts_recent: u32,
     /// The neighbours in the order of expiry.
-    older: Link,
-    newer: Link,
+    links: Links,
     window: u16,
     /// When the wait is over.
     expires: ShortTimestamp,
     timestamps: bool,
 }
 
-/// A neighbour, or none.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Link(u32);
-
-impl Link {
-    const NONE: Self = Self(u32::MAX);
-
-    fn to(key: TupleKey) -> Self {
-        Self(key.get())
+impl Linked for Entry {
+    fn links(&self) -> Links {
+        self.links
     }
 
-    fn key(self) -> Option<TupleKey> {
-        (self != Self::NONE).then(|| TupleKey::from_number(self.0))
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
     }
 }
 
@@ -64,14 +58,17 @@ pub(crate) struct Incarnation {
 #[derive(Clone, Debug)]
 pub(crate) struct TimeWaitTable {
     entries: TupleSlab<Entry>,
-    oldest: Link,
-    newest: Link,
+    /// In the order of expiry.
+    waiting: TupleList,
+    /// Those whose wait a jump of the clock has ended, whatever their five bytes say of it.
+    overdue: TupleList,
     duration: Duration,
 }
 
 impl TimeWaitTable {
     pub(crate) fn new(duration: Duration) -> Self {
-        Self { entries: TupleSlab::new(), oldest: Link::NONE, newest: Link::NONE, duration }
+        let (waiting, overdue) = (TupleList::default(), TupleList::default());
+        Self { entries: TupleSlab::new(), waiting, overdue, duration: ShortTimestamp::longest(duration) }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -93,14 +90,13 @@ impl TimeWaitTable {
             snd_nxt: parts.snd_nxt,
             rcv_nxt: parts.rcv_nxt,
             ts_recent: parts.ts_recent.unwrap_or(0),
-            older: Link::NONE,
-            newer: Link::NONE,
+            links: Links::NONE,
             window: parts.window,
             expires: ShortTimestamp::after(now, self.duration),
             timestamps: parts.ts_recent.is_some(),
         };
         let key = self.entries.insert(tuple, entry)?;
-        self.link_newest(key);
+        self.waiting.push(&mut self.entries, key);
         Some(key)
     }
 
@@ -112,7 +108,18 @@ impl TimeWaitTable {
 
     /// When the next entry expires.
     pub(crate) fn next_deadline(&self, now: Timestamp) -> Option<Timestamp> {
-        self.entries.get(self.oldest.key()?).map(|entry| entry.expires.near(now))
+        if self.overdue.oldest().is_some() {
+            return Some(Timestamp::START);
+        }
+        self.entries.get(self.waiting.oldest()?).map(|entry| entry.expires.near(now))
+    }
+
+    /// The clock moves on by this much at once. What waits for no longer is due, and no entry has to tell a moment
+    /// that lies far back.
+    pub(crate) fn clock_jumps(&mut self, by: Duration) {
+        if by >= self.duration {
+            self.overdue.append(&mut self.entries, &mut self.waiting);
+        }
     }
 
     /// An entry whose 2 MSL are over (RFC 9293 3.10.8 R-12).
@@ -122,7 +129,7 @@ impl TimeWaitTable {
 
     /// The oldest entry.
     pub(crate) fn oldest(&self) -> Option<TupleKey> {
-        self.oldest.key()
+        self.overdue.oldest().or_else(|| self.waiting.oldest())
     }
 
     /// What a connection must begin beyond that takes the tuple of an entry over, if it may: timestamps were in use, so
@@ -140,40 +147,13 @@ impl TimeWaitTable {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.expires = ShortTimestamp::after(now, self.duration);
         }
-        self.link_newest(key);
-    }
-
-    fn link_newest(&mut self, key: TupleKey) {
-        let before = std::mem::replace(&mut self.newest, Link::to(key));
-        self.join(before, Link::to(key));
-        self.join(Link::to(key), Link::NONE);
+        self.waiting.push(&mut self.entries, key);
     }
 
     fn unlink(&mut self, key: TupleKey) {
-        if let Some(entry) = self.entries.get(key) {
-            let (older, newer) = (entry.older, entry.newer);
-            self.join(older, newer);
-        }
-    }
-
-    /// Makes two neighbours, the ends of the list included.
-    fn join(&mut self, older: Link, newer: Link) {
-        match older.key() {
-            None => self.oldest = newer,
-            Some(key) => {
-                if let Some(entry) = self.entries.get_mut(key) {
-                    entry.newer = newer;
-                }
-            }
-        }
-        match newer.key() {
-            None => self.newest = older,
-            Some(key) => {
-                if let Some(entry) = self.entries.get_mut(key) {
-                    entry.older = older;
-                }
-            }
-        }
+        let waits = self.waiting.may_hold(&self.entries, key);
+        let list = if waits { &mut self.waiting } else { &mut self.overdue };
+        list.remove(&mut self.entries, key);
     }
 
     /// A segment arrives (RFC 9293 3.10.7.4, for TIME-WAIT). `ts_offset`: what is added to our clock.
@@ -307,7 +287,28 @@ mod tests {
             (None, Some(secs(70)))
         );
         assert_eq!(pop_expired(&mut table, secs(70)), Some((keys[1], tuple(2))));
-        assert_eq!((table.len(), table.oldest, table.newest), (0, Link::NONE, Link::NONE));
+        assert_eq!((table.len(), table.oldest()), (0, None));
+    }
+
+    #[test]
+    fn a_jump_past_all_their_ends_ends_all_but_those_that_come_after_it() {
+        for jump in [60, 6 * 86_400, 12 * 86_400, 100 * 365 * 86_400] {
+            let mut table = TimeWaitTable::new(Duration::from_secs(60));
+            let keys: Vec<_> = (0..9).map(|n| table.insert(&tuple(n), &parts(), secs(1)).unwrap()).collect();
+            table.clock_jumps(Duration::from_secs(59));
+            assert_eq!(table.expired(secs(60)), None);
+            table.clock_jumps(Duration::from_secs(jump));
+            table.insert(&tuple(9), &parts(), secs(60 + jump)).unwrap();
+            // The ends and the middle of either list can be taken out.
+            for (n, at) in [(0, 0), (8, 8), (4, 4)] {
+                assert_eq!(table.remove(keys[at]), Some(tuple(n)));
+            }
+            let due: Vec<_> =
+                std::iter::from_fn(|| pop_expired(&mut table, secs(60 + jump))).map(|(_, due)| due).collect();
+            assert_eq!(due, [1, 2, 3, 5, 6, 7].map(tuple));
+            assert_eq!(table.next_deadline(secs(60 + jump)), Some(secs(120 + jump)));
+            assert_eq!(pop_expired(&mut table, secs(120 + jump)).map(|(_, due)| due), Some(tuple(9)));
+        }
     }
 
     /// A million, half of which have been taken over, all over the table.

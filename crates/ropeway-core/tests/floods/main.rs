@@ -7,6 +7,7 @@ mod blind;
 #[path = "../common/mod.rs"]
 mod common;
 mod cookies;
+mod full_tables;
 mod honest;
 mod listen_any;
 mod policy;

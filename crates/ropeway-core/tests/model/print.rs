@@ -131,8 +131,11 @@ impl Write for Sink {
 
 /// Who writes `Debug` by hand, and why a fingerprint misses nothing.
 const BY_HAND: [(&str, &str); 8] = [
-    ("PartsMap", "an index: it follows from connections, listeners, bindings, TIME-WAIT and probes"),
-    ("PrefixCounts", "they follow from the SYN queue"),
+    (
+        "PartsMap",
+        "an index: it follows from connections, listeners, bindings, TIME-WAIT, the SYN queue and probes",
+    ),
+    ("PacketPolicy", "the scenarios have none"),
     ("SynCookies", "keys: they are the same all along, and what follows from them and the clock"),
     ("PortSelector", "the scenarios name their ports"),
     ("IsnGenerator", "keys: the same all along"),

@@ -11,6 +11,7 @@
 
 mod backlog;
 mod blocked_device;
+mod clock_jumps;
 #[path = "../common/mod.rs"]
 mod common;
 mod connect;

@@ -160,6 +160,7 @@ fn which_port_is_chosen_cannot_be_told_from_outside() {
     assert_eq!(first(3, "10.0.0.1:80"), first(3, "10.0.0.1:80"));
 }
 
+#[allow(clippy::reversed_empty_ranges, reason = "a range without a port")]
 #[test]
 fn ranges_without_a_port_and_of_one() {
     for (range, ports) in [

@@ -6,10 +6,10 @@ pub(crate) mod incoming;
 mod prefix;
 pub(crate) mod syn_cookie;
 
-use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use ropeway_packet::{FourTuple, TcpFlags};
+use ropeway_packet::TcpFlags;
 
 use self::accept_queue::AcceptQueue;
 use crate::event::ListenerId;
@@ -28,8 +28,10 @@ pub(crate) struct Listener {
     pub(crate) refused: usize,
     /// SYNs are answered only when the user says so.
     pub(crate) asks_user: bool,
-    /// SYNs that the user has not been told of.
-    pub(crate) undecided: VecDeque<FourTuple>,
+    /// Its place among those that share its address.
+    place: usize,
+    /// It is closed, and its entries in the SYN queue have yet to be cleared away.
+    closed: bool,
     /// When a cookie was last sent: only for a while after that one is looked for.
     pub(crate) cookie_sent: Option<Timestamp>,
 }
@@ -44,7 +46,8 @@ impl Listener {
             half_open: 0,
             refused: 0,
             asks_user,
-            undecided: VecDeque::new(),
+            place: 0,
+            closed: false,
             cookie_sent: None,
         }
     }
@@ -77,22 +80,31 @@ pub(crate) fn asks_to_open(flags: TcpFlags) -> bool {
     flags.contains(TcpFlags::SYN) && !flags.intersects(TcpFlags::ACK | TcpFlags::RST | TcpFlags::FIN)
 }
 
-/// All listeners, found by port.
+/// All listeners, found by address and port.
 #[derive(Clone, Debug)]
 pub(crate) struct Listeners {
     slab: Slab<Listener>,
-    by_port: HashMap<u16, Vec<Key>>,
+    /// Those of one address and port share it.
+    by_address: BTreeMap<(IpAddr, u16), Vec<Key>>,
     /// Who takes what nobody else takes, whatever its address and port.
     any: Option<Key>,
+    /// How many are closed and have entries left, and how many entries these are.
+    closed: usize,
+    forsaken: usize,
 }
 
 impl Listeners {
     pub(crate) fn new() -> Self {
-        Self { slab: Slab::new(), by_port: HashMap::new(), any: None }
+        Self { slab: Slab::new(), by_address: BTreeMap::new(), any: None, closed: 0, forsaken: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.slab.len()
+        self.slab.len() - self.closed
+    }
+
+    /// How many entries of the SYN queue are those of closed listeners.
+    pub(crate) fn forsaken(&self) -> usize {
+        self.forsaken
     }
 
     pub(crate) fn insert(
@@ -102,7 +114,11 @@ impl Listeners {
         options: SocketOptions,
     ) -> Option<ListenerId> {
         let key = self.slab.insert_with(|_| Listener::new(local, backlog, options, false))?;
-        self.by_port.entry(local.port()).or_default().push(key);
+        let sharers = self.by_address.entry((local.ip(), local.port())).or_default();
+        if let Some(listener) = self.slab.get_mut(key) {
+            listener.place = sharers.len();
+        }
+        sharers.push(key);
         Some(id(key))
     }
 
@@ -116,47 +132,90 @@ impl Listeners {
         self.any.map(id)
     }
 
-    pub(crate) fn remove(&mut self, id: ListenerId) -> Option<Listener> {
-        let listener = self.slab.remove(key(id))?;
+    /// Closes a listener: from now on nobody finds it. Gives what it was. While it has entries in the SYN queue its slot
+    /// stays taken, since they name it.
+    pub(crate) fn close(&mut self, id: ListenerId) -> Option<Listener> {
+        let listener = self.get_mut(id)?;
+        let entries = listener.half_open + listener.refused;
+        let listener = if entries == 0 {
+            self.slab.remove(key(id))?
+        } else {
+            listener.closed = true;
+            let accept_queue = std::mem::replace(&mut listener.accept_queue, AcceptQueue::new(0));
+            let listener = Listener { accept_queue, ..listener.clone() };
+            self.closed += 1;
+            self.forsaken += entries;
+            listener
+        };
         if self.any == Some(key(id)) {
             self.any = None;
         }
-        if let Some(keys) = self.by_port.get_mut(&listener.local.port()) {
-            keys.retain(|other| *other != key(id));
-            if keys.is_empty() {
-                self.by_port.remove(&listener.local.port());
-            }
+        if !listener.asks_user {
+            self.strike(&listener);
         }
         Some(listener)
     }
 
-    /// The listener in a slot.
+    /// Takes a listener out of those that share its address. The last of them gets its place.
+    fn strike(&mut self, listener: &Listener) {
+        let address = (listener.local.ip(), listener.local.port());
+        let Some(sharers) = self.by_address.get_mut(&address) else { return };
+        if listener.place < sharers.len() {
+            sharers.swap_remove(listener.place);
+        }
+        if let Some(moved) = sharers.get(listener.place).and_then(|key| self.slab.get_mut(*key)) {
+            moved.place = listener.place;
+        }
+        if sharers.is_empty() {
+            self.by_address.remove(&address);
+        }
+    }
+
+    /// An entry of the SYN queue has ended that belonged to the listener in this slot.
+    pub(crate) fn entry_ends(&mut self, slot: u32, refused: bool) {
+        let Some(key) = self.slab.key_at(slot) else { return };
+        let Some(listener) = self.slab.get_mut(key) else { return };
+        let count = if refused { &mut listener.refused } else { &mut listener.half_open };
+        *count = count.saturating_sub(1);
+        if listener.closed {
+            let is_last = listener.half_open + listener.refused == 0;
+            self.forsaken = self.forsaken.saturating_sub(1);
+            if is_last {
+                self.slab.remove(key);
+                self.closed -= 1;
+            }
+        }
+    }
+
+    /// The listener in a slot, unless it is closed.
     pub(crate) fn id_at(&self, slot: u32) -> Option<ListenerId> {
+        self.slab.at(slot).filter(|listener| !listener.closed)?;
         self.slab.key_at(slot).map(id)
     }
 
     pub(crate) fn get(&self, id: ListenerId) -> Option<&Listener> {
-        self.slab.get(key(id))
+        self.slab.get(key(id)).filter(|listener| !listener.closed)
     }
 
     pub(crate) fn get_mut(&mut self, id: ListenerId) -> Option<&mut Listener> {
-        self.slab.get_mut(key(id))
+        self.slab.get_mut(key(id)).filter(|listener| !listener.closed)
     }
 
     /// The listener for a SYN to `local`: one for just that address, or else one for any address of the port,
     /// or else the one for any port; port 0 is nobody's (RFC 6335 6). Among several that share an address
-    /// (`reuse_port`), `choice` decides.
+    /// (`reuse_port`), `choice` decides. `::` is for IPv4 too, as on Linux.
     pub(crate) fn find(&self, local: SocketAddr, choice: u64) -> Option<ListenerId> {
-        self.find_by_port(local, choice).or(self.any.filter(|_| local.port() != 0)).map(id)
-    }
-
-    fn find_by_port(&self, local: SocketAddr, choice: u64) -> Option<Key> {
-        let keys = self.by_port.get(&local.port())?;
-        let fit = |key: Key| specificity(self.slab.get(key)?.local.ip(), local.ip());
-        let best = keys.iter().filter_map(|key| fit(*key)).max()?;
-        let matching = || keys.iter().filter(|key| fit(**key) == Some(best));
-        let nth = choice.checked_rem(matching().count() as u64)?;
-        matching().nth(usize::try_from(nth).ok()?).copied()
+        let any = match local.ip() {
+            IpAddr::V4(_) => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            IpAddr::V6(_) => None,
+        };
+        let listening = [Some(local.ip()), any, Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED))];
+        let sharers = listening.into_iter().flatten().find_map(|ip| self.by_address.get(&(ip, local.port())));
+        let found = sharers.and_then(|sharers| {
+            let nth = choice.checked_rem(sharers.len() as u64)?;
+            sharers.get(usize::try_from(nth).ok()?).copied()
+        });
+        found.or(self.any.filter(|_| local.port() != 0)).map(id)
     }
 }
 
@@ -166,15 +225,4 @@ fn id(key: Key) -> ListenerId {
 
 fn key(id: ListenerId) -> Key {
     Key { index: id.index, generation: id.generation }
-}
-
-/// How well a listening address matches: exactly, any address of the family, or `::` for IPv4 too, as on
-/// Linux.
-fn specificity(listening: IpAddr, local: IpAddr) -> Option<u8> {
-    match listening {
-        _ if listening == local => Some(2),
-        _ if listening.is_unspecified() && listening.is_ipv4() == local.is_ipv4() => Some(1),
-        IpAddr::V6(any) if any.is_unspecified() => Some(0),
-        _ => None,
-    }
 }

@@ -9,8 +9,9 @@ use super::{Announced, Answer, Opening};
 use crate::tcp::closed::reset_for;
 use crate::tcp::connection::{Handshake, Negotiated, timestamp_clock};
 use crate::time::{ShortTimestamp, Timestamp};
+use crate::tuple_list::{Linked, Links};
 
-/// A connection to be: 28 bytes, besides the tuple (RFC 4987 3.5-1).
+/// A connection to be: 36 bytes, besides the tuple (RFC 4987 3.5-1).
 #[derive(Clone, Debug)]
 pub(super) struct HalfOpen {
     pub(super) iss: SeqNum,
@@ -18,6 +19,7 @@ pub(super) struct HalfOpen {
     ts_recent: u32,
     /// The slot of its listener.
     pub(super) listener: u32,
+    links: Links,
     /// Zero if the SYN had no such option.
     peer_mss: u16,
     pub(super) deadline: ShortTimestamp,
@@ -35,14 +37,14 @@ const MAX_ACKS: u8 = 8;
 /// What an entry is waiting for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
-    /// The user's decision. It has timestamps or not.
-    Undecided { timestamps: bool },
+    /// The user, who has yet to be told of it. It has timestamps or not.
+    Untold { timestamps: bool },
+    /// The user's decision.
+    Told { timestamps: bool },
     /// The third segment. Answered twice, the round trip is ambiguous (Karn).
     Answered { timestamps: bool, twice: bool },
     /// Nothing: the user wants the peer's SYNs to vanish.
     Refused,
-    /// Nothing any more; it goes when its place in the queue comes up.
-    Dead,
 }
 
 /// The peer's window scale and ours, four bits each; 15 is none.
@@ -65,6 +67,16 @@ impl Scales {
     }
 }
 
+impl Linked for HalfOpen {
+    fn links(&self) -> Links {
+        self.links
+    }
+
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}
+
 impl HalfOpen {
     pub(super) fn new(listener: u32, syn: &TcpHeader, opening: &Opening, deadline: ShortTimestamp) -> Self {
         let ts_recent =
@@ -75,34 +87,45 @@ impl HalfOpen {
             irs: syn.seq,
             ts_recent: ts_recent.unwrap_or(0),
             listener,
+            links: Links::NONE,
             peer_mss: syn.options.mss.unwrap_or(0),
             deadline,
             scales: Scales::new(syn.options.window_scale, opening.wscale),
             retransmits: 0,
             acks: 0,
             phase: if opening.undecided {
-                Phase::Undecided { timestamps }
+                Phase::Untold { timestamps }
             } else {
                 Phase::Answered { timestamps, twice: false }
             },
         }
     }
 
-    /// The same, with a SYN-ACK on its way, if the user had yet to decide.
-    pub(super) fn decided(&self, deadline: ShortTimestamp) -> Option<Self> {
-        let Phase::Undecided { timestamps } = self.phase else { return None };
-        Some(Self { deadline, phase: Phase::Answered { timestamps, twice: false }, ..*self })
+    /// The user has been told.
+    pub(super) fn tell(&mut self) {
+        if let Phase::Untold { timestamps } = self.phase {
+            self.phase = Phase::Told { timestamps };
+        }
     }
 
-    pub(super) fn is_live(&self) -> bool {
-        self.phase != Phase::Dead
+    /// A SYN-ACK is on its way: the user has decided.
+    pub(super) fn decide(&mut self, deadline: ShortTimestamp) {
+        if let Phase::Untold { timestamps } | Phase::Told { timestamps } = self.phase {
+            self.deadline = deadline;
+            self.phase = Phase::Answered { timestamps, twice: false };
+        }
+    }
+
+    pub(super) fn is_undecided(&self) -> bool {
+        matches!(self.phase, Phase::Untold { .. } | Phase::Told { .. })
     }
 
     fn timestamps(&self) -> Option<u32> {
-        let on = matches!(
-            self.phase,
-            Phase::Undecided { timestamps: true } | Phase::Answered { timestamps: true, .. }
-        );
+        let on = match self.phase {
+            Phase::Untold { timestamps } | Phase::Told { timestamps } => timestamps,
+            Phase::Answered { timestamps, .. } => timestamps,
+            Phase::Refused => false,
+        };
         on.then_some(self.ts_recent)
     }
 
@@ -276,7 +299,7 @@ mod tests {
 
     // RFC 4987 3.5-1
     #[test]
-    fn an_entry_takes_forty_or_sixty_four_bytes() {
-        assert_eq!(slot_sizes::<HalfOpen>(), (40, 64));
+    fn an_entry_takes_48_or_72_bytes() {
+        assert_eq!(slot_sizes::<HalfOpen>(), (48, 72));
     }
 }

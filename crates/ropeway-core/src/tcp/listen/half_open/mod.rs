@@ -1,13 +1,11 @@
-//! The SYN queue: SYN-RECEIVED of passive opens. An entry holds no buffers: 40 bytes for IPv4, 64 for IPv6.
+//! The SYN queue: SYN-RECEIVED of passive opens. An entry holds no buffers: 48 bytes for IPv4, 72 for IPv6.
 //!
 //! SYN-ACKs are retransmitted with backoff, and the entry is reaped when they run out. The delay before the
-//! n-th retransmission is the same for all, so there is one queue for each n, in the order of arrival. An
-//! entry has one place in one queue; when it ends, its slot is free as soon as that place comes up, or when
-//! there are more dead entries than live ones.
+//! n-th retransmission is the same for all, so there is one list for each n, in the order of arrival. An
+//! entry has its place in one list, and leaves it when it ends: nothing is ever searched.
 
 mod entry;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use ropeway_packet::{FourTuple, SeqNum, TcpHeader, WindowScale};
@@ -18,7 +16,8 @@ use super::prefix::PrefixCounts;
 use crate::recovery::rto::backed_off;
 use crate::tcp::connection::Handshake;
 use crate::time::{ShortTimestamp, Timestamp};
-use crate::tuple_slab::{TupleKey, TupleSlab};
+use crate::tuple_list::TupleList;
+use crate::tuple_slab::{Cursor, TupleKey, TupleSlab};
 
 /// What a SYN and the stack's settings make of a half-open connection.
 #[derive(Clone, Copy, Debug)]
@@ -66,18 +65,26 @@ pub(crate) enum Overdue {
 #[derive(Clone, Debug)]
 pub(crate) struct HalfOpenTable {
     entries: TupleSlab<HalfOpen>,
-    /// One queue for each number of retransmissions, and last one for what is undecided or refused.
-    queues: Vec<VecDeque<TupleKey>>,
+    /// One list for each number of retransmissions.
+    answered: Vec<TupleList>,
+    /// What the user has yet to be told of.
+    untold: TupleList,
+    /// What the user has been told of: undecided, or refused.
+    told: TupleList,
+    /// What has had its time.
+    overdue: TupleList,
+    /// Where the search for the entries of closed listeners has come to, while there is one.
+    sweep: Option<Cursor>,
     first_timeout: Duration,
     longest_timeout: Duration,
     decision_timeout: Duration,
+    /// No entry lives longer.
+    lifetime: Duration,
     prefixes: PrefixCounts,
-    live: usize,
-    dead: usize,
 }
 
-/// So many entries may always be dead before they are looked for.
-const MANY_DEAD: usize = 256;
+/// So many slots are looked at in one step of a search for entries of closed listeners.
+const SWEEP: u32 = 256;
 
 impl HalfOpenTable {
     pub(crate) fn new(
@@ -87,21 +94,26 @@ impl HalfOpenTable {
         decision_timeout: Duration,
         prefix_key: [u8; 16],
     ) -> Self {
-        let levels = retries.min(u32::from(u8::MAX - 2)) + 2;
+        let levels = retries.min(u32::from(u8::MAX - 2)) + 1;
+        let delays = (0..levels).map(|retransmits| backed_off(first_timeout, retransmits, longest_timeout));
+        let handshake = delays.fold(Duration::ZERO, Duration::saturating_add);
         Self {
             entries: TupleSlab::new(),
-            queues: (0..levels).map(|_| VecDeque::new()).collect(),
+            answered: (0..levels).map(|_| TupleList::default()).collect(),
+            untold: TupleList::default(),
+            told: TupleList::default(),
+            overdue: TupleList::default(),
+            sweep: None,
             first_timeout,
             longest_timeout,
             decision_timeout,
+            lifetime: ShortTimestamp::longest(handshake.max(decision_timeout)),
             prefixes: PrefixCounts::new(prefix_key),
-            live: 0,
-            dead: 0,
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.live
+        self.entries.len()
     }
 
     pub(crate) fn tuple(&self, key: TupleKey) -> Option<FourTuple> {
@@ -110,30 +122,16 @@ impl HalfOpenTable {
 
     /// The slot of the listener that an entry belongs to.
     pub(crate) fn listener(&self, key: TupleKey) -> Option<u32> {
-        self.live_entry(key).map(|entry| entry.listener)
+        self.entries.get(key).map(|entry| entry.listener)
     }
 
     pub(crate) fn iss(&self, key: TupleKey) -> Option<SeqNum> {
-        self.live_entry(key).map(|entry| entry.iss)
-    }
-
-    fn live_entry(&self, key: TupleKey) -> Option<&HalfOpen> {
-        self.entries.get(key).filter(|entry| entry.is_live())
-    }
-
-    fn live_entry_mut(&mut self, key: TupleKey) -> Option<&mut HalfOpen> {
-        self.entries.get_mut(key).filter(|entry| entry.is_live())
+        self.entries.get(key).map(|entry| entry.iss)
     }
 
     /// How many entries the source prefix of this tuple has.
     pub(crate) fn of_prefix(&self, tuple: &FourTuple) -> u32 {
         self.prefixes.get(tuple.remote_addr)
-    }
-
-    /// The entries of one listener.
-    pub(crate) fn of_listener(&self, listener: u32) -> Vec<TupleKey> {
-        let own = |entry: &HalfOpen| entry.listener == listener && entry.is_live();
-        self.entries.iter().filter(|(_, _, entry)| own(entry)).map(|(key, ..)| key).collect()
     }
 
     /// A SYN for a listener: LISTEN becomes SYN-RECEIVED.
@@ -148,83 +146,116 @@ impl HalfOpenTable {
         let delay = if opening.undecided { self.decision_timeout } else { self.first_timeout };
         let entry = HalfOpen::new(listener, syn, opening, ShortTimestamp::after(now, delay));
         let key = self.entries.insert(tuple, entry)?;
-        let queue = if opening.undecided { self.queues.last_mut() } else { self.queues.first_mut() };
-        queue?.push_back(key);
+        self.enqueue(key);
         self.prefixes.add(tuple.remote_addr);
-        self.live += 1;
         Some(key)
     }
 
     /// Ends an entry.
     pub(crate) fn remove(&mut self, key: TupleKey) {
-        let Some(entry) = self.live_entry_mut(key) else { return };
-        entry.phase = Phase::Dead;
-        self.live -= 1;
-        self.dead += 1;
-        if let Some(tuple) = self.entries.tuple(key) {
+        self.dequeue(key);
+        if let Some((tuple, _)) = self.entries.remove(key) {
             self.prefixes.sub(tuple.remote_addr);
         }
-        self.prune();
     }
 
-    /// Frees what is dead at the front of a queue, so that a front always tells a true deadline; and all that
-    /// is dead, if it is the greater part: an entry that waits long must not keep those behind it.
-    fn prune(&mut self) {
-        let everywhere = self.dead > self.live + MANY_DEAD;
-        let Self { entries, queues, dead, .. } = self;
-        let mut lives = |key: TupleKey| {
-            let lives = entries.get(key).is_some_and(HalfOpen::is_live);
-            if !lives {
-                entries.remove(key);
-                *dead -= 1;
-            }
-            lives
-        };
-        for queue in queues {
-            if everywhere {
-                queue.retain(|key| lives(*key));
-                continue;
-            }
-            while queue.front().is_some_and(|key| !lives(*key)) {
-                queue.pop_front();
-            }
+    /// The list for what an entry waits for.
+    fn list(&mut self, key: TupleKey) -> Option<&mut TupleList> {
+        let entry = self.entries.get(key)?;
+        match entry.phase {
+            Phase::Untold { .. } => Some(&mut self.untold),
+            Phase::Told { .. } | Phase::Refused => Some(&mut self.told),
+            Phase::Answered { .. } => self.answered.get_mut(usize::from(entry.retransmits)),
         }
+    }
+
+    fn enqueue(&mut self, key: TupleKey) {
+        let Some(mut list) = self.list(key).copied() else { return };
+        list.push(&mut self.entries, key);
+        self.put_back(key, list);
+    }
+
+    /// Takes an entry out of the list that it is in, for as long as it waits for the same thing.
+    fn dequeue(&mut self, key: TupleKey) {
+        let Some(mut list) = self.list(key).copied() else { return };
+        if list.may_hold(&self.entries, key) {
+            list.remove(&mut self.entries, key);
+            self.put_back(key, list);
+        } else {
+            self.overdue.remove(&mut self.entries, key);
+        }
+    }
+
+    fn put_back(&mut self, key: TupleKey, list: TupleList) {
+        if let Some(place) = self.list(key) {
+            *place = list;
+        }
+    }
+
+    /// The clock moves on by this much at once. A handshake that has waited for all of its life is over, and no entry
+    /// has to tell a moment that lies far back.
+    pub(crate) fn clock_jumps(&mut self, by: Duration) {
+        if by < self.lifetime {
+            return;
+        }
+        for list in self.answered.iter_mut().chain([&mut self.untold, &mut self.told]) {
+            self.overdue.append(&mut self.entries, list);
+        }
+    }
+
+    /// A listener is closed: its entries are to be looked for.
+    pub(crate) fn start_sweep(&mut self) {
+        self.sweep = (self.entries.len() > 0).then(Cursor::default);
+    }
+
+    pub(crate) fn end_sweep(&mut self) {
+        self.sweep = None;
+    }
+
+    /// The next entries that may be those of a closed listener, a bounded number of them; `None` if there are no more.
+    pub(crate) fn sweep(&mut self) -> Option<Vec<TupleKey>> {
+        let (found, next) = self.entries.keys_from(self.sweep?, SWEEP);
+        self.sweep = next;
+        Some(found)
     }
 
     /// When the next entry needs its SYN-ACK sent again, or is to be reaped.
     pub(crate) fn next_deadline(&self, now: Timestamp) -> Option<Timestamp> {
-        let fronts = self.queues.iter().filter_map(|queue| self.entries.get(*queue.front()?));
+        if self.sweep.is_some() || self.overdue.oldest().is_some() {
+            return Some(Timestamp::START);
+        }
+        let lists = self.answered.iter().chain([&self.untold, &self.told]);
+        let fronts = lists.filter_map(|list| self.entries.get(list.oldest()?));
         fronts.map(|entry| entry.deadline.near(now)).min()
     }
 
     /// What is to be done with the next entry whose timer has gone off.
     pub(crate) fn pop_overdue(&mut self, now: Timestamp) -> Option<Overdue> {
-        for level in 0..self.queues.len() {
-            let Some(key) = self.queues.get(level).and_then(|queue| queue.front().copied()) else { continue };
-            if self.entries.get(key).is_some_and(|entry| entry.deadline.near(now) <= now) {
-                return Some(self.overdue(level, key, now));
-            }
+        let due = |list: &TupleList| {
+            list.oldest()
+                .filter(|key| self.entries.get(*key).is_some_and(|entry| entry.deadline.near(now) <= now))
+        };
+        // Nobody decided, or waits any more.
+        let over = self.overdue.oldest().or_else(|| due(&self.untold)).or_else(|| due(&self.told));
+        if over.is_some() {
+            return over.map(Overdue::Reap);
         }
-        None
+        let key = self.answered.iter().find_map(due)?;
+        Some(self.overdue_answer(key, now))
     }
 
-    fn overdue(&mut self, level: usize, key: TupleKey, now: Timestamp) -> Overdue {
-        if level + 2 >= self.queues.len() {
-            // The last retransmission was in vain, or nobody decided. The owner of the table removes it.
+    /// A SYN-ACK was not answered in time. The owner of the table removes what is to be reaped.
+    fn overdue_answer(&mut self, key: TupleKey, now: Timestamp) -> Overdue {
+        let retransmits = self.entries.get(key).map_or(0, |entry| u32::from(entry.retransmits)) + 1;
+        if retransmits as usize >= self.answered.len() {
             return Overdue::Reap(key);
         }
-        if let Some(queue) = self.queues.get_mut(level) {
-            queue.pop_front();
-        }
+        self.dequeue(key);
         if let Some(entry) = self.entries.get_mut(key) {
-            let retransmits = u32::from(entry.retransmits).saturating_add(1);
             let delay = backed_off(self.first_timeout, retransmits, self.longest_timeout);
             entry.retransmit(ShortTimestamp::after(now, delay));
         }
-        if let Some(queue) = self.queues.get_mut(level + 1) {
-            queue.push_back(key);
-        }
-        self.prune();
+        self.enqueue(key);
         Overdue::Retransmit(key)
     }
 
@@ -238,13 +269,13 @@ impl HalfOpenTable {
         now: Timestamp,
     ) -> Answer {
         let Some(tuple) = self.entries.tuple(key) else { return Answer::Drop };
-        let Some(entry) = self.live_entry_mut(key) else { return Answer::Drop };
+        let Some(entry) = self.entries.get_mut(key) else { return Answer::Drop };
         entry.segment_arrives(&tuple, segment, payload_len, announced, now)
     }
 
     pub(crate) fn syn_ack(&self, key: TupleKey, announced: &Announced, now: Timestamp) -> Option<TcpHeader> {
         let tuple = self.entries.tuple(key)?;
-        self.live_entry(key).map(|entry| entry.syn_ack(&tuple, announced, now))
+        self.entries.get(key).map(|entry| entry.syn_ack(&tuple, announced, now))
     }
 
     /// What the connection needs to know that this becomes.
@@ -254,17 +285,26 @@ impl HalfOpenTable {
         announced: &Announced,
         now: Timestamp,
     ) -> Option<Handshake> {
-        self.live_entry(key).map(|entry| entry.handshake(announced, self.first_timeout, now))
+        self.entries.get(key).map(|entry| entry.handshake(announced, self.first_timeout, now))
     }
 
     /// What the peer's SYN said, for the user to decide by.
     pub(crate) fn syn_options(&self, key: TupleKey) -> Option<SynOptions> {
-        self.live_entry(key).map(HalfOpen::syn_options)
+        self.entries.get(key).map(HalfOpen::syn_options)
+    }
+
+    /// The next entry that the user has yet to be told of, which is told from now on.
+    pub(crate) fn tell(&mut self) -> Option<TupleKey> {
+        let key = self.untold.oldest()?;
+        self.dequeue(key);
+        self.entries.get_mut(key)?.tell();
+        self.enqueue(key);
+        Some(key)
     }
 
     /// Whether the user has not decided yet.
     pub(crate) fn is_undecided(&self, key: TupleKey) -> bool {
-        self.entries.get(key).is_some_and(|entry| matches!(entry.phase, Phase::Undecided { .. }))
+        self.entries.get(key).is_some_and(HalfOpen::is_undecided)
     }
 
     /// Whether the user wants silence.
@@ -272,26 +312,26 @@ impl HalfOpenTable {
         self.entries.get(key).is_some_and(|entry| entry.phase == Phase::Refused)
     }
 
-    /// The user wants the connection: it is half-open from now on, in a new place. Gives its new key.
-    pub(crate) fn decide(&mut self, key: TupleKey, now: Timestamp) -> Option<TupleKey> {
-        let deadline = ShortTimestamp::after(now, self.first_timeout);
-        let decided = self.live_entry(key)?.decided(deadline)?;
-        let tuple = self.entries.tuple(key)?;
-        let new = self.entries.insert(&tuple, decided)?;
-        self.queues.first_mut()?.push_back(new);
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.phase = Phase::Dead;
-            self.dead += 1;
+    /// The user wants the connection: it is half-open from now on. Says whether it was undecided.
+    pub(crate) fn decide(&mut self, key: TupleKey, now: Timestamp) -> bool {
+        let undecided = self.is_undecided(key);
+        if undecided {
+            self.dequeue(key);
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.decide(ShortTimestamp::after(now, self.first_timeout));
+            }
+            self.enqueue(key);
         }
-        self.prune();
-        Some(new)
+        undecided
     }
 
     /// The user wants nothing to be answered: further SYNs of the peer find the entry, and vanish.
     pub(crate) fn refuse(&mut self, key: TupleKey) {
-        if let Some(entry) = self.live_entry_mut(key) {
+        self.dequeue(key);
+        if let Some(entry) = self.entries.get_mut(key) {
             entry.phase = Phase::Refused;
         }
+        self.enqueue(key);
     }
 }
 
@@ -315,35 +355,57 @@ mod tests {
     }
 
     #[test]
-    fn one_that_waits_does_not_keep_those_behind_it() {
+    fn one_that_waits_keeps_nothing_behind_it() {
         let mut table = table();
         insert(&mut table, 0);
         for port in 1..=50_000 {
             let key = insert(&mut table, port);
-            let key = if port % 2 == 0 { table.decide(key, Timestamp::START).unwrap() } else { key };
+            if port % 2 == 0 {
+                assert!(table.decide(key, Timestamp::START));
+            }
             table.remove(key);
+            assert_eq!((table.len(), table.entries.len()), (1, 1));
         }
-        assert_eq!(table.len(), 1);
-        assert!(table.entries.len() <= MANY_DEAD + 3, "{}", table.entries.len());
-        assert!(table.queues.iter().all(|queue| queue.len() <= MANY_DEAD + 3));
     }
 
     #[test]
-    fn the_dead_are_looked_for_when_they_outnumber_the_live_by_many() {
+    fn what_is_refused_or_told_out_of_turn_still_ends_in_time() {
         let mut table = table();
-        insert(&mut table, 0);
-        let mut dead = 0;
-        for count in [300, 301, 1, 1000] {
-            let keys: Vec<_> = (1..=count).map(|port| insert(&mut table, port)).collect();
-            for key in keys {
+        let keys: Vec<_> = (0..4).map(|port| insert(&mut table, port)).collect();
+        table.refuse(keys[3]);
+        assert_eq!(table.tell(), Some(keys[0]));
+        assert!(table.decide(keys[1], Timestamp::START) && !table.decide(keys[1], Timestamp::START));
+        let end = Timestamp::START + TIMEOUT * 120;
+        assert_eq!(table.next_deadline(Timestamp::START), Some(Timestamp::START + TIMEOUT));
+        let mut reaped = Vec::new();
+        while let Some(overdue) = table.pop_overdue(end) {
+            if let Overdue::Reap(key) = overdue {
                 table.remove(key);
-                dead += 1;
-                if dead > table.len() + MANY_DEAD {
-                    dead = 0;
-                }
-                assert_eq!(table.entries.len() - table.len(), dead);
-                assert_eq!(table.dead, dead);
+                reaped.push(key);
             }
+        }
+        reaped.sort_by_key(|key| key.get());
+        assert_eq!((reaped, table.len()), (vec![keys[0], keys[2], keys[3]], 1));
+    }
+
+    #[test]
+    fn a_jump_past_its_whole_life_ends_every_handshake() {
+        for jump in [120, 6 * 86_400, 12 * 86_400, 100 * 365 * 86_400] {
+            let mut table = table();
+            let keys: Vec<_> = (0..5).map(|port| insert(&mut table, port)).collect();
+            table.tell();
+            table.decide(keys[2], Timestamp::START);
+            table.clock_jumps(TIMEOUT * 119);
+            assert_eq!(table.pop_overdue(Timestamp::START), None);
+            let now = Timestamp::START + TIMEOUT * jump;
+            table.clock_jumps(TIMEOUT * jump);
+            table.remove(keys[4]);
+            for _ in 0..4 {
+                let Some(Overdue::Reap(key)) = table.pop_overdue(now) else { panic!("not all are over") };
+                table.remove(key);
+            }
+            assert_eq!((table.pop_overdue(now), table.len()), (None, 0));
+            assert_eq!(table.overdue, TupleList::default());
         }
     }
 }
