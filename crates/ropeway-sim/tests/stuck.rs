@@ -223,15 +223,32 @@ fn a_thread_that_blocks_for_ever_is_told() {
         let text = failure_of(async {
             let net = net();
             net.add_host("server").build().spawn(mute());
-            let blocking = tokio::task::spawn_blocking(move || blocked.recv_timeout(SECS(4)));
+            // The runtime cannot end before the thread does.
+            let _release = release;
+            let blocking = tokio::task::spawn_blocking(move || blocked.recv());
             if timer {
                 sleep(MS(1)).await;
             }
             let _ended = blocking.await;
         });
         assert_has(&text, &["spawn_blocking", "stuck at 0.000 ms", "six times", "waits to accept"]);
-        drop(release);
     }
+}
+
+#[test]
+fn a_deadlock_of_tasks_that_are_not_send_is_told() {
+    let text = failure_of(async {
+        let net = net();
+        let host = net.add_host("a").build();
+        let set = tokio::task::LocalSet::new();
+        set.run_until(async {
+            let listener = host.run(TcpListener::bind("0.0.0.0:80")).await.unwrap();
+            host.spawn_local(async move { listener.accept().await.map(drop) });
+            std::future::pending::<()>().await;
+        })
+        .await;
+    });
+    assert_has(&text, &["a: the task spawned at", "waits to accept on the listener 0.0.0.0:80"]);
 }
 
 #[test]

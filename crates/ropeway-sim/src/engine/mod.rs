@@ -13,7 +13,7 @@ mod time;
 mod watchdog;
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Write as _};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -22,8 +22,9 @@ use std::time::Duration;
 use tokio::time::sleep_until;
 
 pub(crate) use self::failure::fail;
+use self::idle::Restless;
 pub(crate) use self::report::over;
-use self::stillness::Stillness;
+use self::stillness::{Still, Stillness};
 pub(crate) use self::time::{Micros, Time, millis};
 pub(crate) use self::watchdog::Sleeper;
 use crate::shared::Shared;
@@ -58,15 +59,30 @@ enum Woken {
 pub(crate) async fn run(shared: Arc<Shared>, patience: Duration) {
     let guard = Guard(Arc::clone(&shared));
     let why = simulate(&shared, patience).await;
-    let text = report::failure(&shared, &why);
+    let text = report::failure(&shared, &why, patience);
+    if let Why::Still(Still::Blocked, _) = why {
+        // The runtime waits for the thread before it ends, and the test's output may never be shown.
+        let _told = io::stderr().write_all(format!("ropeway-sim: {text}\n").as_bytes());
+    }
     fail(shared.time.runtime(), text);
     // The test ends, and this task with it.
     std::future::pending::<()>().await;
     drop(guard);
 }
 
-/// Runs the simulation. Gives why it cannot go on.
-async fn simulate(shared: &Shared, patience: Duration) -> String {
+/// Why a simulation cannot go on.
+#[derive(Clone, Copy, Debug)]
+enum Why {
+    /// Nothing can happen any more, since this moment.
+    Still(Still, Micros),
+    /// It has gone on for too long.
+    Over,
+    /// Some task never waits.
+    Restless(Restless),
+}
+
+/// Runs the simulation until it cannot go on.
+async fn simulate(shared: &Shared, patience: Duration) -> Why {
     let time = Arc::clone(&shared.time);
     let mut stillness = Stillness::default();
     time.find_phase().await;
@@ -75,7 +91,7 @@ async fn simulate(shared: &Shared, patience: Duration) -> String {
         shared.settle(time.now());
         let now = time.now();
         if time.is_over(now) {
-            return over(&time);
+            return Why::Over;
         }
         let woken = match shared.next_event() {
             Some(due) if due <= now => {
@@ -109,8 +125,8 @@ async fn simulate(shared: &Shared, patience: Duration) -> String {
         };
         match still {
             Ok(None) => {}
-            Ok(Some((still, at))) => return report::still(still, at, patience),
-            Err(restless) => return restless.to_string(),
+            Ok(Some((still, at))) => return Why::Still(still, at),
+            Err(restless) => return Why::Restless(restless),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ropeway::manual::WaitingTask;
 
+use super::Why;
 use super::stillness::Still;
 use super::time::{Micros, Time, millis};
 use crate::shared::Shared;
@@ -17,7 +18,7 @@ use crate::world::{Kind, World};
 const MOST: usize = 100;
 
 /// Nothing can happen any more.
-pub(super) fn still(still: Still, at: Micros, patience: Duration) -> String {
+fn still(still: Still, at: Micros, patience: Duration) -> String {
     let at = millis(at);
     match still {
         Still::Deadlock => format!(
@@ -42,9 +43,14 @@ pub(crate) fn over(time: &Time) -> String {
 }
 
 /// The whole text of a failure.
-pub(super) fn failure(shared: &Shared, why: &str) -> String {
+pub(super) fn failure(shared: &Shared, why: &Why, patience: Duration) -> String {
+    let why = match *why {
+        Why::Still(what, at) => still(what, at, patience),
+        Why::Over => over(&shared.time),
+        Why::Restless(restless) => restless.to_string(),
+    };
     let mut world = shared.world();
-    world.log(why.split(':').next().unwrap_or(why).to_owned());
+    world.log(why.split(':').next().unwrap_or(&why).to_owned());
     let mut text = format!("{why}\n{}", waiting(&world));
     let hindrances = hindrances(&world);
     if !hindrances.is_empty() {

@@ -16,6 +16,9 @@ use crate::shared::Shared;
 /// How much more patience there is with threads of `spawn_blocking`, which are known to run.
 pub(super) const BLOCKING: u32 = 6;
 
+/// The most that one look after another counts for: in a longer time the whole process may have stood still.
+const MOST: Duration = Duration::from_millis(250);
+
 /// Why it is taken that nothing can happen any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Still {
@@ -28,10 +31,12 @@ pub(super) enum Still {
 /// What has been seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Stillness {
-    /// What has stood still, and since when: what the clock shows and how often tasks of hosts have run.
-    standing: Option<((Instant, u64), RealInstant)>,
-    /// Since when no task has run at all, and how often the runtime had gone to sleep by then.
-    asleep: Option<(u64, RealInstant)>,
+    /// The last look.
+    last: Option<RealInstant>,
+    /// What has stood still, and for how long: what the clock shows and how often tasks of hosts have run.
+    standing: Option<((Instant, u64), Duration)>,
+    /// How often the runtime has gone to sleep, and for how long no other task has run.
+    asleep: Option<(u64, Duration)>,
 }
 
 impl Stillness {
@@ -46,25 +51,22 @@ impl Stillness {
             *self = Self::default();
             return Ok(None);
         }
+        let now = RealInstant::now();
+        let passed = self.last.replace(now).map_or(Duration::ZERO, |last| (now - last).min(MOST));
         let (seen, parks) = ((Instant::now(), shared.scoped_polls()), shared.time.parks());
         let standing_for = match self.standing {
-            Some((before, since)) if before == seen => since.elapsed(),
+            Some((before, so_far)) if before == seen => so_far + passed,
             _ => {
-                *self = Self { standing: Some((seen, RealInstant::now())), asleep: None };
+                self.asleep = None;
                 Duration::ZERO
             }
         };
-        let asleep_for = match &mut self.asleep {
+        let asleep_for = match self.asleep {
             // It has gone to sleep once after it was roused.
-            Some((before, since)) if parks <= *before + 1 => {
-                *before = parks;
-                since.elapsed()
-            }
-            asleep => {
-                *asleep = Some((parks, RealInstant::now()));
-                Duration::ZERO
-            }
+            Some((before, so_far)) if parks <= before + 1 => so_far + passed,
+            _ => Duration::ZERO,
         };
+        (self.standing, self.asleep) = (Some((seen, standing_for)), Some((parks, asleep_for)));
         let is_blocked = standing_for >= patience.saturating_mul(BLOCKING);
         if asleep_for < patience && !is_blocked {
             return Ok(None);

@@ -1,8 +1,9 @@
 //! Rouses engines that have slept for a while of real time: a runtime in which no timer is armed wakes by itself never.
 //!
 //! One thread does so for all networks of the process, while there are any. It decides nothing: who is roused looks for
-//! himself.
+//! himself. Who cannot be roused is told of.
 
+use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Waker;
@@ -11,6 +12,9 @@ use std::time::Duration;
 /// An engine that is roused has slept for as long at least.
 const PERIOD: Duration = Duration::from_millis(50);
 
+/// So many periods are half a minute.
+const HALF_A_MINUTE: u32 = 600;
+
 /// The engines that are watched; `None` if there is no thread.
 static WATCHED: Mutex<Option<Vec<Watched>>> = Mutex::new(None);
 
@@ -18,6 +22,8 @@ struct Watched {
     sleeper: Weak<Sleeper>,
     /// Its turns when it was looked at last.
     turns: u64,
+    /// For how many periods it has had that many.
+    periods: u32,
 }
 
 /// What an engine shows the thread.
@@ -65,7 +71,7 @@ impl Sleeper {
 }
 
 fn watch(sleeper: Weak<Sleeper>) {
-    let entry = Watched { sleeper, turns: 0 };
+    let entry = Watched { sleeper, turns: 0, periods: 0 };
     let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
     match &mut *watched {
         Some(watched) => watched.push(entry),
@@ -87,10 +93,14 @@ fn run() {
             entries.retain_mut(|entry| {
                 let Some(sleeper) = entry.sleeper.upgrade() else { return false };
                 let turns = sleeper.turns.load(Ordering::Relaxed);
-                if turns % 2 == 1 && turns == entry.turns {
+                entry.periods = if turns == entry.turns { entry.periods.saturating_add(1) } else { 0 };
+                entry.turns = turns;
+                if entry.periods > 0 && turns % 2 == 1 {
                     slept.push(sleeper);
                 }
-                entry.turns = turns;
+                if entry.periods == HALF_A_MINUTE {
+                    tell_busy();
+                }
                 true
             });
             if entries.is_empty() {
@@ -100,4 +110,11 @@ fn run() {
         }
         slept.iter().for_each(|sleeper| sleeper.rouse());
     }
+}
+
+/// Somebody has the thread of a runtime, and nothing can be done about it. The test's own output may never be shown.
+fn tell_busy() {
+    let text = "ropeway-sim: the runtime of a simulated network has done nothing for half a minute: a task blocks its \
+                thread, such as by a lock of std or by reading from a pipe, or computes for a long time\n";
+    let _told = std::io::stderr().write_all(text.as_bytes());
 }
