@@ -140,6 +140,10 @@ pub enum TimeWaitReuse {
 }
 
 /// The settings of a [`Stack`](crate::Stack). Each field's default is Linux's, unless it says otherwise.
+///
+/// Any value is allowed. What cannot be meant is clamped, and [`Stack::config`](crate::Stack::config) shows to what: a
+/// retransmission timeout is at least a millisecond and at most `max_rto`, an MTU at least 68 bytes; a duration beyond a
+/// hundred years counts as a hundred years.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StackConfig {
@@ -193,7 +197,7 @@ pub struct StackConfig {
     pub ephemeral_ports: RangeInclusive<u16>,
     /// Most connections at a time, all listeners together; SYNs beyond it are dropped. 1,000,000.
     pub max_connections: usize,
-    /// Most entries in TIME-WAIT; beyond it the oldest makes room. 262,144.
+    /// Most entries in TIME-WAIT; beyond it the oldest makes room. 262,144; 0 leaves TIME-WAIT out.
     pub max_time_wait: usize,
     /// Which connects may take over a tuple in TIME-WAIT when no port is free. Those to ourselves.
     pub time_wait_reuse: TimeWaitReuse,
@@ -214,6 +218,31 @@ pub struct StackConfig {
     pub echo_replies: bool,
     /// Most ICMP errors we send a second (RFC 1812 4.3.2.8, RFC 4443 2.4 f). 1000.
     pub icmp_errors_per_second: u32,
+}
+
+/// RFC 791 3.2: no link carries less.
+const MIN_MTU: u16 = 68;
+
+/// The clock's granularity, G of RFC 6298: no timeout is shorter.
+pub(crate) const GRANULARITY: Duration = Duration::from_millis(1);
+
+/// A hundred years. What is longer counts as this, so that a sum of some durations is one, too.
+pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+impl StackConfig {
+    /// Brings what the user said into the range that makes sense.
+    pub(crate) fn normalize(&mut self) {
+        self.socket.normalize();
+        self.mtu = self.mtu.max(MIN_MTU);
+        self.max_rto = self.max_rto.clamp(GRANULARITY, FOREVER);
+        self.initial_rto = self.initial_rto.clamp(GRANULARITY, self.max_rto);
+        self.min_rto = self.min_rto.min(self.max_rto);
+        let waits =
+            [&mut self.time_wait, &mut self.delayed_ack, &mut self.fin_timeout, &mut self.decision_timeout];
+        for wait in waits {
+            *wait = (*wait).min(FOREVER);
+        }
+    }
 }
 
 impl Default for StackConfig {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::FOREVER;
 use crate::congestion::Algorithm;
 
 /// When and how often an idle connection is probed (RFC 9293 3.8.4 MUST-27; `SO_KEEPALIVE`, `TCP_KEEPIDLE`,
@@ -43,15 +44,16 @@ pub struct SocketOptions {
     /// Keep-alive probes; off by default (RFC 9293 3.8.4 MUST-25).
     pub keep_alive: Option<KeepAlive>,
     /// How long sent data may stay unacknowledged before the connection is given up
-    /// (`TCP_USER_TIMEOUT`, RFC 9293 3.8.3 MUST-21). `None`: by the count of retransmissions.
+    /// (`TCP_USER_TIMEOUT`, RFC 9293 3.8.3 MUST-21). `None`, or zero: by the count of retransmissions.
     pub user_timeout: Option<Duration>,
     /// An upper bound for the segment size in both directions, in bytes of payload (`TCP_MAXSEG`).
     pub max_segment: Option<u16>,
-    /// The socket is writable while fewer unsent bytes than this wait (`TCP_NOTSENT_LOWAT`).
+    /// The socket is writable while fewer unsent bytes than this wait (`TCP_NOTSENT_LOWAT`). `None`, or 0: always when
+    /// there is room.
     pub notsent_lowat: Option<usize>,
     /// The DSCP and ECN byte of sent packets (`IP_TOS`, `IPV6_TCLASS`; RFC 9293 3.9.1.9 MUST-48).
     pub tos: u8,
-    /// The TTL or hop limit of sent packets (`IP_TTL`; RFC 9293 3.9.2 MUST-49). 64 by default.
+    /// The TTL or hop limit of sent packets (`IP_TTL`; RFC 9293 3.9.2 MUST-49). 64 by default; at least 1.
     pub ttl: u8,
     /// Which congestion control runs (`TCP_CONGESTION`).
     pub congestion: Algorithm,
@@ -79,9 +81,16 @@ impl SocketOptions {
         self.recv_buffer = self.recv_buffer.clamp(1, MAX_BUFFER);
         self.send_buffer = self.send_buffer.clamp(1, MAX_BUFFER);
         if let Some(keep_alive) = &mut self.keep_alive {
-            keep_alive.idle = keep_alive.idle.max(MIN_KEEP_ALIVE);
-            keep_alive.interval = keep_alive.interval.max(MIN_KEEP_ALIVE);
+            keep_alive.idle = keep_alive.idle.clamp(MIN_KEEP_ALIVE, FOREVER);
+            keep_alive.interval = keep_alive.interval.clamp(MIN_KEEP_ALIVE, FOREVER);
         }
+        // 0 asks for the default of these, as in Linux.
+        self.user_timeout =
+            self.user_timeout.filter(|timeout| !timeout.is_zero()).map(|timeout| timeout.min(FOREVER));
+        self.notsent_lowat = self.notsent_lowat.filter(|bytes| *bytes > 0);
+        self.linger = self.linger.map(|linger| linger.min(FOREVER));
+        // With 0 no packet would leave.
+        self.ttl = self.ttl.max(1);
     }
 }
 

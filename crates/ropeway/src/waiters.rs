@@ -1,5 +1,7 @@
 //! Who waits for one connection or listener, and what wakes them.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 use std::thread::Thread;
 
@@ -33,11 +35,9 @@ pub(crate) struct Afterwards {
 impl Afterwards {
     /// Wakes and drops what was collected. The lock must not be held.
     pub(crate) fn run(&mut self) {
-        self.discarded.clear();
-        self.woken.drain(..).for_each(Waker::wake);
-        if let Some(driver) = self.driver.take() {
-            driver.wake();
-        }
+        self.discarded.drain(..).for_each(discard);
+        self.woken.drain(..).for_each(wake);
+        self.driver.take().into_iter().for_each(wake);
         if let Some(keeper) = self.keeper.take() {
             keeper.unpark();
         }
@@ -66,6 +66,36 @@ impl Afterwards {
             self.discarded.extend(slot.replace(waker.clone()));
         }
     }
+}
+
+/// Whatever becomes of the call that collected them: who is to be woken is woken.
+impl Drop for Afterwards {
+    fn drop(&mut self) {
+        self.run();
+    }
+}
+
+/// Wakes a task. If that panics, it is told in the log, and stays there: the next in line has a right to be woken, and
+/// the driver to go on.
+pub(crate) fn wake(waker: Waker) {
+    guard(|| waker.wake());
+}
+
+/// Drops a waker, likewise.
+fn discard(waker: Waker) {
+    guard(|| drop(waker));
+}
+
+/// Runs foreign code that may panic.
+pub(crate) fn guard<R>(foreign: impl FnOnce() -> R) -> Option<R> {
+    let outcome = catch_unwind(AssertUnwindSafe(foreign));
+    outcome.inspect_err(|panic| tracing::error!(panic = message_of(&**panic), "a task's waker panicked")).ok()
+}
+
+/// What a panic says.
+fn message_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without words")
 }
 
 /// Names a future in a queue of waiters, from its first wait until it is dropped.

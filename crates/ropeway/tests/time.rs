@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::{Mode, Net, kind, pattern};
 use ropeway::net::tcp::TcpKeepalive;
-use ropeway::net::{TcpSocket, TcpStream};
+use ropeway::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 
@@ -204,5 +204,21 @@ async fn after_a_jump_of_any_length_connects_work() {
             tokio::time::advance(Duration::from_secs(jump)).await;
         }
         drop(held);
+    }
+}
+
+/// More than there are ports, in less time than TIME-WAIT lasts: as on Linux's loopback.
+#[tokio::test(start_paused = true)]
+async fn thirty_thousand_short_connections_in_half_a_minute() {
+    let stack = ropeway::Stack::loopback().unwrap();
+    let listener = TcpListener::bind_on(&stack, "127.0.0.1:80").await.unwrap();
+    for n in 0..30_000 {
+        let (client, accepted) =
+            tokio::join!(TcpStream::connect_on(&stack, "127.0.0.1:80"), listener.accept());
+        let (client, _server) = (client.unwrap(), accepted.unwrap());
+        client.close().await.unwrap();
+        if n % 100 == 0 {
+            sleep(Duration::from_millis(100)).await;
+        }
     }
 }

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::StackConfig;
-
-/// The clock's granularity, G of RFC 6298: TCP timestamps tick in milliseconds.
-const GRANULARITY: Duration = Duration::from_millis(1);
+use crate::config::{GRANULARITY, StackConfig};
 
 /// The estimator of RFC 6298 with its backoff. All times have microsecond resolution.
 #[derive(Clone, Debug)]

@@ -136,6 +136,9 @@ impl Stack {
     /// A stack with the addresses and settings of `config`.
     #[must_use]
     pub fn new(config: Arc<StackConfig>, seed: [u8; 32], now: Timestamp) -> Self {
+        let mut config = Arc::unwrap_or_clone(config);
+        config.normalize();
+        let config = Arc::new(config);
         let mut rng = StdRng::from_seed(seed);
         let mut key = || key_of(&mut rng);
         let (isn_key, timestamp_key, label_key) = (key(), key(), key());

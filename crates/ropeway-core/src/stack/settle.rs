@@ -65,6 +65,11 @@ impl Stack {
         let Some(connection) = self.rooms.connections.get(key) else { return };
         let (tuple, parts) = (connection.tuple, connection.time_wait());
         self.unregister(key);
+        if self.config.max_time_wait == 0 {
+            self.ports.tcp.flow_ends(&tuple);
+            self.report(&tuple, State::TimeWait, Cause::Timeout);
+            return;
+        }
         if self.rooms.time_wait.len() >= self.config.max_time_wait
             && let Some(oldest) = self.rooms.time_wait.oldest()
         {

@@ -16,6 +16,7 @@ mod clock_jumps;
 mod common;
 mod connect;
 mod connections;
+mod extremes;
 mod flags;
 mod flow_labels;
 mod icmp_errors;

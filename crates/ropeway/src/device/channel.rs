@@ -36,10 +36,11 @@ use std::io;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::queue::{self, Receiver, Sender};
 use super::{Capabilities, Device, Received, Transmit};
+use crate::waiters::guard;
 
 /// How many packets are under way in each direction before the sender has to wait.
 const CAPACITY: usize = 1024;
@@ -103,7 +104,7 @@ pub fn channel(mtu: u16) -> (ChannelDevice, PacketChannel) {
 #[must_use]
 pub fn channel_with_capacity(mtu: u16, packets: usize) -> (ChannelDevice, PacketChannel) {
     let (outgoing, receiver) = queue::queue(packets);
-    let (sender, incoming) = mpsc::channel(packets.max(1));
+    let (sender, incoming) = mpsc::channel(packets.clamp(1, Semaphore::MAX_PERMITS));
     let sender = PacketSender { packets: sender };
     (ChannelDevice { mtu, outgoing, incoming }, PacketChannel { sender, receiver })
 }
@@ -206,7 +207,12 @@ impl Device for ChannelDevice {
         batch: &mut Vec<Received>,
         max: usize,
     ) -> Poll<io::Result<()>> {
-        match ready!(self.incoming.poll_recv_many(cx, batch, max)) {
+        // Room is given to those who wait for it: foreign code, as in our own queue.
+        let Some(received) = guard(|| self.incoming.poll_recv_many(cx, batch, max)) else {
+            cx.waker().wake_by_ref();
+            return if batch.is_empty() { Poll::Pending } else { Poll::Ready(Ok(())) };
+        };
+        match ready!(received) {
             0 => Poll::Ready(Err(handle_dropped())),
             _ => Poll::Ready(Ok(())),
         }

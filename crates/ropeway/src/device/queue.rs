@@ -8,6 +8,8 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
+use crate::waiters::wake;
+
 /// The end that packets are put into.
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -70,9 +72,7 @@ impl Sender {
             state.packets.extend(packets);
             if state.packets.is_empty() { None } else { state.receiver.take() }
         };
-        if let Some(receiver) = receiver {
-            receiver.wake();
-        }
+        receiver.into_iter().for_each(wake);
     }
 }
 
@@ -97,9 +97,7 @@ impl Receiver {
             state.packets.drain(..len).for_each(&mut take);
             state.sender.take()
         };
-        if let Some(sender) = sender {
-            sender.wake();
-        }
+        sender.into_iter().for_each(wake);
         Poll::Ready(Ok(()))
     }
 }
@@ -123,7 +121,7 @@ impl Shared {
             state.disconnected = true;
             [state.sender.take(), state.receiver.take()]
         };
-        wakers.into_iter().flatten().for_each(Waker::wake);
+        wakers.into_iter().flatten().for_each(wake);
     }
 }
 

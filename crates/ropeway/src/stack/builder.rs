@@ -115,7 +115,8 @@ impl Builder {
     ///
     /// - [`Other`](io::ErrorKind::Other) outside of a Tokio runtime;
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput) for an MTU that is more than the device's, or less
-    ///   than 68 bytes (RFC 791 3.2), or less than 1280 bytes with an IPv6 address (RFC 8200 5);
+    ///   than 68 bytes (RFC 791 3.2), or less than 1280 bytes with an IPv6 address (RFC 8200 5); and for
+    ///   `ephemeral_ports` without a port;
     /// - that of the operating system, if it has no entropy.
     ///
     /// # Panics
@@ -161,6 +162,7 @@ impl Builder {
         config.mtu = self.mtu.unwrap_or(capabilities.mtu);
         config.tx_checksum_offload = capabilities.tx_checksum_offload;
         check_mtu(&config, capabilities.mtu)?;
+        check_ports(&config)?;
         let seed = self.seed.map_or_else(seed_from_system, Ok)?;
         let core = Core::new(Arc::new(config), seed, clock.now());
         Ok((Arc::new(Shard::new(core, clock)), device))
@@ -169,13 +171,25 @@ impl Builder {
 
 fn check_mtu(config: &StackConfig, of_device: u16) -> io::Result<()> {
     if config.mtu > of_device {
-        return Err(bad_setting("the MTU is more than the device's"));
+        return Err(bad_setting(
+            "the MTU is more than the device's: leave mtu() out, or make the device with a larger one",
+        ));
     }
     if config.mtu < MIN_MTU_V4 {
         return Err(bad_setting("the MTU is less than IPv4's minimum of 68 bytes"));
     }
     if config.mtu < MIN_MTU_V6 && config.addresses.iter().any(|own| own.address().is_ipv6()) {
         return Err(bad_setting("the MTU is less than IPv6's minimum of 1280 bytes"));
+    }
+    Ok(())
+}
+
+fn check_ports(config: &StackConfig) -> io::Result<()> {
+    let ports = &config.ephemeral_ports;
+    if *ports.end() == 0 || ports.is_empty() {
+        return Err(bad_setting(
+            "ephemeral_ports has no port to choose from: write a range such as 32768..=60999",
+        ));
     }
     Ok(())
 }
