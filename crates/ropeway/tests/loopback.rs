@@ -211,8 +211,10 @@ fn a_socket_that_was_made_outside_is_at_home_everywhere() {
         });
     }
     let (mut client, mut server) = pair_at_once();
-    for runtime in [runtime(), runtime()] {
+    // One that has neither timers nor I/O, too.
+    for runtime in [runtime(), Builder::new_current_thread().build().unwrap()] {
         runtime.block_on(echo_once(&mut client, &mut server));
+        runtime.block_on(TcpStream::connect(addr)).unwrap();
     }
 }
 
