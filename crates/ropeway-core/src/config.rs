@@ -1,6 +1,6 @@
 //! The settings of a whole stack: what `ip addr` and `sysctl net.ipv4` are to Linux.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -75,6 +75,22 @@ impl IpCidr {
         let IpAddr::V4(own) = self.address else { return None };
         let host_bits = u32::MAX.checked_shr(u32::from(self.prefix_len)).unwrap_or(0);
         (self.prefix_len < 31).then(|| Ipv4Addr::from_bits(own.to_bits() | host_bits))
+    }
+
+    /// The first address of this network, and the length of its prefix: the same for all addresses in it.
+    pub(crate) fn network(&self) -> (IpAddr, u8) {
+        let len = u32::from(self.prefix_len);
+        let first = match self.address {
+            IpAddr::V4(own) => {
+                let host = u32::MAX.checked_shr(len).unwrap_or(0);
+                Ipv4Addr::from_bits(own.to_bits() & !host).into()
+            }
+            IpAddr::V6(own) => {
+                let host = u128::MAX.checked_shr(len).unwrap_or(0);
+                Ipv6Addr::from_bits(own.to_bits() & !host).into()
+            }
+        };
+        (first, self.prefix_len)
     }
 
     fn max_prefix(address: IpAddr) -> u8 {

@@ -75,8 +75,8 @@ pub async fn probe_tcp_on(
 
 /// Asks whether a UDP port is closed, with a datagram that carries `payload`.
 ///
-/// The datagram is sent again up to `retries` times, spread evenly over `patience`. Without any answer by then
-/// it is `None`: open, if the port's owner had nothing to say to this payload, or filtered. Nobody can tell.
+/// The datagram is sent again up to `retries` times, spread evenly over `patience`, and not more often than once a
+/// millisecond. Without any answer by then it is `None`: open, if the port's owner had nothing to say to this payload, or filtered. Nobody can tell.
 ///
 /// # Errors
 ///
@@ -96,6 +96,7 @@ pub async fn probe_udp_on(
         let id = core.probe_udp(now, remote, payload).map_err(|cause| error::connect(cause, remote))?;
         Ok((id, Source::Probe(id)))
     })?;
+    let retries = retries.min(u32::try_from(patience.as_millis()).unwrap_or(u32::MAX - 1));
     let each = patience / retries.saturating_add(1);
     for _ in 0..retries {
         if let Some(outcome) = probe.wait(each, |core, id| core.udp_probe_outcome(id)).await? {

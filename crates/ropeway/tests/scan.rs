@@ -112,3 +112,25 @@ async fn nowhere_to_ask() {
     let error = probe_udp_on(&stack, port(80), b"", PATIENCE, 0).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NetworkUnreachable);
 }
+
+/// However many retries are asked for, and however little patience there is: no flood.
+#[tokio::test(start_paused = true)]
+async fn a_udp_probe_with_endless_retries_sends_one_datagram_a_millisecond() {
+    let (ours, host) = pair();
+    for (patience, retries, most) in [
+        (Duration::from_millis(50), u32::MAX, 51),
+        (Duration::ZERO, u32::MAX, 1),
+        (Duration::from_millis(50), 0, 1),
+    ] {
+        let before = host.counters().received;
+        assert_eq!(probe_udp_on(&ours, port(83), b"?", patience, retries).await.unwrap(), None);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let sent = host.counters().received - before;
+        assert!((1..=most).contains(&sent), "{sent} datagrams");
+    }
+    // For as long as there is a clock: whoever asked may stop waiting.
+    let endless = probe_udp_on(&ours, port(83), b"?", Duration::MAX, 1);
+    assert!(timeout(Duration::from_secs(3600), endless).await.is_err());
+    let endless = probe_tcp_on(&ours, port(83), Duration::MAX, u32::MAX);
+    assert!(timeout(Duration::from_secs(3600), endless).await.is_err());
+}

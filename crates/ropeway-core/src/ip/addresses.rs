@@ -1,17 +1,30 @@
 //! Our addresses, and which addresses nobody can have.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::IpCidr;
 
-/// The list is for those who ask for it, and for the choice of a source; every packet asks the sets.
+/// However many there are, a packet, a call and a choice of a source look none of them through.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LocalAddresses {
+    /// In the order in which they were added, with their numbers in that order.
     list: Vec<IpCidr>,
-    own: BTreeSet<IpAddr>,
+    numbers: Vec<u64>,
+    own: BTreeMap<IpAddr, u64>,
+    next: u64,
     /// The broadcast addresses of our networks, and of how many of them each is one.
     broadcast: BTreeMap<Ipv4Addr, usize>,
+    /// Those in each network, by its first address and the length of its prefix; and how many networks have each length.
+    networks: BTreeMap<(IpAddr, u8), BTreeMap<u64, IpAddr>>,
+    lengths: BTreeMap<(bool, u8), usize>,
+    /// Those of each family, link-local ones apart.
+    kinds: BTreeMap<(bool, bool), BTreeMap<u64, IpAddr>>,
+}
+
+/// The family of an address, and whether it is link-local.
+fn kind_of(address: IpAddr) -> (bool, bool) {
+    (address.is_ipv4(), is_link_local(address))
 }
 
 impl LocalAddresses {
@@ -29,30 +42,46 @@ impl LocalAddresses {
 
     pub(crate) fn add(&mut self, address: IpCidr) {
         self.remove(address.address());
+        let (ip, number) = (address.address(), self.next);
+        self.next += 1;
         self.list.push(address);
-        self.own.insert(address.address());
+        self.numbers.push(number);
+        self.own.insert(ip, number);
         if let Some(broadcast) = address.broadcast() {
             *self.broadcast.entry(broadcast).or_default() += 1;
         }
+        self.kinds.entry(kind_of(ip)).or_default().insert(number, ip);
+        let network = self.networks.entry(address.network()).or_default();
+        if network.is_empty() {
+            *self.lengths.entry((ip.is_ipv4(), address.prefix_len())).or_default() += 1;
+        }
+        network.insert(number, ip);
     }
 
-    pub(crate) fn remove(&mut self, address: IpAddr) {
-        if !self.own.remove(&address) {
-            return;
+    pub(crate) fn remove(&mut self, ip: IpAddr) {
+        let Some(number) = self.own.remove(&ip) else { return };
+        let Ok(place) = self.numbers.binary_search(&number) else { return };
+        self.numbers.remove(place);
+        let address = self.list.remove(place);
+        if let Some(broadcast) = address.broadcast() {
+            take_one(&mut self.broadcast, broadcast);
         }
-        let Some(place) = self.list.iter().position(|own| own.address() == address) else { return };
-        let Some(broadcast) = self.list.remove(place).broadcast() else { return };
-        if let Some(count) = self.broadcast.get_mut(&broadcast) {
-            *count -= 1;
-            if *count == 0 {
-                self.broadcast.remove(&broadcast);
+        if let Some(kind) = self.kinds.get_mut(&kind_of(ip)) {
+            kind.remove(&number);
+        }
+        let key = address.network();
+        if let Some(network) = self.networks.get_mut(&key) {
+            network.remove(&number);
+            if network.is_empty() {
+                self.networks.remove(&key);
+                take_one(&mut self.lengths, (ip.is_ipv4(), address.prefix_len()));
             }
         }
     }
 
     /// Whether the address is one of ours on the device.
     pub(crate) fn is_on_device(&self, address: IpAddr) -> bool {
-        self.own.contains(&address)
+        self.own.contains_key(&address)
     }
 
     /// Whether packets to the address never leave the stack: 127.0.0.0/8, `::1`, and our own.
@@ -73,12 +102,14 @@ impl LocalAddresses {
         if self.is_on_device(remote) {
             return Some(remote);
         }
-        let family = || self.list.iter().filter(|own| own.address().is_ipv4() == remote.is_ipv4());
-        let own = family()
-            .find(|own| own.contains(remote))
-            .or_else(|| family().find(|own| is_link_local(own.address()) == is_link_local(remote)))
-            .or_else(|| family().next())?;
-        Some(own.address())
+        let (is_v4, link_local) = kind_of(remote);
+        let lengths = self.lengths.range((is_v4, 0)..=(is_v4, u8::MAX));
+        let networks = lengths.filter_map(|((_, len), _)| {
+            self.networks.get(&IpCidr::new(remote, *len).network())?.first_key_value()
+        });
+        let near = networks.min().map(|(_, own)| *own);
+        let first = |link_local| Some(*self.kinds.get(&(is_v4, link_local))?.first_key_value()?.1);
+        near.or_else(|| first(link_local)).or_else(|| first(!link_local))
     }
 
     /// Whether TCP can have a peer there (RFC 9293 3.9.2.3 MUST-63, 3.9.1.1 MUST-46).
@@ -106,6 +137,16 @@ fn is_mapped(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
 }
 
+/// Counts one less.
+fn take_one<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
+        }
+    }
+}
+
 fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_link_local(),
@@ -115,7 +156,54 @@ fn is_link_local(address: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// As it reads: itself if it is ours, the first in its network, the first that is link-local or not as it is, the
+    /// first of its family.
+    fn obvious(list: &[IpCidr], remote: IpAddr) -> Option<IpAddr> {
+        let family = || list.iter().filter(|own| own.address().is_ipv4() == remote.is_ipv4());
+        let own = family()
+            .find(|own| own.address() == remote)
+            .or_else(|| family().find(|own| own.contains(remote)))
+            .or_else(|| family().find(|own| is_link_local(own.address()) == is_link_local(remote)))
+            .or_else(|| family().next())?;
+        Some(own.address())
+    }
+
+    proptest! {
+        #[test]
+        fn a_source_is_chosen_as_from_a_plain_list(
+            ops in prop::collection::vec((any::<bool>(), any::<bool>(), 0u32..40, 0u8..=32), 1..60),
+            remotes in prop::collection::vec((any::<bool>(), any::<bool>(), 0u32..40), 10),
+        ) {
+            let address = |v4: bool, link_local: bool, n: u32| match (v4, link_local) {
+                (true, false) => IpAddr::from(Ipv4Addr::from_bits(0x0a00_0000 | n << 14 | n)),
+                (true, true) => Ipv4Addr::from_bits(0xa9fe_0000 | n << 4).into(),
+                (false, false) => Ipv6Addr::from_bits(0xfd00 << 112 | u128::from(n) << 100 | u128::from(n)).into(),
+                (false, true) => Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(n)).into(),
+            };
+            let (mut addresses, mut list) = (LocalAddresses::default(), Vec::<IpCidr>::new());
+            for (n, (v4, link_local, number, len)) in ops.into_iter().enumerate() {
+                let ip = address(v4, link_local, number);
+                list.retain(|own| own.address() != ip);
+                if n % 3 == 2 {
+                    addresses.remove(ip);
+                } else {
+                    let own = IpCidr::new(ip, if v4 { len } else { len * 4 });
+                    addresses.add(own);
+                    list.push(own);
+                }
+                prop_assert_eq!(addresses.list(), &list[..]);
+                for (v4, link_local, number) in &remotes {
+                    let remote = address(*v4, *link_local, *number);
+                    prop_assert_eq!(addresses.source_for(remote), obvious(&list, remote));
+                    prop_assert_eq!(addresses.is_broadcast(remote), list.iter().any(|own| own.is_broadcast(remote)));
+                }
+            }
+        }
+    }
 
     // RFC 9293 3.9.1.1 MUST-44
     #[test]

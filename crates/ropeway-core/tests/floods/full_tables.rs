@@ -238,6 +238,11 @@ fn calls_cost_the_same_whatever_else_is_open() {
         let probe = lab.stack.probe_udp(now, (remote.ip(), port).into(), b"?").unwrap();
         lab.stack.end_udp_probe(probe);
         lab.stack.set_port_policy(Protocol::UDP, port..=port, PortPolicy::Refuse);
+        let address = std::net::IpAddr::V4(std::net::Ipv4Addr::from_bits(0x0b00_0000 + n));
+        lab.stack.remove_address(address);
+        lab.stack.add_address(address.into());
+        let id_of_none = lab.stack.connect(now, None, addr("192.0.2.1:9"), options.clone()).unwrap();
+        lab.stack.close(now, id_of_none);
         let _ = (lab.stack.sizes(), lab.stack.poll_timeout(), lab.stack.path_mtu(remote.ip()));
         let _ = (lab.stack.info(now, id).unwrap(), lab.stack.readiness(id));
         lab.stack.handle_timeout(now);
