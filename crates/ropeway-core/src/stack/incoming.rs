@@ -9,6 +9,7 @@ use super::outbox::Whom;
 use super::{Noticed, Stack};
 use crate::demux::Room;
 use crate::event::ListenerId;
+use crate::tcp::closed::reset_for;
 use crate::tcp::connection::state::{Cause, State};
 use crate::tcp::listen::Listener;
 use crate::tcp::listen::incoming::{Accepted, Incoming, Rejection};
@@ -44,6 +45,11 @@ impl Stack {
         Some((key, self.listener_of(key)?))
     }
 
+    /// As many answers may wait as SYNs could.
+    fn decided(&self, id: ListenerId) -> Whom {
+        Whom::Decided(self.listeners.get(id).map_or(0, |listener| listener.accept_queue.capacity()))
+    }
+
     /// Answers a SYN with a SYN-ACK. When the handshake is complete or has come to nothing, there is an
     /// [`Event::IncomingSettled`](crate::Event::IncomingSettled), and [`poll_accepted`](Self::poll_accepted)
     /// tells which. Says whether the SYN was still waiting.
@@ -53,7 +59,7 @@ impl Stack {
         if !self.rooms.half_open.decide(key, now) {
             return false;
         }
-        self.send_syn_ack(now, &incoming.tuple, key, id);
+        self.send_syn_ack(now, &incoming.tuple, key, id, self.decided(id));
         true
     }
 
@@ -110,7 +116,11 @@ impl Stack {
         };
         match how {
             Rejection::Unreachable => self.prohibit(now, &tuple, &syn),
-            Rejection::Reset => self.reset(&tuple, &syn, 0),
+            Rejection::Reset => {
+                if let Some(reset) = reset_for(&syn, 0) {
+                    self.reply_for_listener(&tuple, id, &reset, self.decided(id));
+                }
+            }
             Rejection::Drop => {}
         }
         self.report(&tuple, State::SynReceived, Cause::ResetToListen);

@@ -19,6 +19,8 @@ pub(super) struct Outbox {
     pub(super) ready_local: VecDeque<Key>,
     /// Answers to whoever has, or had, a connection: the ACKs of TIME-WAIT, the RST to a bad SYN-ACK.
     to_peers: VecDeque<Transmit>,
+    /// What the user of `listen_any` has decided: SYN-ACK, RST.
+    decided: VecDeque<Transmit>,
     /// All other answers: RST, ICMP, SYN-ACK.
     to_strangers: VecDeque<Transmit>,
     /// Packets from ourselves to ourselves, on their way.
@@ -31,6 +33,7 @@ pub(super) struct Outbox {
 pub(super) enum Turn {
     #[default]
     Peers,
+    Decisions,
     Strangers,
     Connections,
 }
@@ -40,11 +43,14 @@ pub(super) enum Turn {
 pub(super) enum Whom {
     Peer,
     Stranger,
+    /// A SYN that the user has decided about. So many may have been waiting for that, and all get their answer.
+    Decided(usize),
 }
 
 impl Outbox {
     pub(super) fn is_empty(&self) -> bool {
-        self.ready.is_empty() && self.to_peers.is_empty() && self.to_strangers.is_empty() && !self.has_local()
+        let lines = [&self.to_peers, &self.decided, &self.to_strangers];
+        self.ready.is_empty() && lines.iter().all(|line| line.is_empty()) && !self.has_local()
     }
 
     /// Whether something waits that is for ourselves.
@@ -54,22 +60,25 @@ impl Outbox {
 
     /// Queues an answer for the device, if not too many wait already. Says whether it does.
     pub(super) fn push(&mut self, whom: Whom, transmit: Transmit) -> bool {
-        let line = match whom {
-            Whom::Peer => &mut self.to_peers,
-            Whom::Stranger => &mut self.to_strangers,
+        let (line, most) = match whom {
+            Whom::Peer => (&mut self.to_peers, MAX_REPLIES),
+            Whom::Stranger => (&mut self.to_strangers, MAX_REPLIES),
+            Whom::Decided(most) => (&mut self.decided, most.max(MAX_REPLIES)),
         };
-        let has_room = line.len() < MAX_REPLIES;
+        let has_room = line.len() < most;
         if has_room {
             line.push_back(transmit);
         }
         has_room
     }
 
-    /// Takes an answer.
-    pub(super) fn pop(&mut self, whom: Whom) -> Option<Transmit> {
-        match whom {
-            Whom::Peer => self.to_peers.pop_front(),
-            Whom::Stranger => self.to_strangers.pop_front(),
+    /// Takes an answer from the line whose turn it is.
+    pub(super) fn pop(&mut self, turn: Turn) -> Option<Transmit> {
+        match turn {
+            Turn::Peers => self.to_peers.pop_front(),
+            Turn::Decisions => self.decided.pop_front(),
+            Turn::Strangers => self.to_strangers.pop_front(),
+            Turn::Connections => None,
         }
     }
 
@@ -82,7 +91,8 @@ impl Outbox {
     pub(super) fn take_turn(&mut self) -> Turn {
         let now = self.next;
         self.next = match now {
-            Turn::Peers => Turn::Strangers,
+            Turn::Peers => Turn::Decisions,
+            Turn::Decisions => Turn::Strangers,
             Turn::Strangers => Turn::Connections,
             Turn::Connections => Turn::Peers,
         };
@@ -92,5 +102,5 @@ impl Outbox {
 
 impl Turn {
     /// After so many, all have had theirs.
-    pub(super) const ALL: usize = 3;
+    pub(super) const ALL: usize = 4;
 }

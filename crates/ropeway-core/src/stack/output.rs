@@ -64,9 +64,8 @@ impl Stack {
     /// The next packet for the device.
     fn next_transmit(&mut self, now: Timestamp) -> Option<Transmit> {
         let found = (0..Turn::ALL).find_map(|_| match self.outbox.take_turn() {
-            Turn::Peers => self.outbox.pop(Whom::Peer),
-            Turn::Strangers => self.outbox.pop(Whom::Stranger),
             Turn::Connections => self.next_of_connections(now),
+            turn => self.outbox.pop(turn),
         });
         if found.is_none() {
             self.outbox.begin_anew();

@@ -96,7 +96,7 @@ impl Stack {
             self.event_queue.push_back(Noticed::Incoming(id));
             return;
         }
-        self.send_syn_ack(now, tuple, key, id);
+        self.send_syn_ack(now, tuple, key, id, Whom::Stranger);
     }
 
     /// Sends the SYN-ACK of an entry again.
@@ -106,14 +106,21 @@ impl Stack {
             return;
         };
         if let Some(id) = self.listeners.id_at(slot) {
-            self.send_syn_ack(now, &tuple, key, id);
+            self.send_syn_ack(now, &tuple, key, id, Whom::Stranger);
         }
     }
 
-    pub(super) fn send_syn_ack(&mut self, now: Timestamp, tuple: &FourTuple, key: TupleKey, id: ListenerId) {
+    pub(super) fn send_syn_ack(
+        &mut self,
+        now: Timestamp,
+        tuple: &FourTuple,
+        key: TupleKey,
+        id: ListenerId,
+        whom: Whom,
+    ) {
         let announced = self.announced(tuple, id);
         if let Some(header) = self.rooms.half_open.syn_ack(key, &announced, now) {
-            self.reply_for_listener(tuple, id, &header);
+            self.reply_for_listener(tuple, id, &header, whom);
         }
     }
 
@@ -159,7 +166,7 @@ impl Stack {
             urgent: 0,
             options,
         };
-        self.reply_for_listener(tuple, id, &header);
+        self.reply_for_listener(tuple, id, &header, Whom::Stranger);
     }
 
     /// An ACK for a listener, and no entry: if it brings back a cookie, the handshake is complete. What it
@@ -224,7 +231,7 @@ impl Stack {
         let len = arrival.payload.len();
         match self.rooms.half_open.segment_arrives(key, &arrival.header, len, &announced, now) {
             Answer::Drop => {}
-            Answer::Reply(header) => self.reply_for_listener(tuple, id, &header),
+            Answer::Reply(header) => self.reply_for_listener(tuple, id, &header, Whom::Stranger),
             Answer::BackToListen => {
                 self.counters.half_open_reset += 1;
                 self.forget_half_open(key, Cause::ResetToListen);
@@ -354,9 +361,15 @@ impl Stack {
     }
 
     /// Queues a segment with the IP options of a listener.
-    pub(super) fn reply_for_listener(&mut self, tuple: &FourTuple, id: ListenerId, header: &TcpHeader) {
+    pub(super) fn reply_for_listener(
+        &mut self,
+        tuple: &FourTuple,
+        id: ListenerId,
+        header: &TcpHeader,
+        whom: Whom,
+    ) {
         let Some(listener) = self.listeners.get(id) else { return };
         let (ttl, tos) = (listener.options.ttl, listener.options.tos);
-        self.reply_with(tuple, header, (ttl, tos), Whom::Stranger);
+        self.reply_with(tuple, header, (ttl, tos), whom);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use ropeway_core::packet::TcpFlags;
-use ropeway_core::{ConnectionId, ListenerId, SocketOptions, State};
+use ropeway_core::{ConnectionId, ListenerId, Rejection, SocketOptions, State};
 
 use crate::common::*;
 
@@ -167,4 +167,28 @@ fn two_thousand_connects_at_once_to_a_closed_local_port_are_all_refused_at_once(
     lab.run_to(lab.now);
     lab.drain();
     assert!(ids.iter().all(|id| lab.state(*id) == State::Closed));
+}
+
+/// The user decides about thousands of SYNs at once: each peer gets its answer, once.
+#[test]
+fn three_thousand_decisions_at_once_are_all_told() {
+    for accepts in [false, true] {
+        let mut lab = Lab::with(|config| config.half_open_per_prefix = u32::MAX);
+        let any = lab.stack.listen_any(usize::from(MANY), SocketOptions::default()).unwrap();
+        for port in 0..MANY {
+            lab.switch(1024 + port);
+            lab.input(syn());
+        }
+        flood_of_strangers(&mut lab);
+        while let Some(incoming) = lab.stack.poll_incoming(any) {
+            let decided = match accepts {
+                true => lab.stack.accept_incoming(lab.ts(), &incoming),
+                false => lab.stack.reject_incoming(lab.ts(), &incoming, Rejection::Reset),
+            };
+            assert!(decided);
+        }
+        let told = told(&mut lab, if accepts { TcpFlags::SYN } else { TcpFlags::RST });
+        let told = told.iter().filter(|port| (1024..1024 + MANY).contains(port)).count();
+        assert_eq!(told, usize::from(MANY));
+    }
 }
