@@ -226,6 +226,39 @@ fn a_device_that_takes_nothing_or_panics_does_not_hold_the_end_up() {
     }
 }
 
+/// The program's side of a channel outlives the stack, and finds the last words in it.
+#[test]
+fn a_channel_carries_the_last_words() {
+    for runtime in runtimes() {
+        let (left, mut ours) = channel_with_capacity(1500, 64);
+        let (right, mut theirs) = channel_with_capacity(1500, 64);
+        let carrier = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let listener = carrier.block_on(async {
+            let stack = builder(2).device(right).build().unwrap();
+            TcpListener::bind_on(&stack, SERVER).await.unwrap()
+        });
+        let (to_left, to_right) = (ours.sender(), theirs.sender());
+        carrier.spawn(async move {
+            while let Some(packet) = ours.recv().await {
+                to_right.send(packet).await.unwrap();
+            }
+        });
+        carrier.spawn(async move {
+            while let Some(packet) = theirs.recv().await {
+                // The left stack may be gone.
+                let _gone = to_left.send(packet).await;
+            }
+        });
+        runtime.block_on(async {
+            let mut stream = connect(left).await;
+            stream.write_all(b"last words").await.unwrap();
+        });
+        drop(runtime);
+        let (received, end) = Peer { runtime: carrier, listener }.read();
+        assert_eq!((received.as_slice(), end.unwrap()), (&b"last words"[..], 10));
+    }
+}
+
 /// What crosses a tap is seen to the last packet.
 #[test]
 fn a_tap_shows_the_last_words() {
