@@ -183,8 +183,16 @@ impl PortTable {
     /// A connection begins. `opened`: by us.
     pub(crate) fn flow_begins(&mut self, tuple: &FourTuple, opened: bool) {
         for scope in Scope::of(tuple.local_addr) {
-            self.flows.change(&(scope, tuple.local_port), |count| *count += 1);
-            self.note(scope, tuple.local_port);
+            let mut is_first = false;
+            self.flows.change(&(scope, tuple.local_port), |count| {
+                *count += 1;
+                is_first = *count == 1;
+            });
+            if is_first {
+                self.used.change(&scope, |used| {
+                    used.insert(tuple.local_port);
+                });
+            }
         }
         if opened {
             self.opened.change(&Towards::of(tuple), |opened| {
