@@ -20,6 +20,11 @@ const MIN_V6: u16 = 1280;
 /// Common MTUs (RFC 1191 7.1), for routers that do not say theirs.
 const PLATEAUS: [u16; 7] = [32000, 17914, 8166, 4352, 2002, 1492, 1006];
 
+/// The least that is believed of a path to `remote`.
+pub(crate) fn least(remote: IpAddr) -> u16 {
+    if remote.is_ipv4() { MIN_V4 } else { MIN_V6 }
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PathMtuCache {
     entries: VecDeque<(IpAddr, u16, Timestamp)>,

@@ -298,6 +298,23 @@ fn progress_outranks_a_second_message() {
     lab.quiet();
 }
 
+/// A packet that is shorter than the least MTU there is was not refused for its length, whatever MTU is claimed.
+#[test]
+fn a_short_packet_is_never_too_big() {
+    for v6 in [false, true] {
+        for claimed in [0, 1, 40, 68, 500, 1280] {
+            let mut lab = Lab::new().v6_if(v6);
+            let id = lab.accepted(Peer::default());
+            lab.write(id, &pattern(0, 400));
+            let short = lab.next_packet();
+            too_big(&mut lab, claimed, &short);
+            lab.quiet();
+            assert_eq!(lab.info(id).pmtu, 1500, "{claimed}");
+            assert_eq!(lab.stack.path_mtu(lab.remote.ip()), 1500, "{claimed}");
+        }
+    }
+}
+
 // RFC 5927 7.2: the packet must have been too long for that, and no longer than what we send.
 #[test]
 fn a_quote_that_is_not_too_long_or_longer_than_what_we_send_is_not_believed() {

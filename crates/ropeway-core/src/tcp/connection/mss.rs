@@ -4,6 +4,7 @@ use ropeway_packet::FourTuple;
 
 use super::Connection;
 use super::timers::Timer;
+use crate::ip::path_mtu;
 use crate::time::Timestamp;
 
 /// The timestamps option with its padding (RFC 7323, appendix A).
@@ -41,9 +42,10 @@ impl Connection {
     }
 
     /// Whether a router can have said of a packet of ours with `refused` bytes that no more than `mtu` pass: it is
-    /// too long for that, and no longer than what we send (RFC 5927 7.2).
+    /// too long for that, or for the least that would be believed, and no longer than what we send (RFC 5927 7.2).
     pub(crate) fn may_be_too_big(&self, mtu: u32, refused: u32) -> bool {
-        mtu < refused && refused <= u32::from(self.path_mtu)
+        let believed = mtu.max(u32::from(path_mtu::least(self.tuple.remote_addr)));
+        believed < refused && refused <= u32::from(self.path_mtu)
     }
 
     /// A router says that packets of more than `mtu` bytes do not pass (RFC 1191, RFC 8201, RFC 7323 5.7-1).
