@@ -213,3 +213,29 @@ fn a_simultaneous_open_that_is_not_answered_is_given_up() {
     assert_eq!(lab.stack.take_error(id), Some(ConnectionError::TimedOut));
     assert!(lab.now >= secs(60), "given up after {} us", lab.now);
 }
+
+/// The timer goes off, and before anything is sent the answer arrives: the SYN is not sent again.
+#[test]
+fn an_answer_that_comes_with_the_timeout_leaves_no_syn_behind() {
+    for crossing in [false, true] {
+        let mut lab = Lab::new();
+        let id = lab.connect();
+        lab.expect(syn().seq(0));
+        if crossing {
+            lab.send(syn().mss(1460));
+            lab.expect(syn_ack().seq(0).ack(1));
+        }
+        lab.now = lab.next_deadline().unwrap();
+        lab.stack.handle_timeout(lab.ts());
+        lab.input(syn_ack().mss(1460));
+        lab.collect();
+        if !crossing {
+            lab.expect(ack().seq(1).ack(1));
+        }
+        lab.assert_state(id, State::Established);
+        lab.quiet();
+        lab.run_to(secs(3600));
+        lab.quiet();
+        lab.assert_state(id, State::Established);
+    }
+}

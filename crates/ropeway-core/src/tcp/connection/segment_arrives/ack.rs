@@ -86,6 +86,8 @@ impl Connection {
         self.retransmits = 0;
         self.unsent_timeouts = 0;
         self.soft_error = None;
+        // Its timer may have gone off at the same moment.
+        self.syn_due = false;
         self.snd.una = self.snd.iss + 1;
         self.snd.small = self.snd.una;
         self.timers.stop(Timer::Retransmit);
