@@ -56,6 +56,8 @@ pub(super) struct Peer {
     pub(super) is_out_of_time: bool,
     /// The stack was shown a FIN.
     pub(super) has_finished: bool,
+    /// The last SYN with a FIN that it was shown. When the two SYNs cross, the FIN counts.
+    syn_with_fin: Option<SeqNum>,
 }
 
 impl Peer {
@@ -74,6 +76,7 @@ impl Peer {
             far: isn,
             is_out_of_time: false,
             has_finished: false,
+            syn_with_fin: None,
         }
     }
 
@@ -101,7 +104,7 @@ impl Peer {
             if tcp.flags.contains(TcpFlags::ACK) {
                 (self.start, self.nxt, self.far) = (tcp.ack, tcp.ack, tcp.ack - 1);
                 self.edge = tcp.ack + u32::from(tcp.window);
-                self.has_finished = false;
+                self.has_finished = self.syn_with_fin == Some(tcp.ack - 1);
             }
             return;
         }
@@ -129,6 +132,9 @@ impl Peer {
             self.far = self.far.max(end.min(self.edge + self.scale.unscale(1)).max(tcp.seq));
         }
         self.has_finished |= tcp.flags.contains(TcpFlags::FIN);
+        if tcp.flags.contains(TcpFlags::SYN | TcpFlags::FIN) {
+            self.syn_with_fin = Some(tcp.seq);
+        }
     }
 
     pub(super) fn room(&self) -> u32 {
