@@ -1,4 +1,4 @@
-//! What peers learn when a runtime ends with a stack on it, and what `Stack::shutdown` waits for.
+//! What peers learn when a runtime ends with a stack on it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -9,9 +9,8 @@ use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use common::{Mode, Net, SERVER, Trouble, Troubled, builder, kind, pattern, settle, within};
-use ropeway::Stack;
-use ropeway::device::channel::{ChannelDevice, PacketChannel, channel_with_capacity};
+use common::{Mode, SERVER, Trouble, Troubled, builder, kind, pattern, within};
+use ropeway::device::channel::channel_with_capacity;
 use ropeway::device::memory;
 use ropeway::device::tap::Tap;
 use ropeway::net::{TcpListener, TcpStream};
@@ -329,139 +328,4 @@ fn the_loss_is_logged_once_with_counts() {
             }
         }
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn shutdown_returns_when_all_is_acknowledged_although_the_peer_keeps_its_half_open() {
-    let net = Net::new();
-    let (mut client, mut server) = net.connect().await;
-    client.write_all(&pattern(400_000)).await.unwrap();
-    let reads = tokio::spawn(async move {
-        let mut received = Vec::new();
-        server.read_to_end(&mut received).await.unwrap();
-        (server, received)
-    });
-    within(SOON, net.left.shutdown(Duration::from_secs(5))).await.unwrap();
-    let (mut server, received) = reads.await.unwrap();
-    assert_eq!(received, pattern(400_000));
-    // The other half still works; ours is shut, and so is the stack.
-    server.write_all(b"and you?").await.unwrap();
-    let mut read = [0; 8];
-    client.read_exact(&mut read).await.unwrap();
-    assert_eq!(&read, b"and you?");
-    assert_eq!(kind(client.write(b"x").await), ErrorKind::BrokenPipe);
-    assert_eq!(kind(TcpStream::connect_on(&net.left, SERVER).await), ErrorKind::NetworkDown);
-    within(SOON, net.left.shutdown(Duration::from_secs(5))).await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn shutdown_waits_for_what_was_dropped_before() {
-    let net = Net::new();
-    let (mut client, mut server) = net.connect().await;
-    client.write_all(&pattern(200_000)).await.unwrap();
-    drop(client);
-    let (down, received) = tokio::join!(net.left.shutdown(Duration::from_secs(5)), async {
-        let mut received = Vec::new();
-        server.read_to_end(&mut received).await.map(|_| received)
-    });
-    down.unwrap();
-    assert_eq!(received.unwrap(), pattern(200_000));
-}
-
-#[tokio::test(start_paused = true)]
-async fn shutdown_tells_what_did_not_arrive() {
-    let net = Net::new();
-    let (mut client, mut server) = net.connect().await;
-    // The peer does not read.
-    client.write_all(&pattern(500_000)).await.unwrap();
-    client.write_all(&pattern(300_000)).await.unwrap();
-    let start = tokio::time::Instant::now();
-    let error = net.left.shutdown(Duration::from_secs(3)).await.unwrap_err();
-    assert_eq!((error.kind(), start.elapsed().as_secs()), (ErrorKind::TimedOut, 3));
-    assert!(error.to_string().contains("1 connections"), "{error}");
-    // And now it resets.
-    let left = net.left.clone();
-    let down = tokio::spawn(async move { left.shutdown(Duration::from_secs(3)).await });
-    settle().await;
-    server.set_zero_linger().unwrap();
-    server.read_exact(&mut [0; 10]).await.unwrap();
-    drop(server);
-    let error = down.await.unwrap().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-    assert!(error.to_string().contains("bytes that were not acknowledged"), "{error}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stack_that_is_shut_down_takes_no_more_connections() {
-    let net = Net::new();
-    let _listener = net.listen().await;
-    net.right.shutdown(Duration::ZERO).await.unwrap();
-    assert_eq!(kind(TcpStream::connect_on(&net.left, SERVER).await), ErrorKind::ConnectionRefused);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_shutdown_of_the_loopback() {
-    let stack = Stack::loopback().unwrap();
-    let listener = TcpListener::bind_on(&stack, "127.0.0.1:80").await.unwrap();
-    let (client, accepted) = tokio::join!(TcpStream::connect_on(&stack, "127.0.0.1:80"), listener.accept());
-    let (mut client, mut server) = (client.unwrap(), accepted.unwrap().0);
-    client.write_all(b"local").await.unwrap();
-    within(SOON, stack.shutdown(Duration::from_secs(5))).await.unwrap();
-    let mut received = Vec::new();
-    server.read_to_end(&mut received).await.unwrap();
-    assert_eq!(received, b"local");
-}
-
-/// A stack whose packets nobody takes: the device has room for one.
-fn behind_a_full_channel() -> (Stack, PacketChannel) {
-    let (device, channel): (ChannelDevice, _) = channel_with_capacity(1500, 1);
-    (builder(1).device(device).build().unwrap(), channel)
-}
-
-#[tokio::test(start_paused = true)]
-async fn ten_connects_behind_a_full_device_are_given_up_in_time() {
-    let (stack, _channel) = behind_a_full_channel();
-    let start = tokio::time::Instant::now();
-    let connects: Vec<_> = (0..10)
-        .map(|_| {
-            let stack = stack.clone();
-            tokio::spawn(async move { TcpStream::connect_on(&stack, SERVER).await.map(drop) })
-        })
-        .collect();
-    for connect in connects {
-        assert_eq!(kind(within(Duration::from_secs(3600), connect).await.unwrap()), ErrorKind::TimedOut);
-    }
-    assert_eq!(start.elapsed().as_secs(), 247);
-}
-
-#[tokio::test(start_paused = true)]
-async fn twenty_user_timeouts_behind_a_blocked_device_pass_and_the_loopback_goes_on() {
-    let net = Net::new();
-    let listener = net.listen().await;
-    let mut streams = Vec::new();
-    for _ in 0..20 {
-        let (client, accepted) = tokio::join!(TcpStream::connect_on(&net.left, SERVER), listener.accept());
-        let client = client.unwrap();
-        client.set_tcp_user_timeout(Some(Duration::from_secs(30))).unwrap();
-        streams.push((client, accepted.unwrap()));
-    }
-    let local = TcpListener::bind_on(&net.left, "127.0.0.1:80").await.unwrap();
-    net.trouble.set(Mode::Blocked);
-    let start = tokio::time::Instant::now();
-    for (client, _) in &mut streams {
-        client.write_all(&pattern(100_000)).await.unwrap();
-    }
-    let (one, other) = tokio::join!(TcpStream::connect_on(&net.left, "127.0.0.1:80"), local.accept());
-    let (mut one, mut other) = (one.unwrap(), other.unwrap().0);
-    let echo = tokio::spawn(async move {
-        let mut buf = vec![0; 2_000_000];
-        other.read_exact(&mut buf).await.map(|_| buf)
-    });
-    within(SOON, one.write_all(&pattern(2_000_000))).await.unwrap();
-    assert_eq!(within(SOON, echo).await.unwrap().unwrap(), pattern(2_000_000));
-    for (mut client, _) in streams {
-        let failed = within(Duration::from_secs(3600), client.read(&mut [0])).await;
-        assert_eq!(kind(failed), ErrorKind::TimedOut);
-    }
-    assert_eq!(start.elapsed().as_secs(), 30);
 }
