@@ -208,7 +208,6 @@ impl Stack {
         self.rooms.connections.get(connection_key(id)).map(Box::as_ref).ok_or(UnknownId)
     }
 
-    /// Lets `act` work on a connection, and sees to what follows from it.
     /// Acknowledges what has been received, if anything is not yet: the application waits for more, so no answer of
     /// its own will take the acknowledgement along. For a path on which one more segment costs next to nothing.
     pub fn acknowledge(&mut self, now: Timestamp, id: ConnectionId) {
@@ -217,6 +216,7 @@ impl Stack {
         }
     }
 
+    /// Lets `act` work on a connection, and sees to what follows from it.
     pub(super) fn with_connection<R>(
         &mut self,
         now: Timestamp,

@@ -45,9 +45,9 @@ impl Stack {
         });
     }
 
-    /// Resets every connection that still has something to say: as [`wind_up`](Self::wind_up), without its data.
+    /// After [`wind_up`](Self::wind_up), gives up the data that has not been sent: its RST comes next.
     pub fn cut_off(&mut self, now: Timestamp) {
-        self.each_connection(now, |connection, _| connection.abort());
+        self.each_connection(now, |connection, _| connection.cut_off());
     }
 
     fn each_connection(&mut self, now: Timestamp, mut act: impl FnMut(&mut Connection, &mut Env<'_>)) {

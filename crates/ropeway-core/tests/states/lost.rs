@@ -72,6 +72,30 @@ fn a_reset_after_both_have_closed_is_silent_if_only_the_fin_is_unacknowledged() 
     }
 }
 
+/// The device takes no more of a stack's last words: who had more to say is reset, and who has ended with a FIN is not.
+#[test]
+fn being_cut_off_resets_only_those_who_had_more_to_say() {
+    for settled in [true, false] {
+        let (mut lab, id) = established();
+        if !settled {
+            lab.write(id, &pattern(0, 100));
+            lab.drain();
+        }
+        lab.stack.wind_up(lab.ts());
+        if settled {
+            lab.collect();
+            lab.expect(fin().seq(1));
+        }
+        lab.stack.cut_off(lab.ts());
+        lab.collect();
+        if !settled {
+            lab.expect(rst_ack().seq(101));
+        }
+        lab.quiet();
+        assert_eq!(lab.stack.counters().bytes_lost, if settled { 0 } else { 100 });
+    }
+}
+
 /// Nobody holds the connection any more: the counter is all that can tell.
 #[test]
 fn an_orphan_that_loses_data_is_counted() {

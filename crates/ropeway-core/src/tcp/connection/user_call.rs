@@ -201,6 +201,13 @@ impl Connection {
         }
     }
 
+    /// No more of what it winds up with can be sent.
+    pub(crate) fn cut_off(&mut self) {
+        if self.winds_up {
+            self.abort();
+        }
+    }
+
     /// A connection that nobody holds does not wait for the peer's FIN for ever.
     pub(super) fn arm_fin_wait_2(&mut self, env: &Env<'_>) {
         if self.state() == State::FinWait2
