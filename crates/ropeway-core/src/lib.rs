@@ -25,7 +25,7 @@
 
 mod buffer;
 mod config;
-mod congestion;
+pub mod congestion;
 mod deadlines;
 mod demux;
 mod error;

@@ -1,5 +1,6 @@
 //! Congestion control decides how much may be in flight; what is lost, [`recovery`](crate::recovery) says.
 
+pub mod controller;
 mod new_reno;
 
 use std::fmt;

@@ -1,0 +1,257 @@
+//! The trait that every congestion control implements, and what it is told.
+
+use std::fmt;
+use std::time::Duration;
+
+use ropeway_packet::SeqNum;
+
+use crate::time::Timestamp;
+
+/// A congestion control: it decides how much may be in flight, and how fast it goes out.
+///
+/// What is lost, the sender finds out by itself, and how a window that shrinks is reached, PRR decides (RFC 9937): a
+/// controller only sets the window. Windows are in bytes, rates in bytes a second.
+///
+/// For one acknowledgement the sender calls, in this order: [`on_congestion`](Self::on_congestion) if it brought news of
+/// a loss that begins a recovery, [`on_spurious`](Self::on_spurious) if it proved the last reduction wrong, and then
+/// [`on_ack`](Self::on_ack), always.
+///
+/// A controller is part of a connection's state: equal calls must have equal results, on every platform. So it reads no
+/// clock, draws no random numbers, and calculates in integers.
+pub trait Controller: fmt::Debug + Send + Sync {
+    /// The congestion window, cwnd.
+    fn window(&self) -> u32;
+
+    /// The slow start threshold, ssthresh: `u32::MAX` before the first congestion event.
+    fn ssthresh(&self) -> u32;
+
+    /// How fast data may be sent. `None`: the sender derives it from the window and the round-trip time, as Linux does.
+    fn pacing_rate(&self) -> Option<u64> {
+        None
+    }
+
+    /// How much may be sent at once when the sender paces. `None`: the sender decides.
+    fn quantum(&self) -> Option<u32> {
+        None
+    }
+
+    /// A segment of `len` bytes is sent, new data or not; `in_flight` bytes are on their way with it.
+    fn on_sent(&mut self, now: Timestamp, len: u32, in_flight: u32) {
+        let _ = (now, len, in_flight);
+    }
+
+    /// An acknowledgement has arrived: of new data, of data behind a gap, or of nothing new.
+    fn on_ack(&mut self, delivery: &Delivery);
+
+    /// The network is congested. From one recovery only one event comes, and one more for a timeout in it.
+    fn on_congestion(&mut self, event: &CongestionEvent);
+
+    /// What the last congestion event reported was not lost, but late: what it took is given back (RFC 4015).
+    fn on_spurious(&mut self, now: Timestamp) {
+        let _ = now;
+    }
+
+    /// Nothing was in flight for `idle`, which is more than the retransmission timeout (RFC 5681 4.1).
+    fn on_idle(&mut self, now: Timestamp, idle: Duration) {
+        let _ = (now, idle);
+    }
+
+    /// The largest segment has a new size.
+    fn on_mss_change(&mut self, mss: u32);
+
+    /// A copy that goes its own way.
+    fn boxed(&self) -> Box<dyn Controller>;
+}
+
+impl Clone for Box<dyn Controller> {
+    fn clone(&self) -> Self {
+        self.as_ref().boxed()
+    }
+}
+
+/// Makes the controllers of connections.
+pub trait ControllerFactory: fmt::Debug + Send + Sync {
+    /// The name under which it is known (`TCP_CONGESTION`).
+    fn name(&self) -> &'static str;
+
+    /// A controller for a connection that begins, or that has had another one until now.
+    fn build(&self, start: &Start) -> Box<dyn Controller>;
+}
+
+/// What is known of a connection when it gets a controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Start {
+    /// The moment.
+    pub now: Timestamp,
+    /// Most payload bytes in a segment.
+    pub mss: u32,
+    /// The window and the slow start threshold that the controller before it had.
+    pub window: Option<(u32, u32)>,
+}
+
+impl Start {
+    /// A connection that begins.
+    #[must_use]
+    pub const fn new(now: Timestamp, mss: u32) -> Self {
+        Self { now, mss, window: None }
+    }
+
+    /// One that has had a controller with this window and this slow start threshold.
+    #[must_use]
+    pub const fn with_window(mut self, window: u32, ssthresh: u32) -> Self {
+        self.window = Some((window, ssthresh));
+        self
+    }
+}
+
+/// What the sender is about when an acknowledgement arrives. Linux's `tcpi_ca_state`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Nothing is known to be missing.
+    #[default]
+    Open,
+    /// Something is missing, and may be only late.
+    Disorder,
+    /// The window is being reduced because of a mark of the network's (RFC 3168), not of a loss.
+    Cwr,
+    /// Fast recovery: something is lost and sent again.
+    Recovery,
+    /// The retransmission timer went off.
+    Loss,
+}
+
+/// What an acknowledgement has told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// When it arrived.
+    pub now: Timestamp,
+    /// SND.UNA, with it.
+    pub una: SeqNum,
+    /// SND.NXT.
+    pub nxt: SeqNum,
+    /// Bytes by which SND.UNA has moved.
+    pub acked: u32,
+    /// Bytes behind a gap that it reports for the first time.
+    pub sacked: u32,
+    /// Bytes that it shows to have arrived, and that no acknowledgement has shown before.
+    pub delivered: u32,
+    /// Bytes that are taken for lost because of it.
+    pub lost: u32,
+    /// The round-trip time of a segment that was sent once, if it acknowledges one.
+    pub rtt: Option<Duration>,
+    /// The smoothed round-trip time.
+    pub srtt: Option<Duration>,
+    /// The smallest round-trip time.
+    pub min_rtt: Option<Duration>,
+    /// The delivery rate, if there is a sample.
+    pub rate: Option<RateSample>,
+    /// Bytes in flight (`pipe`) before it.
+    pub prior_in_flight: u32,
+    /// Bytes in flight (`pipe`) now.
+    pub in_flight: u32,
+    /// The window was what held the sender back: one that was not used proves nothing of the path.
+    pub window_limited: bool,
+    /// Bytes that arrived with a mark of congestion (RFC 3168, RFC 9768).
+    pub marked: u32,
+    /// It proves that what was sent again had not been lost.
+    pub spurious: bool,
+    /// What the sender is about, now.
+    pub phase: Phase,
+}
+
+impl Delivery {
+    /// An acknowledgement of nothing, for tests of controllers to change.
+    #[must_use]
+    pub const fn new(now: Timestamp) -> Self {
+        Self {
+            now,
+            una: SeqNum::new(0),
+            nxt: SeqNum::new(0),
+            acked: 0,
+            sacked: 0,
+            delivered: 0,
+            lost: 0,
+            rtt: None,
+            srtt: None,
+            min_rtt: None,
+            rate: None,
+            prior_in_flight: 0,
+            in_flight: 0,
+            window_limited: true,
+            marked: 0,
+            spurious: false,
+            phase: Phase::Open,
+        }
+    }
+}
+
+/// A sample of the delivery rate (draft-ietf-ccwg-bbr, 4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RateSample {
+    /// Bytes delivered in the interval.
+    pub delivered: u64,
+    /// How long it was: the longer of the time to send them and the time to acknowledge them.
+    pub interval: Duration,
+    /// The application, or a window of the peer's, was what limited the rate.
+    pub app_limited: bool,
+    /// `C.delivered` when the segment was sent that this is measured from.
+    pub prior_delivered: u64,
+}
+
+impl RateSample {
+    /// A sample of so many bytes in so long a time.
+    #[must_use]
+    pub const fn new(delivered: u64, interval: Duration) -> Self {
+        Self { delivered, interval, app_limited: false, prior_delivered: 0 }
+    }
+
+    /// Bytes a second.
+    #[must_use]
+    pub fn bytes_per_second(&self) -> u64 {
+        let micros = self.interval.as_micros().max(1);
+        u64::try_from(u128::from(self.delivered) * 1_000_000 / micros).unwrap_or(u64::MAX)
+    }
+}
+
+/// Why the network is taken to be congested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Congestion {
+    /// A loss that acknowledgements have shown.
+    Loss,
+    /// The network has marked packets (RFC 3168).
+    Ecn,
+    /// The retransmission timer went off; `again` if it was for the same segment as last time (RFC 5681 3.1 (4)).
+    Timeout {
+        /// It is not the first timeout of this segment.
+        again: bool,
+    },
+    /// Our SYN or SYN-ACK was lost (RFC 5681 3.1): the connection begins with one segment.
+    LostHandshake,
+}
+
+/// A congestion event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CongestionEvent {
+    /// The moment.
+    pub now: Timestamp,
+    /// What happened.
+    pub cause: Congestion,
+    /// FlightSize before it, in bytes: what was sent and not acknowledged (RFC 5681 2).
+    pub flight_size: u32,
+    /// SND.NXT: when this is acknowledged, the round trip of the event is over.
+    pub nxt: SeqNum,
+}
+
+impl CongestionEvent {
+    /// An event with so many bytes in flight.
+    #[must_use]
+    pub const fn new(now: Timestamp, cause: Congestion, flight_size: u32, nxt: SeqNum) -> Self {
+        Self { now, cause, flight_size, nxt }
+    }
+}
