@@ -209,6 +209,22 @@ pub struct StackConfig {
     pub strict_timestamps: bool,
     /// Use RFC 7323 window scaling when the peer does. On.
     pub window_scaling: bool,
+    /// How coarse the clock is by which packets and timers are handled: Tokio's timers tick in milliseconds. Losses are not
+    /// found by differences in time that it may have made (RFC 8985). 1 ms.
+    pub clock_granularity: Duration,
+    /// Find losses by time (RACK, RFC 8985; `tcp_recovery`), if the peer uses SACK. On. Off: by counting what SACK reports
+    /// (RFC 6675).
+    pub rack: bool,
+    /// Probe the tail of what is in flight when nothing is heard of it (TLP, RFC 8985 7; `tcp_early_retrans`). On.
+    pub tlp: bool,
+    /// Find out whether a retransmission timeout was spurious (F-RTO, RFC 5682; `tcp_frto`). On.
+    pub frto: bool,
+    /// Give the congestion window back when a retransmission proves to have been spurious (RFC 4015). On.
+    pub undo: bool,
+    /// Reduce the window in proportion to what arrives (PRR, RFC 9937). On. Off: at once.
+    pub prr: bool,
+    /// Send at a rate rather than in bursts of more than ten segments. On.
+    pub pacing: bool,
     /// Ports for connections that did not choose one (RFC 6056). 32768 to 60999.
     pub ephemeral_ports: RangeInclusive<u16>,
     /// Most connections at a time, all listeners together; SYNs beyond it are dropped. 1,000,000.
@@ -253,6 +269,7 @@ impl StackConfig {
         self.max_rto = self.max_rto.clamp(GRANULARITY, FOREVER);
         self.initial_rto = self.initial_rto.clamp(GRANULARITY, self.max_rto);
         self.min_rto = self.min_rto.min(self.max_rto);
+        self.clock_granularity = self.clock_granularity.min(Duration::from_secs(1));
         let waits =
             [&mut self.time_wait, &mut self.delayed_ack, &mut self.fin_timeout, &mut self.decision_timeout];
         for wait in waits {
@@ -283,6 +300,13 @@ impl Default for StackConfig {
             timestamps: true,
             strict_timestamps: false,
             window_scaling: true,
+            clock_granularity: GRANULARITY,
+            rack: true,
+            tlp: true,
+            frto: true,
+            undo: true,
+            prr: true,
+            pacing: true,
             ephemeral_ports: 32768..=60999,
             max_connections: 1_000_000,
             max_time_wait: 262_144,

@@ -15,6 +15,8 @@ pub enum SenderLimit {
     CongestionWindow,
     /// The peer's receive window is full.
     ReceiveWindow,
+    /// Segments follow each other at a rate, and the next one is not due yet.
+    Pacing,
     /// A small segment is held back by Nagle's algorithm or by cork.
     SmallSegment,
 }

@@ -55,6 +55,8 @@ pub struct SocketOptions {
     pub tos: u8,
     /// The TTL or hop limit of sent packets (`IP_TTL`; RFC 9293 3.9.2 MUST-49). 64 by default; at least 1.
     pub ttl: u8,
+    /// The most bytes a second that are sent, payload alone (`SO_MAX_PACING_RATE`). `None`, or 0: as fast as the window allows.
+    pub max_pacing_rate: Option<u64>,
     /// Which congestion control runs (`TCP_CONGESTION`).
     pub congestion: Algorithm,
     /// How often a SYN is retransmitted before a connect gives up (`TCP_SYNCNT`). 7 by default: with a
@@ -87,6 +89,7 @@ impl SocketOptions {
         // 0 asks for the default of these, as in Linux.
         self.user_timeout =
             self.user_timeout.filter(|timeout| !timeout.is_zero()).map(|timeout| timeout.min(FOREVER));
+        self.max_pacing_rate = self.max_pacing_rate.filter(|rate| *rate > 0);
         self.notsent_lowat = self.notsent_lowat.filter(|bytes| *bytes > 0);
         self.linger = self.linger.map(|linger| linger.min(FOREVER));
         // With 0 no packet would leave.
@@ -108,6 +111,7 @@ impl Default for SocketOptions {
             notsent_lowat: None,
             tos: 0,
             ttl: 64,
+            max_pacing_rate: None,
             congestion: Algorithm::default(),
             syn_retries: 7,
             linger: None,

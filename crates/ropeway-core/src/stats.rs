@@ -33,6 +33,12 @@ pub struct Counters {
     pub retransmission_timeouts: u64,
     /// Fast retransmits (RFC 5681 3.2).
     pub fast_retransmits: u64,
+    /// Tail loss probes sent (RFC 8985 7).
+    pub tail_probes: u64,
+    /// Retransmission timeouts that were proved spurious (RFC 5682, RFC 3522).
+    pub spurious_timeouts: u64,
+    /// Reductions of a congestion window that were proved wrong, and undone (RFC 4015).
+    pub undone: u64,
     /// SYNs received for a listener.
     pub syns_received: u64,
     /// Half-open connections reaped because their handshake never completed.

@@ -244,6 +244,9 @@ pub struct CongestionEvent {
     pub cause: Congestion,
     /// FlightSize before it, in bytes: what was sent and not acknowledged (RFC 5681 2).
     pub flight_size: u32,
+    /// Bytes that may still be in flight now that what is lost is known: `pipe`. After a timeout the window is a segment
+    /// more than that.
+    pub in_flight: u32,
     /// SND.NXT: when this is acknowledged, the round trip of the event is over.
     pub nxt: SeqNum,
 }
@@ -252,6 +255,6 @@ impl CongestionEvent {
     /// An event with so many bytes in flight.
     #[must_use]
     pub const fn new(now: Timestamp, cause: Congestion, flight_size: u32, nxt: SeqNum) -> Self {
-        Self { now, cause, flight_size, nxt }
+        Self { now, cause, flight_size, in_flight: 0, nxt }
     }
 }

@@ -1,12 +1,14 @@
 //! Congestion control decides how much may be in flight; what is lost, [`recovery`](crate::recovery) says.
 
-pub mod controller;
+mod controller;
 mod new_reno;
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::time::Timestamp;
+pub use self::controller::{
+    Congestion, CongestionEvent, Controller, ControllerFactory, Delivery, Phase, RateSample, Start,
+};
 
 /// Which congestion control a socket uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -26,9 +28,9 @@ impl Algorithm {
         }
     }
 
-    pub(crate) fn controller(self, mss: u32) -> Box<dyn Controller> {
+    pub(crate) fn build(self, start: &Start) -> Box<dyn Controller> {
         match self {
-            Self::NewReno => Box::new(new_reno::NewReno::new(mss)),
+            Self::NewReno => Box::new(new_reno::NewReno::new(start)),
         }
     }
 }
@@ -59,49 +61,5 @@ impl FromStr for Algorithm {
             "reno" | "newreno" => Ok(Self::NewReno),
             _ => Err(UnknownAlgorithm),
         }
-    }
-}
-
-/// An acknowledgement of new data, outside loss recovery.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AckSample {
-    /// Bytes newly acknowledged.
-    pub(crate) acked: u32,
-    /// Whether the congestion window was what held the sender back.
-    pub(crate) cwnd_limited: bool,
-}
-
-/// A congestion event.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LossSample {
-    /// Bytes in flight when the loss was noticed.
-    pub(crate) in_flight: u32,
-    /// False when the same segment timed out again: the threshold must not fall twice (RFC 5681 3.1 (4)).
-    pub(crate) first: bool,
-}
-
-/// A congestion control. All windows are in bytes.
-pub(crate) trait Controller: fmt::Debug + Send + Sync {
-    fn cwnd(&self) -> u32;
-    fn ssthresh(&self) -> u32;
-    fn on_ack(&mut self, now: Timestamp, ack: AckSample);
-    /// Loss found by duplicate acknowledgements.
-    fn on_loss(&mut self, now: Timestamp, loss: LossSample);
-    /// Loss recovery is over, with `in_flight` bytes outstanding.
-    fn on_recovered(&mut self, now: Timestamp, in_flight: u32);
-    /// The retransmission timer went off.
-    fn on_timeout(&mut self, now: Timestamp, loss: LossSample);
-    /// Our SYN or SYN-ACK was lost: the first window is one segment (RFC 5681 3.1).
-    fn on_lost_handshake(&mut self);
-    /// Nothing was sent for at least one retransmission timeout.
-    fn on_idle(&mut self);
-    fn on_mss_change(&mut self, mss: u32);
-    /// A copy that goes its own way.
-    fn boxed(&self) -> Box<dyn Controller>;
-}
-
-impl Clone for Box<dyn Controller> {
-    fn clone(&self) -> Self {
-        self.as_ref().boxed()
     }
 }

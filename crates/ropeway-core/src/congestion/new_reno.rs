@@ -1,6 +1,8 @@
-//! Slow start and congestion avoidance of RFC 5681; the windows of RFC 6582's fast recovery.
+//! Slow start and congestion avoidance of RFC 5681.
 
-use super::{AckSample, Controller, LossSample};
+use std::time::Duration;
+
+use super::{Congestion, CongestionEvent, Controller, Delivery, Phase, Start};
 use crate::time::Timestamp;
 
 #[derive(Clone, Debug)]
@@ -10,29 +12,29 @@ pub(super) struct NewReno {
     ssthresh: u32,
     /// Bytes acknowledged in congestion avoidance since the window last grew (RFC 3465 2.1).
     acked: u32,
-    /// After a timeout, slow start grows by at most one segment per acknowledgement (RFC 3465 2.3).
     after_timeout: bool,
+    prior: Option<(u32, u32)>,
 }
 
-impl NewReno {
-    pub(super) fn new(mss: u32) -> Self {
-        Self { mss, cwnd: initial_window(mss), ssthresh: u32::MAX, acked: 0, after_timeout: false }
-    }
-
-    /// RFC 5681 3.1 (4): half of what is in flight, never below two segments.
-    fn reduce(&mut self, in_flight: u32) {
-        self.ssthresh = (in_flight / 2).max(2 * self.mss);
-        self.acked = 0;
-    }
-}
-
-/// RFC 6928 2: ten segments, but no more than 14600 bytes unless two segments need more.
 fn initial_window(mss: u32) -> u32 {
     (10 * mss).min((2 * mss).max(14600))
 }
 
+impl NewReno {
+    pub(super) fn new(start: &Start) -> Self {
+        let (cwnd, ssthresh) = start.window.unwrap_or((initial_window(start.mss), u32::MAX));
+        Self { mss: start.mss, cwnd, ssthresh, acked: 0, after_timeout: false, prior: None }
+    }
+
+    fn reduce(&mut self, flight: u32) {
+        self.prior.get_or_insert((self.cwnd, self.ssthresh));
+        self.ssthresh = (flight / 2).max(2 * self.mss);
+        self.acked = 0;
+    }
+}
+
 impl Controller for NewReno {
-    fn cwnd(&self) -> u32 {
+    fn window(&self) -> u32 {
         self.cwnd
     }
 
@@ -40,13 +42,14 @@ impl Controller for NewReno {
         self.ssthresh
     }
 
-    /// Slow start and congestion avoidance (RFC 9293 3.8.2 MUST-19).
-    fn on_ack(&mut self, _now: Timestamp, ack: AckSample) {
-        if !ack.cwnd_limited {
+    fn on_ack(&mut self, ack: &Delivery) {
+        if ack.phase == Phase::Open && ack.acked > 0 {
+            self.prior = None;
+        }
+        if !ack.window_limited || matches!(ack.phase, Phase::Recovery | Phase::Cwr) {
             return;
         }
         if self.cwnd < self.ssthresh {
-            // Appropriate byte counting: receivers that acknowledge many segments at once do not slow us down.
             let grow = if self.after_timeout { ack.acked.min(self.mss) } else { ack.acked };
             let room = self.ssthresh - self.cwnd;
             self.cwnd = self.cwnd.saturating_add(grow.min(room));
@@ -60,30 +63,31 @@ impl Controller for NewReno {
         }
     }
 
-    fn on_loss(&mut self, _now: Timestamp, loss: LossSample) {
-        self.reduce(loss.in_flight);
-        self.cwnd = self.ssthresh;
-    }
-
-    fn on_recovered(&mut self, _now: Timestamp, in_flight: u32) {
-        // RFC 6582 3.2 (3), first option: no burst of what the window suddenly allows.
-        self.cwnd = self.ssthresh.min(in_flight.max(self.mss) + self.mss);
-    }
-
-    fn on_timeout(&mut self, _now: Timestamp, loss: LossSample) {
-        if loss.first {
-            self.reduce(loss.in_flight);
+    fn on_congestion(&mut self, event: &CongestionEvent) {
+        match event.cause {
+            Congestion::Loss | Congestion::Ecn => {
+                self.reduce(event.flight_size);
+                self.cwnd = self.ssthresh;
+            }
+            Congestion::Timeout { again } => {
+                if !again {
+                    self.reduce(event.flight_size);
+                }
+                self.cwnd = event.in_flight + self.mss;
+                self.after_timeout = true;
+            }
+            Congestion::LostHandshake => self.cwnd = self.mss,
         }
-        self.cwnd = self.mss;
-        self.after_timeout = true;
     }
 
-    fn on_lost_handshake(&mut self) {
-        self.cwnd = self.mss;
+    fn on_spurious(&mut self, _now: Timestamp) {
+        if let Some((cwnd, ssthresh)) = self.prior.take() {
+            self.cwnd = self.cwnd.max(cwnd);
+            self.ssthresh = self.ssthresh.max(ssthresh);
+        }
     }
 
-    fn on_idle(&mut self) {
-        // RFC 5681 4.1: the restart window.
+    fn on_idle(&mut self, _now: Timestamp, _idle: Duration) {
         self.cwnd = self.cwnd.min(initial_window(self.mss));
     }
 
@@ -94,53 +98,5 @@ impl Controller for NewReno {
 
     fn boxed(&self) -> Box<dyn Controller> {
         Box::new(self.clone())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MSS: u32 = 1000;
-
-    fn ack(acked: u32) -> AckSample {
-        AckSample { acked, cwnd_limited: true }
-    }
-
-    #[test]
-    fn slow_start_doubles_and_avoidance_adds_one_segment_per_window() {
-        let mut reno = NewReno::new(MSS);
-        assert_eq!(reno.cwnd(), 10 * MSS);
-        reno.on_ack(Timestamp::START, ack(10 * MSS));
-        assert_eq!(reno.cwnd(), 20 * MSS);
-        reno.on_loss(Timestamp::START, LossSample { in_flight: 20 * MSS, first: true });
-        assert_eq!((reno.cwnd(), reno.ssthresh()), (10 * MSS, 10 * MSS));
-        for _ in 0..10 {
-            assert_eq!(reno.cwnd(), 10 * MSS);
-            reno.on_ack(Timestamp::START, ack(MSS));
-        }
-        assert_eq!(reno.cwnd(), 11 * MSS);
-    }
-
-    #[test]
-    fn a_sender_that_does_not_fill_its_window_does_not_grow_it() {
-        let mut reno = NewReno::new(MSS);
-        reno.on_ack(Timestamp::START, AckSample { acked: 5 * MSS, cwnd_limited: false });
-        assert_eq!(reno.cwnd(), 10 * MSS);
-    }
-
-    #[test]
-    fn repeated_timeouts_of_one_segment_reduce_the_threshold_once() {
-        let mut reno = NewReno::new(MSS);
-        reno.on_timeout(Timestamp::START, LossSample { in_flight: 10 * MSS, first: true });
-        reno.on_timeout(Timestamp::START, LossSample { in_flight: MSS, first: false });
-        assert_eq!((reno.cwnd(), reno.ssthresh()), (MSS, 5 * MSS));
-    }
-
-    #[test]
-    fn initial_window_follows_rfc_6928() {
-        assert_eq!(initial_window(1460), 14600);
-        assert_eq!(initial_window(536), 5360);
-        assert_eq!(initial_window(8960), 17920);
     }
 }

@@ -1,173 +1,737 @@
-//! Loss recovery decides what is lost and may be sent again; how much may be in flight,
-//! [`congestion`](crate::congestion) says.
+//! Loss recovery reads the record of what is out and says what is lost; [`congestion`](crate::congestion) says how much
+//! may be in flight, and PRR how to get there.
 
+pub(crate) mod prr;
+pub(crate) mod rack;
 pub(crate) mod rto;
+pub(crate) mod tlp;
+mod undo;
+
+use std::time::Duration;
 
 use ropeway_packet::SeqNum;
 
-/// Duplicate acknowledgements that mean a loss (RFC 5681 3.2).
+use self::prr::Prr;
+use self::rack::{Found, Path, Rack};
+use self::tlp::{ProbeAnswer, Tlp};
+use self::undo::Undo;
+use crate::congestion::{Congestion, CongestionEvent, Controller, Phase};
+use crate::tcp::sender::flight::Flight;
+use crate::time::Timestamp;
+
+/// Duplicate acknowledgements that mean a loss (RFC 5681 3.2), as long as nothing is known of reordering.
 const DUP_THRESH: u32 = 3;
 
-/// What an acknowledgement means for recovery.
+/// More reordering than this is not believed (`tcp_max_reordering`).
+const MOST_REORDERING: u32 = 300;
+
+/// Which of the mechanisms are in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AckOutcome {
-    /// No recovery was under way.
-    Normal,
-    /// Some of what was lost has arrived, and the next hole is known (RFC 6582 3.2 (3), partial).
-    Partial {
-        /// The first one of this recovery: only it restarts the retransmission timer.
-        first: bool,
-    },
-    /// All that was outstanding when recovery began has arrived.
-    Recovered,
+pub(crate) struct Switches {
+    /// Both ends use SACK.
+    pub(crate) sack: bool,
+    pub(crate) rack: bool,
+    pub(crate) tlp: bool,
+    pub(crate) frto: bool,
+    pub(crate) undo: bool,
+    pub(crate) prr: bool,
 }
 
-/// Fast retransmit and fast recovery of RFC 6582, with the limited transmit of RFC 3042.
-#[derive(Clone, Debug)]
+/// What an acknowledgement has told, beside what it has marked in the flight.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct News {
+    pub(crate) now: Timestamp,
+    pub(crate) una: SeqNum,
+    pub(crate) nxt: SeqNum,
+    pub(crate) mss: u32,
+    /// Bytes by which SND.UNA has moved.
+    pub(crate) acked: u32,
+    /// Bytes newly reported by SACK.
+    pub(crate) sacked: u32,
+    /// It is a duplicate (RFC 5681 2).
+    pub(crate) duplicate: bool,
+    /// It has neither data nor a window update, and brings no news: only a duplicate, or nothing.
+    pub(crate) bare: bool,
+    /// Something has arrived that was sent once, before this recovery began (RFC 5682 3.1).
+    pub(crate) original: bool,
+    /// Where the lowest range begins that was sent once, and arrived after something that was sent later.
+    pub(crate) overtaken: Option<SeqNum>,
+    /// It reports something to have arrived twice: how many segments, and up to where.
+    pub(crate) dsack: Option<Dsack>,
+    /// The timestamp that it echoes.
+    pub(crate) tsecr: Option<u32>,
+    /// `P.delivered` of the newest that has arrived.
+    pub(crate) prior_delivered: Option<u64>,
+    pub(crate) delivered_in_all: u64,
+    /// There is new data, and a window for it.
+    pub(crate) can_send_new: bool,
+    pub(crate) min_rtt: Option<Duration>,
+    pub(crate) srtt: Option<Duration>,
+    pub(crate) granularity: Duration,
+}
+
+/// A D-SACK (RFC 2883).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Dsack {
+    pub(crate) start: SeqNum,
+    pub(crate) end: SeqNum,
+    pub(crate) segments: u32,
+}
+
+/// What follows from an acknowledgement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Bytes newly taken for lost.
+    pub(crate) lost: u32,
+    /// Bytes newly inferred to have arrived.
+    pub(crate) inferred: u32,
+    /// When to look for losses again.
+    pub(crate) reorder: Reorder,
+    /// Fast recovery has begun.
+    pub(crate) began: bool,
+    /// A reduction was proved wrong.
+    pub(crate) undone: bool,
+    /// A partial acknowledgement of a peer without SACK, and not the first: the timer runs on (RFC 6582 4).
+    pub(crate) keeps_timer: bool,
+    /// The next hole goes out at once, whatever PRR says (RFC 6582 3.2 (3)).
+    pub(crate) resends: bool,
+    /// The retransmission timeout was spurious.
+    pub(crate) spurious_timeout: bool,
+}
+
+/// What becomes of RACK's timer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Reorder {
+    /// Nothing is known that was not known before.
+    #[default]
+    Keep,
+    /// It goes off then.
+    At(Timestamp),
+    Stop,
+}
+
+impl From<Found> for Reorder {
+    fn from(found: Found) -> Self {
+        match (found.looked, found.again) {
+            (false, _) => Self::Keep,
+            (true, Some(at)) => Self::At(at),
+            (true, None) => Self::Stop,
+        }
+    }
+}
+
+/// F-RTO (RFC 5682 3.1): is a timeout spurious?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Frto {
+    #[default]
+    Off,
+    /// The first acknowledgement after the timeout is awaited, or the second.
+    Waiting,
+    /// The first has come: until the next one only new data is sent (step 2.b).
+    NewData,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Recovery {
+    switches: Switches,
+    phase: Phase,
+    /// The recovery point: SND.NXT when the phase began (`recover` of RFC 6582, `high_seq` of Linux).
+    high: SeqNum,
+    rack: Rack,
+    prr: Prr,
+    tlp: Tlp,
+    undo: Undo,
+    frto: Frto,
+    /// Duplicate acknowledgements in a row.
     duplicates: u32,
-    /// `recover` of RFC 6582: the highest sequence number sent when the last loss was noticed.
-    recover: SeqNum,
-    fast: bool,
+    /// Bytes that duplicates may stand for: no more than was out when SND.UNA last moved.
+    budget: u32,
+    /// DupThresh: how many of them mean a loss.
+    dup_thresh: u32,
+    /// A partial acknowledgement has come in this recovery.
     partial_seen: bool,
-    /// The segment at SND.UNA is to be sent again now.
-    resend: bool,
-    /// Where the last one that was ended: as long as SND.UNA is before it, it is on its way.
-    resent_until: SeqNum,
-    /// What the window is inflated by: each duplicate acknowledgement says that a segment left the network.
-    inflation: u32,
+    /// D-SACKs, in segments, and retransmissions in all: more of the former is a lie.
+    dsacked: u64,
+    resent: u64,
 }
 
 impl Recovery {
-    pub(crate) fn new(iss: SeqNum) -> Self {
+    pub(crate) fn new(iss: SeqNum, switches: Switches) -> Self {
         Self {
+            switches,
+            phase: Phase::Open,
+            high: iss,
+            rack: Rack::default(),
+            prr: Prr::default(),
+            tlp: Tlp::default(),
+            undo: Undo::default(),
+            frto: Frto::Off,
             duplicates: 0,
-            recover: iss,
-            fast: false,
+            budget: 0,
+            dup_thresh: DUP_THRESH,
             partial_seen: false,
-            resend: false,
-            resent_until: iss,
-            inflation: 0,
+            dsacked: 0,
+            resent: 0,
         }
     }
 
-    /// Bytes that may be in flight beyond the congestion window.
-    pub(crate) fn allowance(&self, mss: u32) -> u32 {
-        if self.fast {
-            self.inflation
-        } else {
-            // RFC 3042: one new segment for each of the first two duplicates.
-            self.duplicates.min(DUP_THRESH - 1) * mss
+    pub(crate) fn set_switches(&mut self, switches: Switches) {
+        self.switches = switches;
+    }
+
+    pub(crate) fn switches(&self) -> Switches {
+        self.switches
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub(crate) fn high(&self) -> SeqNum {
+        self.high
+    }
+
+    pub(crate) fn dup_thresh(&self) -> u32 {
+        self.dup_thresh
+    }
+
+    pub(crate) fn dsacked(&self) -> u64 {
+        self.dsacked
+    }
+
+    pub(crate) fn reorderings(&self) -> u32 {
+        self.rack.reorderings()
+    }
+
+    pub(crate) fn tlp_end(&self) -> Option<SeqNum> {
+        self.tlp.end()
+    }
+
+    /// Whether RACK asks for what was sent in the order of time.
+    pub(crate) fn needs_order(&self) -> bool {
+        self.switches.sack && self.switches.rack
+    }
+
+    /// The congestion window, as PRR leaves it.
+    pub(crate) fn window(&self, congestion: &dyn Controller) -> u32 {
+        match self.phase {
+            Phase::Recovery | Phase::Cwr if self.switches.prr => self.prr.window(),
+            _ => congestion.window(),
         }
     }
 
-    /// Whether the segment at SND.UNA is to be sent again.
-    pub(crate) fn resend_due(&self) -> bool {
-        self.resend
+    /// Whether new data goes first now, and what is due waits for the next acknowledgement (RFC 5682 3.1, step 2.b).
+    pub(crate) fn wants_new_data(&self) -> bool {
+        self.frto == Frto::NewData
     }
 
-    /// The segment at SND.UNA has been sent again, up to `until`.
-    pub(crate) fn resend_done(&mut self, until: SeqNum) {
-        self.resend = false;
-        self.resent_until = until;
+    /// There was no new data after all: what is due goes out again.
+    pub(crate) fn give_up_frto(&mut self) {
+        self.frto = Frto::Off;
     }
 
-    /// A duplicate acknowledgement (RFC 5681 2). Says whether a loss is to be assumed from now on.
-    pub(crate) fn on_duplicate_ack(&mut self, una: SeqNum, max: SeqNum, mss: u32) -> bool {
-        self.duplicates = self.duplicates.saturating_add(1);
-        if self.fast {
-            // No more than was outstanding can have left the network: who sends more duplicates lies (RFC 5681 3.2,
-            // RFC 5681 5).
-            let outstanding = self.recover.since(una);
-            self.inflation = self.inflation.saturating_add(mss).min(outstanding.max(self.inflation));
-            return false;
+    /// What a probe's timeout finds: nothing else is known to be missing, and no probe is out (RFC 8985 7.3).
+    pub(crate) fn may_probe(&self) -> bool {
+        self.switches.tlp
+            && self.switches.sack
+            && matches!(self.phase, Phase::Open | Phase::Cwr)
+            && !self.tlp.is_out()
+    }
+
+    /// A range has arrived that no acknowledgement had shown yet.
+    pub(crate) fn on_delivered(
+        &mut self,
+        sent: (Timestamp, SeqNum),
+        retransmitted: bool,
+        is_earlier: bool,
+        (now, min_rtt): (Timestamp, Option<Duration>),
+    ) {
+        if self.needs_order() {
+            self.rack.on_delivered(sent, now, retransmitted, is_earlier, min_rtt);
         }
-        // RFC 6582 3.2 (2): only when more than `recover` is acknowledged; duplicates of what a timeout made
-        // us send again mean nothing.
-        if self.duplicates != DUP_THRESH || !una.after(self.recover) {
-            return false;
-        }
-        self.fast = true;
-        self.partial_seen = false;
-        self.recover = max;
-        self.resend = true;
-        self.resent_until = una;
-        self.inflation = DUP_THRESH * mss;
-        true
     }
 
-    /// `una` has moved forward by `acked` bytes.
-    pub(crate) fn on_ack(&mut self, una: SeqNum, acked: u32, mss: u32) -> AckOutcome {
-        self.duplicates = 0;
-        self.resend = false;
-        if !self.fast {
-            if una.after(self.recover) {
+    /// Whether an echo is of something sent before the first retransmission (RFC 3522 3.2).
+    pub(crate) fn predates_resending(&self, tsecr: Option<u32>) -> bool {
+        self.undo.is_earlier(tsecr)
+    }
+
+    fn path(&self, flight: &Flight, news: (Option<Duration>, Option<Duration>, Duration)) -> Path {
+        let (min_rtt, srtt, granularity) = news;
+        Path {
+            min_rtt,
+            srtt,
+            recovering: matches!(self.phase, Phase::Recovery | Phase::Loss),
+            dup_thresh_met: flight.sacked_segments() >= self.dup_thresh,
+            granularity,
+        }
+    }
+
+    /// An acknowledgement has marked in `flight` what has arrived. This marks what is lost, and tells the controller of
+    /// what that means.
+    pub(crate) fn on_ack(
+        &mut self,
+        flight: &mut Flight,
+        congestion: &mut dyn Controller,
+        news: &News,
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        if news.acked > 0 {
+            self.duplicates = 0;
+            self.budget = flight.outstanding();
+            flight.infer_less(news.acked, news.mss);
+            if matches!(self.phase, Phase::Open | Phase::Disorder) && news.una.after(self.high) {
                 // It must not fall behind by half the sequence space.
-                self.recover = una - 1;
+                self.high = news.una - 1;
             }
-            return AckOutcome::Normal;
         }
-        if una.at_or_after(self.recover) {
-            self.fast = false;
-            self.inflation = 0;
-            return AckOutcome::Recovered;
+        self.take_reordering(flight, news);
+        let probe_dsack = self.take_dsack(news);
+        self.rack.update_window(news.prior_delivered, news.delivered_in_all);
+        self.take_probe_answer(congestion, flight, news, probe_dsack);
+        self.leave(flight, congestion, news, &mut outcome);
+        match self.phase {
+            Phase::Loss => self.after_timeout(flight, congestion, news, &mut outcome),
+            Phase::Recovery => self.in_recovery(flight, congestion, news, &mut outcome),
+            _ => self.in_order(flight, news, &mut outcome),
         }
-        // An acknowledgement of a part of what was resent tells of no other hole: whoever acknowledges byte by byte
-        // does not get a segment for each.
-        self.resend = una.at_or_after(self.resent_until);
-        self.inflation = self.inflation.saturating_sub(acked);
-        if acked >= mss {
-            self.inflation = self.inflation.saturating_add(mss);
+        if self.undo.is_disproved() && self.switches.undo && self.phase != Phase::Loss {
+            // Every retransmission arrived twice.
+            self.rack.on_undone();
+            self.undo_reduction(flight, congestion, news.now, false, &mut outcome);
+            if self.phase == Phase::Recovery || self.phase == Phase::Disorder {
+                self.keep_open(flight);
+            }
         }
-        let first = !std::mem::replace(&mut self.partial_seen, true);
-        AckOutcome::Partial { first }
+        self.find_losses(flight, news, &mut outcome);
+        if matches!(self.phase, Phase::Open | Phase::Disorder | Phase::Cwr) {
+            if outcome.lost > 0 {
+                self.begin(flight, congestion, news, &mut outcome);
+            } else if self.phase != Phase::Cwr {
+                self.keep_open(flight);
+            }
+        }
+        outcome
     }
 
-    /// Everything outstanding, up to `max`, is sent anew: the retransmission timer went off, or the packets were too big.
-    pub(crate) fn begin_anew(&mut self, max: SeqNum) {
+    /// PRR's part of an acknowledgement, once all else is known.
+    pub(crate) fn pace_reduction(
+        &mut self,
+        (delivered, acked): (u32, u32),
+        outcome: &Outcome,
+        (pipe, ssthresh): (u32, u32),
+        mss: u32,
+    ) {
+        if matches!(self.phase, Phase::Recovery | Phase::Cwr) {
+            self.prr.on_ack(delivered, pipe, ssthresh, mss, acked > 0 && outcome.lost == 0);
+            if outcome.resends {
+                self.prr.allow(pipe.saturating_add(mss));
+            }
+        }
+    }
+
+    /// Something has arrived that was overtaken and not sent again: the network reorders (RFC 8985 6.2, step 3).
+    fn take_reordering(&mut self, flight: &Flight, news: &News) {
+        let Some(low) = news.overtaken else { return };
+        if self.phase == Phase::Loss && !self.undo.is_possible() {
+            return;
+        }
+        self.rack.on_reordering();
+        let high = flight.highest_sacked().map_or(news.una, |high| high.max(news.una));
+        let metric = high.since(low).div_ceil(news.mss).min(MOST_REORDERING);
+        self.dup_thresh = self.dup_thresh.max(metric);
+    }
+
+    /// Says whether the probe of the tail is what arrived twice.
+    fn take_dsack(&mut self, news: &News) -> bool {
+        let Some(dsack) = news.dsack else { return false };
+        let of_probe = dsack.segments == 1 && self.tlp.end() == Some(dsack.end);
+        self.dsacked += u64::from(dsack.segments);
+        // More than was sent twice cannot have arrived twice (RFC 3708 2).
+        if self.dsacked > self.resent {
+            return false;
+        }
+        if !of_probe {
+            self.rack.on_dsack();
+        }
+        self.undo.on_dsack(dsack, news.una - news.acked);
+        of_probe
+    }
+
+    fn take_probe_answer(
+        &mut self,
+        congestion: &mut dyn Controller,
+        flight: &Flight,
+        news: &News,
+        dsack: bool,
+    ) {
+        if self.tlp.on_ack(news.una, dsack, news.bare && news.sacked == 0 && news.acked == 0)
+            == ProbeAnswer::Repaired
+            && matches!(self.phase, Phase::Open | Phase::Disorder)
+        {
+            // RFC 8985 7.4.2: a loss was repaired without a recovery; the window falls all the same.
+            let flight_size = flight.outstanding().saturating_add(news.acked);
+            congestion.on_congestion(&CongestionEvent::new(
+                news.now,
+                Congestion::Loss,
+                flight_size,
+                news.nxt,
+            ));
+        }
+    }
+
+    /// Ends a phase whose recovery point is acknowledged.
+    fn leave(
+        &mut self,
+        flight: &mut Flight,
+        congestion: &mut dyn Controller,
+        news: &News,
+        outcome: &mut Outcome,
+    ) {
+        if !news.una.at_or_after(self.high) {
+            return;
+        }
+        match self.phase {
+            Phase::Recovery => {
+                self.recovered(flight, congestion, news, outcome);
+                self.infer_anew(flight);
+            }
+            Phase::Cwr if news.una != self.high => self.set_phase(Phase::Open),
+            _ => {}
+        }
+    }
+
+    /// All that was outstanding when the phase began has arrived.
+    fn recovered(
+        &mut self,
+        flight: &mut Flight,
+        congestion: &mut dyn Controller,
+        news: &News,
+        outcome: &mut Outcome,
+    ) {
+        if self.may_undo(news) {
+            self.undo_reduction(flight, congestion, news.now, false, outcome);
+        } else {
+            self.rack.on_recovered();
+        }
+        self.undo.forget();
+        // RFC 6582 3.2 (2): without SACK, duplicates of what was sent again come right behind the recovery point. Only
+        // when more is acknowledged, they may mean a loss.
+        if self.switches.sack || news.una != self.high {
+            self.set_phase(Phase::Open);
+        } else if self.phase == Phase::Recovery || self.phase == Phase::Loss {
+            self.partial_seen = true;
+            self.set_phase(Phase::Open);
+        }
+    }
+
+    fn set_phase(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.frto = Frto::Off;
+    }
+
+    fn infer_anew(&mut self, flight: &mut Flight) {
+        flight.infer_nothing();
         self.duplicates = 0;
-        self.fast = false;
-        self.inflation = 0;
-        self.resend = false;
-        self.recover = max;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MSS: u32 = 1000;
-
-    #[test]
-    fn third_duplicate_resends_once_and_partial_acks_walk_the_holes() {
-        let una = SeqNum::new(5000);
-        let max = una + 10 * MSS;
-        let mut recovery = Recovery::new(una - 1);
-        assert!(!recovery.on_duplicate_ack(una, max, MSS));
-        assert!(!recovery.on_duplicate_ack(una, max, MSS));
-        assert_eq!(recovery.allowance(MSS), 2 * MSS);
-        assert!(recovery.on_duplicate_ack(una, max, MSS));
-        assert!(recovery.resend_due());
-        recovery.resend_done(una + MSS);
-        assert!(!recovery.on_duplicate_ack(una, max, MSS));
-        assert!(!recovery.resend_due());
-        assert_eq!(recovery.on_ack(una + 3 * MSS, 3 * MSS, MSS), AckOutcome::Partial { first: true });
-        assert!(recovery.resend_due());
-        assert_eq!(recovery.on_ack(una + 5 * MSS, 2 * MSS, MSS), AckOutcome::Partial { first: false });
-        assert_eq!(recovery.on_ack(max, 5 * MSS, MSS), AckOutcome::Recovered);
-        assert_eq!(recovery.allowance(MSS), 0);
     }
 
-    #[test]
-    fn duplicates_after_a_timeout_do_not_start_recovery() {
-        let una = SeqNum::new(5000);
-        let max = una + 10 * MSS;
-        let mut recovery = Recovery::new(una - 1);
-        recovery.begin_anew(max);
-        for _ in 0..10 {
-            assert!(!recovery.on_duplicate_ack(una, max, MSS));
+    /// Duplicates count while a loss may be found by them, or what is sent by them.
+    fn count_duplicate(&mut self, flight: &mut Flight, news: &News, outcome: &mut Outcome) {
+        if !self.switches.sack && news.duplicate {
+            if self.duplicates == 0 {
+                self.budget = flight.outstanding();
+            }
+            self.duplicates = self.duplicates.saturating_add(1);
+            outcome.inferred += flight.infer(news.mss, self.budget);
         }
-        assert_eq!(recovery.on_ack(max, 10 * MSS, MSS), AckOutcome::Normal);
+    }
+
+    /// Open or Disorder: what do duplicates say?
+    fn in_order(&mut self, flight: &mut Flight, news: &News, outcome: &mut Outcome) {
+        if self.switches.sack {
+            return;
+        }
+        if news.acked > 0 {
+            self.infer_anew(flight);
+        }
+        // RFC 6582 3.2 (2): duplicates of what a recovery or a timeout made us send again mean nothing.
+        if !news.una.after(self.high) {
+            return;
+        }
+        self.count_duplicate(flight, news, outcome);
+        if self.duplicates >= self.dup_thresh {
+            outcome.lost += flight.lose_first(news.mss);
+        }
+    }
+
+    fn in_recovery(
+        &mut self,
+        flight: &mut Flight,
+        congestion: &mut dyn Controller,
+        news: &News,
+        outcome: &mut Outcome,
+    ) {
+        if news.acked == 0 {
+            self.count_duplicate(flight, news, outcome);
+            return;
+        }
+        // RFC 4015: what fills the hole was late, not lost.
+        if self.switches.undo && self.undo.is_earlier(news.tsecr) {
+            if flight.retransmitted() > 0 {
+                return;
+            }
+            self.undo_reduction(flight, congestion, news.now, true, outcome);
+            self.keep_open(flight);
+            return;
+        }
+        if !self.switches.sack {
+            // RFC 6582 3.2 (3): the next hole is known. Only when all of what was sent again is acknowledged.
+            if flight.retransmitted() == 0 {
+                outcome.lost += flight.lose_first(news.mss);
+                outcome.resends = true;
+            }
+            outcome.keeps_timer = std::mem::replace(&mut self.partial_seen, true);
+        }
+    }
+
+    /// F-RTO with SACK (RFC 5682 3.1) and without (2.1); Eifel (RFC 3522).
+    fn after_timeout(
+        &mut self,
+        flight: &mut Flight,
+        congestion: &mut dyn Controller,
+        news: &News,
+        outcome: &mut Outcome,
+    ) {
+        if news.acked > 0 && self.may_undo(news) {
+            outcome.spurious_timeout = true;
+            self.undo_timeout(flight, congestion, news, outcome);
+            return;
+        }
+        let recovered = news.una.at_or_after(self.high);
+        if self.frto != Frto::Off {
+            // Step 3.b: what was sent once arrives, so not all is lost.
+            if news.original {
+                outcome.spurious_timeout = true;
+                self.undo_timeout(flight, congestion, news, outcome);
+                return;
+            }
+            if news.nxt.after(self.high) {
+                // Step 3.a
+                if news.sacked > 0 || news.duplicate {
+                    self.frto = Frto::Off;
+                }
+            } else if news.acked > 0 && !recovered {
+                self.high = news.nxt;
+                // Step 2.b
+                self.frto = if news.can_send_new { Frto::NewData } else { Frto::Off };
+                if self.frto == Frto::NewData {
+                    return;
+                }
+            }
+        }
+        if self.frto == Frto::NewData {
+            self.frto = Frto::Waiting;
+        }
+        if recovered {
+            self.recovered(flight, congestion, news, outcome);
+            self.infer_anew(flight);
+            return;
+        }
+        if !self.switches.sack {
+            if news.nxt.after(self.high) {
+                self.count_duplicate(flight, news, outcome);
+            } else if news.acked > 0 {
+                self.infer_anew(flight);
+            }
+        }
+    }
+
+    fn undo_timeout(
+        &mut self,
+        flight: &mut Flight,
+        congestion: &mut dyn Controller,
+        news: &News,
+        outcome: &mut Outcome,
+    ) {
+        self.undo_reduction(flight, congestion, news.now, true, outcome);
+        self.set_phase(Phase::Open);
+        self.infer_anew(flight);
+        if !self.switches.sack {
+            // What is still on its way makes duplicates that mean nothing.
+            self.high = news.nxt;
+        }
+    }
+
+    fn may_undo(&self, news: &News) -> bool {
+        self.switches.undo
+            && self.undo.is_possible()
+            && (self.undo.is_disproved() || self.undo.is_earlier(news.tsecr))
+    }
+
+    fn undo_reduction(
+        &mut self,
+        flight: &mut Flight,
+        congestion: &mut dyn Controller,
+        now: Timestamp,
+        find: bool,
+        outcome: &mut Outcome,
+    ) {
+        if find {
+            flight.find_all();
+        }
+        congestion.on_spurious(now);
+        self.undo.forget();
+        self.rack.look_again();
+        outcome.undone = true;
+    }
+
+    /// The phase when nothing is lost: something may still be missing.
+    fn keep_open(&mut self, flight: &Flight) {
+        if self.phase == Phase::Cwr {
+            return;
+        }
+        let missing =
+            flight.sacked() > 0 || flight.inferred() > 0 || flight.lost() > 0 || flight.retransmitted() > 0;
+        self.set_phase(if missing { Phase::Disorder } else { Phase::Open });
+        if self.phase == Phase::Open {
+            self.undo.nothing_out();
+        }
+    }
+
+    fn find_losses(&mut self, flight: &mut Flight, news: &News, outcome: &mut Outcome) {
+        if !self.switches.sack {
+            return;
+        }
+        if !self.switches.rack {
+            outcome.lost += self.find_by_blocks(flight, news.mss);
+            return;
+        }
+        let path = self.path(flight, (news.min_rtt, news.srtt, news.granularity));
+        let found = self.rack.detect(flight, &path, news.now);
+        outcome.lost += found.lost;
+        outcome.reorder = found.into();
+    }
+
+    /// RFC 6675 4, IsLost: more than DupThresh - 1 segments behind it have been reported.
+    fn find_by_blocks(&self, flight: &mut Flight, mss: u32) -> u32 {
+        let Some(high) = flight.highest_sacked() else { return 0 };
+        if flight.sacked_segments() < self.dup_thresh {
+            return 0;
+        }
+        flight.lose_below(high - (self.dup_thresh - 1) * mss)
+    }
+
+    /// RACK's timer: losses as they were found at `as_of`.
+    pub(crate) fn on_reorder_timeout(
+        &mut self,
+        flight: &mut Flight,
+        congestion: &mut dyn Controller,
+        news: &News,
+        as_of: Timestamp,
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.rack.look_again();
+        let path = self.path(flight, (news.min_rtt, news.srtt, news.granularity));
+        let found = self.rack.detect(flight, &path, as_of);
+        outcome.lost = found.lost;
+        outcome.reorder = found.into();
+        if outcome.lost > 0 && matches!(self.phase, Phase::Open | Phase::Disorder | Phase::Cwr) {
+            self.begin(flight, congestion, news, &mut outcome);
+        }
+        outcome
+    }
+
+    /// Fast recovery begins (RFC 5681 3.2, RFC 6675 5 (4), RFC 9937 6.1).
+    fn begin(
+        &mut self,
+        flight: &mut Flight,
+        congestion: &mut dyn Controller,
+        news: &News,
+        outcome: &mut Outcome,
+    ) {
+        let flight_size = flight.outstanding().saturating_add(news.acked);
+        if self.phase != Phase::Cwr {
+            congestion.on_congestion(&CongestionEvent::new(
+                news.now,
+                Congestion::Loss,
+                flight_size,
+                news.nxt,
+            ));
+        }
+        self.undo.begin(news.una, flight.retransmitted().div_ceil(news.mss));
+        self.phase = Phase::Recovery;
+        self.high = news.nxt;
+        self.partial_seen = false;
+        self.frto = Frto::Off;
+        self.tlp.forget();
+        let reported = flight.sacked().saturating_sub(news.sacked);
+        self.prr.begin(flight_size.saturating_sub(reported), congestion.window());
+        outcome.began = true;
+    }
+
+    /// The retransmission timer went off (RFC 6298 5, RFC 5682 3.1 step 1). `again`: not for the first time.
+    pub(crate) fn on_timeout(
+        &mut self,
+        flight: &mut Flight,
+        congestion: &mut dyn Controller,
+        news: &News,
+        again: bool,
+    ) {
+        let flight_size = flight.outstanding();
+        let new_recovery = !matches!(self.phase, Phase::Recovery | Phase::Loss);
+        let reneged = flight.is_reneged();
+        let path = self.path(flight, (news.min_rtt, news.srtt, news.granularity));
+        self.infer_anew(flight);
+        self.budget = flight.outstanding();
+        if self.needs_order() && !reneged {
+            // What was sent lately may well be on its way.
+            flight.lose_first(news.mss);
+            let rack = &self.rack;
+            flight.lose_sent(|sent_at| rack.is_overdue(sent_at, &path, news.now));
+        } else {
+            flight.lose_all(reneged);
+        }
+        // One reduction for what is in flight (RFC 5681 3.1 (4)).
+        let anew = new_recovery || news.una.at_or_after(self.high) || (self.phase == Phase::Loss && !again);
+        let cause = Congestion::Timeout { again: !anew };
+        let mut event = CongestionEvent::new(news.now, cause, flight_size, news.nxt);
+        event.in_flight = flight.pipe();
+        congestion.on_congestion(&event);
+        if anew {
+            self.undo.begin(news.una, flight.retransmitted().div_ceil(news.mss));
+        }
+        self.phase = Phase::Loss;
+        self.high = news.nxt;
+        self.frto = if self.switches.frto && (new_recovery || again) { Frto::Waiting } else { Frto::Off };
+        self.tlp.forget();
+    }
+
+    /// All that is out has not come through, but not because of congestion (RFC 1191 6.5).
+    pub(crate) fn on_too_big(&mut self, flight: &mut Flight, nxt: SeqNum) {
+        self.infer_anew(flight);
+        self.budget = flight.outstanding();
+        flight.lose_all(false);
+        self.undo.forget();
+        self.phase = Phase::Loss;
+        self.frto = Frto::Off;
+        self.high = nxt;
+        self.tlp.forget();
+        self.rack.forget();
+    }
+
+    /// A probe of the tail has been sent (RFC 8985 7.3).
+    pub(crate) fn on_probe_sent(&mut self, nxt: SeqNum, is_retrans: bool) {
+        self.tlp.on_sent(nxt, is_retrans);
+    }
+
+    /// A segment is sent. `again`: with what our timestamp says, if there are timestamps.
+    pub(crate) fn on_sent(&mut self, len: u32, again: bool, tsval: Option<u32>) {
+        if matches!(self.phase, Phase::Recovery | Phase::Cwr) {
+            self.prr.on_sent(len);
+        }
+        if again {
+            self.resent += 1;
+            self.undo.on_resent(tsval);
+        }
     }
 }

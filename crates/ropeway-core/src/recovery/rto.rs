@@ -3,13 +3,22 @@
 use std::time::Duration;
 
 use crate::config::{GRANULARITY, StackConfig};
+use crate::time::Timestamp;
+
+/// How long the smallest round trip counts (`tcp_min_rtt_wlen`).
+const MIN_RTT_WINDOW: Duration = Duration::from_secs(300);
 
 /// The estimator of RFC 6298 with its backoff. All times have microsecond resolution.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rto {
     srtt: Option<Duration>,
     rttvar: Duration,
+    /// The variation of single samples, and the largest of it in this round trip.
+    mdev: Duration,
+    mdev_max: Duration,
     min_rtt: Option<Duration>,
+    /// When the smallest sample was taken.
+    min_rtt_at: Timestamp,
     rto: Duration,
     backoff: u32,
     min: Duration,
@@ -21,7 +30,10 @@ impl Rto {
         Self {
             srtt: None,
             rttvar: Duration::ZERO,
+            mdev: Duration::ZERO,
+            mdev_max: Duration::ZERO,
             min_rtt: None,
+            min_rtt_at: Timestamp::START,
             rto: config.initial_rto,
             backoff: 0,
             min: config.min_rto,
@@ -29,29 +41,52 @@ impl Rto {
         }
     }
 
-    /// A round-trip sample (RFC 9293 3.8.1 MUST-18). The caller keeps Karn's rule: none from what was sent
-    /// twice (RFC 6298 3).
-    pub(crate) fn sample(&mut self, rtt: Duration) {
+    /// A round-trip sample (RFC 9293 3.8.1 MUST-18). The caller keeps Karn's rule: none from what was sent twice (RFC 6298
+    /// 3). `round`: a round trip has passed since this last was true.
+    ///
+    /// Every acknowledgement brings a sample. So that many of them in a round trip do not forget the ones before
+    /// (RFC 7323 4.2), the variation falls only once a round trip, and towards the largest that was seen in it; it rises
+    /// at once. As in Linux.
+    pub(crate) fn sample(&mut self, rtt: Duration, now: Timestamp, round: bool) {
         // More than the longest timeout is no round trip: the clock has jumped.
         let rtt = rtt.min(self.max);
-        self.min_rtt = Some(self.min_rtt.map_or(rtt, |min| min.min(rtt)));
+        self.note_min(rtt, now);
         let srtt = match self.srtt {
             // RFC 6298 2-2
             None => {
-                self.rttvar = rtt / 2;
+                self.mdev = rtt / 2;
+                self.mdev_max = self.mdev;
+                self.rttvar = self.mdev;
                 rtt
             }
             // RFC 6298 2-3: alpha = 1/8, beta = 1/4
             Some(srtt) => {
-                self.rttvar = (3 * self.rttvar + srtt.abs_diff(rtt)) / 4;
+                self.mdev = (3 * self.mdev + srtt.abs_diff(rtt)) / 4;
+                self.mdev_max = self.mdev_max.max(self.mdev);
+                self.rttvar = self.rttvar.max(self.mdev_max);
                 (7 * srtt + rtt) / 8
             }
         };
+        if round && self.srtt.is_some() {
+            if self.mdev_max < self.rttvar {
+                self.rttvar = self.mdev_max + (self.rttvar - self.mdev_max) * 3 / 4;
+            }
+            self.mdev_max = Duration::ZERO;
+        }
         self.srtt = Some(srtt);
         // RFC 6298 4-1, and the bounds of (2.4) and (2.5). As in Linux, the minimum is one of the variation: the
         // peer's delayed acknowledgement comes on top of the round trip, however steady that is.
         self.rto = (srtt + GRANULARITY.max(self.min).max(4 * self.rttvar)).min(self.max);
         self.backoff = 0;
+    }
+
+    /// The smallest round trip of the last minutes (RFC 8985 6.2, step 1): a path may get longer.
+    pub(crate) fn note_min(&mut self, rtt: Duration, now: Timestamp) {
+        let outdated = now.since(self.min_rtt_at) > MIN_RTT_WINDOW;
+        if outdated || self.min_rtt.is_none_or(|min| rtt <= min) {
+            self.min_rtt = Some(rtt);
+            self.min_rtt_at = now;
+        }
     }
 
     /// RFC 6298 5-7: when the handshake's segment was lost, data starts with at least three seconds.
@@ -128,9 +163,9 @@ mod tests {
     #[test]
     fn first_sample_sets_and_later_ones_smooth() {
         let mut rto = rto();
-        rto.sample(Duration::from_millis(100));
+        rto.sample(Duration::from_millis(100), Timestamp::START, true);
         assert_eq!(rto.current(), Duration::from_millis(300));
-        rto.sample(Duration::from_millis(200));
+        rto.sample(Duration::from_millis(200), Timestamp::START, true);
         // rttvar = 3/4 * 50 + 1/4 * 100 = 62.5; srtt = 7/8 * 100 + 1/8 * 200 = 112.5
         assert_eq!(rto.srtt(), Some(Duration::from_micros(112_500)));
         assert_eq!(rto.rttvar(), Duration::from_micros(62_500));
@@ -144,7 +179,7 @@ mod tests {
         let config = StackConfig { min_rto: Duration::ZERO, ..StackConfig::default() };
         let mut rto = Rto::new(&config);
         for _ in 0..1000 {
-            rto.sample(Duration::from_millis(100));
+            rto.sample(Duration::from_millis(100), Timestamp::START, true);
         }
         assert_eq!(rto.rttvar(), Duration::ZERO);
         assert_eq!(rto.current(), Duration::from_millis(100) + GRANULARITY);
@@ -154,7 +189,7 @@ mod tests {
     fn never_below_the_minimum() {
         let mut rto = rto();
         for _ in 0..100 {
-            rto.sample(Duration::from_micros(50));
+            rto.sample(Duration::from_micros(50), Timestamp::START, true);
         }
         assert_eq!(rto.current(), Duration::from_micros(200_050));
     }
@@ -163,7 +198,7 @@ mod tests {
     fn an_acknowledgement_that_is_delayed_does_not_time_out_on_a_long_path() {
         let mut rto = rto();
         for _ in 0..100 {
-            rto.sample(Duration::from_millis(300));
+            rto.sample(Duration::from_millis(300), Timestamp::START, true);
         }
         assert!(rto.current() >= Duration::from_millis(340));
     }

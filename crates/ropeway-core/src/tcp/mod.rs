@@ -4,4 +4,5 @@ pub(crate) mod closed;
 pub(crate) mod connection;
 pub(crate) mod isn;
 pub(crate) mod listen;
+pub(crate) mod sender;
 pub(crate) mod time_wait;

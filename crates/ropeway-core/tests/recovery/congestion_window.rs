@@ -22,7 +22,7 @@ fn the_initial_window_is_ten_segments() {
 // RFC 5681 3.1; RFC 9293 3.8.2 MUST-19
 #[test]
 fn slow_start_doubles_each_round_trip() {
-    let mut lab = Lab::new();
+    let mut lab = Lab::with(|config| config.pacing = false);
     let id = lab.accepted(Peer { ws: Some(7), win: 8000, ..Peer::default() });
     lab.write(id, &pattern(0, 500_000));
     let mut round = lab.drain().len();

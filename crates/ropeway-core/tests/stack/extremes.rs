@@ -39,6 +39,7 @@ fn extremes() -> Vec<(String, Change)> {
     field!(durations(), min_rto);
     field!(durations(), max_rto);
     field!(durations(), delayed_ack);
+    field!(durations(), clock_granularity);
     field!(durations(), fin_timeout);
     field!(durations(), decision_timeout);
     field!(durations(), socket.user_timeout, Some);
@@ -79,6 +80,13 @@ fn extremes() -> Vec<(String, Change)> {
     field!([false, true], strict_timestamps);
     field!([false, true], window_scaling);
     field!([false, true], abort_on_overflow);
+    field!([false, true], rack);
+    field!([false, true], tlp);
+    field!([false, true], frto);
+    field!([false, true], undo);
+    field!([false, true], prr);
+    field!([false, true], pacing);
+    field!([0, 1, u64::MAX], socket.max_pacing_rate, Some);
     field!([false, true], echo_replies);
     field!([false, true], socket.nodelay);
     field!([false, true], socket.cork);

@@ -72,7 +72,7 @@ impl Connection {
         self.acks.pushed = pushed;
         self.acks.unacknowledged = self.acks.unacknowledged.saturating_add(len);
         let two_segments = 2 * u32::from(self.rcv.mss.max(1));
-        let paused = self.acks.heard.is_none_or(|heard| env.now.since(heard) > self.rto.current());
+        let paused = self.acks.heard.is_none_or(|heard| env.now.since(heard) > self.sender.rto().current());
         if paused {
             // Not more than half a window's worth of segments is acknowledged one by one.
             let half_window = self.rcv.wnd() / two_segments;

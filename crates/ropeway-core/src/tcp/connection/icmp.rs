@@ -12,7 +12,7 @@ impl Connection {
     /// RFC 9293 3.4, Table 6 and RFC 5927 4: an ICMP error that quotes a sequence number which is not in
     /// flight was not caused by us.
     pub(crate) fn quotes_outstanding(&self, seq: SeqNum) -> bool {
-        seq.at_or_after(self.snd.una) && seq.before(self.snd.max)
+        seq.at_or_after(self.sender.snd().una) && seq.before(self.sender.snd().nxt)
     }
 
     /// An ICMP error (RFC 9293 3.9.2.2). A hard one ends a connection only before it is synchronized

@@ -16,6 +16,7 @@ use crate::transmit::Transmit;
 enum Due {
     KeepAlive,
     Window,
+    Tail,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,13 @@ pub(crate) struct Probing {
     window_probes: u32,
     /// When the peer was last heard of.
     pub(crate) last_heard: Option<Timestamp>,
+}
+
+impl Probing {
+    /// The tail of the flight is to be probed.
+    pub(super) fn ask_tail(&mut self) {
+        self.due.get_or_insert(Due::Tail);
+    }
 }
 
 impl Connection {
@@ -52,7 +60,7 @@ impl Connection {
     pub(super) fn keep_alive_timeout(&mut self, keep_alive: KeepAlive, env: &mut Env<'_>) {
         let heard = self.probing.last_heard.unwrap_or(env.now);
         // MUST-26: only when nothing is outstanding and nothing was received for the interval.
-        if self.snd.outstanding() > 0 || !self.send_buffer.is_empty() {
+        if self.sender.outstanding() > 0 || !self.sender.buffer().is_empty() {
             self.timers.set(Timer::KeepAlive, env.now + keep_alive.idle);
             return;
         }
@@ -97,7 +105,7 @@ impl Connection {
 
     fn persist_interval(&self) -> std::time::Duration {
         // SHLD-30
-        backed_off(self.rto.base(), self.probing.window_probes, self.rto.max())
+        backed_off(self.sender.rto().base(), self.probing.window_probes, self.sender.rto().max())
     }
 
     /// The persist timer went off. The connection stays open as long as the peer answers (MUST-37).
@@ -135,7 +143,7 @@ impl Connection {
         if self.probing.unanswered > 0 {
             self.probing.unanswered = 0;
             // The user timeout counts while the window stays closed, answered or not (tcp(7)).
-            if self.snd.outstanding() == 0 && !self.timers.is_set(Timer::Persist) {
+            if self.sender.outstanding() == 0 && !self.timers.is_set(Timer::Persist) {
                 self.unanswered_since = None;
             }
             self.restart_keep_alive(now);
@@ -146,8 +154,9 @@ impl Connection {
     pub(super) fn probe(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
         match self.probing.due.take()? {
             // SHLD-12: no data; the sequence number before the window makes the peer answer.
-            Due::KeepAlive => Some(self.emit(self.snd.max - 1, TcpFlags::ACK, 0, env)),
+            Due::KeepAlive => Some(self.emit(self.sender.snd().nxt - 1, TcpFlags::ACK, 0, env)),
             Due::Window => self.window_probe(env),
+            Due::Tail => self.tail_probe(env),
         }
     }
 
@@ -156,23 +165,29 @@ impl Connection {
         if self.state() == State::Closed {
             return None;
         }
-        let seq = self.snd.nxt;
-        let waiting = if self.send_buffer.end().after(seq) { self.send_buffer.end().since(seq) } else { 0 };
-        let len = waiting.min(self.snd.wnd.max(1)).min(u32::from(self.snd.mss));
-        let is_fin = len == 0 && self.fin_queued;
-        if len == 0 && !is_fin {
-            return None;
-        }
-        let flags = if is_fin { TcpFlags::ACK | TcpFlags::FIN } else { TcpFlags::ACK | TcpFlags::PSH };
-        let end = seq + len + u32::from(is_fin);
-        if end.at_or_before(self.snd.max) {
-            self.count_retransmission(len, env);
-        } else {
-            self.snd.max = end;
+        let plan = self.sender.window_probe(env.now, self.own_tsval(env.now))?;
+        let flags = if plan.fin { TcpFlags::ACK | TcpFlags::FIN } else { TcpFlags::ACK | TcpFlags::PSH };
+        if plan.again {
+            self.count_retransmission(plan.len, env);
         }
         self.handed = env.handed.next();
-        self.statistics.bytes_sent += u64::from(len);
+        self.statistics.bytes_sent += u64::from(plan.len);
         self.statistics.last_data_sent = Some(env.now);
-        Some(self.emit(seq, flags, len as usize, env))
+        Some(self.emit(plan.seq, flags, plan.len as usize, env))
+    }
+
+    /// New data, or the last segment again, so that the peer tells what it has (RFC 8985 7.3).
+    fn tail_probe(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
+        if !self.is_open_for_sending() || self.sender.probe_timeout().is_none() {
+            return None;
+        }
+        let limits = self.limits();
+        let plan = self.sender.tail_probe(&limits)?;
+        env.counters.tail_probes += 1;
+        let segment = self.send_segment(plan, env);
+        self.sender.on_tail_probe_sent(&plan);
+        self.timers.stop(Timer::Probe);
+        self.arm_retransmit(env.now);
+        Some(segment)
     }
 }

@@ -12,7 +12,6 @@ mod probe;
 mod rcv;
 mod report;
 mod segment_arrives;
-mod snd;
 pub(crate) mod state;
 mod timeouts;
 mod timers;
@@ -36,17 +35,16 @@ use self::probe::Probe;
 use self::rcv::Rcv;
 use self::report::Statistics;
 pub(crate) use self::segment_arrives::Arrival;
-use self::snd::Snd;
 use self::state::{Cause, State, StateMachine};
 use self::timers::{Timer, TimerTable};
 pub use self::user_call::SendFlags;
-use crate::buffer::{reassembly::Reassembly, receive::ReceiveBuffer, send::SendBuffer};
+use crate::buffer::{reassembly::Reassembly, receive::ReceiveBuffer};
 use crate::config::StackConfig;
-use crate::congestion::Controller;
+use crate::congestion::Start;
 use crate::error::ConnectionError;
 use crate::event::{ListenerId, Readiness};
 use crate::options::SocketOptions;
-use crate::recovery::{Recovery, rto::Rto};
+use crate::tcp::sender::Sender;
 use crate::time::Timestamp;
 
 #[derive(Clone, Debug)]
@@ -56,17 +54,15 @@ pub(crate) struct Connection {
     pub(crate) holder: Holder,
     pub(crate) options: SocketOptions,
     pub(crate) scheduled: Scheduled,
-    snd: Snd,
+    sender: Sender,
     rcv: Rcv,
-    send_buffer: SendBuffer,
     receive_buffer: ReceiveBuffer,
     reassembly: Reassembly,
-    rto: Rto,
-    recovery: Recovery,
-    congestion: Box<dyn Controller>,
     timers: TimerTable,
     acks: AckPolicy,
     probing: Probing,
+    /// Both ends use SACK.
+    sack: bool,
     /// We offered timestamps in our SYN.
     offers_timestamps: bool,
     timestamps: Option<TimestampState>,
@@ -79,8 +75,6 @@ pub(crate) struct Connection {
     soft_error: Option<ConnectionError>,
     /// The application has shut down its reading side: what arrives is discarded.
     read_shut: bool,
-    /// The application has shut down its writing side: a FIN follows the last byte.
-    fin_queued: bool,
     /// A SYN, or in SYN-RECEIVED a SYN-ACK, is to be sent.
     syn_due: bool,
     /// The RST that ends the connection is to be sent.
@@ -91,22 +85,12 @@ pub(crate) struct Connection {
     rest_of_syn: Option<Box<Arrival>>,
     /// There may be something to send; `poll_transmit` finds out.
     output_due: bool,
-    /// More data is about to be written (`MSG_MORE`): a small segment may wait for it.
-    more_to_come: bool,
-    /// The last byte written is to be pushed (PSH).
-    pushes: bool,
-    /// A held-back small segment has waited long enough.
-    release_small: bool,
-    /// Timeouts in a row without an acknowledgement of anything new.
-    retransmits: u32,
     /// Timeouts in a row that passed before the device took what was to be sent.
     unsent_timeouts: u32,
     /// The number of the last packet with something to be acknowledged, among all that were handed to the device.
     handed: u64,
     /// Since when the peer owes us an answer.
     unanswered_since: Option<Timestamp>,
-    /// The segment that is timed: its end, and when it was sent (RFC 6298 3: never one sent twice).
-    timed: Option<(SeqNum, Timestamp)>,
     challenge: ChallengeLimit,
     /// The handshake is not to be completed: it only asks whether the port is open.
     probe: Option<Probe>,
@@ -132,27 +116,22 @@ impl Connection {
         // RFC 9293 3.7.1 MUST-67
         let announce = setup.device_mtu.saturating_sub(ip_and_tcp);
         let advmss = options.max_segment.map_or(announce, |max| max.min(announce)).max(1);
-        let mut snd = Snd::new(setup.iss);
-        snd.peer_mss = default_mss(&tuple);
-        snd.mss = snd.peer_mss;
-        let congestion = options.congestion.controller(u32::from(snd.mss));
-        let recovery = Recovery::new(setup.iss);
+        let mss = default_mss(&tuple);
+        let congestion = options.congestion.build(&Start::new(env.now, u32::from(mss)));
+        let sender = Sender::new(setup.iss, mss, env.config, congestion);
         Self {
             tuple,
             machine: StateMachine::new(state),
             holder,
             scheduled: Scheduled::default(),
-            send_buffer: SendBuffer::new(setup.iss + 1),
             receive_buffer: ReceiveBuffer::default(),
             reassembly: Reassembly::default(),
             rcv: Rcv::new(advmss),
-            snd,
-            rto: Rto::new(env.config),
-            recovery,
-            congestion,
+            sender,
             timers: TimerTable::default(),
             acks: AckPolicy::default(),
             probing: Probing::default(),
+            sack: false,
             offers_timestamps: env.config.timestamps,
             timestamps: None,
             old_ts_recent: setup.old_ts_recent,
@@ -160,20 +139,14 @@ impl Connection {
             error: None,
             soft_error: None,
             read_shut: false,
-            fin_queued: false,
             syn_due: false,
             reset_due: None,
             winds_up: false,
             rest_of_syn: None,
             output_due: false,
-            more_to_come: false,
-            pushes: true,
-            release_small: false,
-            retransmits: 0,
             unsent_timeouts: 0,
             handed: 0,
             unanswered_since: None,
-            timed: None,
             challenge: ChallengeLimit::default(),
             probe: None,
             timestamp_offset: setup.timestamp_offset,
@@ -210,10 +183,7 @@ impl Connection {
         let mut connection = Self::new(tuple, State::SynReceived, holder, options, setup, env);
         connection.peer_syn(handshake.irs, &handshake.negotiated, env.now);
         connection.rcv.edge = connection.rcv.nxt + handshake.announced_window;
-        connection.snd.nxt = setup.iss + 1;
-        connection.snd.max = connection.snd.nxt;
-        connection.timed = handshake.answered_at.map(|at| (connection.snd.nxt, at));
-        connection.retransmits = handshake.retransmits;
+        connection.sender.syn_was_sent(handshake.answered_at, handshake.retransmits);
         connection
     }
 
@@ -223,13 +193,12 @@ impl Connection {
         self.rcv.nxt = irs + 1;
         self.rcv.edge = self.rcv.nxt;
         // RFC 9293 3.7.1 MUST-14, MUST-15: without the option, the default.
-        self.snd.peer_mss = negotiated.peer_mss.unwrap_or(default_mss(&self.tuple)).max(MIN_MSS);
-        (self.snd.wscale, self.rcv.wscale) = match negotiated.wscale {
-            Some((peer, own)) => (Some(peer), Some(own)),
-            None => (None, None),
-        };
+        let peer_mss = negotiated.peer_mss.unwrap_or(default_mss(&self.tuple)).max(MIN_MSS);
+        let (peer_scale, own_scale) = negotiated.wscale.unzip();
+        self.sender.peer_syn(peer_mss, peer_scale);
+        self.rcv.wscale = own_scale;
         self.timestamps = negotiated.timestamps.map(|tsval| TimestampState::new(tsval, self.rcv.nxt, now));
-        self.update_mss();
+        self.update_mss(now);
     }
 
     pub(crate) fn state(&self) -> State {
@@ -262,13 +231,12 @@ impl Connection {
         self.transition(cause);
         self.timers.stop_all();
         self.reassembly.clear();
-        self.statistics.bytes_lost = self.send_buffer.len() as u64;
+        self.statistics.bytes_lost = self.sender.end() as u64;
         if self.statistics.bytes_lost > 0 {
             let (bytes, held) = (self.statistics.bytes_lost, self.holder == Holder::Application);
             tracing::debug!(connection = %self.tuple, bytes, held, "ended with data that was not acknowledged");
         }
         self.rest_of_syn = None;
-        self.send_buffer = SendBuffer::new(self.snd.max);
         self.syn_due = false;
         self.output_due = false;
         self.acks = AckPolicy::default();
@@ -303,7 +271,7 @@ impl Connection {
     /// Where TIME-WAIT takes over: everything its table needs to know.
     pub(crate) fn time_wait(&self) -> TimeWaitParts {
         TimeWaitParts {
-            snd_nxt: self.snd.max,
+            snd_nxt: self.sender.snd().nxt,
             rcv_nxt: self.rcv.nxt,
             window: self.rcv.wscale.unwrap_or(WindowScale::ZERO).scale(self.rcv.wnd()),
             ts_recent: self.timestamps.as_ref().map(|state| state.recent),
@@ -349,12 +317,12 @@ impl Connection {
 
     /// The retransmission timer's next deadline, cut short by the user timeout.
     fn arm_retransmit(&mut self, now: Timestamp) {
-        self.arm_retransmit_after(now, self.rto.current());
+        self.arm_retransmit_after(now, self.sender.rto().current());
     }
 
     /// Something waits for its turn to be sent. If its turn does not come, time runs out for it all the same.
     pub(crate) fn await_turn(&mut self, now: Timestamp) {
-        let waits = self.syn_due || (self.is_open_for_sending() && self.has_unsent());
+        let waits = self.syn_due || (self.is_open_for_sending() && self.sender.has_unsent());
         if waits && !self.timers.is_set(Timer::Retransmit) && !self.timers.is_set(Timer::Persist) {
             self.arm_retransmit(now);
         }
@@ -362,16 +330,10 @@ impl Connection {
 
     /// Nothing can be sent for now, and nothing is outstanding: no answer is due.
     fn stop_waiting(&mut self) {
-        if self.snd.outstanding() == 0 && self.timers.is_set(Timer::Retransmit) {
+        if self.sender.outstanding() == 0 && self.timers.is_set(Timer::Retransmit) {
             self.timers.stop(Timer::Retransmit);
             self.unanswered_since = None;
         }
-    }
-
-    /// Whether data, or the FIN, has not been sent yet or is to be sent again.
-    fn has_unsent(&self) -> bool {
-        let end = self.send_buffer.end();
-        end.after(self.snd.nxt) || (self.fin_queued && self.snd.nxt == end)
     }
 
     fn arm_retransmit_after(&mut self, now: Timestamp, timeout: Duration) {

@@ -4,6 +4,7 @@ use ropeway_packet::FourTuple;
 
 use super::Connection;
 use super::timers::Timer;
+use crate::congestion::Start;
 use crate::ip::path_mtu;
 use crate::time::Timestamp;
 
@@ -25,19 +26,14 @@ pub(crate) fn header_overhead(tuple: &FourTuple) -> u16 {
 
 impl Connection {
     /// Eff.snd.MSS (RFC 9293 3.7.1 MUST-16) from what the peer, the path and the user allow.
-    pub(super) fn update_mss(&mut self) {
+    pub(super) fn update_mss(&mut self, now: Timestamp) {
         let path = self.path_mtu.saturating_sub(header_overhead(&self.tuple));
-        let mss = self.snd.peer_mss.min(path).min(self.options.max_segment.unwrap_or(u16::MAX));
+        let mss = self.sender.snd().peer_mss.min(path).min(self.options.max_segment.unwrap_or(u16::MAX));
         let mss = mss.saturating_sub(if self.timestamps.is_some() { TIMESTAMPS_LEN } else { 0 }).max(1);
-        if mss != self.snd.mss {
-            self.snd.mss = mss;
-            if self.state().is_synchronized() {
-                self.congestion.on_mss_change(u32::from(mss));
-                return;
-            }
-        }
-        if !self.state().is_synchronized() {
-            self.congestion = self.options.congestion.controller(u32::from(mss));
+        if self.state().is_synchronized() {
+            self.sender.set_mss(mss);
+        } else {
+            self.sender.begin_with(mss, self.options.congestion.build(&Start::new(now, u32::from(mss))));
         }
     }
 
@@ -58,11 +54,11 @@ impl Connection {
             return;
         }
         self.path_mtu = mtu;
-        self.update_mss();
-        if self.snd.in_flight() == 0 || !self.state().is_synchronized() {
+        self.update_mss(now);
+        if !self.sender.is_in_flight() || !self.state().is_synchronized() {
             return;
         }
-        let round_trip = self.rto.srtt().unwrap_or(self.rto.base());
+        let round_trip = self.sender.rto().srtt().unwrap_or(self.sender.rto().base());
         match self.repacketized.map(|at| at + round_trip).filter(|next| *next > now) {
             Some(next) => self.timers.set(Timer::Repacketize, next),
             None => self.repacketize(now),
@@ -73,9 +69,7 @@ impl Connection {
     /// once is what the congestion window allows without any allowance for segments that have left the network.
     pub(super) fn repacketize(&mut self, now: Timestamp) {
         self.repacketized = Some(now);
-        self.timed = None;
-        self.recovery.begin_anew(self.snd.max);
-        self.snd.nxt = self.snd.una;
+        self.sender.on_too_big();
         self.output_due = true;
     }
 }

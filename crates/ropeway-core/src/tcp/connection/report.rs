@@ -21,6 +21,7 @@ const WAKE_PARTS: usize = 16;
 pub(crate) struct Statistics {
     pub(crate) segments_in: u64,
     pub(crate) segments_out: u64,
+    pub(crate) data_segments_out: u64,
     pub(crate) retransmitted: u64,
     pub(crate) bytes_retransmitted: u64,
     pub(crate) delivered: u64,
@@ -90,22 +91,17 @@ impl Connection {
 
     /// Whether `send` has an answer: it takes `room` bytes, or says that it never will.
     fn has_room(&self, room: usize) -> bool {
-        if self.fin_queued || matches!(self.state(), State::Closed | State::TimeWait) {
+        if self.sender.fin_queued() || matches!(self.state(), State::Closed | State::TimeWait) {
             return true;
         }
         let opening = matches!(self.state(), State::SynSent | State::SynReceived);
-        let free = self.options.send_buffer.saturating_sub(self.send_buffer.len());
+        let free = self.options.send_buffer.saturating_sub(self.sender.buffer().len());
         !opening && free >= room && self.is_below_lowat()
     }
 
     /// Whether little enough waits unsent (`TCP_NOTSENT_LOWAT`).
     pub(super) fn is_below_lowat(&self) -> bool {
-        self.options.notsent_lowat.is_none_or(|lowat| self.not_sent() < lowat.max(1))
-    }
-
-    fn not_sent(&self) -> usize {
-        let end = self.send_buffer.end();
-        if end.after(self.snd.max) { end.since(self.snd.max) as usize } else { 0 }
+        self.options.notsent_lowat.is_none_or(|lowat| self.sender.not_sent() < lowat.max(1))
     }
 
     pub(crate) fn readiness(&self) -> Readiness {
@@ -121,7 +117,7 @@ impl Connection {
         if self.has_room(1) {
             ready |= Readiness::WRITABLE;
         }
-        if over || self.fin_queued {
+        if over || self.sender.fin_queued() {
             ready |= Readiness::WRITE_CLOSED;
         }
         if self.error.is_some() {
@@ -163,7 +159,7 @@ impl Connection {
     pub(crate) fn is_undelivered(&self) -> bool {
         match self.state() {
             State::Closed | State::TimeWait | State::FinWait2 => false,
-            _ => self.fin_queued || !self.send_buffer.is_empty(),
+            _ => self.sender.fin_queued() || !self.sender.buffer().is_empty(),
         }
     }
 
@@ -175,36 +171,37 @@ impl Connection {
 
     pub(crate) fn info(&self, now: Timestamp) -> TcpInfo {
         let statistics = &self.statistics;
+        let (snd, rto, flight) = (self.sender.snd(), self.sender.rto(), self.sender.flight());
         TcpInfo {
             state: self.state(),
-            rto: self.rto.base(),
-            backoff: self.rto.backoff(),
-            retransmits: self.retransmits,
+            rto: rto.base(),
+            backoff: rto.backoff(),
+            retransmits: self.sender.retransmits(),
             probes: self.probing.unanswered,
-            srtt: self.rto.srtt().unwrap_or_default(),
-            rttvar: self.rto.rttvar(),
-            min_rtt: self.rto.min_rtt(),
-            cwnd: self.congestion.cwnd(),
-            ssthresh: self.congestion.ssthresh(),
-            unacked: self.snd.outstanding(),
-            sacked: 0,
-            lost: self.snd.max.since(self.snd.nxt),
+            srtt: rto.srtt().unwrap_or_default(),
+            rttvar: rto.rttvar(),
+            min_rtt: rto.min_rtt(),
+            cwnd: self.sender.cwnd(),
+            ssthresh: self.sender.ssthresh(),
+            unacked: self.sender.outstanding(),
+            sacked: flight.sacked(),
+            lost: flight.lost(),
             retransmitted: statistics.retransmitted,
             bytes_retransmitted: statistics.bytes_retransmitted,
             delivered: statistics.delivered,
             bytes_acked: statistics.bytes_acked,
             bytes_sent: statistics.bytes_sent,
             bytes_received: statistics.bytes_received,
-            not_sent: self.not_sent(),
+            not_sent: self.sender.not_sent(),
             unread: self.receive_buffer.len(),
             segments_in: statistics.segments_in,
             segments_out: statistics.segments_out,
-            snd_wnd: self.snd.wnd,
+            snd_wnd: snd.wnd,
             rcv_wnd: self.rcv.wnd(),
-            snd_wscale: self.snd.wscale.map(WindowScale::get),
+            snd_wscale: snd.wscale.map(WindowScale::get),
             rcv_wscale: self.rcv.wscale.map(WindowScale::get),
             timestamps: self.timestamps.is_some(),
-            snd_mss: self.snd.mss,
+            snd_mss: snd.mss,
             rcv_mss: self.rcv.mss,
             advmss: self.rcv.advmss,
             pmtu: self.path_mtu,

@@ -3,13 +3,15 @@
 use super::state::{Cause, State};
 use super::timers::Timer;
 use super::{Connection, Env, Holder};
-use crate::congestion::LossSample;
 use crate::error::ConnectionError;
 use crate::recovery::rto::backed_off;
+use crate::recovery::{Reorder, tlp};
+use crate::time::Timestamp;
 
 impl Connection {
     pub(crate) fn handle_timeout(&mut self, env: &mut Env<'_>) {
         for timer in Timer::ALL {
+            let due = self.timers.get(timer);
             if !self.timers.take_due(timer, env.now) {
                 continue;
             }
@@ -23,11 +25,13 @@ impl Connection {
                     }
                 }
                 Timer::Cork => {
-                    self.release_small = true;
-                    self.pushes = true;
+                    self.sender.release(true);
                     self.output_due = true;
                 }
                 Timer::Repacketize => self.repacketize(env.now),
+                Timer::Pace => self.output_due = true,
+                Timer::Reorder => self.reorder_timeout(due.unwrap_or(env.now), env),
+                Timer::Probe => self.tail_probe_timeout(env),
                 Timer::FinWait2 => self.finish(Cause::Timeout),
             }
         }
@@ -49,7 +53,7 @@ impl Connection {
         // With a user timeout, that is R2 (MUST-21), in any state (RFC 9293 3.10.8 R-12).
         let over = match self.options.user_timeout {
             Some(_) => self.user_timeout_is_over(env.now),
-            None => self.retransmits + self.unsent_timeouts >= limit,
+            None => self.sender.retransmits() + self.unsent_timeouts >= limit,
         };
         if over {
             let error = self.soft_error.unwrap_or(ConnectionError::TimedOut);
@@ -61,35 +65,68 @@ impl Connection {
             // but whoever waits is told in the end. Linux counts it as TCPSpuriousRtxHostQueues.
             env.counters.timeouts_unsent += 1;
             self.unsent_timeouts += 1;
-            let timeout = backed_off(self.rto.current(), self.unsent_timeouts, self.rto.max());
+            let rto = self.sender.rto();
+            let timeout = backed_off(rto.current(), self.unsent_timeouts, rto.max());
             self.arm_retransmit_after(env.now, timeout);
             return;
         }
         env.counters.retransmission_timeouts += 1;
-        let first = self.retransmits == 0;
-        self.retransmits += 1;
-        if self.retransmits == env.config.retries1 {
+        if self.sender.retransmits() + 1 == env.config.retries1 {
             // R1: delivery is in trouble (MUST-20, SHLD-9).
             tracing::debug!(connection = %self.tuple, "the peer does not acknowledge; still trying");
             self.soft_error.get_or_insert(ConnectionError::TimedOut);
         }
-        self.rto.back_off();
-        self.timed = None;
         if matches!(self.state(), State::SynSent | State::SynReceived) {
+            self.sender.on_syn_timeout();
             self.syn_due = true;
         } else {
-            let loss = LossSample { in_flight: self.snd.outstanding(), first };
-            self.congestion.on_timeout(env.now, loss);
-            self.recovery.begin_anew(self.snd.max);
-            // Everything outstanding counts as lost and is sent again as the window opens.
-            self.snd.nxt = self.snd.una;
+            self.sender.on_timeout(env.now);
+            self.timers.stop(Timer::Probe);
+            self.timers.stop(Timer::Reorder);
         }
         self.output_due = true;
         self.arm_retransmit(env.now);
     }
 
+    /// What was sent before something that has arrived, and is still missing, is lost by now (RFC 8985 6.2, step 5). `due`:
+    /// when that was to be found out.
+    fn reorder_timeout(&mut self, due: Timestamp, env: &mut Env<'_>) {
+        let (next, began) = self.sender.on_reorder_timeout(env.now, due);
+        self.set_reorder(next);
+        env.counters.fast_retransmits += u64::from(began);
+        self.output_due = true;
+    }
+
+    pub(super) fn set_reorder(&mut self, next: Reorder) {
+        match next {
+            Reorder::Keep => {}
+            Reorder::At(at) => self.timers.set(Timer::Reorder, at),
+            Reorder::Stop => self.timers.stop(Timer::Reorder),
+        }
+    }
+
+    /// Nothing was heard of the tail of the flight (RFC 8985 7.3).
+    fn tail_probe_timeout(&mut self, env: &mut Env<'_>) {
+        if self.sender.probe_timeout().is_some() && self.has_left(env) {
+            self.probing.ask_tail();
+            self.output_due = true;
+        }
+    }
+
+    /// Sets the timer for a probe of the tail, if one may be sent and the retransmission timer does not come first.
+    pub(super) fn arm_tail_probe(&mut self, now: Timestamp) {
+        let at = self
+            .sender
+            .probe_timeout()
+            .and_then(|timeout| tlp::deadline(now, timeout, self.timers.get(Timer::Retransmit)));
+        match at {
+            Some(at) => self.timers.set(Timer::Probe, at),
+            None => self.timers.stop(Timer::Probe),
+        }
+    }
+
     /// Whether what timed out is on its way, and not still waiting for its turn or for the device.
     fn has_left(&self, env: &Env<'_>) -> bool {
-        !self.syn_due && self.snd.in_flight() > 0 && env.handed.has_left(self.handed)
+        !self.syn_due && self.sender.is_in_flight() && env.handed.has_left(self.handed)
     }
 }

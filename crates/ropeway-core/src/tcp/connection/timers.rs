@@ -17,18 +17,27 @@ pub(crate) enum Timer {
     Cork,
     /// What a narrower path has refused is sent again, a round trip after the last time.
     Repacketize,
+    /// The next segments may go, at the rate at which they follow each other.
+    Pace,
+    /// A tail loss probe (RFC 8985 7).
+    Probe,
+    /// Losses are looked for again (RFC 8985 6.2, step 5).
+    Reorder,
     /// Nobody holds the connection and the peer's FIN does not come.
     FinWait2,
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Retransmit,
         Self::Persist,
         Self::DelayedAck,
         Self::KeepAlive,
         Self::Cork,
         Self::Repacketize,
+        Self::Pace,
+        Self::Reorder,
+        Self::Probe,
         Self::FinWait2,
     ];
     const COUNT: usize = Self::ALL.len();

@@ -1,31 +1,16 @@
 //! What a connection sends, and in which order: its SYN, probes, what is lost, new data, acknowledgements.
 
-use ropeway_packet::{
-    ChecksumMode, Payload, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, WindowScale, emit_tcp,
-};
+use ropeway_packet::{ChecksumMode, Payload, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, emit_tcp};
 
 use super::state::State;
 use super::timers::Timer;
-use super::window::Allowed;
-use super::{Connection, Env, FinalReset};
+use super::{CORK_LIMIT, Connection, Env, FinalReset};
 use crate::buffer::send::length_u32;
 use crate::event::Readiness;
 use crate::info::SenderLimit;
+use crate::tcp::sender::{Limits, Next, Plan};
+use crate::time::Timestamp;
 use crate::transmit::Transmit;
-
-/// A segment of data that is to be sent.
-#[derive(Clone, Copy, Debug)]
-struct Plan {
-    seq: SeqNum,
-    len: u32,
-    fin: bool,
-}
-
-impl Plan {
-    fn end(&self) -> SeqNum {
-        self.seq + self.len + u32::from(self.fin)
-    }
-}
 
 impl Connection {
     /// The next segment to send, if there is one. After `None` there is nothing until something happens.
@@ -41,7 +26,7 @@ impl Connection {
         if self.syn_due {
             return Some(self.send_syn(env));
         }
-        self.statistics.busy(self.snd.outstanding() > 0 || !self.send_buffer.is_empty(), env.now);
+        self.note_busy(env.now);
         let was_writable = self.is_writable();
         let segment = self.probe(env).or_else(|| self.send_data(env)).or_else(|| self.send_ack(env));
         if !was_writable && self.is_writable() {
@@ -58,14 +43,9 @@ impl Connection {
     /// A SYN, or in SYN-RECEIVED a SYN-ACK.
     fn send_syn(&mut self, env: &mut Env<'_>) -> Transmit {
         self.syn_due = false;
-        let first = self.snd.max == self.snd.iss;
         let answering = self.state() == State::SynReceived;
-        self.snd.nxt = self.snd.iss + 1;
-        self.snd.max = self.snd.nxt;
-        if first {
-            self.timed = Some((self.snd.nxt, env.now));
-        } else if !answering {
-            self.timed = None;
+        let tsval = self.offers_timestamps.then(|| self.tsval(env.now));
+        if !self.sender.on_syn_sent(env.now, tsval) && !answering {
             self.count_retransmission(0, env);
         }
         self.handed = env.handed.next();
@@ -74,7 +54,7 @@ impl Connection {
         let header = TcpHeader {
             src_port: self.tuple.local_port,
             dst_port: self.tuple.remote_port,
-            seq: self.snd.iss,
+            seq: self.sender.snd().iss,
             ack: if answering { self.rcv.nxt } else { SeqNum::new(0) },
             flags: if answering { TcpFlags::SYN | TcpFlags::ACK } else { TcpFlags::SYN },
             window: self.initial_window(),
@@ -92,14 +72,7 @@ impl Connection {
     /// window under what is in flight. That scaling rounds a window down does not count as shrinking it; but what
     /// a probe has sent into a closed window was most likely not taken.
     pub(super) fn acceptable_seq(&self) -> SeqNum {
-        let edge = self.snd.una + self.snd.wnd;
-        let probed = self.snd.nxt != self.snd.max;
-        let rounding = self.snd.wscale.filter(|_| !probed).unwrap_or(WindowScale::ZERO).unscale(1) - 1;
-        if self.state().is_synchronized() && (edge + rounding).before(self.snd.max) {
-            edge
-        } else {
-            self.snd.max
-        }
+        self.sender.acceptable_seq(self.state().is_synchronized())
     }
 
     /// RFC 9293 3.10.5
@@ -141,119 +114,99 @@ impl Connection {
         )
     }
 
+    /// What the user and the options of a segment leave to the sender.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            nodelay: self.options.nodelay,
+            cork: self.options.cork,
+            buffer: self.options.send_buffer,
+            options: 0,
+        }
+    }
+
     /// Data and the FIN.
     fn send_data(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
         if !self.is_open_for_sending() {
             return None;
         }
-        let plan = self.plan_resend().or_else(|| self.plan_next(env))?;
-        self.restart_after_idle(env);
-        let mut flags = TcpFlags::ACK;
-        if plan.fin {
-            flags |= TcpFlags::FIN;
-        }
-        // RFC 9293 3.9.1.2 MUST-61, SHLD-27: the last byte there is gets pushed, and no other, unless its write said
-        // that more follows.
-        if plan.len > 0 && plan.seq + plan.len == self.send_buffer.end() && self.pushes {
-            flags |= TcpFlags::PSH;
-        }
-        self.account(plan, env);
-        Some(self.emit(plan.seq, flags, plan.len as usize, env))
-    }
-
-    /// The first unacknowledged segment, if recovery wants it sent again, whatever became of the window
-    /// (RFC 9293 3.8.6 MAY-7).
-    fn plan_resend(&mut self) -> Option<Plan> {
-        if !self.recovery.resend_due() {
-            return None;
-        }
-        let seq = self.snd.una;
-        let sent = self.snd.max.since(seq);
-        let data = self.send_buffer.end().since(seq).min(sent);
-        let len = data.min(u32::from(self.snd.mss));
-        let fin = self.fin_queued && len == data && sent > data;
-        self.recovery.resend_done(seq + len + u32::from(fin));
-        (len > 0 || fin).then_some(Plan { seq, len, fin })
-    }
-
-    /// What follows SND.NXT, as far as the windows allow.
-    fn plan_next(&mut self, env: &mut Env<'_>) -> Option<Plan> {
-        let seq = self.snd.nxt;
-        let end = self.send_buffer.end();
-        let unsent = if end.after(seq) { end.since(seq) } else { 0 };
-        let fin = self.fin_queued && seq.at_or_before(end);
-        if unsent == 0 && !fin {
-            self.statistics.limit(SenderLimit::Application, env.now);
-            self.stop_persist();
-            self.stop_waiting();
-            return None;
-        }
-        match self.allowed(unsent, fin, env) {
-            Allowed::Send(len) => {
+        let limits = self.limits();
+        match self.sender.next(env.now, &limits) {
+            Next::Segment(plan) => {
                 self.statistics.limit(SenderLimit::Application, env.now);
                 self.stop_persist();
-                let window = self.snd.wnd.saturating_sub(self.snd.in_flight());
-                Some(Plan { seq, len, fin: fin && len == unsent && window > len })
-                    .filter(|plan| plan.len > 0 || plan.fin)
+                return Some(self.send_segment(plan, env));
             }
-            Allowed::Wait(limit) => {
+            Next::Nothing => {
+                self.statistics.limit(SenderLimit::Application, env.now);
+                self.stop_persist();
+                self.stop_waiting();
+            }
+            Next::Paced(at) => {
+                self.statistics.limit(SenderLimit::Pacing, env.now);
+                self.timers.set(Timer::Pace, at);
+                self.stop_waiting();
+            }
+            Next::Small { corked } => {
+                self.statistics.limit(SenderLimit::SmallSegment, env.now);
+                self.stop_waiting();
+                // RFC 9293 3.9.1.2 MUST-60: nothing is held back for ever.
+                if corked && !self.timers.is_set(Timer::Cork) {
+                    self.timers.set(Timer::Cork, env.now + CORK_LIMIT);
+                }
+            }
+            Next::Wait(limit) => {
                 self.statistics.limit(limit, env.now);
                 self.stop_waiting();
                 // Nothing in flight will bring an acknowledgement that opens the window (RFC 9293 3.8.6
                 // MUST-35); what lies beyond it does not time out (SHLD-17).
-                if limit == SenderLimit::ReceiveWindow && self.snd.in_flight() == 0 {
+                if limit == SenderLimit::ReceiveWindow && !self.sender.is_in_flight() {
                     self.timers.stop(Timer::Retransmit);
                     self.arm_persist(env.now);
                 }
-                None
             }
         }
+        None
     }
 
-    /// RFC 5681 4.1: a window that was not used for a retransmission timeout proves nothing any more.
-    fn restart_after_idle(&mut self, env: &Env<'_>) {
-        if self.snd.outstanding() == 0
-            && self.statistics.last_data_sent.is_some_and(|at| env.now.since(at) > self.rto.base())
-        {
-            self.congestion.on_idle();
+    /// Sends a segment of data, and books it.
+    pub(super) fn send_segment(&mut self, plan: Plan, env: &mut Env<'_>) -> Transmit {
+        let mut flags = TcpFlags::ACK;
+        if plan.fin {
+            flags |= TcpFlags::FIN;
         }
-    }
-
-    /// Books a segment of data as sent.
-    fn account(&mut self, plan: Plan, env: &mut Env<'_>) {
-        let end = plan.end();
-        let starts_flight = self.snd.in_flight() == 0;
-        let is_new = end.after(self.snd.max);
-        if plan.seq.before(self.snd.max) {
+        if self.sender.pushes(&plan) {
+            flags |= TcpFlags::PSH;
+        }
+        if plan.again {
             self.count_retransmission(plan.len, env);
-            // Karn: what is sent twice is not timed (RFC 9293 3.8.1 MUST-18, RFC 6298 3-1).
-            self.timed = None;
-        } else if self.timed.is_none() {
-            // RFC 6298 3-2
-            self.timed = Some((end, env.now));
         }
-        if plan.seq == self.snd.nxt {
-            self.snd.nxt = end;
-        }
-        if is_new {
-            self.snd.max = end;
-            self.snd.note_flight();
-            if plan.len < u32::from(self.snd.mss) {
-                self.snd.small = end;
-            }
-        }
-        if self.send_buffer.end() == plan.seq + plan.len {
-            self.release_small = false;
+        let starts_flight = !self.sender.is_in_flight();
+        let first_again = self.sack && plan.again && plan.seq == self.sender.snd().una;
+        if self.sender.on_sent(&plan, env.now, self.own_tsval(env.now)) {
             self.timers.stop(Timer::Cork);
         }
         self.data_sent(env);
         self.statistics.bytes_sent += u64::from(plan.len);
+        self.statistics.data_segments_out += 1;
         self.statistics.last_data_sent = Some(env.now);
         self.handed = env.handed.next();
         // RFC 6298 5-1, RFC 6298 5-6
-        if starts_flight || !self.timers.is_set(Timer::Retransmit) {
+        if starts_flight || first_again || !self.timers.is_set(Timer::Retransmit) {
             self.arm_retransmit(env.now);
         }
+        if !plan.again {
+            self.arm_tail_probe(env.now);
+        }
+        self.emit(plan.seq, flags, plan.len as usize, env)
+    }
+
+    /// What our timestamp says, if there are timestamps.
+    pub(super) fn own_tsval(&self, now: Timestamp) -> Option<u32> {
+        self.timestamps.as_ref().map(|_| self.tsval(now))
+    }
+
+    pub(super) fn note_busy(&mut self, now: Timestamp) {
+        self.statistics.busy(self.sender.outstanding() > 0 || !self.sender.buffer().is_empty(), now);
     }
 
     pub(super) fn count_retransmission(&mut self, len: u32, env: &mut Env<'_>) {
@@ -273,7 +226,7 @@ impl Connection {
         len: usize,
         env: &mut Env<'_>,
     ) -> Transmit {
-        let payload = if len > 0 { self.send_buffer.slice(seq, len) } else { Payload::new() };
+        let payload = if len > 0 { self.sender.buffer_mut().slice(seq, len) } else { Payload::new() };
         let urgent = self.urgent_field(seq);
         if urgent > 0 {
             flags |= TcpFlags::URG;
@@ -302,11 +255,7 @@ impl Connection {
     /// The urgent pointer counts from the segment's own sequence number to the byte after the urgent ones
     /// (RFC 9293 3.8.5 MUST-30, MUST-62). One farther away is told of as far as the field reaches (MUST-31).
     fn urgent_field(&mut self, seq: SeqNum) -> u16 {
-        let Some(up) = self.snd.up else { return 0 };
-        if up.at_or_before(self.snd.una) {
-            self.snd.up = None;
-            return 0;
-        }
+        let Some(up) = self.sender.urgent() else { return 0 };
         if up.after(seq) { u16::try_from(up.since(seq)).unwrap_or(u16::MAX) } else { 0 }
     }
 

@@ -9,6 +9,7 @@ use ropeway_packet::Payload;
 use super::state::{Cause, State};
 use super::timers::Timer;
 use super::{Connection, Env, FinalReset, Holder};
+use crate::congestion::Start;
 use crate::error::{ConnectionError, RecvError, SendError, ShutdownError};
 use crate::event::Readiness;
 use crate::options::SocketOptions;
@@ -29,7 +30,7 @@ impl Connection {
         let mut taken = 0;
         for part in data {
             let n = part.len().min(room);
-            self.send_buffer.push_slice(part.get(..n).unwrap_or_default());
+            self.sender.buffer_mut().push_slice(part.get(..n).unwrap_or_default());
             taken += n;
             room -= n;
         }
@@ -41,7 +42,7 @@ impl Connection {
         let room = self.room_to_send()?;
         let part = data.split_to(data.len().min(room));
         let taken = part.len();
-        self.send_buffer.push_bytes(part);
+        self.sender.buffer_mut().push_bytes(part);
         self.written(taken, flags);
         Ok(taken)
     }
@@ -53,10 +54,10 @@ impl Connection {
                 error => SendError::Failed(error),
             });
         }
-        if self.fin_queued || matches!(self.state(), State::Closed | State::TimeWait) {
+        if self.sender.fin_queued() || matches!(self.state(), State::Closed | State::TimeWait) {
             return Err(SendError::BrokenPipe);
         }
-        match self.options.send_buffer.saturating_sub(self.send_buffer.len()) {
+        match self.options.send_buffer.saturating_sub(self.sender.buffer().len()) {
             room if room > 0 && self.is_below_lowat() => Ok(room),
             _ => Err(SendError::WouldBlock),
         }
@@ -66,11 +67,7 @@ impl Connection {
         if taken == 0 {
             return;
         }
-        self.more_to_come = flags.more;
-        self.pushes = !flags.more;
-        if flags.urgent {
-            self.snd.up = Some(self.send_buffer.end());
-        }
+        self.sender.on_written(flags.more, flags.urgent);
         // RFC 9293 3.9.1.2 MUST-60
         self.output_due = true;
     }
@@ -126,13 +123,13 @@ impl Connection {
 
     /// CLOSE (RFC 9293 3.10.4 R-11): a FIN after all that was written.
     fn close_write(&mut self) {
-        if self.fin_queued {
+        if self.sender.fin_queued() {
             return;
         }
         match self.state() {
             State::SynSent => {
                 // RFC 9293 3.10.4: what was written is told that the connection is closing.
-                self.error = (!self.send_buffer.is_empty()).then_some(ConnectionError::Aborted);
+                self.error = (!self.sender.buffer().is_empty()).then_some(ConnectionError::Aborted);
                 self.finish(Cause::Close);
                 return;
             }
@@ -140,9 +137,7 @@ impl Connection {
             State::SynReceived => {}
             _ => self.transition(Cause::Close),
         }
-        self.fin_queued = true;
-        self.more_to_come = false;
-        self.release_small = true;
+        self.sender.queue_fin();
         self.output_due = true;
         self.gain(Readiness::WRITABLE | Readiness::WRITE_CLOSED);
     }
@@ -174,7 +169,7 @@ impl Connection {
             return;
         }
         // In CLOSING and LAST-ACK both sides have closed already; unless something was lost, all is said.
-        let all_said = self.snd.max.after(self.send_buffer.end()) && !unread;
+        let all_said = self.sender.fin_is_sent() && !unread;
         let both_closed = matches!(state, State::Closing | State::LastAck) && all_said;
         let tell = state != State::SynSent && !both_closed;
         let reset = FinalReset { seq: self.acceptable_seq(), acknowledges: true };
@@ -188,14 +183,14 @@ impl Connection {
     /// The stack is about to end. If all that was written has arrived, and all that arrived was read, a FIN says so;
     /// otherwise what can be sent is sent, and a RST follows. Nobody will send anything again.
     pub(crate) fn wind_up(&mut self) {
-        let settled = self.send_buffer.is_empty() && self.receive_buffer.is_empty();
+        let settled = self.sender.buffer().is_empty() && self.receive_buffer.is_empty();
         match (self.state(), self.holder) {
             (State::Closed | State::TimeWait, _) => {}
             (State::SynSent | State::SynReceived, _) | (_, Holder::AcceptQueue(_)) => self.abort(),
             _ if settled => self.close_write(),
             _ => {
                 self.winds_up = true;
-                self.release_small = true;
+                self.sender.release(false);
                 self.output_due = true;
             }
         }
@@ -224,10 +219,12 @@ impl Connection {
             self.restart_keep_alive(env.now);
         }
         if before.congestion != self.options.congestion {
-            self.congestion = self.options.congestion.controller(u32::from(self.snd.mss));
+            let (window, ssthresh) = self.sender.window_and_threshold();
+            let start = Start::new(env.now, u32::from(self.sender.snd().mss)).with_window(window, ssthresh);
+            self.sender.set_congestion(self.options.congestion.build(&start));
         }
         if before.max_segment != self.options.max_segment {
-            self.update_mss();
+            self.update_mss(env.now);
         }
         if self.options.recv_buffer > before.recv_buffer && self.state().is_synchronized() {
             self.maybe_update_window();
@@ -242,9 +239,9 @@ impl Connection {
             self.arm_retransmit(env.now);
         }
         // As in Linux, setting nodelay, even again, lets go what is corked at that moment.
-        let pending = self.send_buffer.end().after(self.snd.nxt);
+        let pending = self.sender.not_sent() > 0;
         if pending && self.options.nodelay && (!before.nodelay || *before == self.options) {
-            self.release_small = true;
+            self.sender.release(false);
         }
         // Nodelay switched on, or cork taken off, lets a small segment go.
         self.output_due = true;

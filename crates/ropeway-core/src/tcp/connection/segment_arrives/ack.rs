@@ -1,17 +1,18 @@
 //! Fifth, check the ACK field (RFC 9293 3.10.7.4), with RFC 5681, 5961, 6298 and 6582.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
-use ropeway_packet::{SeqNum, TcpFlags, TcpHeader};
+use ropeway_packet::{SackBlocks, SeqNum, TcpFlags, TcpHeader};
 
 use super::{Arrival, Step, Verdict};
-use crate::congestion::{AckSample, LossSample};
 use crate::event::Readiness;
-use crate::recovery::AckOutcome;
 use crate::tcp::closed::reset_for;
 use crate::tcp::connection::state::{Cause, State};
 use crate::tcp::connection::timers::Timer;
 use crate::tcp::connection::{Connection, Env};
+use crate::tcp::sender::AckNews;
+use crate::time::Timestamp;
 
 impl Connection {
     pub(super) fn check_ack(&mut self, segment: &Arrival, env: &mut Env<'_>) -> Step {
@@ -21,7 +22,7 @@ impl Connection {
         }
         let ack = segment.ack();
         if self.state() == State::SynReceived {
-            if !self.snd.is_new_ack(ack) {
+            if !self.sender.snd().is_new_ack(ack) {
                 return ControlFlow::Break(match reset_for(&segment.header, segment.payload.len()) {
                     Some(reset) => Verdict::Reset(reset),
                     None => Verdict::Drop,
@@ -29,7 +30,7 @@ impl Connection {
             }
             self.established(segment, Cause::AckOfSyn, env);
         }
-        if ack.after(self.snd.max) {
+        if ack.after(self.sender.snd().nxt) {
             env.counters.unacceptable_acks += 1;
             return ControlFlow::Break(Verdict::Ack);
         }
@@ -39,13 +40,11 @@ impl Connection {
             return ControlFlow::Break(Verdict::Challenge);
         }
         let window = self.window_of(segment);
-        if ack.after(self.snd.una) {
-            self.acknowledged(&segment.header, env);
-        } else if self.is_duplicate(segment, window) {
-            self.duplicate_acknowledgement(env);
+        if ack.after(self.sender.snd().una) || self.sender.outstanding() > 0 {
+            self.take_ack(segment, window, env);
         }
         // SHLD-15, MUST-34: the window may shrink; what is in flight stays there.
-        if ack == self.snd.una && self.snd.update_window(segment.seq(), ack, window) {
+        if ack == self.sender.snd().una && self.sender.update_window(segment.seq(), ack, window) {
             self.output_due = true;
             if window > 0 {
                 self.stop_persist();
@@ -58,14 +57,15 @@ impl Connection {
     /// Whether a segment acknowledges what somebody who sees our segments may acknowledge (RFC 5961 5.2-1).
     pub(super) fn is_recent_ack(&self, segment: &Arrival) -> bool {
         let ack = segment.ack();
-        let oldest = self.snd.una - self.snd.max_wnd;
-        segment.has(TcpFlags::ACK) && ack.at_or_after(oldest) && ack.at_or_before(self.snd.max)
+        let snd = self.sender.snd();
+        let oldest = snd.una - snd.max_wnd;
+        segment.has(TcpFlags::ACK) && ack.at_or_after(oldest) && ack.at_or_before(snd.nxt)
     }
 
     /// SEG.WND, scaled (RFC 7323 2.3-1) unless it comes with SYN (RFC 7323 2.2-3), unsigned (MUST-1).
     fn window_of(&self, segment: &Arrival) -> u32 {
         let field = segment.header.window;
-        match self.snd.wscale {
+        match self.sender.snd().wscale {
             Some(scale) if !segment.has(TcpFlags::SYN) && !segment.unscaled => scale.unscale(field),
             _ => u32::from(field),
         }
@@ -74,26 +74,17 @@ impl Connection {
     /// ESTABLISHED: our SYN has been acknowledged.
     pub(super) fn established(&mut self, segment: &Arrival, cause: Cause, env: &mut Env<'_>) {
         self.transition(cause);
-        self.snd.wl1 = segment.seq();
-        self.snd.wl2 = segment.ack();
-        self.snd.wnd = self.window_of(segment);
-        self.snd.max_wnd = self.snd.wnd;
-        self.sample_round_trip(&segment.header, env);
-        if self.retransmits > 0 {
-            self.rto.after_lost_handshake();
-            self.congestion.on_lost_handshake();
-        }
-        self.retransmits = 0;
+        let echo = self.echo(&segment.header, env.now);
+        let numbers = (segment.seq(), segment.ack(), self.window_of(segment));
+        self.sender.on_established(env.now, numbers, echo);
         self.unsent_timeouts = 0;
         self.soft_error = None;
         // Its timer may have gone off at the same moment.
         self.syn_due = false;
-        self.snd.una = self.snd.iss + 1;
-        self.snd.small = self.snd.una;
         self.timers.stop(Timer::Retransmit);
         self.unanswered_since = None;
         self.probing_starts(env.now);
-        if self.fin_queued {
+        if self.sender.fin_queued() {
             // CLOSE was called in SYN-RECEIVED.
             self.transition(Cause::Close);
         }
@@ -101,101 +92,71 @@ impl Connection {
         self.gain(Readiness::WRITABLE);
     }
 
-    /// SND.UNA moves forward.
-    fn acknowledged(&mut self, header: &TcpHeader, env: &mut Env<'_>) {
-        let ack = header.ack;
-        let acked = ack.since(self.snd.una);
-        let mss = u32::from(self.snd.mss);
-        // RFC 7323 4.1-2
-        self.sample_round_trip(header, env);
-        self.snd.una = ack;
+    /// The acknowledgement goes to the sender; what follows from it for timers and users is done here.
+    fn take_ack(&mut self, segment: &Arrival, window: u32, env: &mut Env<'_>) {
+        let news = AckNews {
+            now: env.now,
+            ack: segment.ack(),
+            blocks: if self.sack { segment.header.options.sack } else { SackBlocks::EMPTY },
+            echo: self.echo(&segment.header, env.now),
+            duplicate: self.is_duplicate(segment, window),
+            bare: segment.payload.is_empty() && window == self.sender.snd().wnd,
+            window_limited: self.statistics.is_cwnd_limited(),
+            max_pacing_rate: self.options.max_pacing_rate,
+            paces: env.config.pacing,
+        };
+        let acked = self.sender.on_ack(&news);
+        self.statistics.delivered += u64::from(acked.delivered);
+        env.counters.fast_retransmits += u64::from(acked.outcome.began);
+        env.counters.spurious_timeouts += u64::from(acked.outcome.spurious_timeout);
+        env.counters.undone += u64::from(acked.outcome.undone);
+        self.set_reorder(acked.outcome.reorder);
+        self.output_due = true;
+        if acked.advanced == 0 {
+            return;
+        }
         // Progress outranks what routers say (RFC 5927 7.2).
         self.timers.stop(Timer::Repacketize);
-        if self.snd.nxt.before(ack) {
-            self.snd.nxt = ack;
-        }
-        self.snd.small = self.snd.small.max(ack);
-        self.send_buffer.acknowledge(ack);
-        self.retransmits = 0;
         self.unsent_timeouts = 0;
-        // What was to follow at once has not: as in Linux, MSG_MORE holds until the next acknowledgement.
-        self.more_to_come = false;
         // Something got through: what trouble there was is over.
         self.soft_error = None;
         self.stop_persist();
-        self.statistics.bytes_acked += u64::from(acked);
-        self.statistics.delivered += u64::from(acked.div_ceil(mss));
-        let outcome = self.recovery.on_ack(ack, acked, mss);
-        match outcome {
-            AckOutcome::Normal => {
-                let cwnd = self.congestion.cwnd();
-                let slow_start = cwnd < self.congestion.ssthresh();
-                let cwnd_limited =
-                    self.statistics.is_cwnd_limited() || (slow_start && self.snd.fills_half_of(cwnd));
-                self.congestion.on_ack(env.now, AckSample { acked, cwnd_limited });
-            }
-            AckOutcome::Partial { .. } => {}
-            AckOutcome::Recovered => self.congestion.on_recovered(env.now, self.snd.outstanding()),
-        }
-        if self.snd.outstanding() == 0 {
+        self.statistics.bytes_acked += u64::from(acked.advanced);
+        if self.sender.outstanding() == 0 {
             // RFC 6298 5-2
             self.timers.stop(Timer::Retransmit);
+            self.timers.stop(Timer::Probe);
+            self.timers.stop(Timer::Reorder);
             self.unanswered_since = None;
         } else {
             self.unanswered_since = Some(env.now);
             // RFC 6298 5-3; RFC 6582 3.2 (3): of the partial ones only the first restarts the timer.
-            if outcome != (AckOutcome::Partial { first: false }) {
+            if acked.restarts_timer {
                 self.arm_retransmit(env.now);
+                self.arm_tail_probe(env.now);
             }
         }
-        self.output_due = true;
     }
 
-    /// A round trip is measured once per flight (RFC 7323 4.2-1), and never from what was sent twice
-    /// (RFC 6298 3-1, Karn's rule), unless timestamps tell which transmission is acknowledged (RFC 7323 4).
-    fn sample_round_trip(&mut self, header: &TcpHeader, env: &Env<'_>) {
-        match self.timed {
-            Some((end, sent)) if header.ack.at_or_after(end) => {
-                self.timed = None;
-                self.rto.sample(env.now.since(sent));
-            }
-            Some(_) => {}
-            None => {
-                if let Some(rtt) = self.echoed_rtt(header, env.now) {
-                    self.rto.sample(rtt);
-                }
-            }
-        }
+    /// The timestamp that a segment echoes, and the round trip that this tells of (RFC 7323 4.1).
+    fn echo(&self, header: &TcpHeader, now: Timestamp) -> Option<(u32, Duration)> {
+        let tsecr = header.options.timestamps?.tsecr;
+        self.echoed_rtt(header, now).map(|rtt| (tsecr, rtt))
     }
 
     /// RFC 5681 2: the five signs of a duplicate acknowledgement.
     fn is_duplicate(&self, segment: &Arrival, window: u32) -> bool {
-        segment.ack() == self.snd.una
-            && self.snd.outstanding() > 0
+        segment.ack() == self.sender.snd().una
+            && self.sender.outstanding() > 0
             && segment.payload.is_empty()
             && !segment.header.flags.intersects(TcpFlags::SYN | TcpFlags::FIN)
-            && window == self.snd.wnd
+            && window == self.sender.snd().wnd
             && window > 0
-    }
-
-    fn duplicate_acknowledgement(&mut self, env: &mut Env<'_>) {
-        let mss = u32::from(self.snd.mss);
-        let in_flight = self.snd.outstanding();
-        self.output_due = true;
-        if self.recovery.on_duplicate_ack(self.snd.una, self.snd.max, mss) {
-            env.counters.fast_retransmits += 1;
-            self.congestion.on_loss(env.now, LossSample { in_flight, first: true });
-        }
-    }
-
-    /// The sequence number of our FIN, if it has been sent: the one after the last byte.
-    fn fin_is_acknowledged(&self) -> bool {
-        self.fin_queued && self.snd.una.after(self.send_buffer.end())
     }
 
     fn check_ack_of_fin(&mut self, env: &mut Env<'_>) {
         let waits = matches!(self.state(), State::FinWait1 | State::Closing | State::LastAck);
-        if !waits || !self.fin_is_acknowledged() {
+        if !waits || !self.sender.fin_is_acknowledged() {
             return;
         }
         match self.state() {
@@ -226,6 +187,6 @@ impl Connection {
 
     /// An active open has been answered by `ack`.
     pub(super) fn answers_our_syn(&self, ack: SeqNum) -> bool {
-        ack.after(self.snd.iss) && ack.at_or_before(self.snd.max)
+        ack.after(self.sender.snd().iss) && ack.at_or_before(self.sender.snd().nxt)
     }
 }

@@ -99,7 +99,7 @@ impl Connection {
         if !was_writable && self.is_writable() {
             self.gain(Readiness::WRITABLE);
         }
-        self.statistics.busy(self.snd.outstanding() > 0 || !self.send_buffer.is_empty(), env.now);
+        self.note_busy(env.now);
         reply
     }
 

@@ -26,7 +26,7 @@ impl Connection {
             State::SynReceived => self.fail(ConnectionError::Refused, Cause::Reset, env),
             State::CloseWait => self.fail(ConnectionError::BrokenPipe, Cause::Reset, env),
             // Both have closed: if nothing but our FIN is unacknowledged, nothing was lost.
-            State::Closing | State::LastAck if self.send_buffer.is_empty() => self.finish(Cause::Reset),
+            State::Closing | State::LastAck if self.sender.buffer().is_empty() => self.finish(Cause::Reset),
             // RFC 9293 3.6 MUST-12
             _ => self.fail(ConnectionError::Reset, Cause::Reset, env),
         }

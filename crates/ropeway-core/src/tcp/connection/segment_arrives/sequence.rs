@@ -68,7 +68,7 @@ impl Connection {
         let seq = segment.seq();
         let just_before = seq + 1 == self.rcv.nxt;
         let tells_news = segment.has(TcpFlags::ACK)
-            && self.snd.is_new_ack(segment.ack())
+            && self.sender.snd().is_new_ack(segment.ack())
             && seq.within(self.rcv.nxt - self.rcv.widest(), self.rcv.widest());
         segment.len() == 0
             && (just_before || tells_news)
@@ -80,7 +80,7 @@ impl Connection {
     /// (RFC 9293 3.5, figure 8).
     fn unify_simultaneous_open(&self, segment: &mut Arrival) {
         let repeats_syn = segment.has(TcpFlags::SYN | TcpFlags::ACK) && segment.seq() == self.rcv.irs;
-        if self.state() == State::SynReceived && repeats_syn && segment.ack() == self.snd.max {
+        if self.state() == State::SynReceived && repeats_syn && segment.ack() == self.sender.snd().nxt {
             segment.unscaled = true;
             segment.clear(TcpFlags::SYN);
             segment.header.seq = self.rcv.nxt;

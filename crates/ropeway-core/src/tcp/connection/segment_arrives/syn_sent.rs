@@ -54,7 +54,7 @@ impl Connection {
         }
         // Simultaneous open (MUST-10). What else the segment brought is not acknowledged yet: it may be an old duplicate.
         self.transition(Cause::Syn);
-        self.snd.wnd = u32::from(segment.header.window);
+        self.sender.set_wnd(u32::from(segment.header.window));
         self.syn_due = true;
         self.output_due = true;
         self.cut_off_syn(segment);

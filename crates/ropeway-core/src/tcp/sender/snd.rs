@@ -2,14 +2,13 @@
 
 use ropeway_packet::{SeqNum, WindowScale};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Snd {
     /// Oldest unacknowledged sequence number.
     pub(crate) una: SeqNum,
-    /// Next sequence number to send. After a retransmission timeout it goes back to `una`.
+    /// One more than the highest sequence number ever sent. It never goes back: what is to be sent again is marked in the
+    /// flight.
     pub(crate) nxt: SeqNum,
-    /// One more than the highest sequence number ever sent; what may be acknowledged.
-    pub(crate) max: SeqNum,
     /// The peer's receive window, in bytes, scaled, in 32 bits (RFC 9293 3.1 REC-1).
     pub(crate) wnd: u32,
     /// Sequence number of the segment that last updated `wnd`.
@@ -35,11 +34,10 @@ pub(crate) struct Snd {
 }
 
 impl Snd {
-    pub(crate) fn new(iss: SeqNum) -> Self {
+    pub(crate) fn new(iss: SeqNum, default_mss: u16) -> Self {
         Self {
             una: iss,
             nxt: iss,
-            max: iss,
             wnd: 0,
             wl1: iss,
             wl2: iss,
@@ -47,8 +45,8 @@ impl Snd {
             up: None,
             iss,
             wscale: None,
-            peer_mss: 536,
-            mss: 536,
+            peer_mss: default_mss,
+            mss: default_mss,
             small: iss,
             largest_flight: (0, iss),
         }
@@ -59,7 +57,7 @@ impl Snd {
         let (largest, until) = self.largest_flight;
         let flight = self.outstanding();
         if self.una.at_or_after(until) || flight > largest {
-            self.largest_flight = (flight, self.max);
+            self.largest_flight = (flight, self.nxt);
         }
     }
 
@@ -69,14 +67,15 @@ impl Snd {
         cwnd < self.largest_flight.0.saturating_mul(2)
     }
 
-    /// Sequence numbers in flight.
-    pub(crate) fn in_flight(&self) -> u32 {
+    /// Sequence numbers sent and not acknowledged, a SYN included.
+    pub(crate) fn outstanding(&self) -> u32 {
         self.nxt.since(self.una)
     }
 
-    /// Sequence numbers sent and not acknowledged, those taken for lost included.
-    pub(crate) fn outstanding(&self) -> u32 {
-        self.max.since(self.una)
+    /// How much of what begins at `seq` is in the peer's window.
+    pub(crate) fn window_from(&self, seq: SeqNum) -> u32 {
+        let edge = self.una + self.wnd;
+        if edge.after(seq) { edge.since(seq) } else { 0 }
     }
 
     /// Takes the window of a segment, if it is not older than the last (RFC 9293 3.10.7.4 R-09). What acknowledges
@@ -95,6 +94,6 @@ impl Snd {
 
     /// Whether `ack` acknowledges something that is outstanding.
     pub(crate) fn is_new_ack(&self, ack: SeqNum) -> bool {
-        ack.after(self.una) && ack.at_or_before(self.max)
+        ack.after(self.una) && ack.at_or_before(self.nxt)
     }
 }

@@ -1,0 +1,576 @@
+//! The one record of what is out: every range of sequence numbers from SND.UNA to SND.NXT, when it was sent, and what
+//! became of it.
+
+use std::collections::VecDeque;
+
+use ropeway_packet::SeqNum;
+
+use super::rate::Stamp;
+use crate::time::Timestamp;
+
+/// What is known of a range that was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Marks(u8);
+
+impl Marks {
+    pub(crate) const NONE: Self = Self(0);
+    /// The peer has it, behind a gap (RFC 2018).
+    pub(crate) const SACKED: Self = Self(1);
+    /// It is taken for lost.
+    pub(crate) const LOST: Self = Self(1 << 1);
+    /// It was sent again, and that transmission is not taken for lost.
+    pub(crate) const RETRANSMITTED: Self = Self(1 << 2);
+    /// It was sent again at some time: an acknowledgement does not tell which transmission it is of.
+    pub(crate) const EVER_RETRANSMITTED: Self = Self(1 << 3);
+    /// When it was sent, the application was what limited the rate.
+    pub(crate) const APP_LIMITED: Self = Self(1 << 4);
+    /// Its last number is the FIN's.
+    pub(crate) const FIN: Self = Self(1 << 5);
+    /// It was sent beyond the peer's window, to ask for a larger one.
+    pub(crate) const PROBE: Self = Self(1 << 6);
+
+    pub(crate) fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Taken for lost, and to be sent again.
+    pub(crate) fn is_due(self) -> bool {
+        self.has(Self::LOST) && !self.has(Self::RETRANSMITTED)
+    }
+
+    /// Nobody knows what became of its last transmission.
+    fn is_out(self) -> bool {
+        !self.has(Self::SACKED) && !self.is_due()
+    }
+}
+
+/// A range that was sent at one moment: a segment, or several that went out together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) start: SeqNum,
+    /// One more than its last sequence number.
+    pub(crate) end: SeqNum,
+    /// When it was sent the last time.
+    pub(crate) at: Timestamp,
+    pub(crate) marks: Marks,
+    /// So many segments.
+    pub(crate) segments: u32,
+    /// What had been delivered when it was sent the last time.
+    pub(crate) stamp: Stamp,
+}
+
+impl Sent {
+    pub(crate) fn len(&self) -> u32 {
+        self.end.since(self.start)
+    }
+}
+
+/// A piece of the flight that is to be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) start: SeqNum,
+    pub(crate) end: SeqNum,
+    /// Its last number is the FIN's.
+    pub(crate) fin: bool,
+    /// It has probed a closed window.
+    pub(crate) probe: bool,
+}
+
+/// A transmission, in the order of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Transmission {
+    start: SeqNum,
+    end: SeqNum,
+    at: Timestamp,
+}
+
+/// Segments that go out at the same moment share an entry, as long as it is no longer than this.
+const LONGEST: u32 = 64 * 1024;
+
+/// Ranges without gaps between them, in the order of their numbers.
+///
+/// An entry begins and ends where a segment did, unless an acknowledgement cuts its beginning off: so there are never
+/// more entries than segments were sent, whatever blocks a peer reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flight {
+    entries: VecDeque<Sent>,
+    /// What was sent, in the order of time; what is not true any more is skipped when its turn comes. Only RACK needs it.
+    order: VecDeque<Transmission>,
+    /// The sums of the marks, in sequence numbers.
+    outstanding: u32,
+    sacked: u32,
+    lost: u32,
+    retransmitted: u32,
+    /// The segments that were reported.
+    sacked_segments: u32,
+    /// What duplicate acknowledgements of a peer without SACK say to have arrived, nobody knows which.
+    inferred: u32,
+    /// No entry before this is due.
+    due_from: Option<SeqNum>,
+    /// One more than the highest number that was reported by SACK.
+    highest_sacked: Option<SeqNum>,
+}
+
+impl Flight {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// FlightSize: sequence numbers sent and not acknowledged.
+    pub(crate) fn outstanding(&self) -> u32 {
+        self.outstanding
+    }
+
+    /// What is thought to be on its way (RFC 6675 3).
+    pub(crate) fn pipe(&self) -> u32 {
+        let arrived = self.sacked.saturating_add(self.inferred);
+        let gone = arrived.saturating_add(self.lost);
+        (self.outstanding.saturating_add(self.retransmitted)).saturating_sub(gone)
+    }
+
+    pub(crate) fn sacked(&self) -> u32 {
+        self.sacked
+    }
+
+    /// How many segments were reported.
+    pub(crate) fn sacked_segments(&self) -> u32 {
+        self.sacked_segments
+    }
+
+    pub(crate) fn inferred(&self) -> u32 {
+        self.inferred
+    }
+
+    pub(crate) fn lost(&self) -> u32 {
+        self.lost
+    }
+
+    pub(crate) fn retransmitted(&self) -> u32 {
+        self.retransmitted
+    }
+
+    /// One more than the highest number reported by SACK.
+    pub(crate) fn highest_sacked(&self) -> Option<SeqNum> {
+        self.highest_sacked
+    }
+
+    pub(crate) fn first(&self) -> Option<&Sent> {
+        self.entries.front()
+    }
+
+    pub(crate) fn last(&self) -> Option<&Sent> {
+        self.entries.back()
+    }
+
+    /// The first range was reported by SACK, and then not acknowledged: the peer has dropped it (RFC 2018 8).
+    pub(crate) fn is_reneged(&self) -> bool {
+        self.first().is_some_and(|first| first.marks.has(Marks::SACKED))
+    }
+
+    /// New data, or a FIN, behind everything else. `ordered`: RACK will ask for it. `joins`: what went before was full.
+    pub(crate) fn push(&mut self, sent: Sent, ordered: bool, joins: bool) {
+        self.outstanding += sent.len();
+        if sent.marks.has(Marks::LOST) {
+            self.lost += sent.len();
+            self.note_due(sent.start);
+        } else if ordered {
+            self.note_order(sent.start, sent.end, sent.at);
+        }
+        if let Some(last) = self.entries.back_mut().filter(|_| joins)
+            && last.end == sent.start
+            && last.at == sent.at
+            && last.stamp == sent.stamp
+            && last.marks == sent.marks.without(Marks::FIN)
+            && last.len() + sent.len() <= LONGEST
+        {
+            last.end = sent.end;
+            last.marks = sent.marks;
+            last.segments += sent.segments;
+            return;
+        }
+        self.entries.push_back(sent);
+    }
+
+    fn note_order(&mut self, start: SeqNum, end: SeqNum, at: Timestamp) {
+        match self.order.back_mut().filter(|last| last.at == at && last.end == start) {
+            Some(last) => last.end = end,
+            None => self.order.push_back(Transmission { start, end, at }),
+        }
+    }
+
+    /// SND.UNA has come to `una`. `seen` gets each range that is shown to have arrived for the first time.
+    pub(crate) fn acknowledge(&mut self, una: SeqNum, mss: u32, mut seen: impl FnMut(&Sent)) {
+        while let Some(first) = self.entries.front_mut() {
+            if una.at_or_before(first.start) {
+                break;
+            }
+            let whole = first.end.at_or_before(una);
+            let mut gone = Sent { end: first.end.min(una), ..first.clone() };
+            if whole {
+                self.entries.pop_front();
+            } else {
+                first.start = una;
+                // Whole segments only.
+                gone.segments = gone.len() / mss;
+                first.segments = first.segments.saturating_sub(gone.segments).max(1);
+            }
+            self.outstanding -= gone.len();
+            self.discount(gone.marks, gone.len());
+            if gone.marks.has(Marks::SACKED) {
+                self.sacked_segments = self.sacked_segments.saturating_sub(gone.segments);
+            }
+            if !gone.marks.has(Marks::SACKED) {
+                seen(&gone);
+            }
+        }
+        if self.entries.is_empty() {
+            // Nothing idle keeps memory.
+            *self = Self::default();
+        }
+    }
+
+    /// Takes the marks of `len` numbers out of the sums.
+    fn discount(&mut self, marks: Marks, len: u32) {
+        if marks.has(Marks::SACKED) {
+            self.sacked -= len;
+        }
+        if marks.has(Marks::LOST) {
+            self.lost -= len;
+        }
+        if marks.has(Marks::RETRANSMITTED) {
+            self.retransmitted -= len;
+        }
+    }
+
+    /// The peer reports that it has the range from `start` to `end`. `seen` gets each range of which that is news.
+    ///
+    /// A part of a segment does not count: what was sent as one arrives as one. It costs two searches, at most two cuts,
+    /// and a step for each range that is new: ranges that are known stand together as one.
+    pub(crate) fn sack(&mut self, start: SeqNum, end: SeqNum, mss: u32, mut seen: impl FnMut(&Sent)) {
+        let mut index = self.entries.partition_point(|sent| sent.end.at_or_before(start));
+        let first = index;
+        while let Some(sent) = self.entries.get(index) {
+            if end.at_or_before(sent.start) {
+                break;
+            }
+            if sent.marks.has(Marks::SACKED) {
+                index += 1;
+                continue;
+            }
+            // Whole segments of it, from the first that begins in the block to the last that ends there.
+            let skip =
+                if start.after(sent.start) { start.since(sent.start).next_multiple_of(mss) } else { 0 };
+            let len = sent.len();
+            let covered = if end.before(sent.end) { end.since(sent.start) / mss * mss } else { len };
+            if skip >= covered || skip >= len {
+                index += 1;
+                continue;
+            }
+            let at = sent.start;
+            if covered < len {
+                self.cut(index, at + covered, mss);
+            }
+            if skip > 0 {
+                self.cut(index, at + skip, mss);
+                index += 1;
+            }
+            self.mark_sacked(index, &mut seen);
+            index += 1;
+        }
+        self.join_sacked(first, index);
+    }
+
+    fn mark_sacked(&mut self, index: usize, seen: &mut impl FnMut(&Sent)) {
+        let Some(sent) = self.entries.get_mut(index) else { return };
+        let (before, len, end, segments) = (sent.marks, sent.len(), sent.end, sent.segments);
+        seen(sent);
+        sent.marks = before.without(Marks::LOST.with(Marks::RETRANSMITTED)).with(Marks::SACKED);
+        self.discount(before, len);
+        self.sacked += len;
+        self.sacked_segments += segments;
+        self.highest_sacked = Some(self.highest_sacked.map_or(end, |highest| highest.max(end)));
+    }
+
+    /// Makes one of neighbours that were all reported: nobody will ask for them one by one.
+    fn join_sacked(&mut self, first: usize, last: usize) {
+        let mut index = last.min(self.entries.len().saturating_sub(1));
+        let first = first.saturating_sub(1);
+        while index > first {
+            let (Some(left), Some(right)) = (self.entries.get(index - 1), self.entries.get(index)) else {
+                break;
+            };
+            if left.marks.has(Marks::SACKED) && right.marks.has(Marks::SACKED) {
+                let (end, marks, segments) = (right.end, left.marks.with(right.marks), right.segments);
+                if let Some(left) = self.entries.get_mut(index - 1) {
+                    left.end = end;
+                    left.marks = marks;
+                    left.segments += segments;
+                }
+                self.entries.remove(index);
+            }
+            index -= 1;
+        }
+    }
+
+    /// Cuts an entry in two. A FIN stays with the second.
+    fn cut(&mut self, index: usize, at: SeqNum, mss: u32) {
+        let Some(sent) = self.entries.get_mut(index) else { return };
+        debug_assert!(at.after(sent.start) && at.before(sent.end));
+        let first = at.since(sent.start).div_ceil(mss.max(1));
+        let second = Sent { start: at, segments: sent.segments.saturating_sub(first).max(1), ..sent.clone() };
+        sent.end = at;
+        sent.segments = first;
+        sent.marks = sent.marks.without(Marks::FIN);
+        self.entries.insert(index + 1, second);
+    }
+
+    fn note_due(&mut self, start: SeqNum) {
+        self.due_from = Some(self.due_from.map_or(start, |from| from.min(start)));
+    }
+
+    /// A duplicate acknowledgement of a peer without SACK: another segment has arrived (RFC 5681 3.2). One at least is
+    /// missing, so not all can have.
+    pub(crate) fn infer(&mut self, len: u32, most: u32) -> u32 {
+        let missing = self.lost.max(self.first().map_or(0, Sent::len).min(len));
+        let room = self.outstanding.saturating_sub(missing).min(most);
+        let news = len.min(room.saturating_sub(self.inferred));
+        self.inferred += news;
+        news
+    }
+
+    /// SND.UNA has moved: what had been inferred is known now.
+    pub(crate) fn infer_nothing(&mut self) {
+        self.inferred = 0;
+    }
+
+    /// Some of what was inferred is known now; and of what is left, the first is missing.
+    pub(crate) fn infer_less(&mut self, len: u32, mss: u32) {
+        let first = self.first().map_or(0, Sent::len).min(mss);
+        let most = self.outstanding.saturating_sub(first);
+        self.inferred = self.inferred.saturating_sub(len).min(most);
+    }
+
+    /// Takes an entry for lost, unless the peer has it. Says how much that is.
+    fn lose(&mut self, index: usize) -> u32 {
+        let Some(sent) = self.entries.get_mut(index) else { return 0 };
+        if !sent.marks.is_out() {
+            return 0;
+        }
+        let (before, len, start) = (sent.marks, sent.len(), sent.start);
+        sent.marks = before.without(Marks::RETRANSMITTED).with(Marks::LOST);
+        if before.has(Marks::RETRANSMITTED) {
+            self.retransmitted -= len;
+        }
+        if !before.has(Marks::LOST) {
+            self.lost += len;
+        }
+        self.note_due(start);
+        len
+    }
+
+    /// Takes the first segment for lost.
+    pub(crate) fn lose_first(&mut self, mss: u32) -> u32 {
+        let Some(first) = self.entries.front() else { return 0 };
+        if !first.marks.is_out() {
+            return 0;
+        }
+        if first.len() > mss {
+            let at = first.start + mss;
+            self.cut(0, at, mss);
+        }
+        self.lose(0)
+    }
+
+    /// Takes everything for lost that the peer has not reported; and all of it if what it reported proved wrong.
+    pub(crate) fn lose_all(&mut self, reneged: bool) -> u32 {
+        let mut lost = 0;
+        for index in 0..self.entries.len() {
+            if reneged
+                && let Some(sent) = self.entries.get_mut(index).filter(|sent| sent.marks.has(Marks::SACKED))
+            {
+                sent.marks = sent.marks.without(Marks::SACKED);
+                self.sacked -= sent.end.since(sent.start);
+                self.sacked_segments = 0;
+            }
+            lost += self.lose(index);
+        }
+        if reneged {
+            self.highest_sacked = None;
+        }
+        lost
+    }
+
+    /// Takes for lost what begins before `edge` and was not sent again (RFC 6675 4).
+    pub(crate) fn lose_below(&mut self, edge: SeqNum) -> u32 {
+        let mut lost = 0;
+        for index in 0..self.entries.len() {
+            let Some(sent) = self.entries.get(index) else { break };
+            if sent.end.after(edge) {
+                break;
+            }
+            if !sent.marks.has(Marks::RETRANSMITTED) {
+                lost += self.lose(index);
+            }
+        }
+        lost
+    }
+
+    /// Takes for lost what was sent at a moment of which `overdue` says so.
+    pub(crate) fn lose_sent(&mut self, overdue: impl Fn(Timestamp) -> bool) -> u32 {
+        let mut lost = 0;
+        for index in 0..self.entries.len() {
+            if self.entries.get(index).is_some_and(|sent| overdue(sent.at)) {
+                lost += self.lose(index);
+            }
+        }
+        lost
+    }
+
+    /// Nothing was lost after all. What has been sent again stays so.
+    pub(crate) fn find_all(&mut self) {
+        for sent in &mut self.entries {
+            sent.marks = sent.marks.without(Marks::LOST);
+        }
+        self.lost = 0;
+        self.due_from = None;
+    }
+
+    /// Asks of what is out, in the order in which it was sent, what is to be thought of it, until something is not lost.
+    /// Says how much is, and when that was sent at which it ended, if that may be lost later.
+    pub(crate) fn lose_in_order(
+        &mut self,
+        mut verdict: impl FnMut(Timestamp, SeqNum) -> Verdict,
+    ) -> (u32, Option<Timestamp>) {
+        let mut lost = 0;
+        while let Some(next) = self.order.front().copied() {
+            let mut index = self.entries.partition_point(|sent| sent.end.at_or_before(next.start));
+            while let Some(sent) = self.entries.get(index).filter(|sent| sent.start.before(next.end)) {
+                if sent.marks.is_out() && sent.at == next.at {
+                    match verdict(sent.at, sent.end) {
+                        Verdict::Lost => lost += self.lose(index),
+                        Verdict::Later => return (lost, Some(next.at)),
+                        Verdict::After => return (lost, None),
+                    }
+                }
+                index += 1;
+            }
+            self.order.pop_front();
+        }
+        (lost, None)
+    }
+
+    /// The first segment that is to be sent again, of at most `mss` bytes of data. Small neighbours go together.
+    pub(crate) fn next_due(&mut self, mss: u32) -> Option<Piece> {
+        let from = self.due_from?;
+        let index = self.entries.partition_point(|sent| sent.end.at_or_before(from));
+        let Some(index) = (index..self.entries.len())
+            .find(|index| self.entries.get(*index).is_some_and(|sent| sent.marks.is_due()))
+        else {
+            self.due_from = None;
+            return None;
+        };
+        let first = self.entries.get(index)?;
+        self.due_from = Some(first.start);
+        let probe = first.marks.has(Marks::PROBE);
+        let mut piece = Piece { start: first.start, end: first.start, fin: false, probe };
+        for sent in self.entries.range(index..) {
+            let room = mss - piece.end.since(piece.start);
+            if !sent.marks.is_due() || piece.fin {
+                break;
+            }
+            let fin = sent.marks.has(Marks::FIN);
+            let data = sent.len() - u32::from(fin);
+            if data > room {
+                piece.end += room;
+                break;
+            }
+            piece.end = sent.end;
+            piece.fin = fin;
+        }
+        Some(piece)
+    }
+
+    /// The last segment, to probe the tail of the flight with (RFC 8985 7.3).
+    pub(crate) fn last_segment(&self, mss: u32) -> Option<Piece> {
+        let last = self.last()?;
+        let fin = last.marks.has(Marks::FIN);
+        let data = last.len() - u32::from(fin);
+        let len = if data == 0 { 0 } else { (data - 1) % mss + 1 };
+        Some(Piece { start: last.end - (len + u32::from(fin)), end: last.end, fin, probe: false })
+    }
+
+    /// A piece has been sent again.
+    pub(crate) fn resend(
+        &mut self,
+        piece: Piece,
+        (at, mss): (Timestamp, u32),
+        (stamp, marks): (Stamp, Marks),
+        ordered: bool,
+    ) {
+        let mut index = self.entries.partition_point(|sent| sent.end.at_or_before(piece.start));
+        if self.entries.get(index).is_some_and(|sent| sent.start.before(piece.start)) {
+            self.cut(index, piece.start, mss);
+            index += 1;
+        }
+        while let Some(sent) = self.entries.get(index).filter(|sent| sent.start.before(piece.end)) {
+            if sent.end.after(piece.end) {
+                self.cut(index, piece.end, mss);
+            }
+            let Some(sent) = self.entries.get_mut(index) else { break };
+            if !sent.marks.has(Marks::RETRANSMITTED) {
+                self.retransmitted += sent.len();
+            }
+            sent.at = at;
+            sent.stamp = stamp;
+            let again = Marks::RETRANSMITTED.with(Marks::EVER_RETRANSMITTED).with(marks);
+            sent.marks = sent.marks.without(Marks::APP_LIMITED.with(Marks::PROBE)).with(again);
+            index += 1;
+        }
+        if ordered {
+            self.note_order(piece.start, piece.end, at);
+        }
+    }
+
+    /// The sums of all and of each mark, counted anew.
+    #[cfg(any(test, feature = "model"))]
+    pub(crate) fn sums(&self) -> (u32, u32, u32, u32) {
+        let sum = |mark| self.entries.iter().filter(|sent| sent.marks.has(mark)).map(Sent::len).sum();
+        let all = self.entries.iter().map(Sent::len).sum();
+        (all, sum(Marks::SACKED), sum(Marks::LOST), sum(Marks::RETRANSMITTED))
+    }
+
+    /// Whether the sums are those of the marks, and the ranges have neither gaps nor overlaps.
+    #[cfg(any(test, feature = "model"))]
+    pub(crate) fn is_consistent(&self, una: SeqNum, nxt: SeqNum) -> bool {
+        let gapless = self.entries.iter().zip(self.entries.iter().skip(1)).all(|(a, b)| a.end == b.start);
+        let ends = match (self.first(), self.last()) {
+            (Some(first), Some(last)) => (first.start, last.end) == (una, nxt),
+            _ => una == nxt,
+        };
+        let due = self.entries.iter().find(|sent| sent.marks.is_due()).map(|sent| sent.start);
+        let due_known = due.is_none_or(|due| self.due_from.is_some_and(|from| from.at_or_before(due)));
+        gapless
+            && ends
+            && due_known
+            && self.entries.iter().all(|sent| sent.end.after(sent.start))
+            && self.sums() == (self.outstanding, self.sacked, self.lost, self.retransmitted)
+    }
+}
+
+/// What is to be thought of a transmission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Lost,
+    /// It may be lost, but not yet.
+    Later,
+    /// It was sent after what has arrived: nothing is known of it, nor of what follows.
+    After,
+}

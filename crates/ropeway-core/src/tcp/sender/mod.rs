@@ -1,0 +1,429 @@
+//! The sending half of a connection: the send sequence space, what was written, what is out, how it is repaired, and how
+//! much may go.
+//!
+//! It needs no `Stack`: what happens is told to it with the time, and it answers with what is to be sent.
+
+mod ack;
+pub(crate) mod flight;
+pub(crate) mod next;
+mod pacer;
+pub(crate) mod rate;
+mod snd;
+
+use std::time::Duration;
+
+use ropeway_packet::{SeqNum, WindowScale};
+
+pub(crate) use self::ack::{AckNews, Acked};
+use self::flight::Flight;
+pub(crate) use self::next::{Limits, Next, Plan};
+use self::pacer::Pacer;
+use self::rate::DeliveryRate;
+use self::snd::Snd;
+use crate::buffer::send::SendBuffer;
+use crate::config::StackConfig;
+use crate::congestion::{Congestion, CongestionEvent, Controller, RateSample};
+use crate::recovery::rto::Rto;
+use crate::recovery::{News, Recovery, Reorder, Switches};
+use crate::time::Timestamp;
+
+/// The sending half of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Sender {
+    snd: Snd,
+    buffer: SendBuffer,
+    flight: Flight,
+    rto: Rto,
+    recovery: Recovery,
+    congestion: Box<dyn Controller>,
+    rate: DeliveryRate,
+    pacer: Pacer,
+    /// The application has shut down its writing side: a FIN follows the last byte.
+    fin_queued: bool,
+    /// More data is about to be written (`MSG_MORE`): a small segment may wait for it.
+    more_to_come: bool,
+    /// The last byte written is to be pushed (PSH).
+    pushes: bool,
+    /// A held-back small segment has waited long enough.
+    release_small: bool,
+    /// Timeouts in a row without an acknowledgement of anything new.
+    retransmits: u32,
+    /// When our SYN was sent, if it was sent once (RFC 6298 3).
+    syn_sent: Option<Timestamp>,
+    /// What our timestamp said in our first SYN, if that was sent again.
+    first_syn: Option<u32>,
+    /// Until this is acknowledged, the congestion window has held the sender back lately.
+    window_limited: SeqNum,
+    /// Where the round trip ends in which the variation of round trips is looked at.
+    round_end: SeqNum,
+    /// When data was last sent.
+    last_sent: Option<Timestamp>,
+    granularity: Duration,
+}
+
+impl Sender {
+    pub(crate) fn new(
+        iss: SeqNum,
+        default_mss: u16,
+        config: &StackConfig,
+        congestion: Box<dyn Controller>,
+    ) -> Self {
+        let switches = Switches {
+            sack: false,
+            rack: config.rack,
+            tlp: config.tlp,
+            frto: config.frto,
+            undo: config.undo,
+            prr: config.prr,
+        };
+        Self {
+            snd: Snd::new(iss, default_mss),
+            buffer: SendBuffer::new(iss + 1),
+            flight: Flight::default(),
+            rto: Rto::new(config),
+            recovery: Recovery::new(iss, switches),
+            congestion,
+            rate: DeliveryRate::default(),
+            pacer: Pacer::default(),
+            fin_queued: false,
+            more_to_come: false,
+            pushes: true,
+            release_small: false,
+            retransmits: 0,
+            syn_sent: None,
+            first_syn: None,
+            window_limited: iss,
+            round_end: iss,
+            last_sent: None,
+            granularity: config.clock_granularity,
+        }
+    }
+
+    pub(crate) fn snd(&self) -> &Snd {
+        &self.snd
+    }
+
+    pub(crate) fn buffer(&self) -> &SendBuffer {
+        &self.buffer
+    }
+
+    pub(crate) fn buffer_mut(&mut self) -> &mut SendBuffer {
+        &mut self.buffer
+    }
+
+    pub(crate) fn flight(&self) -> &Flight {
+        &self.flight
+    }
+
+    pub(crate) fn rto(&self) -> &Rto {
+        &self.rto
+    }
+
+    pub(crate) fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    pub(crate) fn ssthresh(&self) -> u32 {
+        self.congestion.ssthresh()
+    }
+
+    /// The congestion window, as PRR leaves it.
+    pub(crate) fn cwnd(&self) -> u32 {
+        self.recovery.window(self.congestion.as_ref())
+    }
+
+    pub(crate) fn retransmits(&self) -> u32 {
+        self.retransmits
+    }
+
+    pub(crate) fn fin_queued(&self) -> bool {
+        self.fin_queued
+    }
+
+    pub(crate) fn pacing_rate(&self) -> Option<u64> {
+        self.pacer.rate()
+    }
+
+    pub(crate) fn delivery_rate(&self) -> Option<RateSample> {
+        self.rate.last()
+    }
+
+    /// Bytes that are known to have arrived.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.rate.delivered()
+    }
+
+    fn mss(&self) -> u32 {
+        u32::from(self.snd.mss)
+    }
+
+    /// Both ends use SACK.
+    pub(crate) fn use_sack(&mut self) {
+        let switches = self.recovery.switches();
+        self.recovery.set_switches(Switches { sack: true, ..switches });
+    }
+
+    // ---- the handshake
+
+    /// Our SYN, or SYN-ACK, is sent. Says whether it is for the first time. `tsval`: what its timestamp says.
+    pub(crate) fn on_syn_sent(&mut self, now: Timestamp, tsval: Option<u32>) -> bool {
+        let first = self.snd.nxt == self.snd.iss;
+        if first {
+            self.snd.nxt = self.snd.iss + 1;
+            self.syn_sent = Some(now);
+            self.first_syn = tsval;
+        } else {
+            self.syn_sent = None;
+        }
+        first
+    }
+
+    /// Our SYN-ACK was sent by a half-open entry: at that time, if it was sent once.
+    pub(crate) fn syn_was_sent(&mut self, at: Option<Timestamp>, retransmits: u32) {
+        self.snd.nxt = self.snd.iss + 1;
+        self.syn_sent = at;
+        self.retransmits = retransmits;
+    }
+
+    /// What the peer's SYN says.
+    pub(crate) fn peer_syn(&mut self, peer_mss: u16, wscale: Option<WindowScale>) {
+        self.snd.peer_mss = peer_mss;
+        self.snd.wscale = wscale;
+    }
+
+    /// Our SYN has been acknowledged by a segment with this number, acknowledgement and window. `echo`: the timestamp that
+    /// it echoes, and how long ago that was.
+    pub(crate) fn on_established(
+        &mut self,
+        now: Timestamp,
+        (seq, ack, wnd): (SeqNum, SeqNum, u32),
+        echo: Option<(u32, Duration)>,
+    ) {
+        self.snd.wl1 = seq;
+        self.snd.wl2 = ack;
+        self.snd.wnd = wnd;
+        self.snd.max_wnd = wnd;
+        // RFC 7323 4: an echo tells which of several transmissions is acknowledged.
+        let rtt = self.syn_sent.take().map(|at| now.since(at)).or(echo.map(|(_, rtt)| rtt));
+        if let Some(rtt) = rtt {
+            self.rto.sample(rtt, now, true);
+        }
+        let spurious = echo.is_some_and(|(tsecr, _)| self.first_syn == Some(tsecr));
+        if self.retransmits > 0 {
+            self.rto.after_lost_handshake();
+            // RFC 5681 3.1; RFC 4015: unless it was only late.
+            if !spurious {
+                let event = CongestionEvent::new(now, Congestion::LostHandshake, 0, self.snd.nxt);
+                self.congestion.on_congestion(&event);
+            }
+        }
+        self.first_syn = None;
+        self.retransmits = 0;
+        self.snd.una = self.snd.iss + 1;
+        self.snd.small = self.snd.una;
+        self.window_limited = self.snd.una;
+        self.round_end = self.snd.una;
+    }
+
+    pub(crate) fn set_wnd(&mut self, wnd: u32) {
+        self.snd.wnd = wnd;
+    }
+
+    /// Takes the window of a segment; says whether it has changed.
+    pub(crate) fn update_window(&mut self, seq: SeqNum, ack: SeqNum, wnd: u32) -> bool {
+        self.snd.update_window(seq, ack, wnd)
+    }
+
+    /// Eff.snd.MSS has changed.
+    pub(crate) fn set_mss(&mut self, mss: u16) {
+        if mss != self.snd.mss {
+            self.snd.mss = mss;
+            self.congestion.on_mss_change(u32::from(mss));
+        }
+    }
+
+    /// Before anything was sent: the MSS, and a controller that knows it.
+    pub(crate) fn begin_with(&mut self, mss: u16, congestion: Box<dyn Controller>) {
+        self.snd.mss = mss;
+        self.congestion = congestion;
+    }
+
+    /// Another controller takes over.
+    pub(crate) fn set_congestion(&mut self, congestion: Box<dyn Controller>) {
+        self.congestion = congestion;
+    }
+
+    /// What another controller is to know.
+    pub(crate) fn window_and_threshold(&self) -> (u32, u32) {
+        (self.congestion.window(), self.congestion.ssthresh())
+    }
+
+    // ---- what the application says
+
+    /// Data has been written to the buffer.
+    pub(crate) fn on_written(&mut self, more: bool, urgent: bool) {
+        self.more_to_come = more;
+        self.pushes = !more;
+        if urgent {
+            self.snd.up = Some(self.buffer.end());
+        }
+    }
+
+    pub(crate) fn queue_fin(&mut self) {
+        self.fin_queued = true;
+        self.more_to_come = false;
+        self.release_small = true;
+    }
+
+    /// A small segment has waited long enough.
+    pub(crate) fn release(&mut self, push: bool) {
+        self.release_small = true;
+        self.pushes |= push;
+    }
+
+    /// Nothing will be sent any more. Says how much of what was written was not acknowledged.
+    pub(crate) fn end(&mut self) -> usize {
+        let lost = self.buffer.len();
+        self.buffer = SendBuffer::new(self.snd.nxt);
+        self.flight = Flight::default();
+        lost
+    }
+
+    // ---- questions
+
+    /// FlightSize, a SYN included.
+    pub(crate) fn outstanding(&self) -> u32 {
+        self.snd.outstanding()
+    }
+
+    /// Whether anything is on its way, as far as known.
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.flight.pipe() > 0 || (self.snd.outstanding() > 0 && !self.has_due())
+    }
+
+    /// Whether data, or the FIN, has not been sent yet or is to be sent again.
+    pub(crate) fn has_unsent(&self) -> bool {
+        let end = self.buffer.end();
+        self.has_due() || end.after(self.snd.nxt) || (self.fin_queued && self.snd.nxt == end)
+    }
+
+    /// Whether something is to be sent again.
+    pub(crate) fn has_due(&self) -> bool {
+        self.flight.lost() > self.flight.retransmitted()
+            || self.flight.first().is_some_and(|first| first.marks.is_due())
+    }
+
+    /// The urgent pointer, while there is one to tell of.
+    pub(crate) fn urgent(&mut self) -> Option<SeqNum> {
+        self.snd.up = self.snd.up.filter(|up| up.after(self.snd.una));
+        self.snd.up
+    }
+
+    /// Bytes written and never sent.
+    pub(crate) fn not_sent(&self) -> usize {
+        let end = self.buffer.end();
+        if end.after(self.snd.nxt) { end.since(self.snd.nxt) as usize } else { 0 }
+    }
+
+    /// Whether our FIN has been acknowledged.
+    pub(crate) fn fin_is_acknowledged(&self) -> bool {
+        self.fin_queued && self.snd.una.after(self.buffer.end())
+    }
+
+    /// Whether our FIN has been sent.
+    pub(crate) fn fin_is_sent(&self) -> bool {
+        self.snd.nxt.after(self.buffer.end())
+    }
+
+    /// The sequence number of a segment without data: one that a peer takes which has closed or shrunk its
+    /// window under what is in flight. That scaling rounds a window down does not count as shrinking it; but what
+    /// a probe has sent into a closed window was most likely not taken.
+    pub(crate) fn acceptable_seq(&self, synchronized: bool) -> SeqNum {
+        let edge = self.snd.una + self.snd.wnd;
+        let scale = self.snd.wscale.filter(|_| !self.has_due()).unwrap_or(WindowScale::ZERO);
+        let rounding = scale.unscale(1) - 1;
+        if synchronized && (edge + rounding).before(self.snd.nxt) { edge } else { self.snd.nxt }
+    }
+
+    // ---- timers
+
+    fn news(&self, now: Timestamp) -> News {
+        News {
+            now,
+            una: self.snd.una,
+            nxt: self.snd.nxt,
+            mss: self.mss(),
+            acked: 0,
+            sacked: 0,
+            duplicate: false,
+            bare: false,
+            original: false,
+            overtaken: None,
+            dsack: None,
+            tsecr: None,
+            prior_delivered: None,
+            delivered_in_all: self.rate.delivered(),
+            can_send_new: false,
+            min_rtt: self.rto.min_rtt(),
+            srtt: self.rto.srtt(),
+            granularity: self.granularity,
+        }
+    }
+
+    /// The retransmission timer went off for a SYN.
+    pub(crate) fn on_syn_timeout(&mut self) {
+        self.retransmits += 1;
+        self.rto.back_off();
+        self.syn_sent = None;
+    }
+
+    /// The retransmission timer went off (RFC 6298 5).
+    pub(crate) fn on_timeout(&mut self, now: Timestamp) {
+        let again = self.retransmits > 0;
+        self.retransmits += 1;
+        self.rto.back_off();
+        let news = self.news(now);
+        self.recovery.on_timeout(&mut self.flight, self.congestion.as_mut(), &news, again);
+    }
+
+    /// RACK's timer went off, which was set for `as_of`. Says what becomes of it, and whether fast recovery has begun.
+    pub(crate) fn on_reorder_timeout(&mut self, now: Timestamp, as_of: Timestamp) -> (Reorder, bool) {
+        let news = self.news(now);
+        let outcome =
+            self.recovery.on_reorder_timeout(&mut self.flight, self.congestion.as_mut(), &news, as_of);
+        if outcome.began {
+            let (pipe, ssthresh) = (self.flight.pipe(), self.congestion.ssthresh());
+            self.recovery.pace_reduction((0, 0), &outcome, (pipe, ssthresh), self.mss());
+        }
+        (outcome.reorder, outcome.began)
+    }
+
+    /// What is in flight is too big for the path, and goes out again in smaller pieces.
+    pub(crate) fn on_too_big(&mut self) {
+        self.recovery.on_too_big(&mut self.flight, self.snd.nxt);
+    }
+
+    /// When a probe of the tail is due, if one may be sent (RFC 8985 7.2).
+    pub(crate) fn probe_timeout(&self) -> Option<Duration> {
+        if self.flight.is_empty() || self.flight.pipe() == 0 || !self.recovery.may_probe() {
+            return None;
+        }
+        let lone = self.flight.outstanding() <= self.mss();
+        Some(crate::recovery::tlp::Tlp::timeout(self.rto.srtt(), lone, self.granularity))
+    }
+
+    /// RFC 5681 4.1: a window that was not used for a retransmission timeout proves nothing any more.
+    fn restart_after_idle(&mut self, now: Timestamp) {
+        let idle = self.last_sent.map(|at| now.since(at));
+        if let Some(idle) = idle.filter(|idle| self.flight.is_empty() && *idle > self.rto.base()) {
+            self.last_sent = None;
+            self.congestion.on_idle(now, idle);
+        }
+    }
+
+    /// Whether all invariants hold.
+    #[cfg(any(test, feature = "model"))]
+    pub(crate) fn is_consistent(&self) -> bool {
+        self.snd.una == self.snd.iss || self.flight.is_consistent(self.snd.una, self.snd.nxt)
+    }
+}

@@ -1,0 +1,280 @@
+//! What is to be sent next, and how it is booked when it is.
+
+use ropeway_packet::SeqNum;
+
+use super::Sender;
+use super::flight::{Marks, Piece, Sent};
+use crate::info::SenderLimit;
+use crate::time::Timestamp;
+
+/// A segment of data that is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) seq: SeqNum,
+    /// Bytes of data.
+    pub(crate) len: u32,
+    pub(crate) fin: bool,
+    /// It was sent before.
+    pub(crate) again: bool,
+}
+
+impl Plan {
+    fn of(piece: Piece) -> Self {
+        let len = piece.end.since(piece.start) - u32::from(piece.fin);
+        Self { seq: piece.start, len, fin: piece.fin, again: true }
+    }
+
+    pub(crate) fn end(&self) -> SeqNum {
+        self.seq + self.len + u32::from(self.fin)
+    }
+
+    /// The part of it that was sent before.
+    fn piece(&self, nxt: SeqNum) -> Piece {
+        let all = self.end().at_or_before(nxt);
+        Piece { start: self.seq, end: self.end().min(nxt), fin: self.fin && all, probe: false }
+    }
+}
+
+/// What the user and the state of the connection allow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) nodelay: bool,
+    pub(crate) cork: bool,
+    /// The size of the send buffer.
+    pub(crate) buffer: usize,
+    /// Bytes of options besides the usual ones: SACK blocks.
+    pub(crate) options: u32,
+}
+
+/// What may be sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Segment(Plan),
+    /// There is something, but it may not go, for this reason.
+    Wait(SenderLimit),
+    /// It may go then: segments follow each other at a rate.
+    Paced(Timestamp),
+    /// A small segment waits for more data; not for ever, if it was corked.
+    Small {
+        corked: bool,
+    },
+    /// There is nothing to send.
+    Nothing,
+}
+
+impl Sender {
+    /// The next segment, as far as the windows allow: first what was lost.
+    pub(crate) fn next(&mut self, now: Timestamp, limits: &Limits) -> Next {
+        self.restart_after_idle(now);
+        let new_first = self.new_data_first(limits);
+        let at_once = Limits { nodelay: limits.nodelay || new_first, ..*limits };
+        let next = match self.flight.next_due(self.mss()).filter(|_| !new_first) {
+            // What has probed a closed window goes out anew, with what follows.
+            Some(piece) if piece.probe && piece.end == self.snd.nxt => self.next_new(piece.start, limits),
+            Some(piece) => self.next_again(piece),
+            None => self.next_new(self.snd.nxt, &at_once),
+        };
+        match next {
+            Next::Segment(plan) => {
+                let paced = self.pacer.waits_until(now, self.mss(), self.congestion.quantum());
+                paced.filter(|_| plan.len > 0).map_or(next, Next::Paced)
+            }
+            Next::Wait(SenderLimit::CongestionWindow) => {
+                self.window_limited = self.snd.nxt;
+                next
+            }
+            Next::Nothing => {
+                let pipe = self.flight.pipe();
+                if pipe < self.cwnd() {
+                    self.rate.note_app_limited(pipe);
+                }
+                next
+            }
+            _ => next,
+        }
+    }
+
+    /// Whether F-RTO wants new data to go before what is due (RFC 5682 3.1, step 2.b), and there is some, or was.
+    fn new_data_first(&mut self, limits: &Limits) -> bool {
+        if !self.recovery.wants_new_data() {
+            return false;
+        }
+        let at_once = Limits { nodelay: true, ..*limits };
+        let goes = matches!(self.next_new(self.snd.nxt, &at_once), Next::Segment(_));
+        if !goes && self.snd.nxt.at_or_before(self.recovery.high()) {
+            self.recovery.give_up_frto();
+            return false;
+        }
+        true
+    }
+
+    /// What is taken for lost goes out again, within the windows (RFC 9293 3.8.6 SHLD-16).
+    fn next_again(&self, piece: Piece) -> Next {
+        let mut plan = Plan::of(piece);
+        let window = self.snd.window_from(plan.seq);
+        if window == 0 {
+            return Next::Wait(SenderLimit::ReceiveWindow);
+        }
+        if plan.len + u32::from(plan.fin) > window {
+            plan.fin &= plan.len < window;
+            plan.len = plan.len.min(window);
+        }
+        let pipe = self.flight.pipe();
+        if pipe > 0 && pipe.saturating_add(plan.len) > self.cwnd() {
+            return Next::Wait(SenderLimit::CongestionWindow);
+        }
+        Next::Segment(plan)
+    }
+
+    /// What follows from `seq` on, SND.NXT as a rule.
+    fn next_new(&self, seq: SeqNum, limits: &Limits) -> Next {
+        let again = seq.before(self.snd.nxt);
+        let end = self.buffer.end();
+        let unsent = if end.after(seq) { end.since(seq) } else { 0 };
+        let fin = self.fin_queued && seq.at_or_before(end);
+        if unsent == 0 && !fin {
+            return Next::Nothing;
+        }
+        let mss = self.mss().saturating_sub(limits.options).max(1);
+        // The peer may have shrunk its window under what is in flight (RFC 9293 3.8.6 MUST-34, SHLD-15).
+        let window = self.snd.window_from(seq);
+        // As much as may be (RFC 9293 3.9.1.2 SHLD-28), and nothing beyond the window (RFC 7323 2.4-3).
+        let len = unsent.min(mss).min(window);
+        // MUST-38: a piece of the window only if it is at least half of the largest one ever seen.
+        if window == 0 || (len < unsent.min(mss) && len < (self.snd.max_wnd / 2).max(1)) {
+            return Next::Wait(SenderLimit::ReceiveWindow);
+        }
+        let pipe = self.flight.pipe();
+        if len > 0 && pipe > 0 && pipe.saturating_add(len) > self.cwnd() {
+            return Next::Wait(SenderLimit::CongestionWindow);
+        }
+        if len == mss || len < unsent || fin || again || self.may_send_small(limits) {
+            let fin = fin && len == unsent && window > len;
+            return match len > 0 || fin {
+                true => Next::Segment(Plan { seq, len, fin, again }),
+                false => Next::Wait(SenderLimit::ReceiveWindow),
+            };
+        }
+        Next::Small { corked: limits.cork || self.more_to_come }
+    }
+
+    /// Nagle's algorithm as Minshall amended it (RFC 9293 3.7.4 SHLD-7, appendix A.3): the last small segment
+    /// may go out unless another small one is unacknowledged.
+    fn may_send_small(&self, limits: &Limits) -> bool {
+        let urgent = self.snd.up.is_some();
+        if urgent || self.release_small || self.is_full_up(limits) {
+            return true;
+        }
+        // RFC 9293 3.9.1.2 MAY-16
+        if limits.cork || self.more_to_come {
+            return false;
+        }
+        // RFC 9293 3.7.4 MUST-17
+        limits.nodelay || self.snd.small.at_or_before(self.snd.una)
+    }
+
+    /// A full send buffer counts as a full segment, as in Linux, cork or not: nothing can join what is left of it before
+    /// something is acknowledged, and with less than two full segments in flight that waits for the peer's delay.
+    fn is_full_up(&self, limits: &Limits) -> bool {
+        self.buffer.len() >= limits.buffer && self.flight.pipe() < 2 * self.mss()
+    }
+
+    /// Whether the last byte of a plan is to be pushed: the last byte there is, unless its write said that more follows
+    /// (RFC 9293 3.9.1.2 MUST-61, SHLD-27).
+    pub(crate) fn pushes(&self, plan: &Plan) -> bool {
+        plan.len > 0 && plan.seq + plan.len == self.buffer.end() && self.pushes
+    }
+
+    /// A segment is sent. Says whether it was the last byte there is. `tsval`: what its timestamp says; `ordered`.
+    pub(crate) fn on_sent(&mut self, plan: &Plan, now: Timestamp, tsval: Option<u32>) -> bool {
+        self.send(plan, now, tsval, Marks::NONE);
+        let last = self.buffer.end() == plan.seq + plan.len;
+        if last {
+            self.release_small = false;
+        }
+        last
+    }
+
+    fn send(&mut self, plan: &Plan, now: Timestamp, tsval: Option<u32>, marks: Marks) {
+        let (stamp, limited) = self.rate.stamp(now, self.flight.pipe() == 0);
+        let ordered = self.recovery.needs_order();
+        let marks = marks.with(limited);
+        let mss = self.mss();
+        let len = plan.end().since(plan.seq);
+        if plan.again {
+            self.flight.resend(plan.piece(self.snd.nxt), (now, mss), (stamp, limited), ordered);
+        }
+        if plan.end().after(self.snd.nxt) {
+            let marks = if plan.fin { marks.with(Marks::FIN) } else { marks };
+            let joins = self.snd.small != self.snd.nxt && !marks.has(Marks::PROBE);
+            let start = plan.seq.max(self.snd.nxt);
+            let sent = Sent { start, end: plan.end(), at: now, marks, segments: 1, stamp };
+            self.flight.push(sent, ordered, joins);
+            self.snd.nxt = plan.end();
+            self.snd.note_flight();
+            if plan.len < mss && !marks.has(Marks::PROBE) {
+                self.snd.small = self.snd.nxt;
+            }
+        }
+        self.recovery.on_sent(len, plan.again, tsval);
+        self.pacer.on_sent(now, plan.len);
+        self.congestion.on_sent(now, plan.len, self.flight.pipe());
+        self.last_sent = Some(now);
+    }
+
+    /// A probe of a closed window: a byte at least, or the FIN, whatever the window says (RFC 9293 3.8.6.1 MUST-36). It was
+    /// most likely not taken, so it counts as lost at once.
+    pub(crate) fn window_probe(&mut self, now: Timestamp, tsval: Option<u32>) -> Option<Plan> {
+        let most = self.snd.wnd.max(1).min(self.mss());
+        let due = self.flight.next_due(most);
+        let plan = match due.filter(|piece| !piece.probe || piece.end.before(self.snd.nxt)) {
+            Some(piece) => Plan::of(piece),
+            None => self.new_probe(due.map_or(self.snd.nxt, |piece| piece.start), most)?,
+        };
+        // What was out before stays as it was: due.
+        if plan.end().after(self.snd.nxt) {
+            let start = plan.seq.max(self.snd.nxt);
+            let new = Plan { seq: start, len: plan.len - start.since(plan.seq), ..plan };
+            self.send(&Plan { again: false, ..new }, now, tsval, Marks::PROBE.with(Marks::LOST));
+        }
+        if plan.again {
+            self.recovery.on_sent(0, true, tsval);
+            self.last_sent = Some(now);
+        }
+        Some(plan)
+    }
+
+    fn new_probe(&self, seq: SeqNum, most: u32) -> Option<Plan> {
+        let end = self.buffer.end();
+        let waiting = if end.after(seq) { end.since(seq) } else { 0 };
+        let len = waiting.min(most);
+        let fin = len == 0 && self.fin_queued && seq == end;
+        let again = seq.before(self.snd.nxt);
+        (len > 0 || fin).then_some(Plan { seq, len, fin, again })
+    }
+
+    /// A probe of the tail: new data if there is some, otherwise the last segment again (RFC 8985 7.3).
+    pub(crate) fn tail_probe(&mut self, limits: &Limits) -> Option<Plan> {
+        let mut plan = match self.next_new(self.snd.nxt, limits) {
+            Next::Segment(plan) => Some(plan),
+            // One segment beyond the congestion window.
+            Next::Wait(SenderLimit::CongestionWindow) | Next::Small { .. } => self.new_segment(),
+            _ => None,
+        };
+        if plan.is_none() {
+            plan = self.flight.last_segment(self.mss()).map(Plan::of);
+        }
+        plan
+    }
+
+    fn new_segment(&self) -> Option<Plan> {
+        let (seq, end) = (self.snd.nxt, self.buffer.end());
+        let unsent = if end.after(seq) { end.since(seq) } else { 0 };
+        let len = unsent.min(self.mss()).min(self.snd.window_from(seq));
+        (len > 0).then_some(Plan { seq, len, fin: false, again: false })
+    }
+
+    pub(crate) fn on_tail_probe_sent(&mut self, plan: &Plan) {
+        self.recovery.on_probe_sent(self.snd.nxt, plan.again);
+    }
+}

@@ -1,0 +1,156 @@
+//! How fast segments follow each other: a bucket of time, filled by the clock and emptied by what is sent.
+//!
+//! Acknowledgements pace by themselves as long as they come one by one. The bucket is as large as an initial window, so it
+//! binds only what would leave as a burst: after idle time, after a stretch acknowledgement, after a recovery.
+
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
+/// Linux's `tcp_pacing_ss_ratio` and `tcp_pacing_ca_ratio`, in percent.
+const SLOW_START_RATIO: u64 = 200;
+const AVOIDANCE_RATIO: u64 = 120;
+
+/// Segments that may go out at once (RFC 9002 7.7: an initial window).
+const BURST_SEGMENTS: u64 = 10;
+
+/// A timer ticks in milliseconds: what may be sent in two of them goes out at once, or the rate could not be reached.
+const BURST_TIME: Duration = Duration::from_millis(2);
+
+/// Who has waited sends this long's worth: neither a timer nor a wakeup for each packet.
+const QUANTUM_TIME: Duration = Duration::from_millis(1);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pacer {
+    /// Bytes a second; 0: as fast as may be.
+    rate: u64,
+    /// Until when what was sent lasts, at that rate: nanoseconds on the clock.
+    busy_until: u64,
+}
+
+impl Pacer {
+    /// Bytes a second, if there is a rate.
+    pub(crate) fn rate(&self) -> Option<u64> {
+        Some(self.rate).filter(|rate| *rate > 0)
+    }
+
+    /// The rate at which the window is sent in a round trip, and somewhat more, so that the window stays the limit.
+    pub(crate) fn rate_of(window: u32, ssthresh: u32, srtt: Option<Duration>) -> Option<u64> {
+        let micros = srtt.map(|srtt| srtt.as_micros()).filter(|micros| *micros > 0)?;
+        let ratio = if window < ssthresh / 2 { SLOW_START_RATIO } else { AVOIDANCE_RATIO };
+        let rate = u128::from(window) * u128::from(ratio) * 10_000 / micros;
+        Some(u64::try_from(rate).unwrap_or(u64::MAX).max(1))
+    }
+
+    pub(crate) fn set_rate(&mut self, rate: Option<u64>, most: Option<u64>) {
+        self.rate = match (rate, most) {
+            (Some(rate), Some(most)) => rate.min(most).max(1),
+            (Some(rate), None) | (None, Some(rate)) => rate.max(1),
+            (None, None) => 0,
+        };
+    }
+
+    /// How long `len` bytes take, in nanoseconds.
+    fn nanos(&self, len: u64) -> u64 {
+        len.saturating_mul(1_000_000_000) / self.rate.max(1)
+    }
+
+    fn burst(&self, mss: u32) -> u64 {
+        self.nanos(BURST_SEGMENTS * u64::from(mss)).max(nanos_of(BURST_TIME))
+    }
+
+    /// When the next segment may be sent, if that is not now. By then, several may.
+    pub(crate) fn waits_until(&self, now: Timestamp, mss: u32, quantum: Option<u32>) -> Option<Timestamp> {
+        if self.rate == 0 {
+            return None;
+        }
+        let now = now.as_micros().saturating_mul(1000);
+        let ahead = self.busy_until.saturating_sub(now);
+        let burst = self.burst(mss);
+        if ahead < burst {
+            return None;
+        }
+        let quantum = match quantum {
+            Some(quantum) => self.nanos(u64::from(quantum)),
+            None => nanos_of(QUANTUM_TIME).max(self.nanos(2 * u64::from(mss))),
+        };
+        let at = self.busy_until.saturating_sub(burst).saturating_add(quantum.min(burst));
+        Some(Timestamp::from_micros(at.div_ceil(1000)))
+    }
+
+    pub(crate) fn on_sent(&mut self, now: Timestamp, len: u32) {
+        if self.rate > 0 {
+            let now = now.as_micros().saturating_mul(1000);
+            self.busy_until = self.busy_until.max(now).saturating_add(self.nanos(u64::from(len)));
+        }
+    }
+}
+
+fn nanos_of(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MSS: u32 = 1000;
+
+    fn at(micros: u64) -> Timestamp {
+        Timestamp::from_micros(1_000_000 + micros)
+    }
+
+    /// When each of `count` segments leaves that want to leave at once.
+    fn departures(pacer: &mut Pacer, count: usize) -> Vec<u64> {
+        let mut now = 0;
+        let mut sent = Vec::new();
+        while sent.len() < count {
+            match pacer.waits_until(at(now), MSS, None) {
+                Some(later) => now = later.as_micros() - 1_000_000,
+                None => {
+                    pacer.on_sent(at(now), MSS);
+                    sent.push(now);
+                }
+            }
+        }
+        sent
+    }
+
+    #[test]
+    fn a_burst_is_ten_segments_and_the_rest_follows_at_the_rate_by_twos() {
+        let mut pacer = Pacer::default();
+        pacer.set_rate(Some(1_000_000), None);
+        let sent = departures(&mut pacer, 16);
+        assert_eq!(sent[..10], [0; 10]);
+        assert_eq!(sent[10..], [2000, 2000, 4000, 4000, 6000, 6000]);
+    }
+
+    #[test]
+    fn at_a_gigabyte_a_second_a_tick_brings_what_a_millisecond_takes() {
+        let mut pacer = Pacer::default();
+        pacer.set_rate(Some(1_000_000_000), None);
+        let sent = departures(&mut pacer, 5000);
+        assert_eq!(sent.iter().filter(|at| **at == 0).count(), 2000);
+        assert_eq!(sent.iter().filter(|at| **at == 1000).count(), 1000);
+    }
+
+    #[test]
+    fn the_rate_is_twice_the_windows_in_slow_start_and_a_fifth_more_later() {
+        let srtt = Some(Duration::from_millis(100));
+        assert_eq!(Pacer::rate_of(10_000, u32::MAX, srtt), Some(200_000));
+        assert_eq!(Pacer::rate_of(10_000, 12_000, srtt), Some(120_000));
+        assert_eq!(Pacer::rate_of(10_000, 12_000, None), None);
+        assert_eq!(Pacer::rate_of(10_000, 12_000, Some(Duration::ZERO)), None);
+    }
+
+    #[test]
+    fn the_users_limit_holds_with_and_without_a_rate() {
+        let mut pacer = Pacer::default();
+        pacer.set_rate(None, Some(5));
+        assert_eq!(pacer.rate(), Some(5));
+        pacer.set_rate(Some(10), Some(5));
+        assert_eq!(pacer.rate(), Some(5));
+        pacer.set_rate(None, None);
+        assert_eq!((pacer.rate(), pacer.waits_until(at(0), MSS, None)), (None, None));
+    }
+}

@@ -1,0 +1,115 @@
+//! How fast data arrives (draft-ietf-ccwg-bbr, 4.1): each segment remembers what had been delivered when it was sent.
+
+use std::time::Duration;
+
+use super::flight::{Marks, Sent};
+use crate::congestion::RateSample;
+use crate::time::Timestamp;
+
+/// What a segment remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// `P.delivered`, in bytes.
+    pub(crate) delivered: u64,
+    /// `P.delivered_time`
+    pub(crate) delivered_at: Timestamp,
+    /// `P.first_send_time`
+    pub(crate) first_sent_at: Timestamp,
+}
+
+/// The connection's side of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DeliveryRate {
+    /// `C.delivered`, in bytes.
+    delivered: u64,
+    delivered_at: Timestamp,
+    first_sent_at: Timestamp,
+    /// `C.app_limited`: until so much is delivered, the application limits the samples.
+    app_limited: u64,
+    /// The newest that the acknowledgement at hand has shown to have arrived.
+    newest: Option<(Stamp, Timestamp, Marks)>,
+    /// The last sample: what `TCP_INFO` tells.
+    last: Option<RateSample>,
+}
+
+impl Default for DeliveryRate {
+    fn default() -> Self {
+        Self {
+            delivered: 0,
+            delivered_at: Timestamp::START,
+            first_sent_at: Timestamp::START,
+            app_limited: 0,
+            newest: None,
+            last: None,
+        }
+    }
+}
+
+impl DeliveryRate {
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    pub(crate) fn last(&self) -> Option<RateSample> {
+        self.last
+    }
+
+    /// A segment is about to be sent; `idle`: nothing is in flight.
+    pub(crate) fn stamp(&mut self, now: Timestamp, idle: bool) -> (Stamp, Marks) {
+        if idle {
+            self.first_sent_at = now;
+            self.delivered_at = now;
+        }
+        let stamp = Stamp {
+            delivered: self.delivered,
+            delivered_at: self.delivered_at,
+            first_sent_at: self.first_sent_at,
+        };
+        (stamp, if self.app_limited > 0 { Marks::APP_LIMITED } else { Marks::NONE })
+    }
+
+    /// There is nothing to send although the window would let it go.
+    pub(crate) fn note_app_limited(&mut self, in_flight: u32) {
+        self.app_limited = self.delivered.saturating_add(u64::from(in_flight)).max(1);
+    }
+
+    /// A range is shown to have arrived.
+    pub(crate) fn on_delivered(&mut self, sent: &Sent, now: Timestamp) {
+        self.count(sent.len(), now);
+        let newer =
+            self.newest.is_none_or(|(stamp, at, _)| (sent.stamp.delivered, sent.at) > (stamp.delivered, at));
+        if newer {
+            self.newest = Some((sent.stamp, sent.at, sent.marks));
+        }
+    }
+
+    /// Bytes have arrived, nobody knows which.
+    pub(crate) fn count(&mut self, len: u32, now: Timestamp) {
+        self.delivered += u64::from(len);
+        self.delivered_at = now;
+    }
+
+    /// The acknowledgement has been read.
+    pub(crate) fn sample(&mut self, min_rtt: Option<Duration>) -> Option<RateSample> {
+        if self.app_limited > 0 && self.delivered > self.app_limited {
+            self.app_limited = 0;
+        }
+        let (stamp, sent_at, marks) = self.newest.take()?;
+        self.first_sent_at = sent_at;
+        let send_elapsed = sent_at.since(stamp.first_sent_at);
+        let ack_elapsed = self.delivered_at.since(stamp.delivered_at);
+        let interval = send_elapsed.max(ack_elapsed);
+        // More than the path can have delivered: acknowledgements were compressed.
+        if interval.is_zero() || min_rtt.is_some_and(|min| interval < min) {
+            return None;
+        }
+        let mut sample = RateSample::new(self.delivered.saturating_sub(stamp.delivered), interval);
+        sample.app_limited = marks.has(Marks::APP_LIMITED);
+        sample.prior_delivered = stamp.delivered;
+        let faster = self.last.is_none_or(|last| sample.bytes_per_second() >= last.bytes_per_second());
+        if !sample.app_limited || faster {
+            self.last = Some(sample);
+        }
+        Some(sample)
+    }
+}
