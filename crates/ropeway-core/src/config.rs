@@ -207,6 +207,10 @@ pub struct StackConfig {
     /// Drop what lacks the timestamps that both SYNs had, as RFC 7323 3.2 asks for; a RST needs none. Off, as in Linux:
     /// some peers and boxes on the way have them in their SYN only, and would never get through.
     pub strict_timestamps: bool,
+    /// Use SACK when the peer does (RFC 2018; `tcp_sack`). On.
+    pub sack: bool,
+    /// Report by SACK what has arrived twice (D-SACK, RFC 2883; `tcp_dsack`). On.
+    pub dsack: bool,
     /// Use RFC 7323 window scaling when the peer does. On.
     pub window_scaling: bool,
     /// How coarse the clock is by which packets and timers are handled: Tokio's timers tick in milliseconds. Losses are not
@@ -299,6 +303,8 @@ impl Default for StackConfig {
             max_window: 6 * 1024 * 1024,
             timestamps: true,
             strict_timestamps: false,
+            sack: true,
+            dsack: true,
             window_scaling: true,
             clock_granularity: GRANULARITY,
             rack: true,

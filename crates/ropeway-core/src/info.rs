@@ -82,6 +82,8 @@ pub struct TcpInfo {
     pub rcv_wscale: Option<u8>,
     /// `TCPI_OPT_TIMESTAMPS`: RFC 7323 timestamps are in use.
     pub timestamps: bool,
+    /// `TCPI_OPT_SACK`: SACK is in use (RFC 2018).
+    pub sack: bool,
     /// `tcpi_snd_mss`: most payload bytes in a segment that we send, options already taken off.
     pub snd_mss: u16,
     /// `tcpi_rcv_mss`: the largest payload received in a segment so far.

@@ -24,6 +24,15 @@ impl Range {
     }
 }
 
+/// What became of bytes that were to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Insertion {
+    /// All of them are held now.
+    pub(crate) kept: bool,
+    /// The first of them that were held before.
+    pub(crate) repeated: Option<(SeqNum, SeqNum)>,
+}
+
 /// Sorted ranges of the stream, none touching what is in order, none overlapping.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reassembly {
@@ -47,18 +56,20 @@ impl Reassembly {
         self.buffered + self.ranges.len() * RANGE_OVERHEAD
     }
 
-    /// Keeps those bytes of `data` that are not held yet. Says whether it kept all of them: `limit` bounds
-    /// the memory allocated.
-    pub(crate) fn insert(&mut self, mut start: SeqNum, mut data: Bytes, limit: usize) -> bool {
+    /// Keeps those bytes of `data` that are not held yet, as far as `limit` allows, which bounds the memory allocated.
+    pub(crate) fn insert(&mut self, mut start: SeqNum, mut data: Bytes, limit: usize) -> Insertion {
+        let mut repeated = None;
         let mut index = self.ranges.partition_point(|range| range.end().at_or_before(start));
         while !data.is_empty() {
             if self.allocated() + data.len() + RANGE_OVERHEAD > limit {
-                return false;
+                return Insertion { kept: false, repeated };
             }
             let piece_len = match self.ranges.get(index) {
                 Some(next) if next.start.at_or_before(start) => {
                     // Held already up to the end of that range: the first copy stays.
                     let held = next.end().since(start) as usize;
+                    let end = start + length_u32(held.min(data.len()));
+                    repeated.get_or_insert((start, end));
                     start += length_u32(held.min(data.len()));
                     data = skip(data, held);
                     index += 1;
@@ -73,7 +84,7 @@ impl Reassembly {
             data = rest;
             index = self.ranges.partition_point(|range| range.end().at_or_before(start));
         }
-        true
+        Insertion { kept: true, repeated }
     }
 
     /// Stores a range that overlaps nothing; a small one grows the neighbour it follows.
@@ -152,7 +163,7 @@ mod tests {
             let mut reassembly = Reassembly::default();
             let mut held = vec![false; stream.len()];
             for &(start, len) in &cuts {
-                prop_assert!(reassembly.insert(at(start), Bytes::copy_from_slice(&stream[start..start + len]), usize::MAX));
+                prop_assert!(reassembly.insert(at(start), Bytes::copy_from_slice(&stream[start..start + len]), usize::MAX).kept);
                 held[start..start + len].fill(true);
                 prop_assert_eq!(reassembly.buffered(), held.iter().filter(|held| **held).count());
             }
@@ -160,7 +171,7 @@ mod tests {
             let mut next = SeqNum::new(BASE);
             prop_assert_eq!(drain(&mut reassembly, &mut next), &stream[..first_hole]);
             // The rest comes in order at last.
-            prop_assert!(reassembly.insert(next, Bytes::copy_from_slice(&stream[first_hole..]), usize::MAX));
+            prop_assert!(reassembly.insert(next, Bytes::copy_from_slice(&stream[first_hole..]), usize::MAX).kept);
             prop_assert_eq!(drain(&mut reassembly, &mut next), &stream[first_hole..]);
             prop_assert!(reassembly.is_empty());
             prop_assert_eq!(reassembly.buffered(), 0);

@@ -649,7 +649,10 @@ impl Recovery {
         news: &News,
         outcome: &mut Outcome,
     ) {
-        let flight_size = flight.outstanding().saturating_add(news.acked);
+        // What limited transmit has sent does not count (RFC 5681 3.2 (2)): as much as had arrived before this.
+        let reported = flight.sacked().saturating_sub(news.sacked);
+        let inferred = flight.inferred().saturating_sub(outcome.inferred);
+        let flight_size = flight.outstanding().saturating_add(news.acked).saturating_sub(reported + inferred);
         if self.phase != Phase::Cwr {
             congestion.on_congestion(&CongestionEvent::new(
                 news.now,
@@ -664,8 +667,7 @@ impl Recovery {
         self.partial_seen = false;
         self.frto = Frto::Off;
         self.tlp.forget();
-        let reported = flight.sacked().saturating_sub(news.sacked);
-        self.prr.begin(flight_size.saturating_sub(reported), congestion.window());
+        self.prr.begin(flight_size, congestion.window());
         outcome.began = true;
     }
 

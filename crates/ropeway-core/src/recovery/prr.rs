@@ -23,8 +23,10 @@ impl Prr {
     pub(crate) fn on_ack(&mut self, delivered: u32, pipe: u32, ssthresh: u32, mss: u32, safe_ack: bool) {
         self.delivered += u64::from(delivered);
         let mut count = if pipe > ssthresh {
-            let target =
-                (self.delivered.saturating_mul(u64::from(ssthresh))).div_ceil(u64::from(self.recover_fs));
+            // Rounded up to a segment: a part of one cannot be sent.
+            let mss = u64::from(mss);
+            let share = self.delivered.saturating_mul(u64::from(ssthresh));
+            let target = share.div_ceil(u64::from(self.recover_fs) * mss) * mss;
             target.saturating_sub(self.out)
         } else {
             let mut count = self.delivered.saturating_sub(self.out).max(u64::from(delivered));
@@ -96,7 +98,7 @@ mod tests {
     #[test]
     fn one_loss_halves_the_rate_and_ends_at_the_threshold() {
         let (sent, pipe) = run(20, 10, 1, 19);
-        assert_eq!(sent, "N N R . . N . N . N . N . N . N . . N");
+        assert_eq!(sent, "N N R . N . N . N . N . N . N . N . .");
         assert_eq!(pipe, 10);
     }
 

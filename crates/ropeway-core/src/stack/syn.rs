@@ -81,6 +81,7 @@ impl Stack {
             iss,
             wscale: self.own_scale(id),
             timestamps: self.config.timestamps,
+            sack: self.config.sack,
             undecided: listener.asks_user,
         };
         let Some(key) = self.rooms.half_open.insert(tuple, id.index, syn, &opening, now) else { return };
@@ -150,7 +151,7 @@ impl Stack {
         listener.cookie_sent = Some(now);
         let clock = self.config.timestamps.then(|| timestamp_clock(now, announced.timestamp_offset));
         self.counters.cookies_sent += 1;
-        let options = syn_ack_options(syn, announced.advmss, own_scale, clock);
+        let options = syn_ack_options(syn, announced.advmss, own_scale, clock, self.config.sack);
         let said = Remembered {
             mss: syn.options.mss.unwrap_or(default_mss(tuple)),
             scaled: options.window_scale.is_some(),
@@ -203,7 +204,7 @@ impl Stack {
         let handshake = Handshake {
             irs: arrival.header.seq - 1,
             announced_window: u32::from(listener.initial_window()),
-            negotiated: recovered.negotiated(own_scale, self.config.timestamps),
+            negotiated: recovered.negotiated(own_scale, self.config.timestamps, self.config.sack),
             answered_at: None,
             retransmits: 0,
         };

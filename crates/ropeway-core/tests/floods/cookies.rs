@@ -121,11 +121,24 @@ fn ecn_and_sack_do_not_confuse() {
     request.flags |= TcpFlags::ECE | TcpFlags::CWR;
     lab.send(request);
     let answer = lab.expect(syn_ack().seq(0).ack(1).mss(1460));
-    assert!(!answer.tcp.options.sack_permitted, "what is not spoken is not promised");
+    assert!(answer.tcp.options.sack_permitted);
     lab.flow.ts = Some(10);
     lab.send(ack().win(100));
     let id = lab.accept(listener).unwrap();
     assert_eq!((lab.info(id).snd_wscale, lab.info(id).snd_wnd), (Some(6), 6400));
+    assert!(lab.info(id).sack, "the cookie remembers it in our timestamp");
+}
+
+// Without timestamps there is no place to remember it.
+#[test]
+fn a_cookie_without_timestamps_does_not_promise_sack() {
+    let (mut lab, listener) = lab();
+    lab.send(syn().options(&[2, 4, 5, 180, 1, 1, 4, 2]));
+    let answer = lab.expect(syn_ack().seq(0).ack(1).mss(1460));
+    assert!(!answer.tcp.options.sack_permitted);
+    lab.send(ack().win(100));
+    let id = lab.accept(listener).unwrap();
+    assert!(!lab.info(id).sack);
 }
 
 /// The coarse clock ticks every 64 s; a cookie is good in its tick and the next. The lab starts at 1 s.

@@ -11,17 +11,18 @@ fn the_options_of_a_syn_stand_as_linux_writes_them() {
     let mut lab = Lab::new();
     lab.connect();
     let all = options(&lab.next_packet());
-    assert_eq!((&all[..8], &all[16..]), (&[2, 4, 5, 0xb4, 1, 1, 8, 10][..], &[1, 3, 3, 7][..]));
+    assert_eq!((&all[..8], &all[16..]), (&[2, 4, 5, 0xb4, 4, 2, 8, 10][..], &[1, 3, 3, 7][..]));
     let mut lab = Lab::with(|config| config.timestamps = false);
     lab.connect();
-    assert_eq!(options(&lab.next_packet()), [2, 4, 5, 0xb4, 1, 3, 3, 7]);
+    assert_eq!(options(&lab.next_packet()), [2, 4, 5, 0xb4, 1, 1, 4, 2, 1, 3, 3, 7]);
     let mut lab = Lab::with(|config| config.window_scaling = false);
     lab.connect();
     let all = options(&lab.next_packet());
-    assert_eq!((&all[..8], all.len()), (&[2, 4, 5, 0xb4, 1, 1, 8, 10][..], 16));
+    assert_eq!((&all[..8], all.len()), (&[2, 4, 5, 0xb4, 4, 2, 8, 10][..], 16));
     let mut lab = Lab::with(|config| {
         config.window_scaling = false;
         config.timestamps = false;
+        config.sack = false;
     });
     lab.connect();
     assert_eq!(options(&lab.next_packet()), [2, 4, 5, 0xb4]);

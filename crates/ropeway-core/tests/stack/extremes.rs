@@ -80,6 +80,8 @@ fn extremes() -> Vec<(String, Change)> {
     field!([false, true], strict_timestamps);
     field!([false, true], window_scaling);
     field!([false, true], abort_on_overflow);
+    field!([false, true], sack);
+    field!([false, true], dsack);
     field!([false, true], rack);
     field!([false, true], tlp);
     field!([false, true], frto);

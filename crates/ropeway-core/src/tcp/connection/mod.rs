@@ -11,6 +11,7 @@ mod paws;
 mod probe;
 mod rcv;
 mod report;
+mod sack;
 mod segment_arrives;
 pub(crate) mod state;
 mod timeouts;
@@ -34,6 +35,7 @@ pub(crate) use self::paws::timestamp_clock;
 use self::probe::Probe;
 use self::rcv::Rcv;
 use self::report::Statistics;
+use self::sack::SackList;
 pub(crate) use self::segment_arrives::Arrival;
 use self::state::{Cause, State, StateMachine};
 use self::timers::{Timer, TimerTable};
@@ -58,9 +60,13 @@ pub(crate) struct Connection {
     rcv: Rcv,
     receive_buffer: ReceiveBuffer,
     reassembly: Reassembly,
+    /// What the peer is told of it; nothing, as a rule.
+    sack_list: Option<Box<SackList>>,
     timers: TimerTable,
     acks: AckPolicy,
     probing: Probing,
+    /// We offered SACK in our SYN.
+    offers_sack: bool,
     /// Both ends use SACK.
     sack: bool,
     /// We offered timestamps in our SYN.
@@ -126,11 +132,13 @@ impl Connection {
             scheduled: Scheduled::default(),
             receive_buffer: ReceiveBuffer::default(),
             reassembly: Reassembly::default(),
+            sack_list: None,
             rcv: Rcv::new(advmss),
             sender,
             timers: TimerTable::default(),
             acks: AckPolicy::default(),
             probing: Probing::default(),
+            offers_sack: env.config.sack,
             sack: false,
             offers_timestamps: env.config.timestamps,
             timestamps: None,
@@ -197,6 +205,10 @@ impl Connection {
         let (peer_scale, own_scale) = negotiated.wscale.unzip();
         self.sender.peer_syn(peer_mss, peer_scale);
         self.rcv.wscale = own_scale;
+        self.sack = negotiated.sack;
+        if negotiated.sack {
+            self.sender.use_sack();
+        }
         self.timestamps = negotiated.timestamps.map(|tsval| TimestampState::new(tsval, self.rcv.nxt, now));
         self.update_mss(now);
     }
@@ -231,6 +243,7 @@ impl Connection {
         self.transition(cause);
         self.timers.stop_all();
         self.reassembly.clear();
+        self.sack_list = None;
         self.statistics.bytes_lost = self.sender.end() as u64;
         if self.statistics.bytes_lost > 0 {
             let (bytes, held) = (self.statistics.bytes_lost, self.holder == Holder::Application);
@@ -301,6 +314,8 @@ impl Connection {
             // RFC 9293 3.7.1 MUST-14, SHLD-5, MAY-3
             mss: Some(self.rcv.advmss),
             window_scale: self.rcv.wscale.map(WindowScale::get),
+            // RFC 2018 2: in an answer only if the peer's SYN had it.
+            sack_permitted: if answering { self.sack } else { self.offers_sack },
             timestamps: match &self.timestamps {
                 Some(state) if answering => {
                     Some(Timestamps { tsval: self.tsval(env.now), tsecr: state.recent })

@@ -90,6 +90,8 @@ pub(crate) struct Negotiated {
     pub(crate) wscale: Option<(WindowScale, WindowScale)>,
     /// The peer's last timestamp, if both use timestamps.
     pub(crate) timestamps: Option<u32>,
+    /// Both use SACK.
+    pub(crate) sack: bool,
 }
 
 /// A passive handshake, as its half-open entry knows it.

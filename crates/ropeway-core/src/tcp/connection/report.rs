@@ -22,6 +22,9 @@ pub(crate) struct Statistics {
     pub(crate) segments_in: u64,
     pub(crate) segments_out: u64,
     pub(crate) data_segments_out: u64,
+    pub(crate) data_segments_in: u64,
+    /// Segments that arrived beyond a gap, and were kept.
+    pub(crate) out_of_order: u64,
     pub(crate) retransmitted: u64,
     pub(crate) bytes_retransmitted: u64,
     pub(crate) delivered: u64,
@@ -201,6 +204,7 @@ impl Connection {
             snd_wscale: snd.wscale.map(WindowScale::get),
             rcv_wscale: self.rcv.wscale.map(WindowScale::get),
             timestamps: self.timestamps.is_some(),
+            sack: self.sack,
             snd_mss: snd.mss,
             rcv_mss: self.rcv.mss,
             advmss: self.rcv.advmss,

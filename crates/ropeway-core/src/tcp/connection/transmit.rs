@@ -1,6 +1,8 @@
 //! What a connection sends, and in which order: its SYN, probes, what is lost, new data, acknowledgements.
 
-use ropeway_packet::{ChecksumMode, Payload, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, emit_tcp};
+use ropeway_packet::{
+    ChecksumMode, Payload, SackBlocks, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, emit_tcp,
+};
 
 use super::state::State;
 use super::timers::Timer;
@@ -120,7 +122,7 @@ impl Connection {
             nodelay: self.options.nodelay,
             cork: self.options.cork,
             buffer: self.options.send_buffer,
-            options: 0,
+            options: self.sack_list.as_ref().map_or(0, |list| list.option_len(self.most_blocks())),
         }
     }
 
@@ -209,6 +211,22 @@ impl Connection {
         self.statistics.busy(self.sender.outstanding() > 0 || !self.sender.buffer().is_empty(), now);
     }
 
+    /// How many SACK blocks fit beside the other options (RFC 2018 3).
+    fn most_blocks(&self) -> usize {
+        if self.timestamps.is_some() { SackBlocks::MAX - 1 } else { SackBlocks::MAX }
+    }
+
+    /// What this segment reports beside SEG.ACK.
+    fn take_sack_blocks(&mut self) -> SackBlocks {
+        let most = self.most_blocks();
+        let Some(list) = &mut self.sack_list else { return SackBlocks::EMPTY };
+        let blocks = list.take(most);
+        if list.is_empty() {
+            self.sack_list = None;
+        }
+        blocks
+    }
+
     pub(super) fn count_retransmission(&mut self, len: u32, env: &mut Env<'_>) {
         env.counters.tcp_retransmitted += 1;
         self.statistics.retransmitted += 1;
@@ -245,7 +263,7 @@ impl Connection {
             flags,
             window: self.announce_window(),
             urgent,
-            options: TcpOptions { timestamps, ..TcpOptions::default() },
+            options: TcpOptions { timestamps, sack: self.take_sack_blocks(), ..TcpOptions::default() },
         };
         self.acks.sent(!payload.is_empty());
         self.timers.stop(Timer::DelayedAck);

@@ -16,6 +16,8 @@ pub struct SynOptions {
     pub window_scale: Option<u8>,
     /// The peer offers timestamps, and so do we.
     pub timestamps: bool,
+    /// The peer offers SACK, and so do we (RFC 2018).
+    pub sack: bool,
     /// The peer's initial sequence number.
     pub seq: SeqNum,
 }

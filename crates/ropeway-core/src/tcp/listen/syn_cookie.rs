@@ -163,7 +163,12 @@ pub(crate) fn timestamp_with_options(clock: u32, syn: &TcpOptions, ecn: bool) ->
 impl Recovered {
     /// What the handshake agreed on. `own_scale`: the window scale that our SYN-ACK announced, if the peer's
     /// SYN had one.
-    pub(crate) fn negotiated(&self, own_scale: Option<WindowScale>, use_timestamps: bool) -> Negotiated {
+    pub(crate) fn negotiated(
+        &self,
+        own_scale: Option<WindowScale>,
+        use_timestamps: bool,
+        use_sack: bool,
+    ) -> Negotiated {
         let options = self.options.filter(|_| use_timestamps);
         let peer_scale = options.map(|bits| bits & NO_SCALE).filter(|scale| *scale != NO_SCALE);
         // If it is not known, the peer's windows are at least what they say.
@@ -173,6 +178,7 @@ impl Recovered {
             peer_mss: Some(self.said.mss),
             wscale: own_scale.filter(|_| self.said.scaled).map(|own| (peer_scale, own)),
             timestamps: options.map(|_| self.tsval),
+            sack: use_sack && options.is_some_and(|bits| bits & SACK_BIT != 0),
         }
     }
 
@@ -188,6 +194,7 @@ pub(crate) fn syn_ack_options(
     advmss: u16,
     own_scale: Option<WindowScale>,
     clock: Option<u32>,
+    use_sack: bool,
 ) -> TcpOptions {
     let timestamps = clock.zip(syn.options.timestamps).map(|(clock, theirs)| Timestamps {
         tsval: timestamp_with_options(clock, &syn.options, false),
@@ -199,6 +206,8 @@ pub(crate) fn syn_ack_options(
         window_scale: own_scale
             .filter(|_| timestamps.is_some() && syn.options.window_scale.is_some())
             .map(WindowScale::get),
+        // Nor to remember that SACK is permitted.
+        sack_permitted: use_sack && timestamps.is_some() && syn.options.sack_permitted,
         timestamps,
         ..TcpOptions::default()
     }
@@ -278,7 +287,8 @@ mod tests {
                 options: Some(stamped & OPTION_BITS),
                 tsval: 9,
             };
-            let negotiated = recovered.negotiated(Some(WindowScale::new(8)), true);
+            let negotiated = recovered.negotiated(Some(WindowScale::new(8)), true, true);
+            assert!(negotiated.sack);
             assert_eq!(negotiated.wscale, Some((WindowScale::new(7), WindowScale::new(8))));
             assert_eq!(negotiated.timestamps, Some(9));
         }

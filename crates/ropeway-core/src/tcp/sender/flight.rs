@@ -539,6 +539,11 @@ impl Flight {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
     /// The sums of all and of each mark, counted anew.
     #[cfg(any(test, feature = "model"))]
     pub(crate) fn sums(&self) -> (u32, u32, u32, u32) {

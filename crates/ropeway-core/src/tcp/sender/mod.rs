@@ -9,12 +9,14 @@ pub(crate) mod next;
 mod pacer;
 pub(crate) mod rate;
 mod snd;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use ropeway_packet::{SeqNum, WindowScale};
 
-pub(crate) use self::ack::{AckNews, Acked};
+pub(crate) use self::ack::AckNews;
 use self::flight::Flight;
 pub(crate) use self::next::{Limits, Next, Plan};
 use self::pacer::Pacer;

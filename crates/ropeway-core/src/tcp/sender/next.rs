@@ -68,7 +68,8 @@ impl Sender {
         self.restart_after_idle(now);
         let new_first = self.new_data_first(limits);
         let at_once = Limits { nodelay: limits.nodelay || new_first, ..*limits };
-        let next = match self.flight.next_due(self.mss()).filter(|_| !new_first) {
+        let most = self.mss().saturating_sub(limits.options).max(1);
+        let next = match self.flight.next_due(most).filter(|_| !new_first) {
             // What has probed a closed window goes out anew, with what follows.
             Some(piece) if piece.probe && piece.end == self.snd.nxt => self.next_new(piece.start, limits),
             Some(piece) => self.next_again(piece),
@@ -120,7 +121,8 @@ impl Sender {
             plan.len = plan.len.min(window);
         }
         let pipe = self.flight.pipe();
-        if pipe > 0 && pipe.saturating_add(plan.len) > self.cwnd() {
+        // A FIN alone counts, too.
+        if pipe > 0 && pipe.saturating_add(plan.len.max(1)) > self.cwnd() {
             return Next::Wait(SenderLimit::CongestionWindow);
         }
         Next::Segment(plan)
@@ -262,7 +264,8 @@ impl Sender {
             _ => None,
         };
         if plan.is_none() {
-            plan = self.flight.last_segment(self.mss()).map(Plan::of);
+            let most = self.mss().saturating_sub(limits.options).max(1);
+            plan = self.flight.last_segment(most).map(Plan::of);
         }
         plan
     }

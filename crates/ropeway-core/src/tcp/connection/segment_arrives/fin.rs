@@ -33,6 +33,7 @@ impl Connection {
         }
         self.statistics.fin_received = true;
         self.reassembly.clear();
+        self.sack_list = None;
         self.ack_now();
         self.gain(Readiness::READABLE | Readiness::READ_CLOSED);
         match self.state() {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use ropeway_packet::TcpFlags;
 
 use super::{Arrival, Step, Verdict};
+use crate::buffer::send::length_u32;
 use crate::tcp::connection::paws::Paws;
 use crate::tcp::connection::state::State;
 use crate::tcp::connection::{Connection, Env};
@@ -42,6 +43,7 @@ impl Connection {
                 return ControlFlow::Continue(());
             } else {
                 env.counters.out_of_window += 1;
+                self.note_old(segment, env);
                 // The last segment again, because our acknowledgement was lost: the echo is of this copy, or
                 // the peer measures how long it waited. Linux takes it as in the window.
                 let repeats_last = segment.seq() + segment.len() == self.rcv.nxt;
@@ -56,8 +58,22 @@ impl Connection {
             }
         }
         self.peer_heard(env.now);
+        if segment.seq().before(self.rcv.nxt) {
+            self.note_old(segment, env);
+        }
         self.trim(segment);
         ControlFlow::Continue(())
+    }
+
+    /// What of a segment's data lies before RCV.NXT has come before.
+    fn note_old(&mut self, segment: &Arrival, env: &Env<'_>) {
+        let end = segment.seq() + length_u32(segment.payload.len());
+        let synchronized = self.state().is_synchronized() && !segment.has(TcpFlags::RST);
+        // Farther back than a window it is not of this connection.
+        let near = segment.seq().at_or_after(self.rcv.nxt - self.rcv.widest());
+        if synchronized && near && segment.seq().before(self.rcv.nxt) {
+            self.note_repeated(segment.seq(), end.min(self.rcv.nxt), env);
+        }
     }
 
     /// A bare segment from before what is expected is answered, as all that is old. But one from just before is a

@@ -92,6 +92,7 @@ impl Connection {
                 .timestamps
                 .filter(|_| self.offers_timestamps)
                 .map(|timestamps| timestamps.tsval),
+            sack: self.offers_sack && theirs.sack_permitted,
         }
     }
 }

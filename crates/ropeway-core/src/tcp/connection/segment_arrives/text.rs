@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use ropeway_packet::TcpFlags;
+use ropeway_packet::{SeqNum, TcpFlags};
 
 use super::{Arrival, Step, Verdict};
 use crate::buffer::send::length_u32;
@@ -39,6 +39,9 @@ impl Connection {
             while let Some(next) = self.reassembly.take_from(self.rcv.nxt) {
                 self.deliver(next);
             }
+            if let Some(list) = &mut self.sack_list {
+                list.acknowledge(self.rcv.nxt);
+            }
             self.gain(Readiness::READABLE);
             // RFC 5681 4.2: what fills a gap is acknowledged at once.
             if gap { self.ack_now() } else { self.ack_soon(len, segment.has(TcpFlags::PSH), env) }
@@ -62,11 +65,28 @@ impl Connection {
         }
     }
 
+    /// Bytes have come that had come before (RFC 2883).
+    pub(super) fn note_repeated(&mut self, start: SeqNum, end: SeqNum, env: &Env<'_>) {
+        if self.sack && env.config.dsack && start.before(end) {
+            self.sack_list.get_or_insert_default().repeat(start, end);
+        }
+    }
+
     /// Bytes beyond a gap are held (SHLD-31), and the gap is told of at once (MAY-13).
-    fn keep(&mut self, seq: ropeway_packet::SeqNum, data: Bytes, env: &mut Env<'_>) {
+    fn keep(&mut self, seq: SeqNum, data: Bytes, env: &mut Env<'_>) {
         let limit = self.options.recv_buffer.saturating_mul(2).saturating_add(REASSEMBLY_SLACK);
-        if self.reassembly.insert(seq, data, limit) {
+        let end = seq + length_u32(data.len());
+        let insertion = self.reassembly.insert(seq, data, limit);
+        if let Some((start, end)) = insertion.repeated {
+            self.note_repeated(start, end, env);
+        }
+        if insertion.kept {
             env.counters.out_of_order += 1;
+            self.statistics.out_of_order += 1;
+            // What is reported is held: nothing that was dropped for memory's sake is in it.
+            if self.sack {
+                self.sack_list.get_or_insert_default().add(seq, end);
+            }
         } else {
             env.counters.reassembly_overflows += 1;
         }

@@ -24,6 +24,7 @@ pub(super) struct HalfOpen {
     peer_mss: u16,
     pub(super) deadline: ShortTimestamp,
     scales: Scales,
+    said: Said,
     pub(super) retransmits: u8,
     /// ACKs sent since the last SYN-ACK.
     acks: u8,
@@ -37,14 +38,34 @@ const MAX_ACKS: u8 = 8;
 /// What an entry is waiting for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
-    /// The user, who has yet to be told of it. It has timestamps or not.
-    Untold { timestamps: bool },
+    /// The user, who has yet to be told of it.
+    Untold,
     /// The user's decision.
-    Told { timestamps: bool },
+    Told,
     /// The third segment. Answered twice, the round trip is ambiguous (Karn).
-    Answered { timestamps: bool, twice: bool },
+    Answered { twice: bool },
     /// Nothing: the user wants the peer's SYNs to vanish.
     Refused,
+}
+
+/// What else both SYNs have agreed on, a bit each.
+///
+/// Two bits are left for the ECN mode (none, RFC 3168, RFC 9768), two for the ECN field of the SYN's packet, and one for
+/// Fast Open (RFC 7413).
+#[derive(Clone, Copy, Debug, Default)]
+struct Said(u8);
+
+impl Said {
+    const TIMESTAMPS: u8 = 1;
+    const SACK: u8 = 1 << 1;
+
+    fn new(timestamps: bool, sack: bool) -> Self {
+        Self(if timestamps { Self::TIMESTAMPS } else { 0 } | if sack { Self::SACK } else { 0 })
+    }
+
+    fn has(self, bit: u8) -> bool {
+        self.0 & bit != 0
+    }
 }
 
 /// The peer's window scale and ours, four bits each; 15 is none.
@@ -91,41 +112,34 @@ impl HalfOpen {
             peer_mss: syn.options.mss.unwrap_or(0),
             deadline,
             scales: Scales::new(syn.options.window_scale, opening.wscale),
+            said: Said::new(timestamps, opening.sack && syn.options.sack_permitted),
             retransmits: 0,
             acks: 0,
-            phase: if opening.undecided {
-                Phase::Untold { timestamps }
-            } else {
-                Phase::Answered { timestamps, twice: false }
-            },
+            phase: if opening.undecided { Phase::Untold } else { Phase::Answered { twice: false } },
         }
     }
 
     /// The user has been told.
     pub(super) fn tell(&mut self) {
-        if let Phase::Untold { timestamps } = self.phase {
-            self.phase = Phase::Told { timestamps };
+        if self.phase == Phase::Untold {
+            self.phase = Phase::Told;
         }
     }
 
     /// A SYN-ACK is on its way: the user has decided.
     pub(super) fn decide(&mut self, deadline: ShortTimestamp) {
-        if let Phase::Untold { timestamps } | Phase::Told { timestamps } = self.phase {
+        if self.is_undecided() {
             self.deadline = deadline;
-            self.phase = Phase::Answered { timestamps, twice: false };
+            self.phase = Phase::Answered { twice: false };
         }
     }
 
     pub(super) fn is_undecided(&self) -> bool {
-        matches!(self.phase, Phase::Untold { .. } | Phase::Told { .. })
+        matches!(self.phase, Phase::Untold | Phase::Told)
     }
 
     fn timestamps(&self) -> Option<u32> {
-        let on = match self.phase {
-            Phase::Untold { timestamps } | Phase::Told { timestamps } => timestamps,
-            Phase::Answered { timestamps, .. } => timestamps,
-            Phase::Refused => false,
-        };
+        let on = self.said.has(Said::TIMESTAMPS) && self.phase != Phase::Refused;
         on.then_some(self.ts_recent)
     }
 
@@ -138,7 +152,7 @@ impl HalfOpen {
     }
 
     fn answered_again(&mut self) {
-        if let Phase::Answered { twice, .. } = &mut self.phase {
+        if let Phase::Answered { twice } = &mut self.phase {
             *twice = true;
         }
     }
@@ -235,6 +249,8 @@ impl HalfOpen {
         header.options.mss = Some(announced.advmss);
         // RFC 7323 2.2-1
         header.options.window_scale = self.scales.both().map(|(_, own)| own.get());
+        // RFC 2018 2
+        header.options.sack_permitted = self.said.has(Said::SACK);
         header
     }
 
@@ -262,7 +278,7 @@ impl HalfOpen {
         first_timeout: Duration,
         now: Timestamp,
     ) -> Handshake {
-        let once = matches!(self.phase, Phase::Answered { twice: false, .. });
+        let once = matches!(self.phase, Phase::Answered { twice: false });
         let answered_at = self.deadline.near(now).as_micros().saturating_sub(micros(first_timeout));
         Handshake {
             irs: self.irs,
@@ -271,6 +287,7 @@ impl HalfOpen {
                 peer_mss: Some(self.peer_mss).filter(|mss| *mss != 0),
                 wscale: self.scales.both(),
                 timestamps: self.timestamps(),
+                sack: self.said.has(Said::SACK),
             },
             answered_at: once.then(|| Timestamp::from_micros(answered_at)),
             retransmits: u32::from(self.retransmits),
@@ -283,6 +300,7 @@ impl HalfOpen {
             mss: Some(self.peer_mss).filter(|mss| *mss != 0),
             window_scale: self.scales.peer().map(WindowScale::get),
             timestamps: self.timestamps().is_some(),
+            sack: self.said.has(Said::SACK),
             seq: self.irs,
         }
     }

@@ -26,6 +26,7 @@ pub(crate) struct Opening {
     /// The scale that we announce if the peer does.
     pub(crate) wscale: Option<WindowScale>,
     pub(crate) timestamps: bool,
+    pub(crate) sack: bool,
     /// The user decides whether it is answered.
     pub(crate) undecided: bool,
 }
@@ -350,7 +351,7 @@ mod tests {
         let remote = ("10.0.0.2".parse::<std::net::IpAddr>().unwrap(), port).into();
         let tuple = FourTuple::new("10.0.0.1:80".parse().unwrap(), remote);
         let (iss, wscale) = (SeqNum::new(1), None);
-        let opening = Opening { iss, wscale, timestamps: true, undecided: true };
+        let opening = Opening { iss, wscale, timestamps: true, sack: true, undecided: true };
         table.insert(&tuple, 0, &TcpHeader::default(), &opening, Timestamp::START).unwrap()
     }
 
