@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::congestion::Phase;
 use crate::tcp::connection::state::State;
 
 /// What keeps the sender from sending more right now.
@@ -13,6 +14,8 @@ pub enum SenderLimit {
     Application,
     /// The congestion window is full.
     CongestionWindow,
+    /// All that the send buffer holds was sent, and it is full: the application has more to write.
+    SendBuffer,
     /// The peer's receive window is full.
     ReceiveWindow,
     /// Segments follow each other at a rate, and the next one is not due yet.
@@ -50,8 +53,20 @@ pub struct TcpInfo {
     pub unacked: u32,
     /// `tcpi_sacked`: bytes the peer holds beyond a gap, as far as known.
     pub sacked: u32,
-    /// `tcpi_lost`: bytes taken for lost and not sent again yet.
+    /// `tcpi_lost`: bytes taken for lost, those that were sent again and are not acknowledged yet included.
     pub lost: u32,
+    /// `tcpi_retrans`: bytes sent again and not acknowledged yet.
+    pub retrans_out: u32,
+    /// Bytes thought to be on their way: `pipe` of RFC 6675.
+    pub in_flight: u32,
+    /// `tcpi_ca_state`: what the sender is about.
+    pub ca_state: Phase,
+    /// `tcpi_reordering`: how many segments must have arrived before one that is missing between is taken for lost.
+    pub reordering: u32,
+    /// `tcpi_reord_seen`: how often the path was seen to reorder.
+    pub reord_seen: u32,
+    /// `tcpi_dsack_dups`: segments of which the peer has reported that they arrived twice (RFC 2883).
+    pub dsack_dups: u64,
     /// `tcpi_total_retrans`: segments retransmitted in all.
     pub retransmitted: u64,
     /// `tcpi_bytes_retrans`: payload bytes retransmitted in all.
@@ -68,10 +83,22 @@ pub struct TcpInfo {
     pub not_sent: usize,
     /// Bytes that wait for the application to read them.
     pub unread: usize,
+    /// `tcpi_pacing_rate`: how fast data may be sent, in bytes a second; `None`: as fast as the window allows.
+    pub pacing_rate: Option<u64>,
+    /// `tcpi_delivery_rate`: how fast data has arrived lately, in bytes a second.
+    pub delivery_rate: Option<u64>,
+    /// `tcpi_delivery_rate_app_limited`: the application was what limited that.
+    pub delivery_rate_app_limited: bool,
     /// `tcpi_segs_in`: segments received.
     pub segments_in: u64,
     /// `tcpi_segs_out`: segments sent.
     pub segments_out: u64,
+    /// `tcpi_data_segs_in`: segments received with data.
+    pub data_segments_in: u64,
+    /// `tcpi_data_segs_out`: segments sent with data.
+    pub data_segments_out: u64,
+    /// `tcpi_rcv_ooopack`: segments received beyond a gap.
+    pub out_of_order: u64,
     /// `tcpi_snd_wnd`: the peer's receive window in bytes, scaled.
     pub snd_wnd: u32,
     /// `tcpi_rcv_wnd`: the receive window that we last announced, in bytes.
@@ -98,6 +125,8 @@ pub struct TcpInfo {
     pub busy_time: Duration,
     /// `tcpi_rwnd_limited`: time stalled by the peer's window.
     pub rwnd_limited: Duration,
+    /// `tcpi_sndbuf_limited`: time stalled because the send buffer was full, and all in it was sent.
+    pub sndbuf_limited: Duration,
     /// `tcpi_last_data_sent`: time since data was last sent.
     pub last_data_sent: Option<Duration>,
     /// `tcpi_last_data_recv`: time since data was last received.

@@ -151,6 +151,14 @@ impl Stack {
         Ok(info)
     }
 
+    /// Whether each connection's record of what it has sent agrees with its sequence numbers, and the sums of what is lost,
+    /// reported and sent again with the marks in it: for the model check.
+    #[cfg(feature = "model")]
+    #[must_use]
+    pub fn is_consistent(&self) -> bool {
+        self.rooms.connections.iter().all(|(_, connection)| connection.is_consistent())
+    }
+
     /// The connection's options.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 use ropeway_core::Stack;
 
 /// Fields that count or configure, and that nothing a stack does depends on.
-const UNSEEN: [&str; 15] = [
+const UNSEEN: [&str; 20] = [
     "config",
     "counters",
     "handed",
@@ -24,6 +24,11 @@ const UNSEEN: [&str; 15] = [
     "rwnd_limited",
     "busy_since",
     "busy",
+    "sndbuf_limited",
+    "data_segments_in",
+    "data_segments_out",
+    "out_of_order",
+    "last_sample",
 ];
 
 /// The fingerprint of a stack.

@@ -62,6 +62,8 @@ pub struct World {
     pub late: Vec<(usize, Bytes)>,
     pub programs: [Program; 2],
     pub states: [State; 2],
+    /// How far SND.NXT has come.
+    pub sent_up_to: [u64; 2],
     listener: Option<ListenerId>,
     /// Moves that the adversary has left.
     pub budget: u32,
@@ -120,6 +122,7 @@ impl World {
             flight: Default::default(),
             late,
             programs,
+            sent_up_to: [0; 2],
             states: [State::SynSent, if listener.is_some() { State::Listen } else { State::SynSent }],
             listener,
             budget,

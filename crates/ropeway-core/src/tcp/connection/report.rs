@@ -41,6 +41,7 @@ pub(crate) struct Statistics {
     limited_by: SenderLimit,
     limited_since: Option<Timestamp>,
     rwnd_limited: Duration,
+    sndbuf_limited: Duration,
     /// Since when data is outstanding or waiting.
     busy_since: Option<Timestamp>,
     busy: Duration,
@@ -53,6 +54,7 @@ impl Statistics {
             return;
         }
         self.rwnd_limited = self.rwnd_limited(now);
+        self.sndbuf_limited = self.sndbuf_limited(now);
         self.limited_by = limit;
         self.limited_since = Some(now);
     }
@@ -61,6 +63,13 @@ impl Statistics {
         match (self.limited_by, self.limited_since) {
             (SenderLimit::ReceiveWindow, Some(since)) => self.rwnd_limited + now.since(since),
             _ => self.rwnd_limited,
+        }
+    }
+
+    fn sndbuf_limited(&self, now: Timestamp) -> Duration {
+        match (self.limited_by, self.limited_since) {
+            (SenderLimit::SendBuffer, Some(since)) => self.sndbuf_limited + now.since(since),
+            _ => self.sndbuf_limited,
         }
     }
 
@@ -172,9 +181,16 @@ impl Connection {
         self.holder == Holder::Nobody && over && !self.output_due
     }
 
+    /// Whether the record of what is out agrees with the send sequence space, and its sums with its marks.
+    #[cfg(feature = "model")]
+    pub(crate) fn is_consistent(&self) -> bool {
+        matches!(self.state(), State::Closed | State::TimeWait) || self.sender.is_consistent()
+    }
+
     pub(crate) fn info(&self, now: Timestamp) -> TcpInfo {
         let statistics = &self.statistics;
         let (snd, rto, flight) = (self.sender.snd(), self.sender.rto(), self.sender.flight());
+        let (recovery, rate) = (self.sender.recovery(), self.sender.delivery_rate());
         TcpInfo {
             state: self.state(),
             rto: rto.base(),
@@ -189,6 +205,12 @@ impl Connection {
             unacked: self.sender.outstanding(),
             sacked: flight.sacked(),
             lost: flight.lost(),
+            retrans_out: flight.retransmitted(),
+            in_flight: flight.pipe(),
+            ca_state: recovery.phase(),
+            reordering: recovery.dup_thresh(),
+            reord_seen: recovery.reorderings(),
+            dsack_dups: recovery.dsacked(),
             retransmitted: statistics.retransmitted,
             bytes_retransmitted: statistics.bytes_retransmitted,
             delivered: statistics.delivered,
@@ -197,8 +219,14 @@ impl Connection {
             bytes_received: statistics.bytes_received,
             not_sent: self.sender.not_sent(),
             unread: self.receive_buffer.len(),
+            pacing_rate: self.sender.pacing_rate(),
+            delivery_rate: rate.map(|sample| sample.bytes_per_second()),
+            delivery_rate_app_limited: rate.is_some_and(|sample| sample.app_limited),
             segments_in: statistics.segments_in,
             segments_out: statistics.segments_out,
+            data_segments_in: statistics.data_segments_in,
+            data_segments_out: statistics.data_segments_out,
+            out_of_order: statistics.out_of_order,
             snd_wnd: snd.wnd,
             rcv_wnd: self.rcv.wnd(),
             snd_wscale: snd.wscale.map(WindowScale::get),
@@ -212,6 +240,7 @@ impl Connection {
             limited_by: statistics.limited_by,
             busy_time: statistics.busy_time(now),
             rwnd_limited: statistics.rwnd_limited(now),
+            sndbuf_limited: statistics.sndbuf_limited(now),
             last_data_sent: statistics.last_data_sent.map(|at| now.since(at)),
             last_data_recv: statistics.last_data_received.map(|at| now.since(at)),
             congestion: self.options.congestion.name(),

@@ -139,7 +139,9 @@ impl Connection {
                 return Some(self.send_segment(plan, env));
             }
             Next::Nothing => {
-                self.statistics.limit(SenderLimit::Application, env.now);
+                let full = self.sender.buffer().len() >= self.options.send_buffer;
+                let limit = if full { SenderLimit::SendBuffer } else { SenderLimit::Application };
+                self.statistics.limit(limit, env.now);
                 self.stop_persist();
                 self.stop_waiting();
             }

@@ -150,11 +150,6 @@ impl Sender {
         self.rate.last()
     }
 
-    /// Bytes that are known to have arrived.
-    pub(crate) fn delivered(&self) -> u64 {
-        self.rate.delivered()
-    }
-
     fn mss(&self) -> u32 {
         u32::from(self.snd.mss)
     }

@@ -29,7 +29,7 @@ pub(crate) struct DeliveryRate {
     /// The newest that the acknowledgement at hand has shown to have arrived.
     newest: Option<(Stamp, Timestamp, Marks)>,
     /// The last sample: what `TCP_INFO` tells.
-    last: Option<RateSample>,
+    last_sample: Option<RateSample>,
 }
 
 impl Default for DeliveryRate {
@@ -40,7 +40,7 @@ impl Default for DeliveryRate {
             first_sent_at: Timestamp::START,
             app_limited: 0,
             newest: None,
-            last: None,
+            last_sample: None,
         }
     }
 }
@@ -51,7 +51,7 @@ impl DeliveryRate {
     }
 
     pub(crate) fn last(&self) -> Option<RateSample> {
-        self.last
+        self.last_sample
     }
 
     /// A segment is about to be sent; `idle`: nothing is in flight.
@@ -106,9 +106,9 @@ impl DeliveryRate {
         let mut sample = RateSample::new(self.delivered.saturating_sub(stamp.delivered), interval);
         sample.app_limited = marks.has(Marks::APP_LIMITED);
         sample.prior_delivered = stamp.delivered;
-        let faster = self.last.is_none_or(|last| sample.bytes_per_second() >= last.bytes_per_second());
+        let faster = self.last_sample.is_none_or(|last| sample.bytes_per_second() >= last.bytes_per_second());
         if !sample.app_limited || faster {
-            self.last = Some(sample);
+            self.last_sample = Some(sample);
         }
         Some(sample)
     }

@@ -47,8 +47,17 @@ impl World {
 
     /// Every state follows from the one before by edges of the diagram.
     pub(super) fn check_edge(&mut self, side: usize) -> Result<(), String> {
+        if !self.stacks[side].is_consistent() {
+            return Err(format!("{}'s record of what it has sent does not add up", NAMES[side]));
+        }
         let Some(id) = self.programs[side].id else { return Ok(()) };
         let info = self.stacks[side].info(self.now, id);
+        // SND.NXT - ISS - 1, once there is one.
+        let sent = info.as_ref().map_or(0, |info| info.bytes_acked + u64::from(info.unacked));
+        let synchronized = info.as_ref().is_ok_and(|info| info.state.is_synchronized());
+        if synchronized && sent < std::mem::replace(&mut self.sent_up_to[side], sent) {
+            return Err(format!("{}'s SND.NXT goes back to {sent}", NAMES[side]));
+        }
         let state = info.map_or(State::Closed, |info| info.state);
         let before = std::mem::replace(&mut self.states[side], state);
         // Whom nobody holds any more cannot be looked at.

@@ -31,6 +31,7 @@ impl Connection {
         }
         let len = length_u32(payload.len());
         self.rcv.mss = self.rcv.mss.max(u16::try_from(len).unwrap_or(u16::MAX));
+        self.statistics.data_segments_in += 1;
         self.statistics.last_data_received = Some(env.now);
         let seq = segment.seq();
         if seq == self.rcv.nxt {
