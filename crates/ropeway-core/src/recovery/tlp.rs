@@ -69,8 +69,8 @@ impl Tlp {
     }
 }
 
-/// When the probe is due: not after the retransmission timer.
-pub(crate) fn deadline(now: Timestamp, timeout: Duration, rto_at: Option<Timestamp>) -> Option<Timestamp> {
+/// When the probe is due: not after the retransmission timer, whose place it takes then (RFC 8985 7.2).
+pub(crate) fn deadline(now: Timestamp, timeout: Duration, rto_at: Option<Timestamp>) -> Timestamp {
     let at = now + timeout;
-    rto_at.is_none_or(|rto| at < rto).then_some(at)
+    rto_at.map_or(at, |rto| rto.min(at))
 }

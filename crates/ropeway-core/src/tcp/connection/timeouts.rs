@@ -107,20 +107,22 @@ impl Connection {
 
     /// Nothing was heard of the tail of the flight (RFC 8985 7.3).
     fn tail_probe_timeout(&mut self, env: &mut Env<'_>) {
-        if self.sender.probe_timeout().is_some() && self.has_left(env) {
+        let may = self.sender.probe_timeout().is_some() && self.has_left(env);
+        if may && !self.user_timeout_is_over(env.now) {
             self.probing.ask_tail();
             self.output_due = true;
+            // RFC 8985 7.3: from now on it counts anew.
+            self.arm_retransmit(env.now);
         }
     }
 
     /// Sets the timer for a probe of the tail, if one may be sent and the retransmission timer does not come first.
     pub(super) fn arm_tail_probe(&mut self, now: Timestamp) {
-        let at = self
-            .sender
-            .probe_timeout()
-            .and_then(|timeout| tlp::deadline(now, timeout, self.timers.get(Timer::Retransmit)));
-        match at {
-            Some(at) => self.timers.set(Timer::Probe, at),
+        match self.sender.probe_timeout() {
+            Some(timeout) => {
+                let at = tlp::deadline(now, timeout, self.timers.get(Timer::Retransmit));
+                self.timers.set(Timer::Probe, at);
+            }
             None => self.timers.stop(Timer::Probe),
         }
     }

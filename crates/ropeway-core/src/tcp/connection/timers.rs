@@ -29,6 +29,8 @@ pub(crate) enum Timer {
 
 impl Timer {
     pub(crate) const ALL: [Self; 10] = [
+        // A probe that is due puts the retransmission off.
+        Self::Probe,
         Self::Retransmit,
         Self::Persist,
         Self::DelayedAck,
@@ -37,7 +39,6 @@ impl Timer {
         Self::Repacketize,
         Self::Pace,
         Self::Reorder,
-        Self::Probe,
         Self::FinWait2,
     ];
     const COUNT: usize = Self::ALL.len();

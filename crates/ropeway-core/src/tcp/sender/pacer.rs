@@ -1,7 +1,7 @@
 //! How fast segments follow each other: a bucket of time, filled by the clock and emptied by what is sent.
 //!
-//! Acknowledgements pace by themselves as long as they come one by one. The bucket is as large as an initial window, so it
-//! binds only what would leave as a burst: after idle time, after a stretch acknowledgement, after a recovery.
+//! Acknowledgements pace by themselves as long as they come one by one. The bucket holds two initial windows, so it
+//! binds only what would leave as a longer burst: after idle time, after a stretch acknowledgement, after a recovery.
 
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use crate::time::Timestamp;
 const SLOW_START_RATIO: u64 = 200;
 const AVOIDANCE_RATIO: u64 = 120;
 
-/// Segments that may go out at once (RFC 9002 7.7: an initial window).
-const BURST_SEGMENTS: u64 = 10;
+/// Segments that may go out at once: as many as slow start sends for an initial window that is acknowledged by one
+/// segment (RFC 9002 7.7 has half of that).
+const BURST_SEGMENTS: u64 = 20;
 
 /// A timer ticks in milliseconds: what may be sent in two of them goes out at once, or the rate could not be reached.
 const BURST_TIME: Duration = Duration::from_millis(2);
@@ -117,12 +118,12 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_ten_segments_and_the_rest_follows_at_the_rate_by_twos() {
+    fn a_burst_is_twenty_segments_and_the_rest_follows_at_the_rate_by_twos() {
         let mut pacer = Pacer::default();
         pacer.set_rate(Some(1_000_000), None);
-        let sent = departures(&mut pacer, 16);
-        assert_eq!(sent[..10], [0; 10]);
-        assert_eq!(sent[10..], [2000, 2000, 4000, 4000, 6000, 6000]);
+        let sent = departures(&mut pacer, 26);
+        assert_eq!(sent[..20], [0; 20]);
+        assert_eq!(sent[20..], [2000, 2000, 4000, 4000, 6000, 6000]);
     }
 
     #[test]

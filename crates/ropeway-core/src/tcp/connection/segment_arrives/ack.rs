@@ -78,6 +78,8 @@ impl Connection {
         let numbers = (segment.seq(), segment.ack(), self.window_of(segment));
         self.sender.on_established(env.now, numbers, echo);
         self.unsent_timeouts = 0;
+        // As in Linux, `tcpi_last_data_recv` counts from here.
+        self.statistics.last_data_received = Some(env.now);
         self.soft_error = None;
         // Its timer may have gone off at the same moment.
         self.syn_due = false;
