@@ -1,5 +1,6 @@
 //! The retransmission timeout (RFC 6298).
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::config::{GRANULARITY, StackConfig};
@@ -11,33 +12,51 @@ const MIN_RTT_WINDOW: Duration = Duration::from_secs(300);
 /// The estimator of RFC 6298 with its backoff. All times have microsecond resolution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rto {
-    srtt: Option<Duration>,
-    rttvar: Duration,
+    /// Round trips are in microseconds; one of more than an hour counts as an hour.
+    srtt: Option<NonZeroU32>,
+    rttvar: u32,
     /// The variation of single samples, and the largest of it in this round trip.
-    mdev: Duration,
-    mdev_max: Duration,
-    min_rtt: Option<Duration>,
+    mdev: u32,
+    mdev_max: u32,
+    min_rtt: Option<NonZeroU32>,
     /// When the smallest sample was taken.
     min_rtt_at: Timestamp,
-    rto: Duration,
+    /// In microseconds, as are its bounds.
+    rto: u64,
+    min: u64,
+    max: u64,
     backoff: u32,
-    min: Duration,
-    max: Duration,
+}
+
+/// Longer than any round trip.
+const LONGEST: u32 = 3_600_000_000;
+
+/// Round trips are kept with one more, so that none is zero.
+fn stored(micros: u32) -> Option<NonZeroU32> {
+    NonZeroU32::new(micros + 1)
+}
+
+fn duration(micros: u32) -> Duration {
+    Duration::from_micros(u64::from(micros))
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Rto {
     pub(crate) fn new(config: &StackConfig) -> Self {
         Self {
             srtt: None,
-            rttvar: Duration::ZERO,
-            mdev: Duration::ZERO,
-            mdev_max: Duration::ZERO,
+            rttvar: 0,
+            mdev: 0,
+            mdev_max: 0,
             min_rtt: None,
             min_rtt_at: Timestamp::START,
-            rto: config.initial_rto,
+            rto: micros(config.initial_rto),
+            min: micros(config.min_rto),
+            max: micros(config.max_rto),
             backoff: 0,
-            min: config.min_rto,
-            max: config.max_rto,
         }
     }
 
@@ -49,8 +68,9 @@ impl Rto {
     /// at once. As in Linux.
     pub(crate) fn sample(&mut self, rtt: Duration, now: Timestamp, round: bool) {
         // More than the longest timeout is no round trip: the clock has jumped.
-        let rtt = rtt.min(self.max);
-        self.note_min(rtt, now);
+        let rtt = self.clamp(rtt);
+        self.note(rtt, now);
+        let first = self.srtt.is_none();
         let srtt = match self.srtt {
             // RFC 6298 2-2
             None => {
@@ -61,30 +81,40 @@ impl Rto {
             }
             // RFC 6298 2-3: alpha = 1/8, beta = 1/4
             Some(srtt) => {
-                self.mdev = (3 * self.mdev + srtt.abs_diff(rtt)) / 4;
+                let srtt = srtt.get() - 1;
+                self.mdev = mix(self.mdev, srtt.abs_diff(rtt), 4);
                 self.mdev_max = self.mdev_max.max(self.mdev);
                 self.rttvar = self.rttvar.max(self.mdev_max);
-                (7 * srtt + rtt) / 8
+                mix(srtt, rtt, 8)
             }
         };
-        if round && self.srtt.is_some() {
+        if round && !first {
             if self.mdev_max < self.rttvar {
-                self.rttvar = self.mdev_max + (self.rttvar - self.mdev_max) * 3 / 4;
+                self.rttvar = self.mdev_max + mix(self.rttvar - self.mdev_max, 0, 4);
             }
-            self.mdev_max = Duration::ZERO;
+            self.mdev_max = 0;
         }
-        self.srtt = Some(srtt);
+        self.srtt = stored(srtt);
         // RFC 6298 4-1, and the bounds of (2.4) and (2.5). As in Linux, the minimum is one of the variation: the
         // peer's delayed acknowledgement comes on top of the round trip, however steady that is.
-        self.rto = (srtt + GRANULARITY.max(self.min).max(4 * self.rttvar)).min(self.max);
+        let variation = micros(GRANULARITY).max(self.min).max(4 * u64::from(self.rttvar));
+        self.rto = u64::from(srtt).saturating_add(variation).min(self.max);
         self.backoff = 0;
+    }
+
+    fn clamp(&self, rtt: Duration) -> u32 {
+        u32::try_from(micros(rtt).min(self.max)).unwrap_or(LONGEST).min(LONGEST)
     }
 
     /// The smallest round trip of the last minutes (RFC 8985 6.2, step 1): a path may get longer.
     pub(crate) fn note_min(&mut self, rtt: Duration, now: Timestamp) {
+        self.note(self.clamp(rtt), now);
+    }
+
+    fn note(&mut self, rtt: u32, now: Timestamp) {
         let outdated = now.since(self.min_rtt_at) > MIN_RTT_WINDOW;
-        if outdated || self.min_rtt.is_none_or(|min| rtt <= min) {
-            self.min_rtt = Some(rtt);
+        if outdated || self.min_rtt.is_none_or(|min| rtt < min.get()) {
+            self.min_rtt = stored(rtt);
             self.min_rtt_at = now;
         }
     }
@@ -92,7 +122,7 @@ impl Rto {
     /// RFC 6298 5-7: when the handshake's segment was lost, data starts with at least three seconds.
     pub(crate) fn after_lost_handshake(&mut self) {
         if self.srtt.is_none() {
-            self.rto = self.rto.max(Duration::from_secs(3)).min(self.max);
+            self.rto = self.rto.max(3_000_000).min(self.max);
         }
         self.backoff = 0;
     }
@@ -104,15 +134,15 @@ impl Rto {
 
     /// How long to wait now, backoff included.
     pub(crate) fn current(&self) -> Duration {
-        backed_off(self.rto, self.backoff, self.max)
+        backed_off(self.base(), self.backoff, self.max())
     }
 
     pub(crate) fn base(&self) -> Duration {
-        self.rto
+        Duration::from_micros(self.rto)
     }
 
     pub(crate) fn max(&self) -> Duration {
-        self.max
+        Duration::from_micros(self.max)
     }
 
     pub(crate) fn backoff(&self) -> u32 {
@@ -120,16 +150,22 @@ impl Rto {
     }
 
     pub(crate) fn srtt(&self) -> Option<Duration> {
-        self.srtt
+        self.srtt.map(|srtt| duration(srtt.get() - 1))
     }
 
     pub(crate) fn rttvar(&self) -> Duration {
-        self.rttvar
+        duration(self.rttvar)
     }
 
     pub(crate) fn min_rtt(&self) -> Option<Duration> {
-        self.min_rtt
+        self.min_rtt.map(|rtt| duration(rtt.get() - 1))
     }
+}
+
+/// An average in which `new` is one part of `parts`.
+fn mix(old: u32, new: u32, parts: u64) -> u32 {
+    let mixed = (u64::from(old) * (parts - 1) + u64::from(new)) / parts;
+    u32::try_from(mixed).unwrap_or(u32::MAX)
 }
 
 /// `timeout` doubled `times` times, at most `max`.

@@ -42,7 +42,8 @@ fn each_flight_gives_a_sample() {
             assert_eq!(lab.drain().len(), segments);
             lab.after(80);
             lab.send(ack());
-            srtt = (7 * srtt + Duration::from_millis(80)) / 8;
+            // Whole microseconds.
+            srtt = Duration::from_micros(((7 * srtt + Duration::from_millis(80)) / 8).as_micros() as u64);
             assert_eq!(lab.info(id).srtt, srtt);
         }
     }

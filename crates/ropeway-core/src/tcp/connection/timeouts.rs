@@ -11,10 +11,7 @@ use crate::time::Timestamp;
 impl Connection {
     pub(crate) fn handle_timeout(&mut self, env: &mut Env<'_>) {
         for timer in Timer::ALL {
-            let due = self.timers.get(timer);
-            if !self.timers.take_due(timer, env.now) {
-                continue;
-            }
+            let Some(due) = self.timers.take_due(timer, env.now) else { continue };
             match timer {
                 Timer::Retransmit => self.retransmission_timeout(env),
                 Timer::Persist => self.persist_timeout(env),
@@ -30,7 +27,7 @@ impl Connection {
                 }
                 Timer::Repacketize => self.repacketize(env.now),
                 Timer::Pace => self.output_due = true,
-                Timer::Reorder => self.reorder_timeout(due.unwrap_or(env.now), env),
+                Timer::Reorder => self.reorder_timeout(due, env),
                 Timer::Probe => self.tail_probe_timeout(env),
                 Timer::FinWait2 => self.finish(Cause::Timeout),
             }

@@ -44,25 +44,30 @@ impl Timer {
     const COUNT: usize = Self::ALL.len();
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct TimerTable {
-    deadlines: [Option<Timestamp>; Timer::COUNT],
+    /// Microseconds on the clock; a timer that does not run has `NEVER`.
+    deadlines: [u64; Timer::COUNT],
+}
+
+const NEVER: u64 = u64::MAX;
+
+impl Default for TimerTable {
+    fn default() -> Self {
+        Self { deadlines: [NEVER; Timer::COUNT] }
+    }
 }
 
 impl TimerTable {
-    fn slot(&mut self, timer: Timer) -> Option<&mut Option<Timestamp>> {
-        self.deadlines.get_mut(timer as usize)
-    }
-
     pub(crate) fn set(&mut self, timer: Timer, at: Timestamp) {
-        if let Some(slot) = self.slot(timer) {
-            *slot = Some(at);
+        if let Some(slot) = self.deadlines.get_mut(timer as usize) {
+            *slot = at.as_micros();
         }
     }
 
     pub(crate) fn stop(&mut self, timer: Timer) {
-        if let Some(slot) = self.slot(timer) {
-            *slot = None;
+        if let Some(slot) = self.deadlines.get_mut(timer as usize) {
+            *slot = NEVER;
         }
     }
 
@@ -71,7 +76,7 @@ impl TimerTable {
     }
 
     pub(crate) fn get(&self, timer: Timer) -> Option<Timestamp> {
-        self.deadlines.get(timer as usize).copied().flatten()
+        self.deadlines.get(timer as usize).and_then(|at| moment(*at))
     }
 
     pub(crate) fn is_set(&self, timer: Timer) -> bool {
@@ -79,15 +84,17 @@ impl TimerTable {
     }
 
     pub(crate) fn earliest(&self) -> Option<Timestamp> {
-        self.deadlines.iter().flatten().min().copied()
+        moment(self.deadlines.iter().fold(NEVER, |earliest, at| earliest.min(*at)))
     }
 
-    /// Stops a timer if it is due, and says whether it was.
-    pub(crate) fn take_due(&mut self, timer: Timer, now: Timestamp) -> bool {
-        let due = self.get(timer).is_some_and(|at| at <= now);
-        if due {
-            self.stop(timer);
-        }
-        due
+    /// Stops a timer if it is due, and says for when it was set.
+    pub(crate) fn take_due(&mut self, timer: Timer, now: Timestamp) -> Option<Timestamp> {
+        let due = self.get(timer).filter(|at| *at <= now)?;
+        self.stop(timer);
+        Some(due)
     }
+}
+
+fn moment(at: u64) -> Option<Timestamp> {
+    (at != NEVER).then(|| Timestamp::from_micros(at))
 }

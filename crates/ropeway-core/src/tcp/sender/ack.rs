@@ -6,6 +6,7 @@ use ropeway_packet::{SackBlocks, SeqNum};
 
 use super::Sender;
 use super::flight::{Marks, Sent};
+use super::rate::Newest;
 use crate::congestion::Delivery;
 use crate::recovery::{Dsack, Outcome};
 use crate::time::Timestamp;
@@ -55,7 +56,7 @@ struct Arrivals {
     acked_again: bool,
     original: bool,
     lowest: Option<SeqNum>,
-    prior_delivered: Option<u64>,
+    newest: Newest,
 }
 
 impl Sender {
@@ -83,7 +84,7 @@ impl Sender {
             arrivals.lowest.filter(|low| prior_highest.is_some_and(|highest| low.before(highest)));
         recovery.dsack = dsack;
         recovery.tsecr = news.echo.map(|(tsecr, _)| tsecr).filter(|tsecr| *tsecr != 0);
-        recovery.prior_delivered = arrivals.prior_delivered;
+        recovery.prior_delivered = arrivals.newest.delivered();
         recovery.can_send_new = self.can_send_new();
         let outcome = self.recovery.on_ack(&mut self.flight, self.congestion.as_mut(), &recovery);
         // What duplicates said to have arrived is not new when it is acknowledged.
@@ -102,7 +103,7 @@ impl Sender {
         delivery.rtt = arrivals.rtt(news.now);
         delivery.srtt = self.rto.srtt();
         delivery.min_rtt = self.rto.min_rtt();
-        delivery.rate = self.rate.sample(self.rto.min_rtt());
+        delivery.rate = self.rate.sample(arrivals.newest, self.rto.min_rtt());
         delivery.prior_in_flight = prior_pipe;
         delivery.in_flight = self.flight.pipe();
         delivery.window_limited = self.is_window_limited(news.window_limited);
@@ -150,7 +151,7 @@ impl Sender {
                 let first = arrivals.acked_sent.map_or(sent.at, |(first, _)| first);
                 arrivals.acked_sent = Some((first, sent.at));
             }
-            rate.on_delivered(sent, news.now);
+            rate.count(sent.len(), news.now);
             recovery.on_delivered((sent.at, sent.end), again, predates, (news.now, min_rtt));
         });
     }
@@ -178,7 +179,7 @@ impl Sender {
                 if !again {
                     arrivals.sacked_sent = arrivals.sacked_sent.max(Some(sent.at));
                 }
-                rate.on_delivered(sent, news.now);
+                rate.count(sent.len(), news.now);
                 recovery.on_delivered((sent.at, sent.end), again, predates, (news.now, min_rtt));
             });
         }
@@ -247,8 +248,7 @@ impl Arrivals {
     fn see(&mut self, sent: &Sent, high: SeqNum) {
         self.delivered += sent.len();
         self.segments += sent.segments;
-        let newest = self.prior_delivered.max(Some(sent.stamp.delivered));
-        self.prior_delivered = newest;
+        self.newest.see(sent);
         if !sent.marks.has(Marks::EVER_RETRANSMITTED) {
             self.original |= sent.end.at_or_before(high);
             self.lowest = Some(self.lowest.map_or(sent.start, |low| low.min(sent.start)));

@@ -24,7 +24,7 @@ use self::rate::DeliveryRate;
 use self::snd::Snd;
 use crate::buffer::send::SendBuffer;
 use crate::config::StackConfig;
-use crate::congestion::{Congestion, CongestionEvent, Controller, RateSample};
+use crate::congestion::{Congestion, CongestionEvent, Controller};
 use crate::recovery::rto::Rto;
 use crate::recovery::{News, Recovery, Reorder, Switches};
 use crate::time::Timestamp;
@@ -146,7 +146,8 @@ impl Sender {
         self.pacer.rate()
     }
 
-    pub(crate) fn delivery_rate(&self) -> Option<RateSample> {
+    /// Bytes a second, and whether the application limited it.
+    pub(crate) fn delivery_rate(&self) -> Option<(u64, bool)> {
         self.rate.last()
     }
 

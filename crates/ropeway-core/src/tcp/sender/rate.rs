@@ -26,10 +26,25 @@ pub(crate) struct DeliveryRate {
     first_sent_at: Timestamp,
     /// `C.app_limited`: until so much is delivered, the application limits the samples.
     app_limited: u64,
-    /// The newest that the acknowledgement at hand has shown to have arrived.
-    newest: Option<(Stamp, Timestamp, Marks)>,
-    /// The last sample: what `TCP_INFO` tells.
-    last_sample: Option<RateSample>,
+    /// The last sample, in bytes a second, and whether the application limited it: what `TCP_INFO` tells.
+    last_sample: (u64, bool),
+}
+
+/// The newest that one acknowledgement has shown to have arrived.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Newest(Option<(Stamp, Timestamp, Marks)>);
+
+impl Newest {
+    pub(crate) fn see(&mut self, sent: &Sent) {
+        if self.0.is_none_or(|(stamp, at, _)| (sent.stamp.delivered, sent.at) > (stamp.delivered, at)) {
+            self.0 = Some((sent.stamp, sent.at, sent.marks));
+        }
+    }
+
+    /// `P.delivered`
+    pub(crate) fn delivered(&self) -> Option<u64> {
+        self.0.map(|(stamp, _, _)| stamp.delivered)
+    }
 }
 
 impl Default for DeliveryRate {
@@ -39,8 +54,7 @@ impl Default for DeliveryRate {
             delivered_at: Timestamp::START,
             first_sent_at: Timestamp::START,
             app_limited: 0,
-            newest: None,
-            last_sample: None,
+            last_sample: (0, false),
         }
     }
 }
@@ -50,8 +64,9 @@ impl DeliveryRate {
         self.delivered
     }
 
-    pub(crate) fn last(&self) -> Option<RateSample> {
-        self.last_sample
+    /// The last sample, in bytes a second, and whether the application limited it.
+    pub(crate) fn last(&self) -> Option<(u64, bool)> {
+        Some(self.last_sample).filter(|(rate, _)| *rate > 0)
     }
 
     /// A segment is about to be sent; `idle`: nothing is in flight.
@@ -73,16 +88,6 @@ impl DeliveryRate {
         self.app_limited = self.delivered.saturating_add(u64::from(in_flight)).max(1);
     }
 
-    /// A range is shown to have arrived.
-    pub(crate) fn on_delivered(&mut self, sent: &Sent, now: Timestamp) {
-        self.count(sent.len(), now);
-        let newer =
-            self.newest.is_none_or(|(stamp, at, _)| (sent.stamp.delivered, sent.at) > (stamp.delivered, at));
-        if newer {
-            self.newest = Some((sent.stamp, sent.at, sent.marks));
-        }
-    }
-
     /// Bytes have arrived, nobody knows which.
     pub(crate) fn count(&mut self, len: u32, now: Timestamp) {
         self.delivered += u64::from(len);
@@ -90,11 +95,11 @@ impl DeliveryRate {
     }
 
     /// The acknowledgement has been read.
-    pub(crate) fn sample(&mut self, min_rtt: Option<Duration>) -> Option<RateSample> {
+    pub(crate) fn sample(&mut self, newest: Newest, min_rtt: Option<Duration>) -> Option<RateSample> {
         if self.app_limited > 0 && self.delivered > self.app_limited {
             self.app_limited = 0;
         }
-        let (stamp, sent_at, marks) = self.newest.take()?;
+        let (stamp, sent_at, marks) = newest.0?;
         self.first_sent_at = sent_at;
         let send_elapsed = sent_at.since(stamp.first_sent_at);
         let ack_elapsed = self.delivered_at.since(stamp.delivered_at);
@@ -106,9 +111,9 @@ impl DeliveryRate {
         let mut sample = RateSample::new(self.delivered.saturating_sub(stamp.delivered), interval);
         sample.app_limited = marks.has(Marks::APP_LIMITED);
         sample.prior_delivered = stamp.delivered;
-        let faster = self.last_sample.is_none_or(|last| sample.bytes_per_second() >= last.bytes_per_second());
-        if !sample.app_limited || faster {
-            self.last_sample = Some(sample);
+        let rate = sample.bytes_per_second();
+        if !sample.app_limited || rate >= self.last_sample.0 {
+            self.last_sample = (rate, sample.app_limited);
         }
         Some(sample)
     }
