@@ -1,7 +1,9 @@
 //! Congestion control decides how much may be in flight; what is lost, [`recovery`](crate::recovery) says.
 
 mod controller;
-mod new_reno;
+mod reno;
+mod undo;
+mod window;
 
 use std::fmt;
 use std::str::FromStr;
@@ -30,7 +32,7 @@ impl Algorithm {
 
     pub(crate) fn build(self, start: &Start) -> Box<dyn Controller> {
         match self {
-            Self::NewReno => Box::new(new_reno::NewReno::new(start)),
+            Self::NewReno => reno::NewReno.build(start),
         }
     }
 }
