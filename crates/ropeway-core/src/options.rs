@@ -57,7 +57,8 @@ pub struct SocketOptions {
     pub ttl: u8,
     /// The most bytes a second that are sent, payload alone (`SO_MAX_PACING_RATE`). `None`, or 0: as fast as the window allows.
     pub max_pacing_rate: Option<u64>,
-    /// Which congestion control runs (`TCP_CONGESTION`).
+    /// Which congestion control runs (`TCP_CONGESTION`). CUBIC by default. One that takes over a connection goes on
+    /// from the window there is.
     pub congestion: Algorithm,
     /// How often a SYN is retransmitted before a connect gives up (`TCP_SYNCNT`). 7 by default: with a
     /// first timeout of 1 s that is just over four minutes (RFC 9293 3.8.3 MUST-23 asks for three).

@@ -45,6 +45,7 @@
 //! - [`net`] has the sockets.
 //! - [`device`] has the devices, and the trait for more of them.
 //! - [`manual`] is for those who run stacks by hand, as a simulation does.
+//! - [`congestion`] has the congestion controls, and the trait for more of them.
 //! - [`scan`] asks other hosts which of their ports are open.
 //!
 //! The state machines live in `ropeway-core`, which does no I/O, and the formats in `ropeway-packet`.
@@ -81,9 +82,9 @@ mod wait;
 mod waiters;
 
 pub use error::StackEnded;
-pub use ropeway_core::packet;
 pub use ropeway_core::{
     Algorithm, ConnectError, ConnectionError, Counters, IpCidr, KeepAlive, PortPolicy, ProbeOutcome,
     SenderLimit, SocketOptions, StackConfig, State, SynCookieMode, TableSizes, TcpInfo, TimeWaitReuse,
 };
+pub use ropeway_core::{congestion, packet};
 pub use stack::{Builder, EnterGuard, Stack};

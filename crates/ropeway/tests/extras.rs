@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Net, SERVER, kind, pattern, settle, within};
-use ropeway::State;
+use ropeway::congestion::Cubic;
 use ropeway::net::tcp::TcpKeepalive;
 use ropeway::net::{TcpListener, TcpSocket, TcpStream};
+use ropeway::{Algorithm, State};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const SOON: Duration = Duration::from_secs(1);
@@ -90,7 +91,7 @@ async fn info() {
     assert_eq!((info.snd_mss, info.pmtu), (1448, 1500));
     assert_eq!(client.tcp_mss().unwrap(), 1448);
     assert!(info.rto >= Duration::from_millis(200) && info.cwnd > 0);
-    assert_eq!(info.congestion, "reno");
+    assert_eq!(info.congestion, "cubic");
     assert_eq!(server.info().unwrap().bytes_received, 100_000);
     client.shutdown().await.unwrap();
     settle().await;
@@ -134,6 +135,10 @@ async fn options_as_socket2_has_them() {
     assert!(stream.tcp_cork().unwrap() && stream.quickack().unwrap());
     assert_eq!(stream.tcp_notsent_lowat().unwrap(), 16_384);
     assert_eq!(stream.tcp_congestion().unwrap(), b"reno");
+    let own = Algorithm::custom(Cubic::without_hystart());
+    assert_ne!(own, Algorithm::Cubic);
+    stream.set_congestion(own.clone()).unwrap();
+    assert_eq!((stream.congestion().unwrap(), stream.info().unwrap().congestion), (own, "cubic"));
     assert_eq!(stream.tcp_syn_retries().unwrap(), 2);
     assert_eq!(stream.send_buffer_size().unwrap(), 12_345);
     assert_eq!(stream.recv_buffer_size().unwrap(), 54_321);

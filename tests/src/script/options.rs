@@ -21,16 +21,10 @@ impl Runner<'_> {
             return Ok(self.change(fd, |options, _| options.linger = linger));
         }
         if name == "TCP_CONGESTION" {
-            // Scripts want to be sure of Reno's arithmetic, which is all there is.
-            return match args.get(3) {
-                Some(Expr::Str(text)) if matches!(text.as_slice(), b"reno" | b"newreno") => {
-                    Ok(Done::Returned(0))
-                }
-                Some(Expr::Str(text)) => {
-                    Err(Stop::Unsupported(format!("TCP_CONGESTION {}", String::from_utf8_lossy(text))))
-                }
-                _ => Err(Stop::Unsupported(name)),
-            };
+            let Some(Expr::Str(text)) = args.get(3) else { return Err(Stop::Unsupported(name)) };
+            let text = String::from_utf8_lossy(text);
+            let congestion = text.parse().map_err(|_| Stop::Unsupported(format!("TCP_CONGESTION {text}")))?;
+            return Ok(self.change(fd, |options, _| options.congestion = congestion));
         }
         let number = self.number(args, 3)?;
         let size = usize::try_from(number).unwrap_or(0);

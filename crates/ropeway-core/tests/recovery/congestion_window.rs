@@ -2,7 +2,7 @@
 //! grow (RFC 5681, RFC 6928).
 
 use crate::common::*;
-use crate::{MSS, flight, seg};
+use crate::{MSS, flight, reno, seg};
 
 // RFC 6928 2
 #[test]
@@ -72,7 +72,7 @@ fn the_window_starts_anew_after_idle_time() {
 // RFC 7661 4.1: beyond slow start only what the window held back shows that it is too small.
 #[test]
 fn an_application_that_sends_little_does_not_grow_its_window_after_a_loss() {
-    let (mut lab, id) = established();
+    let (mut lab, id) = reno();
     flight(&mut lab, id, 4);
     for _ in 0..3 {
         lab.send(ack().ack(1));
@@ -94,7 +94,7 @@ fn an_application_that_sends_little_does_not_grow_its_window_after_a_loss() {
 // RFC 9293 3.8.2 MUST-19
 #[test]
 fn congestion_avoidance_adds_a_segment_per_round_trip() {
-    let (mut lab, id) = established();
+    let (mut lab, id) = reno();
     lab.write(id, &pattern(0, 200 * MSS));
     lab.drain();
     // One loss puts the threshold at about five segments.

@@ -1,12 +1,12 @@
 //! Fast retransmit and fast recovery (RFC 5681 3.2, RFC 6582, RFC 3042).
 
 use crate::common::*;
-use crate::{MSS, flight, seg};
+use crate::{MSS, flight, reno, seg};
 
 // RFC 5681 3.2, RFC 3042
 #[test]
 fn the_third_duplicate_retransmits_and_the_first_two_let_new_segments_go() {
-    let (mut lab, id) = established();
+    let (mut lab, id) = reno();
     lab.write(id, &pattern(0, 40 * MSS));
     assert_eq!(lab.drain().len(), 10);
     // The first segment is lost.

@@ -17,13 +17,20 @@ mod timeout;
 mod two_gigabytes;
 
 use common::*;
-use ropeway_core::ConnectionId;
+use ropeway_core::{Algorithm, ConnectionId};
 
 const MSS: usize = 1460;
 
 /// Relative sequence number of the first byte of segment `n` of full ones.
 const fn seg(n: u32) -> u32 {
     1 + n * MSS as u32
+}
+
+/// An established connection whose windows are those of RFC 5681.
+fn reno() -> (Lab, ConnectionId) {
+    let mut lab = Lab::with(|config| config.socket.congestion = Algorithm::NewReno);
+    let id = lab.accepted(Peer::default());
+    (lab, id)
 }
 
 /// `n` full segments are written and sent; only that many fit into the windows.

@@ -2,12 +2,12 @@
 //! 6582 4).
 
 use crate::common::*;
-use crate::{MSS, flight, seg};
+use crate::{MSS, flight, reno, seg};
 
 // RFC 5681 3.1 (4), 3.2; RFC 9293 3.10.8 R-12, RFC 6298 5-4
 #[test]
 fn a_timeout_shrinks_the_window_to_one_segment() {
-    let (mut lab, id) = established();
+    let (mut lab, id) = reno();
     flight(&mut lab, id, 10);
     lab.at(200);
     lab.expect(data(pattern(0, MSS)).seq(1));
@@ -27,7 +27,7 @@ fn a_timeout_shrinks_the_window_to_one_segment() {
 
 #[test]
 fn a_second_timeout_of_the_same_segment_does_not_halve_again() {
-    let (mut lab, id) = established();
+    let (mut lab, id) = reno();
     flight(&mut lab, id, 10);
     for at in [200, 600, 1400] {
         lab.at(at);

@@ -4,9 +4,10 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ropeway_core::congestion::NewReno;
 use ropeway_core::{
-    ConnectionId, KeepAlive, Received, SendFlags, SocketOptions, Stack, StackConfig, SynCookieMode,
-    TimeWaitReuse, Timestamp,
+    Algorithm, ConnectionId, KeepAlive, Received, SendFlags, SocketOptions, Stack, StackConfig,
+    SynCookieMode, TimeWaitReuse, Timestamp,
 };
 
 use crate::common::*;
@@ -97,7 +98,7 @@ fn extremes() -> Vec<(String, Change)> {
     field!([false, true], socket.reuse_port);
     field!([SynCookieMode::Never, SynCookieMode::Always], syn_cookies);
     field!([TimeWaitReuse::Never, TimeWaitReuse::Always], time_wait_reuse);
-    field!([ropeway_core::Algorithm::default()], socket.congestion);
+    field!([Algorithm::NewReno, Algorithm::Cubic, Algorithm::custom(NewReno)], socket.congestion);
     all.push(("addresses = none".into(), Box::new(|config| config.addresses.clear())));
     all
 }

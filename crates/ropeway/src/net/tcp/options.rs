@@ -272,7 +272,8 @@ macro_rules! impl_options {
                 self.options(|options| options.congestion.name().as_bytes().to_vec())
             }
 
-            /// Chooses the congestion control by its name, such as `b"reno"` (`TCP_CONGESTION`).
+            /// Chooses the congestion control by its name: `b"cubic"`, the default, or `b"reno"` (`TCP_CONGESTION`).
+            /// [`set_congestion`](Self::set_congestion) takes any other.
             ///
             /// # Errors
             ///
@@ -281,6 +282,31 @@ macro_rules! impl_options {
                 let algorithm = std::str::from_utf8(tcp_ca_name).ok().and_then(|name| name.parse().ok());
                 let algorithm = algorithm.ok_or_else(error::no_algorithm)?;
                 self.update_options(|options| options.congestion = algorithm)
+            }
+
+            /// The congestion control.
+            pub fn congestion(&self) -> io::Result<$crate::Algorithm> {
+                self.options(|options| options.congestion.clone())
+            }
+
+            /// Chooses the congestion control, which may be one of the program's own (RFC 9293 3.8.2). On a
+            /// connection it goes on from the window and the threshold that the one before it had.
+            ///
+            /// ```
+            /// use ropeway::congestion::{Algorithm, Cubic};
+            /// use ropeway::net::TcpSocket;
+            ///
+            /// # #[tokio::main(flavor = "current_thread")]
+            /// # async fn main() -> std::io::Result<()> {
+            /// let socket = TcpSocket::new_v4()?;
+            /// socket.set_congestion(Algorithm::custom(Cubic::without_hystart()))?;
+            /// assert_eq!(socket.tcp_congestion()?, b"cubic");
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn set_congestion(&self, congestion: impl Into<$crate::Algorithm>) -> io::Result<()> {
+                let congestion = congestion.into();
+                self.update_options(|options| options.congestion = congestion)
             }
 
             /// How often a SYN is retransmitted before a connect gives up (`TCP_SYNCNT`). 7 by default.
