@@ -199,9 +199,10 @@ async fn wireshark_finds_the_true_retransmissions_of_a_run_with_loss() {
     for (name, pcap) in [("all", net.pcap()), ("a", net.host("a").pcap()), ("b", net.host("b").pcap())] {
         let Some(findings) = findings(&pcap) else { return };
         let count = findings.iter().filter(|line| line.contains("retransmission")).count() as u64;
-        // Who gets one sees only that it comes late.
+        // Who gets one sees only that it comes late. And of two that go out together, wireshark takes only the first for a
+        // fast retransmission.
         let late = findings.iter().filter(|line| line.contains("out-of-order")).count() as u64;
-        assert!(count + late == truth && (name != "all" || late == 0), "{name}: {truth}: {findings:#?}");
+        assert!(count + late == truth && (name != "all" || late <= 1), "{name}: {truth}: {findings:#?}");
     }
 }
 

@@ -129,12 +129,13 @@ impl State {
         });
     }
 
-    /// RFC 9438 4.6
+    /// RFC 9438 4.6, from the window, as Linux does: it does not grow while the application is the limit (section 5.8), so it
+    /// stands for what the path has carried.
     fn reduce(&mut self, event: &CongestionEvent) {
         self.converge_fast();
         self.cwnd_prior = self.window.cwnd();
         let floor = if event.cause == Congestion::Ecn { 1 } else { 2 };
-        self.window.reduce(beta(event.flight_size), floor);
+        self.window.reduce(beta(self.window.cwnd()), floor);
         self.epoch = None;
     }
 
@@ -152,7 +153,7 @@ impl State {
     fn time_out(&mut self, event: &CongestionEvent, again: bool, most: u32) {
         if !again {
             self.cwnd_prior = self.window.cwnd();
-            self.window.set_ssthresh(beta(event.flight_size).min(most));
+            self.window.set_ssthresh(beta(self.window.cwnd()).min(most));
         }
         self.window.time_out(event.in_flight);
         self.w_max = None;

@@ -58,7 +58,11 @@ impl Window {
     pub(super) fn countable(&mut self, delivery: &Delivery) -> u32 {
         let recovering = matches!(delivery.phase, Phase::Recovery | Phase::Cwr);
         let ends_recovery = std::mem::replace(&mut self.recovering, recovering);
-        if recovering || ends_recovery || !delivery.window_limited { 0 } else { delivery.acked }
+        if recovering || ends_recovery || !delivery.window_limited {
+            return 0;
+        }
+        // What SACK or duplicates had reported was counted then, though the window does not grow for it.
+        delivery.acked.min(delivery.delivered)
     }
 
     /// Slow start by appropriate byte counting: a peer that acknowledges many segments at once does not slow us down.

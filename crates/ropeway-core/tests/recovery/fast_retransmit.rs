@@ -166,7 +166,7 @@ fn acknowledging_byte_by_byte_does_not_bring_a_segment_for_each_byte() {
     lab.collect();
     let answered = answered(&mut lab, |lab| {
         for byte in 1..1000 {
-            lab.send(ack().ack(1 + byte));
+            lab.input(ack().ack(1 + byte));
             lab.collect();
         }
     });

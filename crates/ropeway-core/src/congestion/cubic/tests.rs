@@ -134,23 +134,19 @@ fn the_mean_window_is_that_of_the_published_tables() {
 
 #[test]
 fn a_loss_takes_three_tenths_and_a_timeout_all_but_a_segment() {
-    for (flight, threshold) in [(100, 70), (10, 7), (3, 2), (1, 2), (0, 2)] {
+    // However much is in flight: the window stands for what the path has carried.
+    for (before, threshold) in [(100, 70), (10, 7), (3, 2), (2, 2)] {
         for (cause, window) in [(Congestion::Loss, threshold), (TIMEOUT, 1)] {
-            let mut control = Path::with_window(100, 50, MS(100)).control;
-            control.on_congestion(&CongestionEvent::new(
-                Timestamp::START,
-                cause,
-                flight * MSS,
-                SeqNum::new(9),
-            ));
+            let mut control = Path::with_window(before, 2, MS(100)).control;
+            control.on_congestion(&CongestionEvent::new(Timestamp::START, cause, MSS, SeqNum::new(9)));
             let seen = (control.window() / MSS, control.ssthresh() / MSS);
-            assert_eq!(seen, (window, threshold), "{cause:?} with {flight} in flight");
+            assert_eq!(seen, (window, threshold), "{cause:?} of {before}");
         }
     }
-    // RFC 9438 4.6: marks may take it to one segment.
+    // RFC 9438 4.6: marks may take it below two segments.
     let mut control = Path::with_window(2, 2, MS(100)).control;
     control.on_congestion(&CongestionEvent::new(Timestamp::START, Congestion::Ecn, MSS, SeqNum::new(9)));
-    assert_eq!((control.window(), control.ssthresh()), (MSS, 2 * MSS));
+    assert_eq!((control.window(), control.ssthresh()), (1400, 2 * MSS));
 }
 
 /// From 1000 segments down to 700: K is the cube root of 300 / 0.4, 9.09 s. The window is the curve's at the end of each

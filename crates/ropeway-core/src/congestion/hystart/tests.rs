@@ -33,6 +33,7 @@ impl Flow {
                 una: self.una,
                 nxt: nxt + 2 * MSS * n,
                 acked: 2 * MSS,
+                delivered: 2 * MSS,
                 rtt: Some(Duration::from_micros(rtt)),
                 srtt: Some(Duration::from_micros(rtt)),
                 window_limited,

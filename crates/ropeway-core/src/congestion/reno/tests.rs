@@ -36,7 +36,14 @@ fn run(mut reno: Box<dyn Controller>, steps: &[Step]) -> Vec<(u32, u32)> {
             Acks(count, segments, phase) => {
                 for _ in 0..count {
                     una += segments;
-                    let ack = Delivery { una, nxt, acked: segments * MSS, phase, ..Delivery::new(now) };
+                    let ack = Delivery {
+                        una,
+                        nxt,
+                        acked: segments * MSS,
+                        delivered: segments * MSS,
+                        phase,
+                        ..Delivery::new(now)
+                    };
                     reno.on_ack(&ack);
                 }
             }
@@ -44,6 +51,7 @@ fn run(mut reno: Box<dyn Controller>, steps: &[Step]) -> Vec<(u32, u32)> {
                 una,
                 nxt,
                 acked: segments * MSS,
+                delivered: segments * MSS,
                 window_limited: false,
                 ..Delivery::new(now)
             }),

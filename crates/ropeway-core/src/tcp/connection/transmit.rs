@@ -122,7 +122,7 @@ impl Connection {
             nodelay: self.options.nodelay,
             cork: self.options.cork,
             buffer: self.options.send_buffer,
-            options: self.sack_list.as_ref().map_or(0, |list| list.option_len(self.most_blocks())),
+            options: self.room_for_blocks(),
         }
     }
 
@@ -218,9 +218,20 @@ impl Connection {
         if self.timestamps.is_some() { SackBlocks::MAX - 1 } else { SackBlocks::MAX }
     }
 
-    /// What this segment reports beside SEG.ACK.
-    fn take_sack_blocks(&mut self) -> SackBlocks {
-        let most = self.most_blocks();
+    /// How much shorter a segment of data is for the sake of its SACK blocks: not at all if they would be most of it.
+    fn room_for_blocks(&self) -> u32 {
+        let Some(list) = &self.sack_list else { return 0 };
+        let len = list.option_len(self.most_blocks());
+        if 4 * len < u32::from(self.sender.snd().mss) { len } else { 0 }
+    }
+
+    /// What a segment with so many bytes of data reports beside SEG.ACK: as much as there is room for.
+    fn take_sack_blocks(&mut self, len: usize) -> SackBlocks {
+        let room = usize::from(self.sender.snd().mss).saturating_sub(len);
+        let most = self.most_blocks().min(room.saturating_sub(4) / 8);
+        if most == 0 {
+            return SackBlocks::EMPTY;
+        }
         let Some(list) = &mut self.sack_list else { return SackBlocks::EMPTY };
         let blocks = list.take(most);
         if list.is_empty() {
@@ -265,7 +276,7 @@ impl Connection {
             flags,
             window: self.announce_window(),
             urgent,
-            options: TcpOptions { timestamps, sack: self.take_sack_blocks(), ..TcpOptions::default() },
+            options: TcpOptions { timestamps, sack: self.take_sack_blocks(len), ..TcpOptions::default() },
         };
         self.acks.sent(!payload.is_empty());
         self.timers.stop(Timer::DelayedAck);
