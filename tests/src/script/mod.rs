@@ -38,6 +38,7 @@ mod report;
 mod run;
 mod settings;
 mod sockets;
+mod sysctl;
 pub mod wire;
 
 use std::fmt;

@@ -1,0 +1,128 @@
+//! The sysctls that a script's shell commands set, as settings of the stack. Nothing is run.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ropeway_core::SynCookieMode;
+
+use super::settings::Settings;
+
+impl Settings {
+    /// Finds the sysctls that a shell command sets: in itself, and in the scripts that it names. Nothing is
+    /// run.
+    pub(super) fn command(&mut self, command: &str, path: &Path) {
+        let command = &command.replace("> /dev/null", "").replace("2>&1", "").replace(">/dev/null", "");
+        let folder = path.parent().unwrap_or(Path::new("."));
+        for line in command.lines().flat_map(|line| line.split([';', '&'])) {
+            let line = line.split(" #").next().unwrap_or_default().trim();
+            let program = line.split_whitespace().next().unwrap_or_default();
+            if program.ends_with(".sh")
+                && let Ok(text) = std::fs::read_to_string(folder.join(program))
+                && !text.contains(command)
+            {
+                self.command(&text, path);
+            } else if line.contains("sysctl") {
+                self.sysctls(line);
+            } else if !line.is_empty() && !line.starts_with('#') {
+                self.notes.push(format!("`{line}`"));
+            }
+        }
+    }
+
+    /// `sysctl -q net.ipv4.a=1 net.ipv4.b="1 2 3"`, `set_sysctls.py /proc/sys/net/ipv4/a=1`
+    fn sysctls(&mut self, line: &str) {
+        let mut rest = line;
+        while let Some(at) = rest.find('=') {
+            let name = rest[..at].rsplit(char::is_whitespace).next().unwrap_or_default();
+            let behind = &rest[at + 1..];
+            let (value, len) = match behind.strip_prefix('"') {
+                Some(quoted) => {
+                    let len = quoted.find('"').unwrap_or(quoted.len());
+                    (&quoted[..len], (len + 2).min(behind.len()))
+                }
+                None => {
+                    let len = behind.find(char::is_whitespace).unwrap_or(behind.len());
+                    (&behind[..len], len)
+                }
+            };
+            let name = name.trim_start_matches("/proc/sys/").replace('/', ".");
+            self.bsd |= name.starts_with("net.inet.");
+            if !self.sysctl(&name, value) {
+                self.notes.push(format!("sysctl {name}={value}"));
+            }
+            rest = &behind[len..];
+        }
+    }
+
+    fn sysctl(&mut self, name: &str, value: &str) -> bool {
+        let config = &mut self.config;
+        let Some(number) = value.split_whitespace().next().and_then(|text| text.parse::<u32>().ok()) else {
+            return false;
+        };
+        let secs = Duration::from_secs(u64::from(number));
+        let short = name.trim_start_matches("net.ipv4.").trim_start_matches("net.inet.tcp.");
+        match short {
+            "tcp_syncookies" | "syncookies" => {
+                config.syn_cookies = match number {
+                    0 => SynCookieMode::Never,
+                    1 => SynCookieMode::WhenFull,
+                    _ => SynCookieMode::Always,
+                };
+            }
+            "tcp_timestamps" => config.timestamps = number != 0,
+            "tcp_window_scaling" => config.window_scaling = number != 0,
+            // FreeBSD's choices that are not ours: as before RFC 5961, silence, and others.
+            "insecure_rst" | "insecure_syn" | "blackhole" | "udp_tunneling_port" if number != 0 => {
+                self.unsupported.push(format!("{short}={value}"));
+            }
+            "drop_synfin" if number == 0 => self.unsupported.push(format!("{short}={value}")),
+            "insecure_rst" | "insecure_syn" | "blackhole" | "drop_synfin" | "udp_tunneling_port" => {}
+            "tolerate_missing_ts" => config.strict_timestamps = number == 0,
+            "recvspace" => config.socket.recv_buffer = number as usize,
+            "sendspace" => config.socket.send_buffer = number as usize,
+            "kern.ipc.maxsockbuf" => config.max_window = number,
+            "delacktime" => config.delayed_ack = Duration::from_millis(u64::from(number)),
+            "rexmit_initial" => config.initial_rto = Duration::from_millis(u64::from(number)),
+            "keepidle" => self.keep_alive.idle = Duration::from_millis(u64::from(number)),
+            "keepintvl" => self.keep_alive.interval = Duration::from_millis(u64::from(number)),
+            "keepcnt" => self.keep_alive.count = number,
+            "rfc1323" => (config.timestamps, config.window_scaling) = (number != 0, number != 0),
+            "tcp_fin_timeout" => config.fin_timeout = secs,
+            "tcp_syn_retries" => config.socket.syn_retries = number,
+            "tcp_synack_retries" => config.synack_retries = number,
+            "tcp_retries1" => config.retries1 = number,
+            "tcp_retries2" => config.retries2 = number,
+            "tcp_orphan_retries" => config.orphan_retries = if number == 0 { 8 } else { number },
+            "tcp_abort_on_overflow" => config.abort_on_overflow = number != 0,
+            "tcp_max_tw_buckets" => config.max_time_wait = number as usize,
+            "tcp_rto_min_us" => config.min_rto = Duration::from_micros(u64::from(number)),
+            "tcp_rto_max_ms" => config.max_rto = Duration::from_millis(u64::from(number)),
+            "ip_default_ttl" => config.socket.ttl = u8::try_from(number).unwrap_or(64),
+            "tcp_notsent_lowat" => config.socket.notsent_lowat = Some(number as usize),
+            "tcp_keepalive_time" => self.keep_alive.idle = secs,
+            "tcp_keepalive_intvl" => self.keep_alive.interval = secs,
+            "tcp_keepalive_probes" => self.keep_alive.count = number,
+            "tcp_rmem" | "tcp_wmem" => return self.memory(short, value),
+            _ => return false,
+        }
+        true
+    }
+
+    /// `min default max`; a shell's `$((15*1024*1024))` is worked out.
+    fn memory(&mut self, name: &str, value: &str) -> bool {
+        let product = |text: &str| {
+            let text = text.trim_start_matches("$((").trim_end_matches("))");
+            text.split('*').map(|factor| factor.trim().parse::<usize>().ok()).product::<Option<usize>>()
+        };
+        let sizes: Vec<_> = value.split_whitespace().filter_map(product).collect();
+        let [_, default, max] = sizes[..] else { return false };
+        if name == "tcp_rmem" {
+            self.config.socket.recv_buffer = default;
+            self.config.max_window = u32::try_from(max).unwrap_or(u32::MAX);
+        } else {
+            // The send buffer grows by itself in Linux.
+            self.config.socket.send_buffer = max;
+        }
+        true
+    }
+}
