@@ -1,5 +1,6 @@
 //! `%{ ... }%`: Python that looks at `TCP_INFO`, in Linux's units.
 
+use ropeway_core::congestion::Phase;
 use ropeway_core::{State, TcpInfo};
 
 use super::python::{self, Trouble, Value};
@@ -59,6 +60,17 @@ pub(super) fn state_number(state: State) -> i64 {
         State::Listen => 10,
         State::Closing => 11,
         _ => 7,
+    }
+}
+
+/// The number that Linux has for what a sender is about.
+fn phase_number(phase: Phase) -> i64 {
+    match phase {
+        Phase::Disorder => 1,
+        Phase::Cwr => 2,
+        Phase::Recovery => 3,
+        Phase::Loss => 4,
+        _ => 0,
     }
 }
 
@@ -122,6 +134,11 @@ pub(super) fn field(info: &TcpInfo, name: &str) -> Option<Value> {
         "tcpi_unacked" => segments(info.unacked),
         "tcpi_sacked" => segments(info.sacked),
         "tcpi_lost" => segments(info.lost),
+        "tcpi_retrans" => segments(info.retrans_out),
+        "tcpi_ca_state" => phase_number(info.ca_state),
+        "tcpi_reordering" => i64::from(info.reordering),
+        "tcpi_reord_seen" => i64::from(info.reord_seen),
+        "tcpi_dsack_dups" => count(info.dsack_dups),
         "tcpi_total_retrans" => count(info.retransmitted),
         "tcpi_bytes_retrans" => count(info.bytes_retransmitted),
         "tcpi_delivered" => count(info.delivered),
@@ -131,17 +148,26 @@ pub(super) fn field(info: &TcpInfo, name: &str) -> Option<Value> {
         "tcpi_notsent_bytes" => i64::try_from(info.not_sent).unwrap_or(i64::MAX),
         "tcpi_segs_in" => count(info.segments_in),
         "tcpi_segs_out" => count(info.segments_out),
+        "tcpi_data_segs_in" => count(info.data_segments_in),
+        "tcpi_data_segs_out" => count(info.data_segments_out),
+        "tcpi_rcv_ooopack" => count(info.out_of_order),
+        "tcpi_pacing_rate" => info.pacing_rate.map_or(-1, count),
+        "tcpi_delivery_rate" => info.delivery_rate.map_or(0, count),
+        "tcpi_delivery_rate_app_limited" => i64::from(info.delivery_rate_app_limited),
         "tcpi_snd_wnd" => i64::from(info.snd_wnd),
         "tcpi_rcv_wnd" => i64::from(info.rcv_wnd),
         "tcpi_snd_wscale" => i64::from(info.snd_wscale.unwrap_or(0)),
         "tcpi_rcv_wscale" => i64::from(info.rcv_wscale.unwrap_or(0)),
-        "tcpi_options" => i64::from(info.timestamps) + 4 * i64::from(info.snd_wscale.is_some()),
+        "tcpi_options" => {
+            i64::from(info.timestamps) + 2 * i64::from(info.sack) + 4 * i64::from(info.snd_wscale.is_some())
+        }
         "tcpi_snd_mss" => mss,
         "tcpi_rcv_mss" => i64::from(info.rcv_mss),
         "tcpi_advmss" => i64::from(info.advmss),
         "tcpi_pmtu" => i64::from(info.pmtu),
         "tcpi_busy_time" => micros(info.busy_time),
         "tcpi_rwnd_limited" => micros(info.rwnd_limited),
+        "tcpi_sndbuf_limited" => micros(info.sndbuf_limited),
         "tcpi_last_data_sent" => millis(info.last_data_sent),
         "tcpi_last_data_recv" => millis(info.last_data_recv),
         _ => return None,

@@ -7,6 +7,7 @@ use ropeway_core::{KeepAlive, SocketOptions, TcpInfo};
 use super::ast::Expr;
 use super::info::field;
 use super::run::{Runner, Stop};
+use super::settings::Mode;
 use super::sockets::{Done, Kind, connection_errno, errno_number};
 
 impl Runner<'_> {
@@ -20,14 +21,16 @@ impl Runner<'_> {
             let linger = self.linger(args.get(3))?;
             return Ok(self.change(fd, |options, _| options.linger = linger));
         }
-        if name == "TCP_CONGESTION" {
-            let Some(Expr::Str(text)) = args.get(3) else { return Err(Stop::Unsupported(name)) };
-            let text = String::from_utf8_lossy(text);
-            let congestion = text.parse().map_err(|_| Stop::Unsupported(format!("TCP_CONGESTION {text}")))?;
-            return Ok(self.change(fd, |options, _| options.congestion = congestion));
+        if let Some(text) = text(args.get(3)) {
+            let algorithm = text.parse().ok().filter(|_| name == "TCP_CONGESTION");
+            let algorithm = algorithm.ok_or_else(|| Stop::Unsupported(format!("{name} {text}")))?;
+            return Ok(self.change(fd, |options, _| options.congestion = algorithm));
         }
         let number = self.number(args, 3)?;
         let size = usize::try_from(number).unwrap_or(0);
+        // Linux takes it twice: half is for what it needs beside the data.
+        let send_buffer =
+            if self.settings.mode == Mode::Packetdrill && !self.settings.bsd { 2 * size } else { size };
         let count = u32::try_from(number).unwrap_or(0);
         let seconds = Duration::from_secs(u64::from(count));
         let probing = |options: &mut SocketOptions, stored: &KeepAlive| {
@@ -38,7 +41,7 @@ impl Runner<'_> {
         let done = match name.as_str() {
             "SO_REUSEADDR" => self.change(fd, |options, _| options.reuse_addr = number != 0),
             "SO_REUSEPORT" => self.change(fd, |options, _| options.reuse_port = number != 0),
-            "SO_SNDBUF" | "SO_SNDBUFFORCE" => self.change(fd, |options, _| options.send_buffer = size),
+            "SO_SNDBUF" | "SO_SNDBUFFORCE" => self.change(fd, |options, _| options.send_buffer = send_buffer),
             "SO_RCVBUF" | "SO_RCVBUFFORCE" => self.change(fd, |options, _| options.recv_buffer = size),
             "SO_KEEPALIVE" => self.change(fd, |options, stored| {
                 options.keep_alive = (number != 0).then_some(*stored);
@@ -126,11 +129,21 @@ impl Runner<'_> {
         let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         let actual = match name.as_str() {
             "TCP_INFO" => return self.check_info(args.get(3), info.as_ref()),
+            "TCP_CONGESTION" => {
+                let (expected, actual) = (text(args.get(3)), options.congestion.name());
+                return match expected {
+                    Some(expected) if expected != actual => {
+                        Err(self.fail(format!("{name} is to be {expected}, and is {actual}")))
+                    }
+                    _ => Ok(Done::Returned(0)),
+                };
+            }
             "SO_ERROR" => {
                 let error = connection.and_then(|id| self.stack.take_error(id));
                 error.and_then(|error| errno_number(connection_errno(error))).unwrap_or(0)
             }
             "SO_REUSEADDR" => i64::from(options.reuse_addr),
+            "SO_SNDBUF" if self.settings.mode == Mode::Packetdrill => whole(options.send_buffer),
             // Linux keeps its own memory's needs in the other half.
             "SO_SNDBUF" => 2 * whole(options.send_buffer),
             "SO_RCVBUF" => 2 * whole(options.recv_buffer),
@@ -175,5 +188,14 @@ impl Runner<'_> {
             }
         }
         Ok(Done::Returned(0))
+    }
+}
+
+/// `"cubic"` or `["cubic"]`
+fn text(expr: Option<&Expr>) -> Option<String> {
+    match expr? {
+        Expr::Str(text) => Some(String::from_utf8_lossy(text).into_owned()),
+        Expr::List(list) if list.len() == 1 => text(list.first()),
+        _ => None,
     }
 }

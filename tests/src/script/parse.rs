@@ -11,7 +11,9 @@ use super::lexer::{Lexed, Token, lex};
 /// # Errors
 /// Where the text is none.
 pub fn parse(text: &str) -> Result<Script, Error> {
-    let mut parser = Parser { tokens: lex(text)?, at: 0, defines: HashMap::new() };
+    // What google/packetdrill's own runner defines.
+    let defines = HashMap::from([("CODE".to_owned(), Token::Word("host_unreachable".to_owned()))]);
+    let mut parser = Parser { tokens: lex(text)?, at: 0, defines };
     let mut script = Script { lines: text.lines().map(str::to_owned).collect(), ..Script::default() };
     parser.header(&mut script)?;
     parser.events(&mut script)?;

@@ -63,6 +63,8 @@ pub(super) struct Runner<'s> {
     pub(super) next_port: u16,
     /// The sequence number of the first SYN that the stack sent.
     first_iss: Option<u32>,
+    /// The device takes nothing.
+    blocked: bool,
 }
 
 /// Runs a script.
@@ -111,6 +113,7 @@ impl<'s> Runner<'s> {
             exchange: Vec::new(),
             next_port: 40_000,
             first_iss: None,
+            blocked: false,
         }
     }
 
@@ -273,6 +276,11 @@ impl<'s> Runner<'s> {
         if between && command.contains("sysctl") {
             self.unsupported("sysctl in the middle of a script");
         }
+        if command.contains("tc qdisc") {
+            // A queue without room.
+            self.blocked = command.contains("limit 0");
+            self.collect()?;
+        }
         Ok(())
     }
 
@@ -315,7 +323,9 @@ impl<'s> Runner<'s> {
 
     /// Takes what the stack wants to send.
     pub(super) fn drain(&mut self) -> Result<(), Stop> {
-        while let Some(transmit) = self.stack.poll_transmit(self.ts()) {
+        while !self.blocked
+            && let Some(transmit) = self.stack.poll_transmit(self.ts())
+        {
             let bytes = transmit.to_bytes();
             let Some(packet) = decode(&bytes) else {
                 return Err(self.fail("the stack sent something that is not an IP packet"));

@@ -227,6 +227,15 @@ impl Settings {
             "timestamps" => config.timestamps = flag()?,
             "strict_timestamps" => config.strict_timestamps = flag()?,
             "window_scaling" => config.window_scaling = flag()?,
+            "sack" => config.sack = flag()?,
+            "dsack" => config.dsack = flag()?,
+            "rack" => config.rack = flag()?,
+            "tlp" => config.tlp = flag()?,
+            "frto" => config.frto = flag()?,
+            "undo" => config.undo = flag()?,
+            "prr" => config.prr = flag()?,
+            "pacing" => config.pacing = flag()?,
+            "clock_granularity" => config.clock_granularity = time()?,
             "max_connections" => config.max_connections = number(value)?,
             "max_time_wait" => config.max_time_wait = number(value)?,
             "half_open_per_prefix" => config.half_open_per_prefix = number(value)?,
@@ -237,6 +246,7 @@ impl Settings {
             "recv_buffer" => config.socket.recv_buffer = number(value)?,
             "send_buffer" => config.socket.send_buffer = number(value)?,
             "nodelay" => config.socket.nodelay = flag()?,
+            "congestion" => config.socket.congestion = value.parse().ok()?,
             "syn_cookies" => {
                 config.syn_cookies = match value {
                     "never" => SynCookieMode::Never,

@@ -11,7 +11,11 @@ impl Settings {
     /// Finds the sysctls that a shell command sets: in itself, and in the scripts that it names. Nothing is
     /// run.
     pub(super) fn command(&mut self, command: &str, path: &Path) {
-        let command = &command.replace("> /dev/null", "").replace("2>&1", "").replace(">/dev/null", "");
+        let command = &command
+            .replace("\\\n", " ")
+            .replace("> /dev/null", "")
+            .replace("2>&1", "")
+            .replace(">/dev/null", "");
         let folder = path.parent().unwrap_or(Path::new("."));
         for line in command.lines().flat_map(|line| line.split([';', '&'])) {
             let line = line.split(" #").next().unwrap_or_default().trim();
@@ -54,13 +58,17 @@ impl Settings {
         }
     }
 
+    /// One line for each sysctl. Says whether the stack has such a setting.
     fn sysctl(&mut self, name: &str, value: &str) -> bool {
         let config = &mut self.config;
+        let short = name.trim_start_matches("net.ipv4.").trim_start_matches("net.inet.tcp.");
+        if short == "tcp_congestion_control" {
+            return value.parse().map(|algorithm| config.socket.congestion = algorithm).is_ok();
+        }
         let Some(number) = value.split_whitespace().next().and_then(|text| text.parse::<u32>().ok()) else {
             return false;
         };
         let secs = Duration::from_secs(u64::from(number));
-        let short = name.trim_start_matches("net.ipv4.").trim_start_matches("net.inet.tcp.");
         match short {
             "tcp_syncookies" | "syncookies" => {
                 config.syn_cookies = match number {
@@ -71,6 +79,15 @@ impl Settings {
             }
             "tcp_timestamps" => config.timestamps = number != 0,
             "tcp_window_scaling" => config.window_scaling = number != 0,
+            "tcp_sack" | "sack.enable" => config.sack = number != 0,
+            "tcp_dsack" => config.dsack = number != 0,
+            // The lowest bit is RACK's.
+            "tcp_recovery" => config.rack = number & 1 != 0,
+            // What is below 3 was Early Retransmit (RFC 5827) of old kernels, without or beside the probe.
+            "tcp_early_retrans" => config.tlp = number >= 3,
+            "tcp_frto" => config.frto = number != 0,
+            "tcp_mtu_probing" if number != 0 => self.unsupported.push(format!("{short}={value}")),
+            "tcp_mtu_probing" => {}
             // FreeBSD's choices that are not ours: as before RFC 5961, silence, and others.
             "insecure_rst" | "insecure_syn" | "blackhole" | "udp_tunneling_port" if number != 0 => {
                 self.unsupported.push(format!("{short}={value}"));

@@ -134,7 +134,10 @@ pub(super) fn constant(word: &str) -> Option<i64> {
         "POLLRDHUP" => 0x2000,
         "SOMAXCONN" => 4096,
         "MSG_DONTWAIT" => 0x40,
+        "IP_PMTUDISC_DONT" => 0,
+        "IP_PMTUDISC_WANT" => 1,
         "IP_PMTUDISC_DO" => 2,
+        "IP_PMTUDISC_PROBE" => 3,
         _ => return errno_number(word).or_else(|| super::super::info::symbol(word)),
     })
 }
