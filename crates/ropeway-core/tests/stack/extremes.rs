@@ -11,6 +11,7 @@ use ropeway_core::{
 };
 
 use crate::common::*;
+use crate::own_control::nonsense;
 
 type Change = Box<dyn Fn(&mut StackConfig)>;
 
@@ -99,6 +100,7 @@ fn extremes() -> Vec<(String, Change)> {
     field!([SynCookieMode::Never, SynCookieMode::Always], syn_cookies);
     field!([TimeWaitReuse::Never, TimeWaitReuse::Always], time_wait_reuse);
     field!([Algorithm::NewReno, Algorithm::Cubic, Algorithm::custom(NewReno)], socket.congestion);
+    field!(nonsense(), socket.congestion);
     all.push(("addresses = none".into(), Box::new(|config| config.addresses.clear())));
     all
 }

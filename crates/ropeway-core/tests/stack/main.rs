@@ -24,6 +24,7 @@ mod listen;
 mod loopback;
 mod many_at_once;
 mod martians;
+mod own_control;
 mod ports;
 mod reuse;
 mod unclaimed;

@@ -72,7 +72,7 @@ impl Pacer {
             return None;
         }
         let quantum = match quantum {
-            Some(quantum) => self.nanos(u64::from(quantum)),
+            Some(quantum) => self.nanos(u64::from(quantum)).max(1),
             None => nanos_of(QUANTUM_TIME).max(self.nanos(2 * u64::from(mss))),
         };
         let at = self.busy_until.saturating_sub(burst).saturating_add(quantum.min(burst));
