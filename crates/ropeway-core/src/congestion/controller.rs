@@ -156,6 +156,8 @@ pub struct Delivery {
     pub window_limited: bool,
     /// Bytes that arrived with a mark of congestion (RFC 3168, RFC 9768).
     pub marked: u32,
+    /// The path is known to reorder: what arrives behind a gap is not taken for a sign of loss.
+    pub reorders: bool,
     /// It proves that what was sent again had not been lost.
     pub spurious: bool,
     /// What the sender is about, now.
@@ -182,6 +184,7 @@ impl Delivery {
             in_flight: 0,
             window_limited: true,
             marked: 0,
+            reorders: false,
             spurious: false,
             phase: Phase::Open,
         }

@@ -210,7 +210,10 @@ impl Controller for Control {
                 let most = if goes_on { self.ssthresh() } else { u32::MAX };
                 self.state.time_out(event, again, most);
             }
-            Congestion::LostHandshake => self.state.window.lose_handshake(),
+            Congestion::LostHandshake => {
+                self.state.window.lose_handshake();
+                self.state.epoch = None;
+            }
         }
     }
 

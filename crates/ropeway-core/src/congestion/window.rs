@@ -61,8 +61,9 @@ impl Window {
         if recovering || ends_recovery || !delivery.window_limited {
             return 0;
         }
-        // What SACK or duplicates had reported was counted then, though the window does not grow for it.
-        delivery.acked.min(delivery.delivered)
+        // What SACK or duplicates had reported before does not count when it is acknowledged. As in Linux, it counts when it
+        // is reported if that is usual on this path.
+        if delivery.acked > 0 || delivery.reorders { delivery.delivered } else { 0 }
     }
 
     /// Slow start by appropriate byte counting: a peer that acknowledges many segments at once does not slow us down.

@@ -195,6 +195,11 @@ impl Recovery {
         self.dup_thresh
     }
 
+    /// More reordering was seen than three segments' worth.
+    pub(crate) fn reorders(&self) -> bool {
+        self.dup_thresh > DUP_THRESH
+    }
+
     pub(crate) fn dsacked(&self) -> u64 {
         self.dsacked
     }

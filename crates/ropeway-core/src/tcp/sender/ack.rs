@@ -107,6 +107,7 @@ impl Sender {
         delivery.prior_in_flight = prior_pipe;
         delivery.in_flight = self.flight.pipe();
         delivery.window_limited = self.is_window_limited(news.window_limited);
+        delivery.reorders = self.recovery.reorders();
         delivery.spurious = outcome.undone;
         delivery.phase = self.recovery.phase();
         self.congestion.on_ack(&delivery);
