@@ -514,8 +514,9 @@ impl Recovery {
         }
         let recovered = news.una.at_or_after(self.high);
         if self.frto != Frto::Off {
-            // Step 3.b: what was sent once arrives, so not all is lost.
-            if news.original {
+            // Step 3.b: what was sent once arrives, so not all is lost. Without SACK it may have arrived before the timeout,
+            // and only be acknowledged now: the second acknowledgement tells (RFC 5682 2.1).
+            if news.original && (self.switches.sack || news.nxt.after(self.high)) {
                 outcome.spurious_timeout = true;
                 self.undo_timeout(flight, congestion, news, outcome);
                 return;

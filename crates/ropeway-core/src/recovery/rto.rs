@@ -64,7 +64,7 @@ impl Rto {
     /// 3). `round`: a round trip has passed since this last was true.
     ///
     /// Every acknowledgement brings a sample. So that many of them in a round trip do not forget the ones before
-    /// (RFC 7323 4.2), the variation falls only once a round trip, and towards the largest that was seen in it; it rises
+    /// (RFC 7323 4.2-1), the variation falls only once a round trip, and towards the largest that was seen in it; it rises
     /// at once. As in Linux.
     pub(crate) fn sample(&mut self, rtt: Duration, now: Timestamp, round: bool) {
         // More than the longest timeout is no round trip: the clock has jumped.
@@ -219,6 +219,24 @@ mod tests {
         }
         assert_eq!(rto.rttvar(), Duration::ZERO);
         assert_eq!(rto.current(), Duration::from_millis(100) + GRANULARITY);
+    }
+
+    // RFC 7323 4.2-1
+    #[test]
+    fn many_samples_in_a_round_trip_do_not_forget_the_one_before() {
+        let mut rto = rto();
+        rto.sample(Duration::from_millis(100), Timestamp::START, true);
+        // A hundred acknowledgements in one round trip, all alike: the variation does not fall before its end.
+        for _ in 0..100 {
+            rto.sample(Duration::from_millis(100), Timestamp::START, false);
+        }
+        assert_eq!(rto.rttvar(), Duration::from_millis(50));
+        rto.sample(Duration::from_millis(100), Timestamp::START, true);
+        let after = rto.rttvar();
+        assert!((Duration::from_millis(37)..Duration::from_millis(51)).contains(&after), "{after:?}");
+        // It rises at once.
+        rto.sample(Duration::from_millis(900), Timestamp::START, false);
+        assert!(rto.rttvar() >= Duration::from_millis(200));
     }
 
     #[test]

@@ -204,8 +204,8 @@ impl Sender {
         })
     }
 
-    /// Every acknowledgement of something that was sent once is a sample (RFC 6298 3, Karn's rule); otherwise timestamps
-    /// tell which transmission is acknowledged (RFC 7323 4).
+    /// Every acknowledgement of something that was sent once is a sample (RFC 6298 3-1, Karn's rule; RFC 6298 3-2); otherwise
+    /// timestamps tell which transmission is acknowledged (RFC 7323 4.1-2; RFC 9293 3.8.1 MUST-18).
     fn sample_round_trip(&mut self, news: &AckNews, arrivals: &Arrivals, advanced: bool) {
         let acked = arrivals.acked_sent.filter(|_| !arrivals.acked_again);
         let rtt = match (acked, arrivals.sacked_sent) {
