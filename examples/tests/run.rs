@@ -159,6 +159,22 @@ fn echo_goes_there_and_back() {
 }
 
 #[test]
+fn congestion_control_draws_a_window_that_grows_and_falls() {
+    let (output, text) = run("congestion_control", &[]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let windows: Vec<u32> = text
+        .lines()
+        .filter_map(|line| line.split_once(" s ")?.1.split_whitespace().next()?.parse().ok())
+        .collect();
+    // A sawtooth about the 34 segments that the path holds and the 30 of its queue.
+    let later = &windows[5..];
+    assert!(windows[0] == 10 && windows.len() > 20, "{text}");
+    assert!(later.iter().all(|window| (45..=70).contains(window)), "{text}");
+    assert!(later.windows(2).any(|pair| pair[1] < pair[0]) && later.windows(2).any(|pair| pair[1] > pair[0]));
+    assert!(text.contains("8388608 bytes in") && text.contains("congestion control: gentle"), "{text}");
+}
+
+#[test]
 fn portscan_says_what_it_needs() {
     let fails = |arguments: &[&str], hint: &str| {
         let (output, _) = run("portscan", arguments);

@@ -16,6 +16,9 @@ use crate::time::Timestamp;
 /// a loss that begins a recovery, [`on_spurious`](Self::on_spurious) if it proved the last reduction wrong, and then
 /// [`on_ack`](Self::on_ack), always.
 ///
+/// A window of less than a segment counts as a segment. `examples/congestion_control.rs` in the repository has a whole
+/// controller of sixty lines, outside this crate.
+///
 /// A controller is part of a connection's state: equal calls must have equal results, on every platform. So it reads no
 /// clock, draws no random numbers, and calculates in integers.
 pub trait Controller: fmt::Debug + Send + Sync {
@@ -69,7 +72,29 @@ impl Clone for Box<dyn Controller> {
     }
 }
 
-/// Makes the controllers of connections.
+/// Makes the controllers of connections: what is chosen in
+/// [`SocketOptions::congestion`](crate::SocketOptions::congestion).
+///
+/// ```
+/// use ropeway_core::congestion::{Algorithm, Controller, ControllerFactory, Start};
+///
+/// /// CUBIC, and whoever has another one keeps no more than half of its window.
+/// #[derive(Debug)]
+/// struct Careful;
+///
+/// impl ControllerFactory for Careful {
+///     fn name(&self) -> &'static str {
+///         "careful"
+///     }
+///
+///     fn build(&self, start: &Start) -> Box<dyn Controller> {
+///         let half = |(window, ssthresh)| start.with_window(window / 2, ssthresh);
+///         Algorithm::Cubic.build(&start.window.map_or(*start, half))
+///     }
+/// }
+///
+/// assert_eq!(Algorithm::custom(Careful).name(), "careful");
+/// ```
 pub trait ControllerFactory: fmt::Debug + Send + Sync {
     /// The name under which it is known (`TCP_CONGESTION`).
     fn name(&self) -> &'static str;
