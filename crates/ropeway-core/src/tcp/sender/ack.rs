@@ -164,7 +164,7 @@ impl Sender {
     fn take_blocks(&mut self, news: &AckNews, arrivals: &mut Arrivals) -> Option<Dsack> {
         let blocks = news.blocks.as_slice();
         let (&first, _) = blocks.split_first()?;
-        let dsack = self.dsack(first, blocks.get(1).copied());
+        let dsack = self.dsack(news.ack, first, blocks.get(1).copied());
         let mss = self.mss();
         let Self { flight, rate, recovery, rto, snd, .. } = self;
         let predates = recovery.predates_resending(news.echo.map(|(tsecr, _)| tsecr));
@@ -188,10 +188,16 @@ impl Sender {
     }
 
     /// Whether the first block reports what has arrived twice: it lies before SEG.ACK, or in the second block.
-    fn dsack(&self, first: (SeqNum, SeqNum), second: Option<(SeqNum, SeqNum)>) -> Option<Dsack> {
+    /// Of an acknowledgement that comes late, SEG.ACK counts, and not what is acknowledged by now.
+    fn dsack(
+        &self,
+        ack: SeqNum,
+        first: (SeqNum, SeqNum),
+        second: Option<(SeqNum, SeqNum)>,
+    ) -> Option<Dsack> {
         let (start, end) = first;
         let inside = |(left, right): (SeqNum, SeqNum)| start.at_or_after(left) && end.at_or_before(right);
-        let repeats = start.before(self.snd.una) || second.is_some_and(inside);
+        let repeats = start.before(ack) || second.is_some_and(inside);
         if !repeats || !start.before(end) || end.after(self.snd.nxt) {
             return None;
         }

@@ -312,6 +312,16 @@ fn a_d_sack_of_all_that_was_sent_again_undoes_a_recovery() {
     assert_eq!(bench.sender.recovery().dsacked(), 1);
 }
 
+// RFC 2883 4: what lies before the acknowledgement's own number came twice. One that was overtaken reports no such thing.
+#[test]
+fn the_blocks_of_a_late_acknowledgement_are_no_d_sack() {
+    let mut bench = twenty(Bench::new());
+    bench.ack(10, &[(11, 12)]);
+    bench.ack(15, &[]);
+    bench.ack(10, &[(11, 13)]);
+    assert_eq!(bench.sender.recovery().dsacked(), 0);
+}
+
 #[test]
 fn more_d_sacks_than_retransmissions_are_a_lie() {
     let mut bench = twenty(Bench::new());
