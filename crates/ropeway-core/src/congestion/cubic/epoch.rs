@@ -21,13 +21,13 @@ pub(super) struct Epoch {
     /// Until when time is counted.
     counted: Timestamp,
     /// *K*, in ticks: how long it takes to get to the plateau.
-    k: u64,
+    k: u32,
     /// The plateau, in bytes: *W_max*, or the first window if that is more.
     plateau: u32,
     /// *W_est*, in bytes.
     w_est: u32,
     /// Fractions of a byte by which the curve's window has grown, in units of 1 / cwnd.
-    curve_credit: u64,
+    curve_credit: u32,
     /// Likewise *W_est*, in units of 1 / (17 cwnd).
     reno_credit: u64,
 }
@@ -67,11 +67,9 @@ impl Epoch {
         }
         // Never down, and never faster than slow start.
         let target = self.curve(rtt, mss).clamp(cwnd, cwnd.saturating_add(cwnd / 2));
-        let cwnd_bytes = u64::from(cwnd);
-        self.curve_credit += u64::from(acked) * u64::from(target - cwnd);
-        let grown = self.curve_credit / cwnd_bytes;
-        self.curve_credit %= cwnd_bytes;
-        cwnd.saturating_add(saturate(grown)).min(target)
+        let credit = u64::from(self.curve_credit) + u64::from(acked) * u64::from(target - cwnd);
+        self.curve_credit = saturate(credit % u64::from(cwnd));
+        cwnd.saturating_add(saturate(credit / u64::from(cwnd))).min(target)
     }
 
     /// RFC 9438 4.3: *W_est* grows by α segments for each window that is acknowledged.
@@ -86,8 +84,9 @@ impl Epoch {
     /// *W_cubic(t + ahead)*, in bytes, and no less than 0.
     fn curve(&self, ahead: Duration, mss: u32) -> u32 {
         let t = ticks(self.elapsed.saturating_add(micros(ahead)));
-        let distance = climb(t.abs_diff(self.k), mss);
-        if t < self.k { self.plateau.saturating_sub(distance) } else { self.plateau.saturating_add(distance) }
+        let k = u64::from(self.k);
+        let distance = climb(t.abs_diff(k), mss);
+        if t < k { self.plateau.saturating_sub(distance) } else { self.plateau.saturating_add(distance) }
     }
 }
 
@@ -99,8 +98,8 @@ fn climb(t: u64, mss: u32) -> u32 {
 }
 
 /// How many ticks it takes to climb so many bytes: the cube root of bytes / (C mss).
-fn time_to_climb(bytes: u32, mss: u32) -> u64 {
-    cube_root((u128::from(bytes) * 5) << (3 * TICK_BITS), u128::from(2 * mss))
+fn time_to_climb(bytes: u32, mss: u32) -> u32 {
+    saturate(cube_root((u128::from(bytes) * 5) << (3 * TICK_BITS), u128::from(2 * mss)))
 }
 
 /// The integer cube root of `n / d`, `n / d` being less than 2^99.

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::super::{Algorithm, Controller, Cubic, NewReno, Start};
 use super::*;
 use crate::time::Timestamp;
