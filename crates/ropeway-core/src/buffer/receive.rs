@@ -13,9 +13,23 @@ const SMALL_CHUNK: usize = 2048;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ReceiveBuffer {
     len: usize,
+    /// An empty buffer costs nothing.
+    held: Option<Box<Held>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Held {
     chunks: VecDeque<Bytes>,
     /// Small payloads, copied together; they follow the chunks.
     tail: BytesMut,
+}
+
+impl Held {
+    fn seal_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.chunks.push_back(self.tail.split().freeze());
+        }
+    }
 }
 
 impl ReceiveBuffer {
@@ -29,28 +43,19 @@ impl ReceiveBuffer {
 
     pub(crate) fn push(&mut self, data: Bytes) {
         self.len += data.len();
+        // A lone small payload gets a buffer of its size, a stream of them a roomy one.
+        let room = if self.len < SHARE_FROM { data.len().max(64) } else { SMALL_CHUNK };
+        let held = self.held.get_or_insert_default();
         if data.len() >= SHARE_FROM {
-            self.seal_tail();
-            self.chunks.push_back(data);
+            held.seal_tail();
+            held.chunks.push_back(data);
             return;
         }
-        if self.tail.capacity() - self.tail.len() < data.len() {
-            self.seal_tail();
-            self.tail =
-                BytesMut::with_capacity(if self.is_small() { data.len().max(64) } else { SMALL_CHUNK });
+        if held.tail.capacity() - held.tail.len() < data.len() {
+            held.seal_tail();
+            held.tail = BytesMut::with_capacity(room);
         }
-        self.tail.extend_from_slice(&data);
-    }
-
-    /// A lone small payload gets a buffer of its size, a stream of them a roomy one.
-    fn is_small(&self) -> bool {
-        self.len < SHARE_FROM
-    }
-
-    fn seal_tail(&mut self) {
-        if !self.tail.is_empty() {
-            self.chunks.push_back(self.tail.split().freeze());
-        }
+        held.tail.extend_from_slice(&data);
     }
 
     /// Moves up to `max` bytes out.
@@ -58,22 +63,21 @@ impl ReceiveBuffer {
         let mut wanted = max.min(self.len);
         self.len -= wanted;
         let mut payload = Payload::new();
-        if wanted > 0 {
-            self.seal_tail();
-        }
+        let Some(held) = self.held.as_mut().filter(|_| wanted > 0) else { return payload };
+        held.seal_tail();
         while wanted > 0 {
-            let Some(first) = self.chunks.front_mut() else { break };
+            let Some(first) = held.chunks.front_mut() else { break };
             if first.len() > wanted {
                 payload.push(first.split_to(wanted));
                 break;
             }
             wanted -= first.len();
-            if let Some(first) = self.chunks.pop_front() {
+            if let Some(first) = held.chunks.pop_front() {
                 payload.push(first);
             }
         }
         if self.len == 0 {
-            self.tail = BytesMut::new();
+            self.held = None;
         }
         payload
     }
@@ -81,7 +85,8 @@ impl ReceiveBuffer {
     /// Copies what is there, as much as fits, without taking it.
     pub(crate) fn peek(&self, mut out: &mut [u8]) -> usize {
         let mut copied = 0;
-        for chunk in self.chunks.iter().map(|chunk| &chunk[..]).chain([&self.tail[..]]) {
+        let Some(held) = &self.held else { return 0 };
+        for chunk in held.chunks.iter().map(|chunk| &chunk[..]).chain([&held.tail[..]]) {
             let n = chunk.len().min(out.len());
             let (head, rest) = out.split_at_mut(n);
             head.copy_from_slice(chunk.get(..n).unwrap_or_default());

@@ -14,18 +14,51 @@ pub(crate) struct SendBuffer {
     /// Sequence number of the first byte held.
     base: SeqNum,
     len: usize,
-    /// Bytes of the first chunk that have been acknowledged.
-    chunks: VecDeque<Bytes>,
+    /// An empty buffer costs nothing.
+    held: Option<Box<Held>>,
+}
+
+/// The chunks, found by where they stand in the stream.
+#[derive(Clone, Debug, Default)]
+struct Held {
+    chunks: VecDeque<Chunk>,
     /// The newest bytes, still growing.
     tail: BytesMut,
-    /// Where the last `slice` started, so that sending in order does not search from the front:
-    /// index of a chunk and the offset of its first byte from `base`.
-    cursor: (usize, usize),
+    /// Where the first byte that is not acknowledged stands in the stream, and where the tail begins.
+    first: u64,
+    tail_start: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Chunk {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Chunk {
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl Held {
+    fn push(&mut self, bytes: Bytes) {
+        let start = self.tail_start;
+        self.tail_start += bytes.len() as u64;
+        self.chunks.push_back(Chunk { start, bytes });
+    }
+
+    fn seal_tail(&mut self) {
+        if !self.tail.is_empty() {
+            let sealed = self.tail.split().freeze();
+            self.push(sealed);
+        }
+    }
 }
 
 impl SendBuffer {
     pub(crate) fn new(base: SeqNum) -> Self {
-        Self { base, len: 0, chunks: VecDeque::new(), tail: BytesMut::new(), cursor: (0, 0) }
+        Self { base, len: 0, held: None }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -43,11 +76,15 @@ impl SendBuffer {
 
     /// Appends a copy of `data`.
     pub(crate) fn push_slice(&mut self, data: &[u8]) {
-        if self.tail.capacity() - self.tail.len() < data.len() {
-            self.seal_tail();
-            self.tail = BytesMut::with_capacity(data.len().max(SMALL_CHUNK));
+        if data.is_empty() {
+            return;
         }
-        self.tail.extend_from_slice(data);
+        let held = self.held.get_or_insert_default();
+        if held.tail.capacity() - held.tail.len() < data.len() {
+            held.seal_tail();
+            held.tail = BytesMut::with_capacity(data.len().max(SMALL_CHUNK));
+        }
+        held.tail.extend_from_slice(data);
         self.len += data.len();
     }
 
@@ -56,68 +93,51 @@ impl SendBuffer {
         if data.is_empty() {
             return;
         }
-        self.seal_tail();
         self.len += data.len();
-        self.chunks.push_back(data);
+        let held = self.held.get_or_insert_default();
+        held.seal_tail();
+        held.push(data);
     }
 
-    fn seal_tail(&mut self) {
-        if !self.tail.is_empty() {
-            self.chunks.push_back(self.tail.split().freeze());
-        }
-    }
-
-    /// Lets go of everything before `una`.
+    /// Lets go of everything before `una`, at a step for each chunk that goes.
     pub(crate) fn acknowledge(&mut self, una: SeqNum) {
-        let mut gone = (una.since(self.base) as usize).min(self.len);
+        let gone = (una.since(self.base) as usize).min(self.len);
         self.base += length_u32(gone);
         self.len -= gone;
-        self.cursor = (0, 0);
         if self.len == 0 {
-            self.chunks.clear();
-            self.tail = BytesMut::new();
+            self.held = None;
             return;
         }
-        self.seal_tail();
-        while gone > 0 {
-            let Some(first) = self.chunks.front_mut() else { break };
-            if first.len() > gone {
-                bytes::Buf::advance(first, gone);
-                break;
-            }
-            gone -= first.len();
-            self.chunks.pop_front();
+        let Some(held) = &mut self.held else { return };
+        held.first += gone as u64;
+        if held.first > held.tail_start {
+            held.seal_tail();
+        }
+        while held.chunks.front().is_some_and(|chunk| chunk.end() <= held.first) {
+            held.chunks.pop_front();
         }
     }
 
-    /// Up to `len` bytes from `seq` on, shared with the buffer.
+    /// Up to `len` bytes from `seq` on, shared with the buffer: one search, and a step for each chunk in it.
     pub(crate) fn slice(&mut self, seq: SeqNum, len: usize) -> Payload {
         let offset = seq.since(self.base) as usize;
         let mut wanted = len.min(self.len.saturating_sub(offset));
         let mut payload = Payload::new();
-        if wanted == 0 {
-            return payload;
+        let Some(held) = self.held.as_mut().filter(|_| wanted > 0) else { return payload };
+        let mut at = held.first + offset as u64;
+        if at + wanted as u64 > held.tail_start {
+            held.seal_tail();
         }
-        self.seal_tail();
-        let (mut index, mut start) = if self.cursor.1 <= offset { self.cursor } else { (0, 0) };
-        while let Some(chunk) = self.chunks.get(index) {
-            let end = start + chunk.len();
-            if end > offset {
-                self.cursor = (index, start);
-                break;
-            }
-            start = end;
-            index += 1;
-        }
-        let mut skip = offset - start;
-        for chunk in self.chunks.range(index.min(self.chunks.len())..) {
-            let take = wanted.min(chunk.len() - skip);
-            payload.push(chunk.slice(skip..skip + take));
+        let index = held.chunks.partition_point(|chunk| chunk.end() <= at);
+        for chunk in held.chunks.range(index..) {
+            let skip = usize::try_from(at - chunk.start).unwrap_or(usize::MAX).min(chunk.bytes.len());
+            let take = wanted.min(chunk.bytes.len() - skip);
+            payload.push(chunk.bytes.slice(skip..skip + take));
             wanted -= take;
+            at += take as u64;
             if wanted == 0 {
                 break;
             }
-            skip = 0;
         }
         payload
     }

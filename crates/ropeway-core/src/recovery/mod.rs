@@ -208,6 +208,7 @@ impl Recovery {
         self.rack.reorderings()
     }
 
+    #[cfg(test)]
     pub(crate) fn tlp_end(&self) -> Option<SeqNum> {
         self.tlp.end()
     }

@@ -14,8 +14,8 @@ const PERSIST: u8 = 16;
 pub(crate) struct Rack {
     /// `RACK.xmit_ts` and `RACK.end_seq`: of what was sent last among all that has arrived.
     newest: Option<(Timestamp, SeqNum)>,
-    /// `RACK.rtt`: its round trip.
-    rtt: Duration,
+    /// `RACK.rtt`: its round trip, in microseconds; more than an hour is none.
+    rtt: u32,
     /// Something newer has arrived since losses were looked for.
     advanced: bool,
     /// `RACK.reordering_seen`: how often.
@@ -72,7 +72,7 @@ impl Rack {
             return;
         }
         self.advanced = true;
-        self.rtt = rtt;
+        self.rtt = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
         let newer = self.newest.is_none_or(|(at, last)| sent_at > at || (sent_at == at && end.after(last)));
         if newer {
             self.newest = Some((sent_at, end));
@@ -133,13 +133,18 @@ impl Rack {
         window.min(path.srtt.unwrap_or_default()) + path.granularity
     }
 
+    /// What was sent this long ago is lost, if something newer has arrived.
+    fn age(&self, path: &Path) -> Duration {
+        Duration::from_micros(u64::from(self.rtt)) + self.window(path)
+    }
+
     /// RACK_detect_loss (step 5), as things stood at `as_of`: what a late timer adds to a packet's age says nothing.
     pub(crate) fn detect(&mut self, flight: &mut Flight, path: &Path, as_of: Timestamp) -> Found {
         let Some((newest, newest_end)) = self.newest.filter(|_| self.advanced) else {
             return Found::default();
         };
         self.advanced = false;
-        let age = self.rtt + self.window(path);
+        let age = self.age(path);
         let (lost, waiting) = flight.lose_in_order(|sent_at, end| {
             if !(sent_at < newest || (sent_at == newest && end.before(newest_end))) {
                 Verdict::After
@@ -154,7 +159,7 @@ impl Rack {
 
     /// The retransmission timer went off: what was sent so long ago that RACK would take it for lost (RFC 8985 6.3).
     pub(crate) fn is_overdue(&self, sent_at: Timestamp, path: &Path, now: Timestamp) -> bool {
-        sent_at + self.rtt + self.window(path) <= now
+        sent_at + self.age(path) <= now
     }
 
     /// Nothing is known any more: all was acknowledged, or the path is another.

@@ -2,6 +2,7 @@
 
 use std::io::IoSlice;
 use std::net::Shutdown;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ropeway_packet::{FourTuple, Payload};
@@ -178,9 +179,10 @@ impl Stack {
         change: impl FnOnce(&mut SocketOptions),
     ) -> Result<(), UnknownId> {
         self.with_connection(now, id, |connection, env| {
-            let before = connection.options.clone();
-            change(&mut connection.options);
-            connection.options.normalize();
+            let before = Arc::clone(&connection.options);
+            let options = Arc::make_mut(&mut connection.options);
+            change(options);
+            options.normalize();
             connection.options_changed(&before, env);
         })
         .ok_or(UnknownId)

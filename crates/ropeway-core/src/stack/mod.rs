@@ -92,6 +92,8 @@ pub struct TableSizes {
 #[cfg_attr(feature = "model", derive(Clone))]
 pub struct Stack {
     config: Arc<StackConfig>,
+    /// The options that sockets start with.
+    usual_options: Arc<SocketOptions>,
     counters: Counters,
     addresses: LocalAddresses,
     path_mtu: PathMtuCache,
@@ -156,6 +158,7 @@ impl Stack {
             time_wait: TimeWaitTable::new(config.time_wait),
         };
         Self {
+            usual_options: Arc::new(config.socket.clone()),
             counters: Counters::default(),
             addresses: LocalAddresses::new(config.addresses.clone()),
             path_mtu: PathMtuCache::default(),

@@ -1,6 +1,7 @@
 //! Opening: bind, listen, accept, connect (RFC 9293 3.9.1.1).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use ropeway_packet::{FourTuple, Protocol, SeqNum};
 
@@ -94,7 +95,7 @@ impl Stack {
         remote: SocketAddr,
     ) -> Result<ConnectionId, ConnectError> {
         let Some(listener) = self.listeners.get(id) else { return Err(ConnectError::AddressNotAvailable) };
-        let (local, options) = (listener.local, listener.options.clone());
+        let (local, options) = (listener.local, SocketOptions::clone(&listener.options));
         self.close_listener(now, id);
         self.connect(now, Some(local), remote, options)
     }
@@ -160,8 +161,9 @@ impl Stack {
     ) -> Result<(), UnknownId> {
         let listener = self.listeners.get_mut(id).ok_or(UnknownId)?;
         let before = Sharing::of(&listener.options);
-        change(&mut listener.options);
-        listener.options.normalize();
+        let options = Arc::make_mut(&mut listener.options);
+        change(options);
+        options.normalize();
         let after = Sharing::of(&listener.options);
         if before != after && !listener.asks_user {
             self.ports.tcp.release(listener.local, Claim::Listener(before));
@@ -233,6 +235,13 @@ impl Stack {
             self.end_time_wait(key, Cause::Timeout);
         }
         let env = Env { now, config: &self.config, counters: &mut self.counters, handed: self.handed };
+        // Connections whose options are the usual ones share them.
+        let mut options = options;
+        options.normalize();
+        let options = match options == *self.usual_options {
+            true => Arc::clone(&self.usual_options),
+            false => Arc::new(options),
+        };
         let connection = Connection::open(tuple, options, &setup, &env);
         self.counters.active_opens += 1;
         let key = self.register(connection).ok_or(ConnectError::TooManyConnections)?;

@@ -20,6 +20,7 @@ mod transmit;
 mod user_call;
 mod window;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ropeway_packet::{FourTuple, IpParams, Protocol, SeqNum, TcpOptions, Timestamps, WindowScale};
@@ -54,7 +55,7 @@ pub(crate) struct Connection {
     pub(crate) tuple: FourTuple,
     machine: StateMachine,
     pub(crate) holder: Holder,
-    pub(crate) options: SocketOptions,
+    pub(crate) options: Arc<SocketOptions>,
     pub(crate) scheduled: Scheduled,
     sender: Sender,
     rcv: Rcv,
@@ -112,12 +113,10 @@ impl Connection {
         tuple: FourTuple,
         state: State,
         holder: Holder,
-        options: SocketOptions,
+        options: Arc<SocketOptions>,
         setup: &Setup,
         env: &Env<'_>,
     ) -> Self {
-        let mut options = options;
-        options.normalize();
         let ip_and_tcp = header_overhead(&tuple);
         // RFC 9293 3.7.1 MUST-67
         let announce = setup.device_mtu.saturating_sub(ip_and_tcp);
@@ -166,7 +165,7 @@ impl Connection {
     }
 
     /// An active OPEN (RFC 9293 3.10.1): the SYN goes out with the next `poll_transmit`.
-    pub(crate) fn open(tuple: FourTuple, options: SocketOptions, setup: &Setup, env: &Env<'_>) -> Self {
+    pub(crate) fn open(tuple: FourTuple, options: Arc<SocketOptions>, setup: &Setup, env: &Env<'_>) -> Self {
         let mut connection = Self::new(tuple, State::Closed, Holder::Application, options, setup, env);
         connection.transition(Cause::ActiveOpen);
         if env.config.window_scaling {
@@ -182,7 +181,7 @@ impl Connection {
     pub(crate) fn from_half_open(
         tuple: FourTuple,
         listener: ListenerId,
-        options: SocketOptions,
+        options: Arc<SocketOptions>,
         setup: &Setup,
         handshake: &Handshake,
         env: &Env<'_>,

@@ -40,11 +40,12 @@ pub(crate) struct Statistics {
     /// What limits the sender, and since when.
     limited_by: SenderLimit,
     limited_since: Option<Timestamp>,
-    rwnd_limited: Duration,
-    sndbuf_limited: Duration,
+    /// Microseconds, as are the two below.
+    rwnd_limited: u64,
+    sndbuf_limited: u64,
     /// Since when data is outstanding or waiting.
     busy_since: Option<Timestamp>,
-    busy: Duration,
+    busy: u64,
 }
 
 impl Statistics {
@@ -59,16 +60,20 @@ impl Statistics {
         self.limited_since = Some(now);
     }
 
-    fn rwnd_limited(&self, now: Timestamp) -> Duration {
+    fn rwnd_limited(&self, now: Timestamp) -> u64 {
         match (self.limited_by, self.limited_since) {
-            (SenderLimit::ReceiveWindow, Some(since)) => self.rwnd_limited + now.since(since),
+            (SenderLimit::ReceiveWindow, Some(since)) => {
+                self.rwnd_limited + now.as_micros().saturating_sub(since.as_micros())
+            }
             _ => self.rwnd_limited,
         }
     }
 
-    fn sndbuf_limited(&self, now: Timestamp) -> Duration {
+    fn sndbuf_limited(&self, now: Timestamp) -> u64 {
         match (self.limited_by, self.limited_since) {
-            (SenderLimit::SendBuffer, Some(since)) => self.sndbuf_limited + now.since(since),
+            (SenderLimit::SendBuffer, Some(since)) => {
+                self.sndbuf_limited + now.as_micros().saturating_sub(since.as_micros())
+            }
             _ => self.sndbuf_limited,
         }
     }
@@ -78,15 +83,16 @@ impl Statistics {
         match (is_busy, self.busy_since) {
             (true, None) => self.busy_since = Some(now),
             (false, Some(since)) => {
-                self.busy += now.since(since);
+                self.busy += now.as_micros().saturating_sub(since.as_micros());
                 self.busy_since = None;
             }
             _ => {}
         }
     }
 
-    fn busy_time(&self, now: Timestamp) -> Duration {
-        self.busy + self.busy_since.map_or(Duration::ZERO, |since| now.since(since))
+    fn busy_time(&self, now: Timestamp) -> u64 {
+        let since = self.busy_since.map_or(0, |since| now.as_micros().saturating_sub(since.as_micros()));
+        self.busy + since
     }
 
     pub(crate) fn is_cwnd_limited(&self) -> bool {
@@ -238,9 +244,9 @@ impl Connection {
             advmss: self.rcv.advmss,
             pmtu: self.path_mtu,
             limited_by: statistics.limited_by,
-            busy_time: statistics.busy_time(now),
-            rwnd_limited: statistics.rwnd_limited(now),
-            sndbuf_limited: statistics.sndbuf_limited(now),
+            busy_time: Duration::from_micros(statistics.busy_time(now)),
+            rwnd_limited: Duration::from_micros(statistics.rwnd_limited(now)),
+            sndbuf_limited: Duration::from_micros(statistics.sndbuf_limited(now)),
             last_data_sent: statistics.last_data_sent.map(|at| now.since(at)),
             last_data_recv: statistics.last_data_received.map(|at| now.since(at)),
             congestion: self.options.congestion.name(),

@@ -240,7 +240,7 @@ impl Connection {
         }
         // As in Linux, setting nodelay, even again, lets go what is corked at that moment.
         let pending = self.sender.not_sent() > 0;
-        if pending && self.options.nodelay && (!before.nodelay || *before == self.options) {
+        if pending && self.options.nodelay && (!before.nodelay || *before == *self.options) {
             self.sender.release(false);
         }
         // Nodelay switched on, or cork taken off, lets a small segment go.

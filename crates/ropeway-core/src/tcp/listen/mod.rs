@@ -8,6 +8,7 @@ pub(crate) mod syn_cookie;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use ropeway_packet::TcpFlags;
 
@@ -20,7 +21,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug)]
 pub(crate) struct Listener {
     pub(crate) local: SocketAddr,
-    pub(crate) options: SocketOptions,
+    pub(crate) options: Arc<SocketOptions>,
     pub(crate) accept_queue: AcceptQueue,
     /// How many entries of the SYN queue are this listener's.
     pub(crate) half_open: usize,
@@ -41,7 +42,7 @@ impl Listener {
         options.normalize();
         Self {
             local,
-            options,
+            options: Arc::new(options),
             accept_queue: AcceptQueue::new(backlog),
             half_open: 0,
             refused: 0,

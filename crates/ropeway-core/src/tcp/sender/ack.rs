@@ -115,6 +115,7 @@ impl Sender {
         self.recovery.pace_reduction((delivered, advanced), &outcome, (pipe, ssthresh), mss);
         self.set_pacing_rate(news);
         if advanced > 0 {
+            self.flight.land();
             self.retransmits = 0;
             // It must not fall behind by half the sequence space.
             self.window_limited = self.window_limited.max(self.snd.una - 1);
@@ -189,12 +190,7 @@ impl Sender {
 
     /// Whether the first block reports what has arrived twice: it lies before SEG.ACK, or in the second block.
     /// Of an acknowledgement that comes late, SEG.ACK counts, and not what is acknowledged by now.
-    fn dsack(
-        &self,
-        ack: SeqNum,
-        first: (SeqNum, SeqNum),
-        second: Option<(SeqNum, SeqNum)>,
-    ) -> Option<Dsack> {
+    fn dsack(&self, ack: SeqNum, first: (SeqNum, SeqNum), second: Option<(SeqNum, SeqNum)>) -> Option<Dsack> {
         let (start, end) = first;
         let inside = |(left, right): (SeqNum, SeqNum)| start.at_or_after(left) && end.at_or_before(right);
         let repeats = start.before(ack) || second.is_some_and(inside);

@@ -2,6 +2,7 @@
 //! became of it.
 
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 
 use ropeway_packet::SeqNum;
 
@@ -119,7 +120,49 @@ pub(crate) struct Flight {
     highest_sacked: Option<SeqNum>,
 }
 
+/// A flight that costs nothing while nothing is out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Aloft(Option<Box<Flight>>);
+
+static EMPTY: Flight = Flight::EMPTY;
+
+impl Aloft {
+    /// Lets go of the memory, if nothing is out.
+    pub(crate) fn land(&mut self) {
+        if self.is_empty() {
+            self.0 = None;
+        }
+    }
+}
+
+impl Deref for Aloft {
+    type Target = Flight;
+
+    fn deref(&self) -> &Flight {
+        self.0.as_deref().unwrap_or(&EMPTY)
+    }
+}
+
+impl DerefMut for Aloft {
+    fn deref_mut(&mut self) -> &mut Flight {
+        self.0.get_or_insert_default()
+    }
+}
+
 impl Flight {
+    const EMPTY: Self = Self {
+        entries: VecDeque::new(),
+        order: VecDeque::new(),
+        outstanding: 0,
+        sacked: 0,
+        lost: 0,
+        retransmitted: 0,
+        sacked_segments: 0,
+        inferred: 0,
+        due_from: None,
+        highest_sacked: None,
+    };
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use ropeway_packet::{SeqNum, WindowScale};
 
 pub(crate) use self::ack::AckNews;
-use self::flight::Flight;
+use self::flight::{Aloft, Flight};
 pub(crate) use self::next::{Limits, Next, Plan};
 use self::pacer::Pacer;
 use self::rate::DeliveryRate;
@@ -34,7 +34,7 @@ use crate::time::Timestamp;
 pub(crate) struct Sender {
     snd: Snd,
     buffer: SendBuffer,
-    flight: Flight,
+    flight: Aloft,
     rto: Rto,
     recovery: Recovery,
     congestion: Box<dyn Controller>,
@@ -60,7 +60,8 @@ pub(crate) struct Sender {
     round_end: SeqNum,
     /// When data was last sent.
     last_sent: Option<Timestamp>,
-    granularity: Duration,
+    /// How coarse the clock is, in microseconds.
+    granularity: u32,
 }
 
 impl Sender {
@@ -81,7 +82,7 @@ impl Sender {
         Self {
             snd: Snd::new(iss, default_mss),
             buffer: SendBuffer::new(iss + 1),
-            flight: Flight::default(),
+            flight: Aloft::default(),
             rto: Rto::new(config),
             recovery: Recovery::new(iss, switches),
             congestion,
@@ -97,7 +98,7 @@ impl Sender {
             window_limited: iss,
             round_end: iss,
             last_sent: None,
-            granularity: config.clock_granularity,
+            granularity: u32::try_from(config.clock_granularity.as_micros()).unwrap_or(u32::MAX),
         }
     }
 
@@ -149,6 +150,10 @@ impl Sender {
     /// Bytes a second, and whether the application limited it.
     pub(crate) fn delivery_rate(&self) -> Option<(u64, bool)> {
         self.rate.last()
+    }
+
+    fn granularity(&self) -> Duration {
+        Duration::from_micros(u64::from(self.granularity))
     }
 
     fn mss(&self) -> u32 {
@@ -283,7 +288,7 @@ impl Sender {
     pub(crate) fn end(&mut self) -> usize {
         let lost = self.buffer.len();
         self.buffer = SendBuffer::new(self.snd.nxt);
-        self.flight = Flight::default();
+        self.flight = Aloft::default();
         lost
     }
 
@@ -364,7 +369,7 @@ impl Sender {
             can_send_new: false,
             min_rtt: self.rto.min_rtt(),
             srtt: self.rto.srtt(),
-            granularity: self.granularity,
+            granularity: self.granularity(),
         }
     }
 
@@ -407,7 +412,7 @@ impl Sender {
             return None;
         }
         let lone = self.flight.outstanding() <= self.mss();
-        Some(crate::recovery::tlp::Tlp::timeout(self.rto.srtt(), lone, self.granularity))
+        Some(crate::recovery::tlp::Tlp::timeout(self.rto.srtt(), lone, self.granularity()))
     }
 
     /// RFC 5681 4.1: a window that was not used for a retransmission timeout proves nothing any more.

@@ -69,7 +69,8 @@ impl Sender {
         let new_first = self.new_data_first(limits);
         let at_once = Limits { nodelay: limits.nodelay || new_first, ..*limits };
         let most = self.mss().saturating_sub(limits.options).max(1);
-        let next = match self.flight.next_due(most).filter(|_| !new_first) {
+        let due = if self.flight.lost() > 0 && !new_first { self.flight.next_due(most) } else { None };
+        let next = match due {
             // What has probed a closed window goes out anew, with what follows.
             Some(piece) if piece.probe && piece.end == self.snd.nxt => self.next_new(piece.start, limits),
             Some(piece) => self.next_again(piece),
@@ -228,7 +229,7 @@ impl Sender {
     /// most likely not taken, so it counts as lost at once.
     pub(crate) fn window_probe(&mut self, now: Timestamp, tsval: Option<u32>) -> Option<Plan> {
         let most = self.snd.wnd.max(1).min(self.mss());
-        let due = self.flight.next_due(most);
+        let due = if self.flight.lost() > 0 { self.flight.next_due(most) } else { None };
         let plan = match due.filter(|piece| !piece.probe || piece.end.before(self.snd.nxt)) {
             Some(piece) => Plan::of(piece),
             None => self.new_probe(due.map_or(self.snd.nxt, |piece| piece.start), most)?,
