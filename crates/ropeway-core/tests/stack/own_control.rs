@@ -16,8 +16,6 @@ pub(crate) struct Fixed {
     pub(crate) rate: Option<u64>,
     pub(crate) quantum: Option<u32>,
     told: Arc<[AtomicU32; 3]>,
-    /// What it was built with.
-    begun: Option<(u32, u32)>,
 }
 
 impl Fixed {
@@ -36,8 +34,8 @@ impl ControllerFactory for Fixed {
         "fixed"
     }
 
-    fn build(&self, start: &Start) -> Box<dyn Controller> {
-        Box::new(Self { begun: start.window, ..self.clone() })
+    fn build(&self, _start: &Start) -> Box<dyn Controller> {
+        Box::new(self.clone())
     }
 }
 
