@@ -12,6 +12,7 @@ mod hystart;
 #[cfg(test)]
 mod properties;
 mod reno;
+mod unbuilt;
 mod undo;
 mod window;
 
@@ -21,3 +22,4 @@ pub use self::controller::{
 };
 pub use self::cubic::Cubic;
 pub use self::reno::NewReno;
+pub(crate) use self::unbuilt::Unbuilt;

@@ -43,7 +43,7 @@ use self::timers::{Timer, TimerTable};
 pub use self::user_call::SendFlags;
 use crate::buffer::{reassembly::Reassembly, receive::ReceiveBuffer};
 use crate::config::StackConfig;
-use crate::congestion::Start;
+use crate::congestion::Unbuilt;
 use crate::error::ConnectionError;
 use crate::event::{ListenerId, Readiness};
 use crate::options::SocketOptions;
@@ -122,8 +122,7 @@ impl Connection {
         let announce = setup.device_mtu.saturating_sub(ip_and_tcp);
         let advmss = options.max_segment.map_or(announce, |max| max.min(announce)).max(1);
         let mss = default_mss(&tuple);
-        let congestion = options.congestion.build(&Start::new(env.now, u32::from(mss)));
-        let sender = Sender::new(setup.iss, mss, env.config, congestion);
+        let sender = Sender::new(setup.iss, mss, env.config, Box::new(Unbuilt));
         Self {
             tuple,
             machine: StateMachine::new(state),
