@@ -222,6 +222,8 @@ impl Recovery {
     pub(crate) fn window(&self, congestion: &dyn Controller) -> u32 {
         match self.phase {
             Phase::Recovery | Phase::Cwr if self.switches.prr => self.prr.window(),
+            // The first retransmission goes out at once (RFC 6675 5 (4.3)).
+            Phase::Recovery if self.prr.is_new() => congestion.window().max(self.prr.window()),
             _ => congestion.window(),
         }
     }
@@ -360,7 +362,7 @@ impl Recovery {
         if !of_probe {
             self.rack.on_dsack();
         }
-        self.undo.on_dsack(dsack, news.una - news.acked);
+        self.undo.on_dsack(dsack, news.una);
         of_probe
     }
 
@@ -419,8 +421,9 @@ impl Recovery {
             self.undo_reduction(flight, congestion, news.now, false, outcome);
         } else {
             self.rack.on_recovered();
+            // A D-SACK may still tell, until the next recovery begins.
+            self.undo.nothing_out();
         }
-        self.undo.forget();
         // RFC 6582 3.2 (2): without SACK, duplicates of what was sent again come right behind the recovery point. Only
         // when more is acknowledged, they may mean a loss.
         if self.switches.sack || news.una != self.high {
@@ -656,11 +659,10 @@ impl Recovery {
         news: &News,
         outcome: &mut Outcome,
     ) {
-        // What limited transmit has sent does not count (RFC 5681 3.2 (2)): as much as had arrived before this.
-        let reported = flight.sacked().saturating_sub(news.sacked);
-        let inferred = flight.inferred().saturating_sub(outcome.inferred);
-        let flight_size = flight.outstanding().saturating_add(news.acked).saturating_sub(reported + inferred);
+        // What limited transmit has sent does not count (RFC 5681 3.2 (2)): it is what exceeds the window.
+        let out = flight.outstanding().saturating_add(news.acked);
         if self.phase != Phase::Cwr {
+            let flight_size = out.min(congestion.window());
             congestion.on_congestion(&CongestionEvent::new(
                 news.now,
                 Congestion::Loss,
@@ -674,7 +676,9 @@ impl Recovery {
         self.partial_seen = false;
         self.frto = Frto::Off;
         self.tlp.forget();
-        self.prr.begin(flight_size, congestion.window());
+        let reported = flight.sacked().saturating_sub(news.sacked);
+        let inferred = flight.inferred().saturating_sub(outcome.inferred);
+        self.prr.begin(out.saturating_sub(reported + inferred), congestion.window());
         outcome.began = true;
     }
 

@@ -42,6 +42,11 @@ impl Prr {
         self.window = pipe.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
     }
 
+    /// Nothing has been sent in this recovery.
+    pub(crate) fn is_new(&self) -> bool {
+        self.out == 0
+    }
+
     /// At least so much may be in flight.
     pub(crate) fn allow(&mut self, window: u32) {
         self.window = self.window.max(window);

@@ -45,10 +45,10 @@ impl Undo {
         }
     }
 
-    /// A D-SACK of what had been acknowledged before.
-    pub(super) fn on_dsack(&mut self, dsack: Dsack, prior_una: SeqNum) {
+    /// A D-SACK of what is acknowledged.
+    pub(super) fn on_dsack(&mut self, dsack: Dsack, una: SeqNum) {
         let Some(marker) = self.marker else { return };
-        if dsack.end.at_or_before(prior_una) && dsack.end.after(marker) {
+        if dsack.end.at_or_before(una) && dsack.end.after(marker) {
             self.resent = self.resent.saturating_sub(dsack.segments);
         }
     }

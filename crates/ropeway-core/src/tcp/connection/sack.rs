@@ -48,6 +48,21 @@ impl SackList {
         self.blocks = rest;
     }
 
+    /// The first of what is held before `end`.
+    pub(crate) fn first_before(&self, end: SeqNum) -> Option<(SeqNum, SeqNum)> {
+        let held = self.blocks.as_slice().iter().filter(|(start, _)| start.before(end));
+        let first = held.copied().reduce(|first, block| if block.0.before(first.0) { block } else { first });
+        first.map(|(start, stop)| (start, stop.min(end)))
+    }
+
+    /// These bytes have come before, too: what is told of already goes on to them, or stays as it is.
+    pub(crate) fn repeat_also(&mut self, start: SeqNum, end: SeqNum) {
+        match self.repeated {
+            Some((_, right)) if start.after(right) => {}
+            _ => self.repeat(start, end),
+        }
+    }
+
     /// These bytes have come before. What comes twice in several pieces is told of as one where they touch.
     pub(crate) fn repeat(&mut self, start: SeqNum, end: SeqNum) {
         self.repeated = Some(match self.repeated {

@@ -40,7 +40,9 @@ impl Connection {
             return ControlFlow::Break(Verdict::Challenge);
         }
         let window = self.window_of(segment);
-        if ack.after(self.sender.snd().una) || self.sender.outstanding() > 0 {
+        // With nothing out, a D-SACK may still tell that a probe or a retransmission was needless.
+        let tells = self.sack && segment.header.options.sack != SackBlocks::EMPTY;
+        if ack.after(self.sender.snd().una) || self.sender.outstanding() > 0 || tells {
             self.take_ack(segment, window, env);
         }
         // SHLD-15, MUST-34: the window may shrink; what is in flight stays there.
