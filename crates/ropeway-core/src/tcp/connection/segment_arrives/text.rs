@@ -37,11 +37,9 @@ impl Connection {
         if seq == self.rcv.nxt {
             let gap = !self.reassembly.is_empty();
             // RFC 2883 4: it reaches into what was held.
-            if let Some((start, end)) = self.sack_list.as_ref().and_then(|list| list.first_before(seq + len))
-            {
-                if env.config.dsack {
-                    self.sack_list.get_or_insert_default().repeat_also(start, end);
-                }
+            let repeated = self.sack_list.as_ref().and_then(|list| list.first_before(seq + len));
+            if let Some((start, end)) = repeated.filter(|_| env.config.dsack) {
+                self.sack_list.get_or_insert_default().repeat_also(start, end);
             }
             self.deliver(payload);
             while let Some(next) = self.reassembly.take_from(self.rcv.nxt) {

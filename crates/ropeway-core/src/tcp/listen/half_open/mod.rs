@@ -164,8 +164,8 @@ impl HalfOpenTable {
     fn list(&mut self, key: TupleKey) -> Option<&mut TupleList> {
         let entry = self.entries.get(key)?;
         match entry.phase {
-            Phase::Untold { .. } => Some(&mut self.untold),
-            Phase::Told { .. } | Phase::Refused => Some(&mut self.told),
+            Phase::Untold => Some(&mut self.untold),
+            Phase::Told | Phase::Refused => Some(&mut self.told),
             Phase::Answered { .. } => self.answered.get_mut(usize::from(entry.retransmits)),
         }
     }
