@@ -48,7 +48,8 @@ pub struct SocketOptions {
     pub user_timeout: Option<Duration>,
     /// An upper bound for the segment size in both directions, in bytes of payload (`TCP_MAXSEG`).
     pub max_segment: Option<u16>,
-    /// The socket is writable while fewer unsent bytes than this wait (`TCP_NOTSENT_LOWAT`). `None`, or 0: always when
+    /// The socket is writable while fewer unsent bytes than this wait (`TCP_NOTSENT_LOWAT`), and a write takes no more than
+    /// that, but for a segment. `None`, or 0: always when
     /// there is room.
     pub notsent_lowat: Option<usize>,
     /// The DSCP and ECN byte of sent packets (`IP_TOS`, `IPV6_TCLASS`; RFC 9293 3.9.1.9 MUST-48).

@@ -74,6 +74,19 @@ fn send_respects_notsent_lowat() {
     assert_eq!(stack.send(now, client, &[0; 1], Default::default()), Err(SendError::WouldBlock));
 }
 
+// tcp(7): a large write is not taken whole; what was taken is sent before more is.
+#[test]
+fn a_large_write_leaves_no_more_unsent_than_notsent_lowat_and_a_segment() {
+    let mut lab = Lab::new();
+    let id = lab.accepted_with(Peer::default(), |options| options.notsent_lowat = Some(20_000));
+    let taken = lab.stack.send(lab.ts(), id, &[7; 200_000], Default::default()).unwrap();
+    assert_eq!(taken, 20_000);
+    lab.collect();
+    assert_eq!(lab.info(id).not_sent, 20_000 - 14_600, "ten segments are on their way");
+    assert_eq!(lab.stack.send(lab.ts(), id, &[7; 200_000], Default::default()), Ok(14_600));
+    assert_eq!(lab.stack.send(lab.ts(), id, &[7; 1], Default::default()), Err(SendError::WouldBlock));
+}
+
 /// What is done three times is counted three times, besides what a handshake counts.
 #[track_caller]
 fn counted(counter: fn(&Counters) -> u64, mut once: impl FnMut(&mut Lab, u32)) {

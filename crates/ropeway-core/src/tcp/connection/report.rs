@@ -122,6 +122,13 @@ impl Connection {
         self.options.notsent_lowat.is_none_or(|lowat| self.sender.not_sent() < lowat.max(1))
     }
 
+    /// How much may be written until enough waits unsent: a segment at least, as in Linux, or small ones would be sent.
+    pub(super) fn room_below_lowat(&self) -> usize {
+        self.options.notsent_lowat.map_or(usize::MAX, |lowat| {
+            lowat.saturating_sub(self.sender.not_sent()).max(usize::from(self.sender.snd().mss))
+        })
+    }
+
     pub(crate) fn readiness(&self) -> Readiness {
         let over = matches!(self.state(), State::Closed | State::TimeWait);
         let read_closed = over || self.read_shut || self.statistics.fin_received;

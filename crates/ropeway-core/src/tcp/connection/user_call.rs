@@ -58,7 +58,7 @@ impl Connection {
             return Err(SendError::BrokenPipe);
         }
         match self.options.send_buffer.saturating_sub(self.sender.buffer().len()) {
-            room if room > 0 && self.is_below_lowat() => Ok(room),
+            room if room > 0 && self.is_below_lowat() => Ok(room.min(self.room_below_lowat())),
             _ => Err(SendError::WouldBlock),
         }
     }

@@ -239,7 +239,7 @@ impl Sender {
             let (window, ssthresh) = (self.congestion.window(), self.congestion.ssthresh());
             super::pacer::Pacer::rate_of(window, ssthresh, self.rto.srtt()).filter(|_| news.paces)
         });
-        self.pacer.set_rate(rate, news.max_pacing_rate);
+        self.pacer.set_rate(news.now, rate, news.max_pacing_rate);
     }
 
     fn can_send_new(&self) -> bool {

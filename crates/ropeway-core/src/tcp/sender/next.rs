@@ -86,9 +86,13 @@ impl Sender {
                 next
             }
             Next::Nothing => {
-                let pipe = self.flight.pipe();
-                if pipe < self.cwnd() {
+                let (pipe, cwnd) = (self.flight.pipe(), self.cwnd());
+                if pipe < cwnd {
                     self.rate.note_app_limited(pipe);
+                }
+                // As in Linux, a flight that fills the window uses it, although nothing is left to send.
+                if pipe > 0 && pipe.saturating_add(self.mss()) > cwnd {
+                    self.window_limited = self.snd.nxt;
                 }
                 next
             }

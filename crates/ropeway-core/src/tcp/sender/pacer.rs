@@ -1,4 +1,4 @@
-//! How fast segments follow each other: a bucket of time, filled by the clock and emptied by what is sent.
+//! How fast segments follow each other: a bucket that what is sent fills, and that runs out at the rate.
 //!
 //! Acknowledgements pace by themselves as long as they come one by one. The bucket holds two initial windows, so it
 //! binds only what would leave as a longer burst: after idle time, after a stretch acknowledgement, after a recovery.
@@ -16,17 +16,25 @@ const AVOIDANCE_RATIO: u64 = 120;
 const BURST_SEGMENTS: u64 = 20;
 
 /// A timer ticks in milliseconds: what may be sent in two of them goes out at once, or the rate could not be reached.
-const BURST_TIME: Duration = Duration::from_millis(2);
+const BURST_MILLIS: u64 = 2;
 
 /// Who has waited sends this long's worth: neither a timer nor a wakeup for each packet.
-const QUANTUM_TIME: Duration = Duration::from_millis(1);
+const QUANTUM_MILLIS: u64 = 1;
+
+/// The level is kept in millionths of a byte: a rate times microseconds.
+const BYTE: u64 = 1_000_000;
+
+/// A terabyte a second. What is faster is not paced.
+const FASTEST: u64 = 1 << 40;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pacer {
     /// Bytes a second; 0: as fast as may be.
     rate: u64,
-    /// Until when what was sent lasts, at that rate: nanoseconds on the clock.
-    busy_until: u64,
+    /// What is in the bucket: sent, and not run out yet.
+    level: u64,
+    /// When the level was looked at, in microseconds.
+    at: u64,
 }
 
 impl Pacer {
@@ -39,56 +47,59 @@ impl Pacer {
     pub(crate) fn rate_of(window: u32, ssthresh: u32, srtt: Option<Duration>) -> Option<u64> {
         let micros = srtt.map(|srtt| srtt.as_micros()).filter(|micros| *micros > 0)?;
         let ratio = if window < ssthresh / 2 { SLOW_START_RATIO } else { AVOIDANCE_RATIO };
-        let rate = u128::from(window) * u128::from(ratio) * 10_000 / micros;
-        Some(u64::try_from(rate).unwrap_or(u64::MAX).max(1))
+        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+        Some((u64::from(window) * ratio * 10_000 / micros).max(1))
     }
 
-    pub(crate) fn set_rate(&mut self, rate: Option<u64>, most: Option<u64>) {
+    pub(crate) fn set_rate(&mut self, now: Timestamp, rate: Option<u64>, most: Option<u64>) {
+        self.run_out(now);
         self.rate = match (rate, most) {
-            (Some(rate), Some(most)) => rate.min(most).max(1),
-            (Some(rate), None) | (None, Some(rate)) => rate.max(1),
+            (Some(rate), Some(most)) => rate.min(most).clamp(1, FASTEST),
+            (Some(rate), None) | (None, Some(rate)) => rate.clamp(1, FASTEST),
             (None, None) => 0,
         };
     }
 
-    /// How long `len` bytes take, in nanoseconds.
-    fn nanos(&self, len: u64) -> u64 {
-        len.saturating_mul(1_000_000_000) / self.rate.max(1)
+    fn run_out(&mut self, now: Timestamp) {
+        let now = now.as_micros();
+        self.level = self.level.saturating_sub(self.rate.saturating_mul(now.saturating_sub(self.at)));
+        self.at = now;
     }
 
-    fn burst(&self, mss: u32) -> u64 {
-        self.nanos(BURST_SEGMENTS * u64::from(mss)).max(nanos_of(BURST_TIME))
+    /// What the rate brings in so many milliseconds, or these segments if that is more.
+    fn worth(&self, millis: u64, segments: u64, mss: u32) -> u64 {
+        (self.rate * millis * 1000).max(segments * u64::from(mss) * BYTE)
     }
 
     /// When the next segment may be sent, if that is not now. By then, several may.
-    pub(crate) fn waits_until(&self, now: Timestamp, mss: u32, quantum: Option<u32>) -> Option<Timestamp> {
+    pub(crate) fn waits_until(
+        &mut self,
+        now: Timestamp,
+        mss: u32,
+        quantum: Option<u32>,
+    ) -> Option<Timestamp> {
         if self.rate == 0 {
             return None;
         }
-        let now = now.as_micros().saturating_mul(1000);
-        let ahead = self.busy_until.saturating_sub(now);
-        let burst = self.burst(mss);
-        if ahead < burst {
+        self.run_out(now);
+        let burst = self.worth(BURST_MILLIS, BURST_SEGMENTS, mss);
+        if self.level < burst {
             return None;
         }
         let quantum = match quantum {
-            Some(quantum) => self.nanos(u64::from(quantum)).max(1),
-            None => nanos_of(QUANTUM_TIME).max(self.nanos(2 * u64::from(mss))),
+            Some(quantum) => u64::from(quantum.max(1)) * BYTE,
+            None => self.worth(QUANTUM_MILLIS, 2, mss),
         };
-        let at = self.busy_until.saturating_sub(burst).saturating_add(quantum.min(burst));
-        Some(Timestamp::from_micros(at.div_ceil(1000)))
+        let wait = (self.level - burst).saturating_add(quantum.min(burst)).div_ceil(self.rate);
+        Some(Timestamp::from_micros(now.as_micros().saturating_add(wait.max(1))))
     }
 
     pub(crate) fn on_sent(&mut self, now: Timestamp, len: u32) {
         if self.rate > 0 {
-            let now = now.as_micros().saturating_mul(1000);
-            self.busy_until = self.busy_until.max(now).saturating_add(self.nanos(u64::from(len)));
+            self.run_out(now);
+            self.level = self.level.saturating_add(u64::from(len) * BYTE);
         }
     }
-}
-
-fn nanos_of(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -120,7 +131,7 @@ mod tests {
     #[test]
     fn a_burst_is_twenty_segments_and_the_rest_follows_at_the_rate_by_twos() {
         let mut pacer = Pacer::default();
-        pacer.set_rate(Some(1_000_000), None);
+        pacer.set_rate(at(0), Some(1_000_000), None);
         let sent = departures(&mut pacer, 26);
         assert_eq!(sent[..20], [0; 20]);
         assert_eq!(sent[20..], [2000, 2000, 4000, 4000, 6000, 6000]);
@@ -129,7 +140,7 @@ mod tests {
     #[test]
     fn at_a_gigabyte_a_second_a_tick_brings_what_a_millisecond_takes() {
         let mut pacer = Pacer::default();
-        pacer.set_rate(Some(1_000_000_000), None);
+        pacer.set_rate(at(0), Some(1_000_000_000), None);
         let sent = departures(&mut pacer, 5000);
         assert_eq!(sent.iter().filter(|at| **at == 0).count(), 2000);
         assert_eq!(sent.iter().filter(|at| **at == 1000).count(), 1000);
@@ -144,14 +155,27 @@ mod tests {
         assert_eq!(Pacer::rate_of(10_000, 12_000, Some(Duration::ZERO)), None);
     }
 
+    // What was sent while the rate was low is a debt of bytes, not of time.
+    #[test]
+    fn a_rate_that_rises_is_not_held_back_by_the_one_before() {
+        let mut pacer = Pacer::default();
+        pacer.set_rate(at(0), Some(1000), None);
+        for _ in 0..20 {
+            pacer.on_sent(at(0), MSS);
+        }
+        assert_eq!(pacer.waits_until(at(0), MSS, None), Some(at(2_000_000)));
+        pacer.set_rate(at(0), Some(1_000_000), None);
+        assert_eq!(pacer.waits_until(at(0), MSS, None), Some(at(2000)));
+    }
+
     #[test]
     fn the_users_limit_holds_with_and_without_a_rate() {
         let mut pacer = Pacer::default();
-        pacer.set_rate(None, Some(5));
+        pacer.set_rate(at(0), None, Some(5));
         assert_eq!(pacer.rate(), Some(5));
-        pacer.set_rate(Some(10), Some(5));
+        pacer.set_rate(at(0), Some(10), Some(5));
         assert_eq!(pacer.rate(), Some(5));
-        pacer.set_rate(None, None);
+        pacer.set_rate(at(0), None, None);
         assert_eq!((pacer.rate(), pacer.waits_until(at(0), MSS, None)), (None, None));
     }
 }
