@@ -29,16 +29,16 @@ fn the_send_buffer_is_exact() {
 fn writable_follows_notsent_lowat() {
     let mut lab = Lab::new();
     let id =
-        lab.accepted_with(Peer { win: 1000, ..Peer::default() }, |options| options.notsent_lowat = Some(500));
+        lab.accepted_with(Peer { win: 1000, ..Peer::default() }, |options| options.notsent_lowat = Some(400));
     assert!(lab.stack.readiness(id).contains(Readiness::WRITABLE));
-    lab.write(id, &pattern(0, 1500));
+    lab.write(id, &pattern(0, 1460));
     lab.expect(some(1000));
     assert!(!lab.stack.readiness(id).contains(Readiness::WRITABLE));
     lab.events.clear();
     lab.send(ack().win(100));
     lab.run_to(secs(1));
     lab.drain();
-    assert!(lab.stack.readiness(id).contains(Readiness::WRITABLE), "400 bytes wait");
+    assert!(lab.stack.readiness(id).contains(Readiness::WRITABLE), "360 bytes wait");
     assert!(lab.told(id, Readiness::WRITABLE));
 }
 

@@ -91,7 +91,7 @@ impl Sender {
                     self.rate.note_app_limited(pipe);
                 }
                 // As in Linux, a flight that fills the window uses it, although nothing is left to send.
-                if pipe > 0 && pipe.saturating_add(self.mss()) > cwnd {
+                if pipe >= cwnd {
                     self.window_limited = self.snd.nxt;
                 }
                 next
