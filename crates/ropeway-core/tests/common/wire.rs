@@ -25,6 +25,9 @@ pub struct Seg {
     /// Expected: the timestamp that is echoed, whatever the stack's own clock says.
     pub ecr: Option<u32>,
     pub no_ts: bool,
+    pub sack_ok: Option<bool>,
+    /// The blocks of the SACK option, relative to the initial sequence number of the end that sent what they report.
+    pub sack: Option<Vec<(u32, u32)>>,
     pub urg: Option<u16>,
     pub push: Option<bool>,
     pub data: Option<Vec<u8>>,
@@ -104,6 +107,15 @@ impl Seg {
     }
     pub fn no_ts(mut self) -> Self {
         self.no_ts = true;
+        self
+    }
+    pub fn sack_ok(mut self, permitted: bool) -> Self {
+        self.sack_ok = Some(permitted);
+        self
+    }
+    /// All the blocks, in their order; none is no option.
+    pub fn sack(mut self, blocks: &[(u32, u32)]) -> Self {
+        self.sack = Some(blocks.to_vec());
         self
     }
     pub fn urg(mut self, pointer: u16) -> Self {
@@ -241,6 +253,7 @@ pub fn header(
         options: TcpOptions {
             mss: seg.mss,
             window_scale: seg.ws,
+            sack_permitted: seg.sack_ok == Some(true),
             timestamps: ts.map(|(tsval, tsecr)| Timestamps { tsval, tsecr }),
             ..TcpOptions::default()
         },
@@ -266,5 +279,17 @@ pub fn show(seg: &Seg) -> String {
             let _ = write!(line, " {name} {value}");
         }
     }
+    if let Some(permitted) = seg.sack_ok {
+        line += if permitted { " sackOK" } else { " no sackOK" };
+    }
+    if let Some(blocks) = &seg.sack {
+        let _ = write!(line, " sack {}", show_blocks(blocks));
+    }
     line
+}
+
+/// SACK blocks as a trace shows them.
+pub fn show_blocks(blocks: &[(u32, u32)]) -> String {
+    let shown: Vec<_> = blocks.iter().map(|(start, end)| format!("{start}:{end}")).collect();
+    if shown.is_empty() { "none".into() } else { shown.join(" ") }
 }

@@ -73,7 +73,7 @@ fn busy(many: u16) -> (Lab, [ConnectionId; 3]) {
     (lab, [idle, sending, opening])
 }
 
-const TIMESTAMPS: Peer = Peer { mss: Some(1460), ws: None, ts: true, win: 65_535 };
+const TIMESTAMPS: Peer = Peer { mss: Some(1460), ws: None, ts: true, sack: false, win: 65_535 };
 
 /// Lets the stack do all that is due at this moment. Each call does a bounded part.
 fn work_off(lab: &mut Lab) {

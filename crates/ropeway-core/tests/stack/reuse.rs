@@ -6,7 +6,7 @@ use ropeway_core::{ConnectError, ConnectionId, ListenerId, SocketOptions, State,
 
 use crate::common::*;
 
-const TIMESTAMPS: Peer = Peer { mss: Some(1460), ws: None, ts: true, win: 65_535 };
+const TIMESTAMPS: Peer = Peer { mss: Some(1460), ws: None, ts: true, sack: false, win: 65_535 };
 
 /// The timestamp of a segment that was sent half a second before the old connection ended, as it is a second later.
 const OLD: u32 = 0u32.wrapping_sub(500);

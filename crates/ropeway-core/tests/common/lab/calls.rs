@@ -145,5 +145,5 @@ impl Lab {
 
 /// A SYN or SYN-ACK with what the peer offers.
 fn offer(seg: Seg, peer: Peer) -> Seg {
-    Seg { mss: peer.mss, ws: peer.ws, win: Some(peer.win), ..seg }
+    Seg { mss: peer.mss, ws: peer.ws, sack_ok: Some(peer.sack), win: Some(peer.win), ..seg }
 }

@@ -61,6 +61,22 @@ impl Lab {
         if want.no_ts && tcp.options.timestamps.is_some() {
             return Some("there are timestamps".into());
         }
+        if want.sack_ok.is_some_and(|permitted| permitted != tcp.options.sack_permitted) {
+            return Some("SACK-permitted is wrong".into());
+        }
+        let blocks: Vec<_> = tcp
+            .options
+            .sack
+            .as_slice()
+            .iter()
+            .map(|&(start, end)| {
+                let relative = |seq: SeqNum| seq.get().wrapping_sub(self.flow.isn);
+                (relative(start), relative(end))
+            })
+            .collect();
+        if want.sack.as_ref().is_some_and(|want| *want != blocks) {
+            return Some(format!("SACK blocks are {}", wire::show_blocks(&blocks)));
+        }
         if want.data.as_ref().is_some_and(|data| data != payload) {
             return Some("the bytes are not those that were written".into());
         }

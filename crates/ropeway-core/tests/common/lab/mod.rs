@@ -27,13 +27,14 @@ pub struct Peer {
     pub mss: Option<u16>,
     pub ws: Option<u8>,
     pub ts: bool,
+    pub sack: bool,
     pub win: u16,
 }
 
 impl Default for Peer {
     /// Only an MSS: windows are what they say and segments have no options.
     fn default() -> Self {
-        Self { mss: Some(1460), ws: None, ts: false, win: 65535 }
+        Self { mss: Some(1460), ws: None, ts: false, sack: false, win: 65535 }
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use ropeway_core::Received;
-use ropeway_core::packet::{TcpFlags, TcpSegment};
+use ropeway_core::packet::{SeqNum, TcpFlags, TcpSegment};
 
 use super::super::wire::{self, Seg};
 use super::{Flow, Lab, Sent};
@@ -53,7 +53,7 @@ impl Lab {
             (tsval, if seg.flags.contains(TcpFlags::ACK) { flow.tsval } else { 0 })
         });
         let ts = seg.ts.or(own_ts);
-        let header = wire::header(
+        let mut header = wire::header(
             (self.remote.port(), self.local.port()),
             seg,
             flow.isn.wrapping_add(seq),
@@ -61,6 +61,10 @@ impl Lab {
             seg.win.unwrap_or(flow.win),
             ts,
         );
+        for (start, end) in seg.sack.iter().flatten() {
+            let at = |seq: &u32| SeqNum::new(self.flow.iss.wrapping_add(*seq));
+            assert!(header.options.sack.push((at(start), at(end))), "four blocks at most");
+        }
         let (src, dst) = (self.remote.ip(), self.local.ip());
         let mut packet = wire::tcp_packet(src, dst, &header, seg.raw_options.as_deref(), &payload);
         if seg.bad_checksum {
