@@ -125,6 +125,7 @@ impl Stack {
             payload: received.packet.slice(segment.payload),
             malformed_options: segment.malformed_options,
             unscaled: false,
+            repeats: false,
         };
         match self.demux.find(&tuple, &self.rooms) {
             Some(Room::Connection(slot)) => {

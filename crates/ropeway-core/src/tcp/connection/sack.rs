@@ -6,20 +6,21 @@ use ropeway_packet::{SackBlocks, SeqNum};
 const OPTION: u32 = 4;
 const BLOCK: u32 = 8;
 
-/// The blocks to report, the most recent first. Only data that is held is in them.
+/// The blocks to report, the most recent first. Only what is held is in them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SackList {
     blocks: SackBlocks,
-    /// What came twice; it is told once (RFC 2883 4).
-    repeated: Option<(SeqNum, SeqNum)>,
+    /// What came twice; each is told once (RFC 2883 4-2), and first.
+    repeated: SackBlocks,
 }
 
 impl SackList {
     pub(crate) fn is_empty(&self) -> bool {
-        self.blocks.as_slice().is_empty() && self.repeated.is_none()
+        self.blocks.is_empty() && self.repeated.is_empty()
     }
 
-    /// Data has been put aside. It is in the first block, together with what touches it (RFC 2018 4).
+    /// So much is held now without a gap, and something of it has just arrived: that is the first block (RFC 2018 4-2), and
+    /// no other is a part of it. The oldest of five has to go.
     pub(crate) fn add(&mut self, start: SeqNum, end: SeqNum) {
         let (mut start, mut end) = (start, end);
         let mut rest = SackBlocks::EMPTY;
@@ -31,63 +32,54 @@ impl SackList {
                 end = end.max(right);
             }
         }
-        self.blocks = SackBlocks::EMPTY;
-        self.blocks.push((start, end));
-        // The oldest of five has to go.
-        for block in rest.as_slice() {
-            self.blocks.push(*block);
-        }
+        self.blocks = list([(start, end)].iter().chain(rest.as_slice()));
     }
 
     /// RCV.NXT has come to `nxt`: what lies before it is acknowledged.
     pub(crate) fn acknowledge(&mut self, nxt: SeqNum) {
-        let mut rest = SackBlocks::EMPTY;
-        for block in self.blocks.as_slice().iter().filter(|(_, end)| end.after(nxt)) {
-            rest.push(*block);
-        }
-        self.blocks = rest;
+        self.blocks = list(self.blocks.as_slice().iter().filter(|(_, end)| end.after(nxt)));
     }
 
-    /// The first of what is held before `end`.
-    pub(crate) fn first_before(&self, end: SeqNum) -> Option<(SeqNum, SeqNum)> {
-        let held = self.blocks.as_slice().iter().filter(|(start, _)| start.before(end));
-        let first = held.copied().reduce(|first, block| if block.0.before(first.0) { block } else { first });
-        first.map(|(start, stop)| (start, stop.min(end)))
+    /// Whether something came twice that no acknowledgement has told of.
+    pub(crate) fn has_repeated(&self) -> bool {
+        !self.repeated.is_empty()
     }
 
-    /// These bytes have come before, too: what is told of already goes on to them, or stays as it is.
-    pub(crate) fn repeat_also(&mut self, start: SeqNum, end: SeqNum) {
-        match self.repeated {
-            Some((_, right)) if start.after(right) => {}
-            _ => self.repeat(start, end),
-        }
-    }
-
-    /// These bytes have come before. What comes twice in several pieces is told of as one where they touch.
+    /// These bytes have come before. If they touch what came twice just before them, both are told of as one. More than
+    /// four that wait to be told of are news of nothing but a flood.
     pub(crate) fn repeat(&mut self, start: SeqNum, end: SeqNum) {
-        self.repeated = Some(match self.repeated {
-            Some((left, right)) if start.at_or_before(right) && end.at_or_after(left) => {
-                (left.min(start), right.max(end))
-            }
-            _ => (start, end),
-        });
+        let (mut all, mut merged) = (self.repeated.as_slice(), (start, end));
+        if let Some((&(left, right), before)) = all.split_last()
+            && start.at_or_before(right)
+            && end.at_or_after(left)
+        {
+            (all, merged) = (before, (left.min(start), right.max(end)));
+        }
+        self.repeated = list(all.iter().chain([&merged]));
     }
 
-    /// The blocks for the next segment, at most so many: what came twice, and then what is held.
+    /// The blocks for the next segment, at most so many, but not none: one that came twice, and then what is held.
     pub(crate) fn take(&mut self, most: usize) -> SackBlocks {
-        let mut blocks = SackBlocks::EMPTY;
-        let repeated = self.repeated.take();
-        for block in repeated.iter().chain(self.blocks.as_slice()).take(most) {
-            blocks.push(*block);
-        }
-        blocks
+        let (repeated, later) = self.repeated.as_slice().split_at(self.repeated.len().min(1));
+        let told = list(repeated.iter().chain(self.blocks.as_slice()).take(most));
+        self.repeated = list(later);
+        told
     }
 
     /// How many bytes they take in a header, if there is room for so many.
     pub(crate) fn option_len(&self, most: usize) -> u32 {
-        let count = (self.blocks.as_slice().len() + usize::from(self.repeated.is_some())).min(most);
+        let count = (self.blocks.len() + self.repeated.len().min(1)).min(most);
         u32::try_from(count).ok().filter(|count| *count > 0).map_or(0, |count| OPTION + BLOCK * count)
     }
+}
+
+/// The first four.
+fn list<'a>(blocks: impl IntoIterator<Item = &'a (SeqNum, SeqNum)>) -> SackBlocks {
+    let mut list = SackBlocks::EMPTY;
+    for block in blocks {
+        list.push(*block);
+    }
+    list
 }
 
 #[cfg(test)]
@@ -131,6 +123,21 @@ mod tests {
         list.repeat(seq(100), seq(200));
         list.repeat(seq(200), seq(300));
         assert_eq!(list.take(1).as_slice(), [(seq(100), seq(300))]);
+        assert!(!list.has_repeated());
+    }
+
+    #[test]
+    fn each_that_came_twice_has_its_turn() {
+        let mut list = SackList::default();
+        for start in [100, 300, 500, 700, 900] {
+            list.repeat(seq(start), seq(start + 100));
+        }
+        list.add(seq(2000), seq(2100));
+        for start in [100, 300, 500, 700] {
+            assert!(list.has_repeated());
+            assert_eq!(blocks(&mut list), [(start, start + 100), (2000, 2100)]);
+        }
+        assert_eq!(blocks(&mut list), [(2000, 2100)]);
     }
 
     #[test]

@@ -102,7 +102,8 @@ impl Connection {
 
     fn send_ack(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
         let synchronized = self.state().is_synchronized() || self.state() == State::SynReceived;
-        if !self.acks.is_due() || !synchronized {
+        let tells_of_repeats = self.sack_list.as_ref().is_some_and(|list| list.has_repeated());
+        if !(self.acks.is_due() || tells_of_repeats) || !synchronized {
             return None;
         }
         Some(self.emit(self.acceptable_seq(), TcpFlags::ACK, 0, env))
@@ -227,8 +228,9 @@ impl Connection {
 
     /// What a segment with so many bytes of data reports beside SEG.ACK: as much as there is room for.
     fn take_sack_blocks(&mut self, len: usize) -> SackBlocks {
-        let room = usize::from(self.sender.snd().mss).saturating_sub(len);
-        let most = self.most_blocks().min(room.saturating_sub(4) / 8);
+        let room = usize::from(self.sender.snd().mss).saturating_sub(len).saturating_sub(4) / 8;
+        // One without data is short in any case.
+        let most = if len > 0 { self.most_blocks().min(room) } else { self.most_blocks() };
         if most == 0 {
             return SackBlocks::EMPTY;
         }

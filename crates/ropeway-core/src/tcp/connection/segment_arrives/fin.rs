@@ -4,20 +4,29 @@ use ropeway_packet::TcpFlags;
 
 use super::Arrival;
 use crate::event::Readiness;
-use crate::tcp::connection::Connection;
 use crate::tcp::connection::state::{Cause, State};
+use crate::tcp::connection::{Connection, Env};
 
 impl Connection {
     /// By now `segment` begins where its FIN is. A FIN beyond a gap is remembered until the gap closes.
     /// The text that came with it has been answered already.
-    pub(super) fn check_fin(&mut self, segment: &Arrival, has_text: bool) {
+    pub(super) fn check_fin(&mut self, segment: &Arrival, has_text: bool, env: &Env<'_>) {
         if segment.has(TcpFlags::FIN) && !self.statistics.fin_received {
+            let fin = segment.seq();
+            if self.rcv.fin == Some(fin) && !has_text && fin != self.rcv.nxt {
+                self.note_repeated(fin, fin + 1, env);
+            }
             // The first one counts, unless the stream has gone on behind it.
             if self.rcv.fin.is_none_or(|fin| fin.before(self.rcv.nxt)) {
-                self.rcv.fin = Some(segment.seq());
+                self.rcv.fin = Some(fin);
             }
-            if segment.seq() != self.rcv.nxt && !has_text {
-                self.duplicate_ack();
+            if fin != self.rcv.nxt {
+                if self.rcv.fin == Some(fin) {
+                    self.note_held(self.reassembly.start_of(fin).unwrap_or(fin), fin);
+                }
+                if !has_text {
+                    self.duplicate_ack();
+                }
             }
         }
         if self.rcv.fin == Some(self.rcv.nxt) && !self.statistics.fin_received {

@@ -26,6 +26,8 @@ pub(crate) struct Arrival {
     pub(crate) malformed_options: bool,
     /// The window is that of a SYN, which is never scaled.
     pub(crate) unscaled: bool,
+    /// Something of it has come before, and was told of (RFC 2883).
+    pub(crate) repeats: bool,
 }
 
 impl Arrival {
@@ -125,7 +127,7 @@ impl Connection {
         self.check_urg(segment, seq); // sixth
         let has_text = !segment.payload.is_empty();
         self.take_text(segment, env)?; // seventh
-        self.check_fin(segment, has_text); // eighth
+        self.check_fin(segment, has_text, env); // eighth
         ControlFlow::Continue(())
     }
 

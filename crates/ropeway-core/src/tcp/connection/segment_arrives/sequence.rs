@@ -6,7 +6,6 @@ use bytes::Bytes;
 use ropeway_packet::TcpFlags;
 
 use super::{Arrival, Step, Verdict};
-use crate::buffer::send::length_u32;
 use crate::tcp::connection::paws::Paws;
 use crate::tcp::connection::state::State;
 use crate::tcp::connection::{Connection, Env};
@@ -18,6 +17,8 @@ impl Connection {
             Paws::Pass => {}
             Paws::Old => {
                 env.counters.paws_dropped += 1;
+                // The original, overtaken by its retransmission, looks like that.
+                self.note_old(segment, env);
                 return ControlFlow::Break(Verdict::Ack);
             }
             Paws::Missing => return ControlFlow::Break(Verdict::Drop),
@@ -65,13 +66,15 @@ impl Connection {
         ControlFlow::Continue(())
     }
 
-    /// What of a segment's data lies before RCV.NXT has come before.
-    fn note_old(&mut self, segment: &Arrival, env: &Env<'_>) {
-        let end = segment.seq() + length_u32(segment.payload.len());
-        let synchronized = self.state().is_synchronized() && !segment.has(TcpFlags::RST);
+    /// What of a segment lies before RCV.NXT has come before, its FIN too (RFC 2883 4-1).
+    fn note_old(&mut self, segment: &mut Arrival, env: &Env<'_>) {
+        let counts = !segment.has(TcpFlags::RST) && !segment.has(TcpFlags::SYN);
         // Farther back than a window it is not of this connection.
         let near = segment.seq().at_or_after(self.rcv.nxt - self.rcv.widest());
-        if synchronized && near && segment.seq().before(self.rcv.nxt) {
+        let old = near && segment.seq().before(self.rcv.nxt) && segment.len() > 0;
+        if counts && old && self.state().is_synchronized() {
+            segment.repeats = true;
+            let end = segment.seq() + segment.len();
             self.note_repeated(segment.seq(), end.min(self.rcv.nxt), env);
         }
     }

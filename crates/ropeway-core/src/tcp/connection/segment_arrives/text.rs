@@ -8,6 +8,7 @@ use ropeway_packet::{SeqNum, TcpFlags};
 use super::{Arrival, Step, Verdict};
 use crate::buffer::send::length_u32;
 use crate::event::Readiness;
+use crate::tcp::connection::sack::SackList;
 use crate::tcp::connection::state::{Cause, State};
 use crate::tcp::connection::{Connection, Env, FinalReset, Holder};
 
@@ -36,10 +37,9 @@ impl Connection {
         let seq = segment.seq();
         if seq == self.rcv.nxt {
             let gap = !self.reassembly.is_empty();
-            // RFC 2883 4: it reaches into what was held.
-            let repeated = self.sack_list.as_ref().and_then(|list| list.first_before(seq + len));
-            if let Some((start, end)) = repeated.filter(|_| env.config.dsack) {
-                self.sack_list.get_or_insert_default().repeat_also(start, end);
+            // RFC 2883 4-4: of a segment that is partly old, that part is told of.
+            if let Some((start, end)) = self.reassembly.first_before(seq + len).filter(|_| !segment.repeats) {
+                self.note_repeated(start, end, env);
             }
             self.deliver(payload);
             while let Some(next) = self.reassembly.take_from(self.rcv.nxt) {
@@ -71,28 +71,44 @@ impl Connection {
         }
     }
 
-    /// Bytes have come that had come before (RFC 2883).
+    /// What the peer is told by SACK, if both ends use it.
+    fn sack_list(&mut self) -> Option<&mut SackList> {
+        self.sack.then(|| &mut **self.sack_list.get_or_insert_default())
+    }
+
+    /// Bytes have come that had come before: that is told of at once (RFC 2883 4-1).
     pub(super) fn note_repeated(&mut self, start: SeqNum, end: SeqNum, env: &Env<'_>) {
-        if self.sack && env.config.dsack && start.before(end) {
-            self.sack_list.get_or_insert_default().repeat(start, end);
+        if env.config.dsack
+            && start.before(end)
+            && let Some(list) = self.sack_list()
+        {
+            list.repeat(start, end);
+            self.output_due = true;
+        }
+    }
+
+    /// So much is held beyond a gap, and a part of it has just arrived. The FIN counts, if it follows: it will not be forgotten.
+    pub(super) fn note_held(&mut self, start: SeqNum, end: SeqNum) {
+        let end = if self.rcv.fin == Some(end) { end + 1 } else { end };
+        if let Some(list) = self.sack_list() {
+            list.add(start, end);
         }
     }
 
     /// Bytes beyond a gap are held (SHLD-31), and the gap is told of at once (MAY-13).
     fn keep(&mut self, seq: SeqNum, data: Bytes, env: &mut Env<'_>) {
         let limit = self.options.recv_buffer.saturating_mul(2).saturating_add(REASSEMBLY_SLACK);
-        let end = seq + length_u32(data.len());
         let insertion = self.reassembly.insert(seq, data, limit);
         if let Some((start, end)) = insertion.repeated {
             self.note_repeated(start, end, env);
         }
+        // What is told of is held: nothing that was dropped for memory's sake is in it.
+        if let Some((start, end)) = insertion.block {
+            self.note_held(start, end);
+        }
         if insertion.kept {
             env.counters.out_of_order += 1;
             self.statistics.out_of_order += 1;
-            // What is reported is held: nothing that was dropped for memory's sake is in it.
-            if self.sack {
-                self.sack_list.get_or_insert_default().add(seq, end);
-            }
         } else {
             env.counters.reassembly_overflows += 1;
         }
