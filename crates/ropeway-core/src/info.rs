@@ -89,7 +89,7 @@ pub struct TcpInfo {
     pub delivery_rate: Option<u64>,
     /// `tcpi_delivery_rate_app_limited`: the application was what limited that.
     pub delivery_rate_app_limited: bool,
-    /// `tcpi_segs_in`: segments received.
+    /// `tcpi_segs_in`: segments received; several that the device has merged count each, here and below.
     pub segments_in: u64,
     /// `tcpi_segs_out`: segments sent.
     pub segments_out: u64,
@@ -113,7 +113,7 @@ pub struct TcpInfo {
     pub sack: bool,
     /// `tcpi_snd_mss`: most payload bytes in a segment that we send, options already taken off.
     pub snd_mss: u16,
-    /// `tcpi_rcv_mss`: the largest payload received in a segment so far.
+    /// `tcpi_rcv_mss`: the largest payload received in a segment so far; `advmss` at most.
     pub rcv_mss: u16,
     /// `tcpi_advmss`: the MSS that we announced.
     pub advmss: u16,

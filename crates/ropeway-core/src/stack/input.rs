@@ -126,6 +126,7 @@ impl Stack {
             malformed_options: segment.malformed_options,
             unscaled: false,
             repeats: false,
+            segment_size: received.segment_size,
         };
         match self.demux.find(&tuple, &self.rooms) {
             Some(Room::Connection(slot)) => {

@@ -34,6 +34,8 @@ pub struct Seg {
     pub len: Option<usize>,
     pub raw_options: Option<Vec<u8>>,
     pub bad_checksum: bool,
+    /// The device has merged it out of segments of so many bytes.
+    pub merged: Option<u16>,
 }
 
 fn seg(flags: TcpFlags) -> Seg {
@@ -158,6 +160,10 @@ impl Seg {
     }
     pub fn bad_checksum(mut self) -> Self {
         self.bad_checksum = true;
+        self
+    }
+    pub fn merged(mut self, segment_size: u16) -> Self {
+        self.merged = Some(segment_size);
         self
     }
     pub fn payload(&self) -> Vec<u8> {

@@ -15,7 +15,7 @@ fn up_to(first: u32) -> (Lab, ropeway_core::ConnectionId) {
     lab.flow.nxt = 0;
     if first > 0 {
         lab.send(some(first as usize).seq(0));
-        lab.at(40);
+        lab.run_to(ms(40));
         lab.drain();
         lab.read(id, 100_000);
         lab.drain();

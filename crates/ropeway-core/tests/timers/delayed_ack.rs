@@ -76,6 +76,98 @@ fn every_second_full_segment_is_acknowledged_at_once() {
     }
 }
 
+/// Two full segments one after the other need not wait.
+#[track_caller]
+fn assert_every_second(lab: &mut Lab, len: usize) {
+    let nxt = lab.flow.nxt;
+    lab.send(some(len));
+    lab.quiet();
+    lab.send(some(len));
+    lab.expect(ack().ack(nxt + 2 * len as u32));
+}
+
+// SHLD-19, RFC 5681 4.2
+#[test]
+fn segments_that_the_device_has_merged_count_each() {
+    for v6 in [false, true] {
+        let mut lab = Lab::new().v6_if(v6);
+        let id = lab.accepted(Peer::default());
+        lab.send(some(14_400).merged(1440));
+        lab.expect(ack().ack(14_401));
+        assert_every_second(&mut lab, 1440);
+        // Two are two, however short; and the last is shorter than the others.
+        lab.send(some(20).merged(10));
+        lab.expect(ack().ack(lab.flow.nxt));
+        lab.send(some(1441).merged(1440));
+        lab.expect(ack().ack(lab.flow.nxt));
+        assert_every_second(&mut lab, 1440);
+        let info = lab.info(id);
+        assert_eq!((info.rcv_mss, info.data_segments_in, info.segments_in), (1440, 18, 19));
+    }
+}
+
+#[test]
+fn one_that_was_merged_out_of_one_is_one() {
+    for size in [0, 100, 1000, u16::MAX] {
+        let (mut lab, id) = established();
+        lab.send(some(100).merged(size));
+        lab.at(40);
+        lab.expect(ack().ack(101));
+        assert_eq!((lab.info(id).rcv_mss, lab.info(id).data_segments_in), (100, 1));
+    }
+}
+
+// The device does not always say so.
+#[test]
+fn what_is_longer_than_a_segment_can_be_is_several() {
+    for ts in [false, true] {
+        let mut lab = Lab::new();
+        let id = lab.accepted(Peer { ts, ..Peer::default() });
+        lab.send(some(14_480));
+        lab.expect(ack().ack(14_481));
+        assert_eq!(lab.info(id).rcv_mss, 1460);
+        assert_every_second(&mut lab, 1460);
+    }
+}
+
+#[test]
+fn a_long_segment_of_a_wide_network_is_one() {
+    let mut lab = Lab::with(|config| config.mtu = 65_535);
+    let id = lab.accepted(Peer::default());
+    lab.send(some(14_480));
+    lab.at(40);
+    lab.expect(ack().ack(14_481));
+    assert_eq!(lab.info(id).rcv_mss, 14_480);
+}
+
+// RFC 5681 4.2: a sender without SACK counts them.
+#[test]
+fn merged_segments_beyond_a_gap_are_acknowledged_each() {
+    for (sack, duplicates) in [(false, 3), (true, 1)] {
+        let mut lab = Lab::new();
+        let id = lab.accepted(Peer { sack, ..Peer::default() });
+        lab.send(some(3000).seq(1001).merged(1000));
+        for _ in 0..duplicates {
+            lab.expect(ack().ack(1));
+        }
+        lab.quiet();
+        assert_eq!((lab.info(id).out_of_order, lab.stack.counters().out_of_order), (3, 3));
+    }
+}
+
+// All that arrives counts, also what has come before.
+#[test]
+fn segments_with_data_are_counted() {
+    let (mut lab, id) = established();
+    lab.send(some(100));
+    lab.input(some(100).seq(1));
+    lab.input(some(100).seq(201));
+    lab.input(ack());
+    lab.collect();
+    let info = lab.info(id);
+    assert_eq!((info.data_segments_in, info.segments_in, info.out_of_order), (3, 5, 1));
+}
+
 // MUST-58, MUST-59: all that is queued is processed before anything is sent.
 #[test]
 fn a_batch_of_segments_gets_one_ack() {

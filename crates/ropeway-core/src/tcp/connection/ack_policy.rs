@@ -60,9 +60,9 @@ impl Connection {
         self.output_due = true;
     }
 
-    /// An acknowledgement that the sender will count (RFC 9293 MAY-13).
-    pub(super) fn duplicate_ack(&mut self) {
-        self.acks.duplicates = (self.acks.duplicates + 1).min(MAX_DUPLICATES);
+    /// Acknowledgements that the sender will count (RFC 9293 MAY-13).
+    pub(super) fn duplicate_acks(&mut self, count: u32) {
+        self.acks.duplicates = self.acks.duplicates.saturating_add(count).min(MAX_DUPLICATES);
         self.output_due = true;
     }
 

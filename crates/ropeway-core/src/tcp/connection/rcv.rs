@@ -19,7 +19,7 @@ pub(crate) struct Rcv {
     pub(crate) wscale: Option<WindowScale>,
     /// The MSS that we announced.
     pub(crate) advmss: u16,
-    /// The largest payload received so far; the unit of delayed acknowledgements.
+    /// The longest payload of a segment so far; the unit of delayed acknowledgements (RFC 5681 4.2).
     pub(crate) mss: u16,
 }
 
@@ -32,6 +32,13 @@ impl Rcv {
     /// RCV.WND: what the peer may send from RCV.NXT on, in 32 bits (RFC 9293 3.1 REC-1).
     pub(crate) fn wnd(&self) -> u32 {
         if self.edge.after(self.nxt) { self.edge.since(self.nxt) } else { 0 }
+    }
+
+    /// A segment with so much data has arrived. None is longer than what was announced; several that were merged on their
+    /// way may be.
+    pub(crate) fn note_segment(&mut self, len: u32) {
+        let len = u16::try_from(len).unwrap_or(u16::MAX).min(self.advmss);
+        self.mss = self.mss.max(len);
     }
 
     /// The widest window that the window field can announce.

@@ -30,7 +30,7 @@ impl Lab {
 
     pub fn input(&mut self, seg: Seg) {
         let packet = self.packet(&seg);
-        self.inject(packet);
+        self.inject_merged(packet, seg.merged);
     }
 
     /// The packet that a segment stands for; the lab's own numbers move on.
@@ -76,9 +76,13 @@ impl Lab {
 
     /// Any packet arrives; the stack does not get to answer yet.
     pub fn inject(&mut self, packet: impl Into<Bytes>) {
+        self.inject_merged(packet, None);
+    }
+
+    fn inject_merged(&mut self, packet: impl Into<Bytes>, segment_size: Option<u16>) {
         let packet = packet.into();
         self.note("lab >  ", &packet, false);
-        self.stack.handle_packet(self.ts(), Received::new(packet));
+        self.stack.handle_packet(self.ts(), Received { segment_size, ..Received::new(packet) });
     }
 
     /// Any packet arrives, and the stack says all it has to say.

@@ -25,7 +25,7 @@ impl Connection {
                     self.note_held(self.reassembly.start_of(fin).unwrap_or(fin), fin);
                 }
                 if !has_text {
-                    self.duplicate_ack();
+                    self.duplicate_acks(1);
                 }
             }
         }

@@ -16,6 +16,7 @@ use ropeway_packet::{SeqNum, TcpFlags, TcpHeader};
 
 use super::state::State;
 use super::{Connection, Env};
+use crate::buffer::send::length_u32;
 use crate::event::Readiness;
 
 /// A segment on its way through the steps. Trimming takes away what is not in the window.
@@ -28,6 +29,8 @@ pub(crate) struct Arrival {
     pub(crate) unscaled: bool,
     /// Something of it has come before, and was told of (RFC 2883).
     pub(crate) repeats: bool,
+    /// If the device has merged several segments into this one: how long each was.
+    pub(crate) segment_size: Option<u16>,
 }
 
 impl Arrival {
@@ -42,6 +45,15 @@ impl Arrival {
     /// SEG.LEN, which counts SYN and FIN.
     fn len(&self) -> u32 {
         self.header.segment_len(self.payload.len())
+    }
+
+    /// How many segments its data came in, and how long the longest was.
+    fn cut(&self) -> (u32, u32) {
+        let len = length_u32(self.payload.len());
+        match self.segment_size.map(u32::from) {
+            Some(size) if size > 0 && size < len => (len.div_ceil(size), size),
+            _ => (1, len),
+        }
     }
 
     /// SEG.SEQ
@@ -73,7 +85,11 @@ type Step = ControlFlow<Verdict>;
 impl Connection {
     /// Takes a segment. What it answers is a RST; everything else waits for `poll_transmit`.
     pub(crate) fn segment_arrives(&mut self, mut segment: Arrival, env: &mut Env<'_>) -> Option<TcpHeader> {
-        self.statistics.segments_in += 1;
+        let (segments, longest) = segment.cut();
+        self.statistics.segments_in += u64::from(segments);
+        if longest > 0 {
+            self.statistics.data_segments_in += u64::from(segments);
+        }
         let was_writable = self.is_writable();
         let step = match self.state() {
             State::Closed | State::Listen | State::TimeWait => ControlFlow::Break(Verdict::Drop),

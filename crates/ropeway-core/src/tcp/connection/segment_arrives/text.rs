@@ -17,6 +17,7 @@ const REASSEMBLY_SLACK: usize = 16 * 1024;
 
 impl Connection {
     pub(super) fn take_text(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
+        let (segments, longest) = segment.cut();
         let payload = std::mem::take(&mut segment.payload);
         let receives = matches!(self.state(), State::Established | State::FinWait1 | State::FinWait2);
         if payload.is_empty() || !receives {
@@ -31,8 +32,7 @@ impl Connection {
             return ControlFlow::Break(Verdict::Drop);
         }
         let len = length_u32(payload.len());
-        self.rcv.mss = self.rcv.mss.max(u16::try_from(len).unwrap_or(u16::MAX));
-        self.statistics.data_segments_in += 1;
+        self.rcv.note_segment(longest);
         self.statistics.last_data_received = Some(env.now);
         let seq = segment.seq();
         if seq == self.rcv.nxt {
@@ -50,9 +50,11 @@ impl Connection {
             }
             self.gain(Readiness::READABLE);
             // RFC 5681 4.2: what fills a gap is acknowledged at once.
-            if gap { self.ack_now() } else { self.ack_soon(len, segment.has(TcpFlags::PSH), env) }
+            // The second of two segments, though both came as one, needs none to follow (SHLD-19).
+            let due = gap || segments > 1;
+            if due { self.ack_now() } else { self.ack_soon(len, segment.has(TcpFlags::PSH), env) }
         } else {
-            self.keep(seq, payload, env);
+            self.keep(seq, payload, segments, env);
         }
         // The FIN, if there is one, follows the text.
         segment.header.seq = seq + len;
@@ -96,7 +98,7 @@ impl Connection {
     }
 
     /// Bytes beyond a gap are held (SHLD-31), and the gap is told of at once (MAY-13).
-    fn keep(&mut self, seq: SeqNum, data: Bytes, env: &mut Env<'_>) {
+    fn keep(&mut self, seq: SeqNum, data: Bytes, segments: u32, env: &mut Env<'_>) {
         let limit = self.options.recv_buffer.saturating_mul(2).saturating_add(REASSEMBLY_SLACK);
         let insertion = self.reassembly.insert(seq, data, limit);
         if let Some((start, end)) = insertion.repeated {
@@ -107,11 +109,12 @@ impl Connection {
             self.note_held(start, end);
         }
         if insertion.kept {
-            env.counters.out_of_order += 1;
-            self.statistics.out_of_order += 1;
+            env.counters.out_of_order += u64::from(segments);
+            self.statistics.out_of_order += u64::from(segments);
         } else {
             env.counters.reassembly_overflows += 1;
         }
-        self.duplicate_ack();
+        // By SACK one acknowledgement tells of all that came as one; otherwise they are counted.
+        self.duplicate_acks(if self.sack { 1 } else { segments });
     }
 }
