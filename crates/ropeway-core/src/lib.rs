@@ -40,6 +40,7 @@ mod ports;
 mod probe;
 mod recovery;
 mod slab;
+mod spare;
 mod stack;
 mod stats;
 mod tcp;

@@ -16,6 +16,7 @@ use self::rack::{Found, Path, Rack};
 use self::tlp::{ProbeAnswer, Tlp};
 use self::undo::Undo;
 use crate::congestion::{Congestion, CongestionEvent, Controller, Phase};
+use crate::spare::{Blank, Spare};
 use crate::tcp::sender::flight::Flight;
 use crate::time::Timestamp;
 
@@ -138,21 +139,39 @@ pub(crate) struct Recovery {
     /// The recovery point: SND.NXT when the phase began (`recover` of RFC 6582, `high_seq` of Linux).
     high: SeqNum,
     rack: Rack,
+    episode: Spare<Episode>,
+    /// DupThresh: how many of them mean a loss.
+    dup_thresh: u32,
+    /// D-SACKs, in segments, and retransmissions in all: more of the former is a lie.
+    dsacked: u64,
+    resent: u64,
+}
+
+/// What is remembered from the first sign of trouble until nothing of it can matter any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Episode {
     prr: Prr,
     tlp: Tlp,
     undo: Undo,
     frto: Frto,
     /// Duplicate acknowledgements in a row.
     duplicates: u32,
-    /// Bytes that duplicates may stand for: no more than was out when SND.UNA last moved.
+    /// Bytes that duplicates may stand for: no more than was out when the first came.
     budget: u32,
-    /// DupThresh: how many of them mean a loss.
-    dup_thresh: u32,
     /// A partial acknowledgement has come in this recovery.
     partial_seen: bool,
-    /// D-SACKs, in segments, and retransmissions in all: more of the former is a lie.
-    dsacked: u64,
-    resent: u64,
+}
+
+impl Blank for Episode {
+    const BLANK: &'static Self = &Self {
+        prr: Prr::NONE,
+        tlp: Tlp::NONE,
+        undo: Undo::NONE,
+        frto: Frto::Off,
+        duplicates: 0,
+        budget: 0,
+        partial_seen: false,
+    };
 }
 
 impl Recovery {
@@ -162,14 +181,8 @@ impl Recovery {
             phase: Phase::Open,
             high: iss,
             rack: Rack::default(),
-            prr: Prr::default(),
-            tlp: Tlp::default(),
-            undo: Undo::default(),
-            frto: Frto::Off,
-            duplicates: 0,
-            budget: 0,
+            episode: Spare::default(),
             dup_thresh: DUP_THRESH,
-            partial_seen: false,
             dsacked: 0,
             resent: 0,
         }
@@ -210,7 +223,7 @@ impl Recovery {
 
     #[cfg(test)]
     pub(crate) fn tlp_end(&self) -> Option<SeqNum> {
-        self.tlp.end()
+        self.episode.tlp.end()
     }
 
     /// Whether RACK asks for what was sent in the order of time.
@@ -221,21 +234,25 @@ impl Recovery {
     /// The congestion window, as PRR leaves it.
     pub(crate) fn window(&self, congestion: &dyn Controller) -> u32 {
         match self.phase {
-            Phase::Recovery | Phase::Cwr if self.switches.prr => self.prr.window(),
+            Phase::Recovery | Phase::Cwr if self.switches.prr => self.episode.prr.window(),
             // The first retransmission goes out at once (RFC 6675 5 (4.3)).
-            Phase::Recovery if self.prr.is_new() => congestion.window().max(self.prr.window()),
+            Phase::Recovery if self.episode.prr.is_new() => {
+                congestion.window().max(self.episode.prr.window())
+            }
             _ => congestion.window(),
         }
     }
 
     /// Whether new data goes first now, and what is due waits for the next acknowledgement (RFC 5682 3.1, step 2.b).
     pub(crate) fn wants_new_data(&self) -> bool {
-        self.frto == Frto::NewData
+        self.episode.frto == Frto::NewData
     }
 
     /// There was no new data after all: what is due goes out again.
     pub(crate) fn give_up_frto(&mut self) {
-        self.frto = Frto::Off;
+        if self.episode.frto != Frto::Off {
+            self.episode.frto = Frto::Off;
+        }
     }
 
     /// What a probe's timeout finds: nothing else is known to be missing, and no probe is out (RFC 8985 7.3).
@@ -243,7 +260,7 @@ impl Recovery {
         self.switches.tlp
             && self.switches.sack
             && matches!(self.phase, Phase::Open | Phase::Cwr)
-            && !self.tlp.is_out()
+            && !self.episode.tlp.is_out()
     }
 
     /// A range has arrived that no acknowledgement had shown yet.
@@ -261,7 +278,7 @@ impl Recovery {
 
     /// Whether an echo is of something sent before the first retransmission (RFC 3522 3.2).
     pub(crate) fn predates_resending(&self, tsecr: Option<u32>) -> bool {
-        self.undo.is_earlier(tsecr)
+        self.episode.undo.is_earlier(tsecr)
     }
 
     fn path(&self, flight: &Flight, news: (Option<Duration>, Option<Duration>, Duration)) -> Path {
@@ -285,8 +302,9 @@ impl Recovery {
     ) -> Outcome {
         let mut outcome = Outcome::default();
         if news.acked > 0 {
-            self.duplicates = 0;
-            self.budget = flight.outstanding();
+            if self.episode.duplicates > 0 {
+                self.episode.duplicates = 0;
+            }
             flight.infer_less(news.acked, news.mss);
             if matches!(self.phase, Phase::Open | Phase::Disorder) && news.una.after(self.high) {
                 // It must not fall behind by half the sequence space.
@@ -303,7 +321,7 @@ impl Recovery {
             Phase::Recovery => self.in_recovery(flight, congestion, news, &mut outcome),
             _ => self.in_order(flight, news, &mut outcome),
         }
-        if self.undo.is_disproved() && self.switches.undo && self.phase != Phase::Loss {
+        if self.episode.undo.is_disproved() && self.switches.undo && self.phase != Phase::Loss {
             // Every retransmission arrived twice.
             self.rack.on_undone();
             self.undo_reduction(flight, congestion, news.now, false, &mut outcome);
@@ -319,6 +337,10 @@ impl Recovery {
                 self.keep_open(flight);
             }
         }
+        let calm = self.phase == Phase::Open && !self.episode.undo.is_possible();
+        if calm && !self.episode.tlp.is_out() && !self.episode.is_away() {
+            self.episode.put_away();
+        }
         outcome
     }
 
@@ -331,9 +353,9 @@ impl Recovery {
         mss: u32,
     ) {
         if matches!(self.phase, Phase::Recovery | Phase::Cwr) {
-            self.prr.on_ack(delivered, pipe, ssthresh, mss, acked > 0 && outcome.lost == 0);
+            self.episode.prr.on_ack(delivered, pipe, ssthresh, mss, acked > 0 && outcome.lost == 0);
             if outcome.resends {
-                self.prr.allow(pipe.saturating_add(mss));
+                self.episode.prr.allow(pipe.saturating_add(mss));
             }
         }
     }
@@ -341,7 +363,7 @@ impl Recovery {
     /// Something has arrived that was overtaken and not sent again: the network reorders (RFC 8985 6.2, step 3).
     fn take_reordering(&mut self, flight: &Flight, news: &News) {
         let Some(low) = news.overtaken else { return };
-        if self.phase == Phase::Loss && !self.undo.is_possible() {
+        if self.phase == Phase::Loss && !self.episode.undo.is_possible() {
             return;
         }
         self.rack.on_reordering();
@@ -353,7 +375,7 @@ impl Recovery {
     /// Says whether the probe of the tail is what arrived twice.
     fn take_dsack(&mut self, news: &News) -> bool {
         let Some(dsack) = news.dsack else { return false };
-        let of_probe = dsack.segments == 1 && self.tlp.end() == Some(dsack.end);
+        let of_probe = dsack.segments == 1 && self.episode.tlp.end() == Some(dsack.end);
         self.dsacked += u64::from(dsack.segments);
         // More than was sent twice cannot have arrived twice (RFC 3708 2).
         if self.dsacked > self.resent {
@@ -362,7 +384,9 @@ impl Recovery {
         if !of_probe {
             self.rack.on_dsack();
         }
-        self.undo.on_dsack(dsack, news.una);
+        if self.episode.undo.is_possible() {
+            self.episode.undo.on_dsack(dsack, news.una);
+        }
         of_probe
     }
 
@@ -373,8 +397,9 @@ impl Recovery {
         news: &News,
         dsack: bool,
     ) {
-        if self.tlp.on_ack(news.una, dsack, news.bare && news.sacked == 0 && news.acked == 0)
-            == ProbeAnswer::Repaired
+        if self.episode.tlp.is_out()
+            && self.episode.tlp.on_ack(news.una, dsack, news.bare && news.sacked == 0 && news.acked == 0)
+                == ProbeAnswer::Repaired
             && matches!(self.phase, Phase::Open | Phase::Disorder)
         {
             // RFC 8985 7.4.2: a loss was repaired without a recovery; the window falls all the same.
@@ -422,36 +447,31 @@ impl Recovery {
         } else {
             self.rack.on_recovered();
             // A D-SACK may still tell, until the next recovery begins.
-            self.undo.nothing_out();
+            self.episode.undo.nothing_out();
         }
-        // RFC 6582 3.2 (2): without SACK, duplicates of what was sent again come right behind the recovery point. Only
-        // when more is acknowledged, they may mean a loss.
-        if self.switches.sack || news.una != self.high {
-            self.set_phase(Phase::Open);
-        } else if self.phase == Phase::Recovery || self.phase == Phase::Loss {
-            self.partial_seen = true;
-            self.set_phase(Phase::Open);
-        }
+        self.set_phase(Phase::Open);
     }
 
     fn set_phase(&mut self, phase: Phase) {
         self.phase = phase;
-        self.frto = Frto::Off;
+        self.give_up_frto();
     }
 
     fn infer_anew(&mut self, flight: &mut Flight) {
         flight.infer_nothing();
-        self.duplicates = 0;
+        if self.episode.duplicates > 0 {
+            self.episode.duplicates = 0;
+        }
     }
 
     /// Duplicates count while a loss may be found by them, or what is sent by them.
     fn count_duplicate(&mut self, flight: &mut Flight, news: &News, outcome: &mut Outcome) {
         if !self.switches.sack && news.duplicate {
-            if self.duplicates == 0 {
-                self.budget = flight.outstanding();
+            if self.episode.duplicates == 0 {
+                self.episode.budget = flight.outstanding();
             }
-            self.duplicates = self.duplicates.saturating_add(1);
-            outcome.inferred += flight.infer(news.mss, self.budget);
+            self.episode.duplicates = self.episode.duplicates.saturating_add(1);
+            outcome.inferred += flight.infer(news.mss, self.episode.budget);
         }
     }
 
@@ -463,12 +483,13 @@ impl Recovery {
         if news.acked > 0 {
             self.infer_anew(flight);
         }
-        // RFC 6582 3.2 (2): duplicates of what a recovery or a timeout made us send again mean nothing.
+        // RFC 6582 3.2 (2): duplicates of what a recovery or a timeout made us send again mean nothing. They come right behind
+        // the recovery point: only when more is acknowledged, duplicates may mean a loss.
         if !news.una.after(self.high) {
             return;
         }
         self.count_duplicate(flight, news, outcome);
-        if self.duplicates >= self.dup_thresh {
+        if self.episode.duplicates >= self.dup_thresh {
             outcome.lost += flight.lose_first(news.mss);
         }
     }
@@ -485,7 +506,7 @@ impl Recovery {
             return;
         }
         // RFC 4015: what fills the hole was late, not lost.
-        if self.switches.undo && self.undo.is_earlier(news.tsecr) {
+        if self.switches.undo && self.episode.undo.is_earlier(news.tsecr) {
             if flight.retransmitted() > 0 {
                 return;
             }
@@ -499,7 +520,7 @@ impl Recovery {
                 outcome.lost += flight.lose_first(news.mss);
                 outcome.resends = true;
             }
-            outcome.keeps_timer = std::mem::replace(&mut self.partial_seen, true);
+            outcome.keeps_timer = std::mem::replace(&mut self.episode.partial_seen, true);
         }
     }
 
@@ -517,7 +538,7 @@ impl Recovery {
             return;
         }
         let recovered = news.una.at_or_after(self.high);
-        if self.frto != Frto::Off {
+        if self.episode.frto != Frto::Off {
             // Step 3.b: what was sent once arrives, so not all is lost. Without SACK it may have arrived before the timeout,
             // and only be acknowledged now: the second acknowledgement tells (RFC 5682 2.1).
             if news.original && (self.switches.sack || news.nxt.after(self.high)) {
@@ -528,19 +549,19 @@ impl Recovery {
             if news.nxt.after(self.high) {
                 // Step 3.a
                 if news.sacked > 0 || news.duplicate {
-                    self.frto = Frto::Off;
+                    self.episode.frto = Frto::Off;
                 }
             } else if news.acked > 0 && !recovered {
                 self.high = news.nxt;
                 // Step 2.b
-                self.frto = if news.can_send_new { Frto::NewData } else { Frto::Off };
-                if self.frto == Frto::NewData {
+                self.episode.frto = if news.can_send_new { Frto::NewData } else { Frto::Off };
+                if self.episode.frto == Frto::NewData {
                     return;
                 }
             }
         }
-        if self.frto == Frto::NewData {
-            self.frto = Frto::Waiting;
+        if self.episode.frto == Frto::NewData {
+            self.episode.frto = Frto::Waiting;
         }
         if recovered {
             self.recovered(flight, congestion, news, outcome);
@@ -574,8 +595,8 @@ impl Recovery {
 
     fn may_undo(&self, news: &News) -> bool {
         self.switches.undo
-            && self.undo.is_possible()
-            && (self.undo.is_disproved() || self.undo.is_earlier(news.tsecr))
+            && self.episode.undo.is_possible()
+            && (self.episode.undo.is_disproved() || self.episode.undo.is_earlier(news.tsecr))
     }
 
     fn undo_reduction(
@@ -590,7 +611,7 @@ impl Recovery {
             flight.find_all();
         }
         congestion.on_spurious(now);
-        self.undo.forget();
+        self.episode.undo.forget();
         self.rack.look_again();
         outcome.undone = true;
     }
@@ -603,8 +624,8 @@ impl Recovery {
         let missing =
             flight.sacked() > 0 || flight.inferred() > 0 || flight.lost() > 0 || flight.retransmitted() > 0;
         self.set_phase(if missing { Phase::Disorder } else { Phase::Open });
-        if self.phase == Phase::Open {
-            self.undo.nothing_out();
+        if self.phase == Phase::Open && !self.episode.is_away() {
+            self.episode.undo.nothing_out();
         }
     }
 
@@ -670,15 +691,15 @@ impl Recovery {
                 news.nxt,
             ));
         }
-        self.undo.begin(news.una, flight.retransmitted().div_ceil(news.mss));
+        self.episode.undo.begin(news.una, flight.retransmitted().div_ceil(news.mss));
         self.phase = Phase::Recovery;
         self.high = news.nxt;
-        self.partial_seen = false;
-        self.frto = Frto::Off;
-        self.tlp.forget();
+        self.episode.partial_seen = false;
+        self.episode.frto = Frto::Off;
+        self.episode.tlp.forget();
         let reported = flight.sacked().saturating_sub(news.sacked);
         let inferred = flight.inferred().saturating_sub(outcome.inferred);
-        self.prr.begin(out.saturating_sub(reported + inferred), congestion.window());
+        self.episode.prr.begin(out.saturating_sub(reported + inferred), congestion.window());
         outcome.began = true;
     }
 
@@ -695,7 +716,7 @@ impl Recovery {
         let reneged = flight.is_reneged();
         let path = self.path(flight, (news.min_rtt, news.srtt, news.granularity));
         self.infer_anew(flight);
-        self.budget = flight.outstanding();
+        self.episode.budget = flight.outstanding();
         if self.needs_order() && !reneged {
             // What was sent lately may well be on its way.
             flight.lose_first(news.mss);
@@ -711,40 +732,41 @@ impl Recovery {
         event.in_flight = flight.pipe();
         congestion.on_congestion(&event);
         if anew {
-            self.undo.begin(news.una, flight.retransmitted().div_ceil(news.mss));
+            self.episode.undo.begin(news.una, flight.retransmitted().div_ceil(news.mss));
         }
         self.phase = Phase::Loss;
         self.high = news.nxt;
-        self.frto = if self.switches.frto && (new_recovery || again) { Frto::Waiting } else { Frto::Off };
-        self.tlp.forget();
+        self.episode.frto =
+            if self.switches.frto && (new_recovery || again) { Frto::Waiting } else { Frto::Off };
+        self.episode.tlp.forget();
     }
 
     /// All that is out has not come through, but not because of congestion (RFC 1191 6.5).
     pub(crate) fn on_too_big(&mut self, flight: &mut Flight, nxt: SeqNum) {
         self.infer_anew(flight);
-        self.budget = flight.outstanding();
+        self.episode.budget = flight.outstanding();
         flight.lose_all(false);
-        self.undo.forget();
+        self.episode.undo.forget();
         self.phase = Phase::Loss;
-        self.frto = Frto::Off;
+        self.episode.frto = Frto::Off;
         self.high = nxt;
-        self.tlp.forget();
+        self.episode.tlp.forget();
         self.rack.forget();
     }
 
     /// A probe of the tail has been sent (RFC 8985 7.3).
     pub(crate) fn on_probe_sent(&mut self, nxt: SeqNum, is_retrans: bool) {
-        self.tlp.on_sent(nxt, is_retrans);
+        self.episode.tlp.on_sent(nxt, is_retrans);
     }
 
     /// A segment is sent. `again`: with what our timestamp says, if there are timestamps.
     pub(crate) fn on_sent(&mut self, len: u32, again: bool, tsval: Option<u32>) {
         if matches!(self.phase, Phase::Recovery | Phase::Cwr) {
-            self.prr.on_sent(len);
+            self.episode.prr.on_sent(len);
         }
         if again {
             self.resent += 1;
-            self.undo.on_resent(tsval);
+            self.episode.undo.on_resent(tsval);
         }
     }
 }

@@ -14,6 +14,8 @@ pub(crate) struct Prr {
 }
 
 impl Prr {
+    pub(super) const NONE: Self = Self { delivered: 0, out: 0, recover_fs: 0, window: 0 };
+
     /// Recovery begins (RFC 9937 6.1). `flight_size`: SND.NXT - SND.UNA, less what had been reported before.
     pub(crate) fn begin(&mut self, flight_size: u32, window: u32) {
         *self = Self { delivered: 0, out: 0, recover_fs: flight_size.max(1), window };

@@ -30,6 +30,8 @@ pub(crate) enum ProbeAnswer {
 }
 
 impl Tlp {
+    pub(super) const NONE: Self = Self { end: None, is_retrans: false };
+
     pub(crate) fn is_out(&self) -> bool {
         self.end.is_some()
     }

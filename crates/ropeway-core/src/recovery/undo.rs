@@ -17,6 +17,8 @@ pub(crate) struct Undo {
 }
 
 impl Undo {
+    pub(super) const NONE: Self = Self { marker: None, resent: 0, any: false, stamp: None };
+
     /// The window is reduced. `out`: so many segments had been sent again before, and nobody knows what became of them.
     pub(super) fn begin(&mut self, una: SeqNum, out: u32) {
         let stamp = self.stamp.filter(|_| out > 0);

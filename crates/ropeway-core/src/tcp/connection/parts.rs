@@ -5,6 +5,7 @@ use ropeway_packet::{SeqNum, WindowScale};
 use crate::config::StackConfig;
 use crate::event::{ListenerId, Readiness};
 use crate::stats::Counters;
+use crate::tcp::isn::low_u32;
 use crate::time::Timestamp;
 
 /// What a connection may use of the stack it lives in.
@@ -134,13 +135,14 @@ pub(crate) struct TimeWaitParts {
 /// (RFC 9293 3.10.7.4 R-06, RFC 5961 7-1, CVE-2016-5696).
 #[derive(Clone, Debug, Default)]
 pub(super) struct ChallengeLimit {
-    second: u64,
+    /// Which second, modulo 2^32.
+    second: u32,
     sent: u32,
 }
 
 impl ChallengeLimit {
     pub(super) fn allows(&mut self, env: &Env<'_>) -> bool {
-        let second = env.now.as_micros() / 1_000_000;
+        let second = low_u32(env.now.as_micros() / 1_000_000);
         if self.second != second {
             *self = Self { second, sent: 0 };
         }

@@ -115,7 +115,9 @@ impl Sender {
         self.recovery.pace_reduction((delivered, advanced), &outcome, (pipe, ssthresh), mss);
         self.set_pacing_rate(news);
         if advanced > 0 {
-            self.flight.land();
+            if self.flight.is_empty() {
+                self.flight.put_away();
+            }
             self.retransmits = 0;
             // It must not fall behind by half the sequence space.
             self.window_limited = self.window_limited.max(self.snd.una - 1);

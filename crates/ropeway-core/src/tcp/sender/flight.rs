@@ -2,11 +2,11 @@
 //! became of it.
 
 use std::collections::VecDeque;
-use std::ops::{Deref, DerefMut};
 
 use ropeway_packet::SeqNum;
 
 use super::rate::Stamp;
+use crate::spare::{Blank, Spare};
 use crate::time::Timestamp;
 
 /// What is known of a range that was sent.
@@ -121,32 +121,10 @@ pub(crate) struct Flight {
 }
 
 /// A flight that costs nothing while nothing is out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Aloft(Option<Box<Flight>>);
+pub(crate) type Aloft = Spare<Flight>;
 
-static EMPTY: Flight = Flight::EMPTY;
-
-impl Aloft {
-    /// Lets go of the memory, if nothing is out.
-    pub(crate) fn land(&mut self) {
-        if self.is_empty() {
-            self.0 = None;
-        }
-    }
-}
-
-impl Deref for Aloft {
-    type Target = Flight;
-
-    fn deref(&self) -> &Flight {
-        self.0.as_deref().unwrap_or(&EMPTY)
-    }
-}
-
-impl DerefMut for Aloft {
-    fn deref_mut(&mut self) -> &mut Flight {
-        self.0.get_or_insert_default()
-    }
+impl Blank for Flight {
+    const BLANK: &'static Self = &Self::EMPTY;
 }
 
 impl Flight {
