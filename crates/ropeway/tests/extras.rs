@@ -117,6 +117,7 @@ async fn options_as_socket2_has_them() {
     socket.set_tcp_cork(true).unwrap();
     socket.set_quickack(true).unwrap();
     socket.set_tcp_notsent_lowat(16_384).unwrap();
+    socket.set_max_pacing_rate(Some(1 << 40)).unwrap();
     socket.set_tcp_congestion(b"reno").unwrap();
     assert_eq!(kind(socket.set_tcp_congestion(b"vegas")), ErrorKind::NotFound);
     socket.set_tcp_syn_retries(2).unwrap();
@@ -134,6 +135,7 @@ async fn options_as_socket2_has_them() {
     assert_eq!(stream.tcp_user_timeout().unwrap(), Some(Duration::from_millis(1500)));
     assert!(stream.tcp_cork().unwrap() && stream.quickack().unwrap());
     assert_eq!(stream.tcp_notsent_lowat().unwrap(), 16_384);
+    assert_eq!(stream.max_pacing_rate().unwrap(), Some(1 << 40));
     assert_eq!(stream.tcp_congestion().unwrap(), b"reno");
     let own = Algorithm::custom(Cubic::without_hystart());
     assert_ne!(own, Algorithm::Cubic);

@@ -142,3 +142,32 @@ fn optimistic_acknowledgements_do_not_pay() {
     }
     assert_eq!(lab.info(id).cwnd, cwnd);
 }
+
+/// `SO_MAX_PACING_RATE`: a burst of twenty segments, and from then on the rate, whatever the window allows.
+#[test]
+fn the_users_rate_holds_from_the_first_segment_on() {
+    let mut lab = Lab::new();
+    let peer = Peer { ws: Some(7), win: 8000, ..Peer::default() };
+    let id = lab.accepted_with(peer, |options| options.max_pacing_rate = Some(146_000));
+    lab.write(id, &pattern(0, 300 * MSS));
+    let mut sent = 0;
+    // Every millisecond all that is there is acknowledged.
+    for _ in 0..1000 {
+        lab.run_to(lab.now + ms(1));
+        let out = lab.drain().len();
+        sent += out;
+        if out > 0 {
+            lab.send(ack());
+        }
+    }
+    // A hundred segments in a second, besides the burst.
+    assert!((115..=122).contains(&sent), "{sent}");
+    lab.set(id, |options| options.max_pacing_rate = None);
+    for _ in 0..20 {
+        lab.run_to(lab.now + ms(1));
+        if !lab.drain().is_empty() {
+            lab.send(ack());
+        }
+    }
+    assert_eq!(lab.info(id).not_sent, 0, "without a limit the rest takes no time");
+}

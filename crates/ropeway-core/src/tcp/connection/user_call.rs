@@ -223,6 +223,9 @@ impl Connection {
             let start = Start::new(env.now, u32::from(self.sender.snd().mss)).with_window(window, ssthresh);
             self.sender.set_congestion(self.options.congestion.build(&start));
         }
+        if before.max_pacing_rate != self.options.max_pacing_rate {
+            self.sender.set_pacing(env.now, env.config.pacing, self.options.max_pacing_rate);
+        }
         if before.max_segment != self.options.max_segment {
             self.update_mss(env.now);
         }

@@ -6,6 +6,7 @@ use ropeway_packet::{SackBlocks, SeqNum};
 
 use super::Sender;
 use super::flight::{Marks, Sent};
+use super::pacer::Pacer;
 use super::rate::Newest;
 use crate::congestion::Delivery;
 use crate::recovery::{Dsack, Outcome};
@@ -113,7 +114,7 @@ impl Sender {
         self.congestion.on_ack(&delivery);
         let (pipe, ssthresh, mss) = (self.flight.pipe(), self.congestion.ssthresh(), self.mss());
         self.recovery.pace_reduction((delivered, advanced), &outcome, (pipe, ssthresh), mss);
-        self.set_pacing_rate(news);
+        self.set_pacing(news.now, news.paces, news.max_pacing_rate);
         if advanced > 0 {
             if self.flight.is_empty() {
                 self.flight.put_away();
@@ -236,12 +237,14 @@ impl Sender {
         now || self.snd.una.at_or_before(self.window_limited) || (slow_start && self.snd.fills_half_of(cwnd))
     }
 
-    fn set_pacing_rate(&mut self, news: &AckNews) {
+    /// Sets the rate at which segments follow each other: the controller's, or one that follows from the window if the
+    /// stack `paces`; and no more than the user allows.
+    pub(crate) fn set_pacing(&mut self, now: Timestamp, paces: bool, most: Option<u64>) {
         let rate = self.congestion.pacing_rate().or_else(|| {
             let (window, ssthresh) = (self.congestion.window(), self.congestion.ssthresh());
-            super::pacer::Pacer::rate_of(window, ssthresh, self.rto.srtt()).filter(|_| news.paces)
+            Pacer::rate_of(window, ssthresh, self.rto.srtt()).filter(|_| paces)
         });
-        self.pacer.set_rate(news.now, rate, news.max_pacing_rate);
+        self.pacer.set_rate(now, rate, most);
     }
 
     fn can_send_new(&self) -> bool {

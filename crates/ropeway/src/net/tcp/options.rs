@@ -267,6 +267,17 @@ macro_rules! impl_options {
                 self.update_options(|options| options.notsent_lowat = lowat)
             }
 
+            /// The most bytes that are sent in a second, if that is limited (`SO_MAX_PACING_RATE`).
+            pub fn max_pacing_rate(&self) -> io::Result<Option<u64>> {
+                self.options(|options| options.max_pacing_rate)
+            }
+
+            /// Limits how many bytes are sent in a second (`SO_MAX_PACING_RATE`); `None`, or 0, for no limit. What goes
+            /// out at once is up to twenty segments, or what the rate brings in two milliseconds.
+            pub fn set_max_pacing_rate(&self, rate: Option<u64>) -> io::Result<()> {
+                self.update_options(|options| options.max_pacing_rate = rate)
+            }
+
             /// The name of the congestion control (`TCP_CONGESTION`).
             pub fn tcp_congestion(&self) -> io::Result<Vec<u8>> {
                 self.options(|options| options.congestion.name().as_bytes().to_vec())

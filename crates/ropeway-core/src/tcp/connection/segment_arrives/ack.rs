@@ -79,6 +79,7 @@ impl Connection {
         let echo = self.echo(&segment.header, env.now);
         let numbers = (segment.seq(), segment.ack(), self.window_of(segment));
         self.sender.on_established(env.now, numbers, echo);
+        self.sender.set_pacing(env.now, env.config.pacing, self.options.max_pacing_rate);
         self.unsent_timeouts = 0;
         // As in Linux, `tcpi_last_data_recv` counts from here.
         self.statistics.last_data_received = Some(env.now);
