@@ -172,10 +172,6 @@ impl Reassembly {
             self.blocks.insert(Place(start), end);
         }
     }
-
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
-    }
 }
 
 #[cfg(test)]

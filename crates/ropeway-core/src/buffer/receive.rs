@@ -10,14 +10,14 @@ pub(crate) const SHARE_FROM: usize = 512;
 const SMALL_CHUNK: usize = 2048;
 
 /// Bytes in order, unread. Large payloads are slices of the packets they came in.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReceiveBuffer {
     len: usize,
     /// An empty buffer costs nothing.
     held: Option<Box<Held>>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Held {
     chunks: VecDeque<Bytes>,
     /// Small payloads, copied together; they follow the chunks.

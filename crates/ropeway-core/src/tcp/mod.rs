@@ -4,5 +4,6 @@ pub(crate) mod closed;
 pub(crate) mod connection;
 pub(crate) mod isn;
 pub(crate) mod listen;
+pub(crate) mod receiver;
 pub(crate) mod sender;
 pub(crate) mod time_wait;

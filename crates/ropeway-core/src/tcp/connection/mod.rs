@@ -2,30 +2,25 @@
 //!
 //! LISTEN, the passive SYN-RECEIVED and TIME-WAIT live in rooms of their own: there is nothing here for them.
 
-mod ack_policy;
 mod icmp;
 mod keepalive;
 mod mss;
 mod parts;
 mod paws;
 mod probe;
-mod rcv;
 mod report;
-mod sack;
 mod segment_arrives;
 pub(crate) mod state;
 mod timeouts;
 mod timers;
 mod transmit;
 mod user_call;
-mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ropeway_packet::{FourTuple, IpParams, Protocol, SeqNum, TcpOptions, Timestamps, WindowScale};
 
-use self::ack_policy::AckPolicy;
 use self::keepalive::Probing;
 use self::mss::MIN_MSS;
 pub(crate) use self::mss::{default_mss, header_overhead};
@@ -34,19 +29,17 @@ pub(crate) use self::parts::{Env, Handed, Handshake, Holder, Negotiated, Schedul
 use self::paws::TimestampState;
 pub(crate) use self::paws::timestamp_clock;
 use self::probe::Probe;
-use self::rcv::Rcv;
 use self::report::Statistics;
-use self::sack::SackList;
 pub(crate) use self::segment_arrives::Arrival;
 use self::state::{Cause, State, StateMachine};
 use self::timers::{Timer, TimerTable};
 pub use self::user_call::SendFlags;
-use crate::buffer::{reassembly::Reassembly, receive::ReceiveBuffer};
 use crate::config::StackConfig;
 use crate::congestion::Unbuilt;
 use crate::error::ConnectionError;
 use crate::event::{ListenerId, Readiness};
 use crate::options::SocketOptions;
+use crate::tcp::receiver::Receiver;
 use crate::tcp::sender::Sender;
 use crate::time::Timestamp;
 
@@ -58,18 +51,11 @@ pub(crate) struct Connection {
     pub(crate) options: Arc<SocketOptions>,
     pub(crate) scheduled: Scheduled,
     sender: Sender,
-    rcv: Rcv,
-    receive_buffer: ReceiveBuffer,
-    reassembly: Reassembly,
-    /// What the peer is told of it; nothing, as a rule.
-    sack_list: Option<Box<SackList>>,
+    receiver: Receiver,
     timers: TimerTable,
-    acks: AckPolicy,
     probing: Probing,
     /// We offered SACK in our SYN.
     offers_sack: bool,
-    /// Both ends use SACK.
-    sack: bool,
     /// We offered timestamps in our SYN.
     offers_timestamps: bool,
     timestamps: Option<TimestampState>,
@@ -80,8 +66,6 @@ pub(crate) struct Connection {
     error: Option<ConnectionError>,
     /// Trouble that did not end it (RFC 9293 3.9.2.2).
     soft_error: Option<ConnectionError>,
-    /// The application has shut down its reading side: what arrives is discarded.
-    read_shut: bool,
     /// A SYN, or in SYN-RECEIVED a SYN-ACK, is to be sent.
     syn_due: bool,
     /// The RST that ends the connection is to be sent.
@@ -128,23 +112,17 @@ impl Connection {
             machine: StateMachine::new(state),
             holder,
             scheduled: Scheduled::default(),
-            receive_buffer: ReceiveBuffer::default(),
-            reassembly: Reassembly::default(),
-            sack_list: None,
-            rcv: Rcv::new(advmss),
             sender,
+            receiver: Receiver::new(advmss, env.config.dsack),
             timers: TimerTable::default(),
-            acks: AckPolicy::default(),
             probing: Probing::default(),
             offers_sack: env.config.sack,
-            sack: false,
             offers_timestamps: env.config.timestamps,
             timestamps: None,
             old_ts_recent: setup.old_ts_recent,
             statistics: Statistics::default(),
             error: None,
             soft_error: None,
-            read_shut: false,
             syn_due: false,
             reset_due: None,
             winds_up: false,
@@ -168,7 +146,7 @@ impl Connection {
         let mut connection = Self::new(tuple, State::Closed, Holder::Application, options, setup, env);
         connection.transition(Cause::ActiveOpen);
         if env.config.window_scaling {
-            connection.rcv.wscale = Some(announced_scale(&connection.options, env.config));
+            connection.receiver.announce_scale(announced_scale(&connection.options, env.config));
         }
         connection.syn_due = true;
         connection.output_due = true;
@@ -188,26 +166,22 @@ impl Connection {
         let holder = Holder::AcceptQueue(listener);
         let mut connection = Self::new(tuple, State::SynReceived, holder, options, setup, env);
         connection.peer_syn(handshake.irs, &handshake.negotiated, env.now);
-        connection.rcv.edge = connection.rcv.nxt + handshake.announced_window;
+        connection.receiver.open_window(handshake.announced_window);
         connection.sender.syn_was_sent(handshake.answered_at, handshake.retransmits);
         connection
     }
 
     /// What the peer's SYN says, whichever way the connection was opened.
     fn peer_syn(&mut self, irs: SeqNum, negotiated: &Negotiated, now: Timestamp) {
-        self.rcv.irs = irs;
-        self.rcv.nxt = irs + 1;
-        self.rcv.edge = self.rcv.nxt;
         // RFC 9293 3.7.1 MUST-14, MUST-15: without the option, the default.
         let peer_mss = negotiated.peer_mss.unwrap_or(default_mss(&self.tuple)).max(MIN_MSS);
         let (peer_scale, own_scale) = negotiated.wscale.unzip();
         self.sender.peer_syn(peer_mss, peer_scale);
-        self.rcv.wscale = own_scale;
-        self.sack = negotiated.sack;
+        self.receiver.peer_syn(irs, own_scale, negotiated.sack);
         if negotiated.sack {
             self.sender.use_sack();
         }
-        self.timestamps = negotiated.timestamps.map(|tsval| TimestampState::new(tsval, self.rcv.nxt, now));
+        self.timestamps = negotiated.timestamps.map(|tsval| TimestampState::new(tsval, irs + 1, now));
         self.update_mss(now);
     }
 
@@ -240,8 +214,6 @@ impl Connection {
     fn finish(&mut self, cause: Cause) {
         self.transition(cause);
         self.timers.stop_all();
-        self.reassembly.clear();
-        self.sack_list = None;
         self.statistics.bytes_lost = self.sender.end() as u64;
         if self.statistics.bytes_lost > 0 {
             let (bytes, held) = (self.statistics.bytes_lost, self.holder == Holder::Application);
@@ -250,7 +222,7 @@ impl Connection {
         self.rest_of_syn = None;
         self.syn_due = false;
         self.output_due = false;
-        self.acks = AckPolicy::default();
+        self.receiver.end();
         self.gain(Readiness::OVER);
     }
 
@@ -262,6 +234,12 @@ impl Connection {
 
     fn owe(&mut self, reset: FinalReset) {
         self.reset_due = Some(reset);
+        self.output_due = true;
+    }
+
+    /// An acknowledgement is due.
+    fn ack_now(&mut self) {
+        self.receiver.ack_now();
         self.output_due = true;
     }
 
@@ -283,8 +261,8 @@ impl Connection {
     pub(crate) fn time_wait(&self) -> TimeWaitParts {
         TimeWaitParts {
             snd_nxt: self.sender.snd().nxt,
-            rcv_nxt: self.rcv.nxt,
-            window: self.rcv.wscale.unwrap_or(WindowScale::ZERO).scale(self.rcv.wnd()),
+            rcv_nxt: self.receiver.rcv().nxt,
+            window: self.receiver.window_field(),
             ts_recent: self.timestamps.as_ref().map(|state| state.recent),
         }
     }
@@ -305,15 +283,25 @@ impl Connection {
         }
     }
 
+    /// The window field of a SYN, which is never scaled (RFC 7323 2.2-3).
+    fn initial_window(&self) -> u16 {
+        u16::try_from(self.options.recv_buffer).unwrap_or(u16::MAX)
+    }
+
+    /// How many bytes may be held unread, as far as windows are concerned: in TIME-WAIT, none changes any more.
+    fn receive_room(&self) -> usize {
+        if self.state() == State::TimeWait { 0 } else { self.options.recv_buffer }
+    }
+
     /// The options of a SYN or SYN-ACK.
     fn syn_options(&self, env: &Env<'_>) -> TcpOptions {
         let answering = self.state() == State::SynReceived;
         TcpOptions {
             // RFC 9293 3.7.1 MUST-14, SHLD-5, MAY-3
-            mss: Some(self.rcv.advmss),
-            window_scale: self.rcv.wscale.map(WindowScale::get),
+            mss: Some(self.receiver.rcv().advmss),
+            window_scale: self.receiver.rcv().wscale.map(WindowScale::get),
             // RFC 2018 2: in an answer only if the peer's SYN had it.
-            sack_permitted: if answering { self.sack } else { self.offers_sack },
+            sack_permitted: if answering { self.receiver.uses_sack() } else { self.offers_sack },
             timestamps: match &self.timestamps {
                 Some(state) if answering => {
                     Some(Timestamps { tsval: self.tsval(env.now), tsecr: state.recent })

@@ -6,7 +6,6 @@ use ropeway_packet::WindowScale;
 
 use super::state::State;
 use super::{Connection, Holder};
-use crate::buffer::send::length_u32;
 use crate::error::ConnectionError;
 use crate::event::Readiness;
 use crate::info::{SenderLimit, TcpInfo};
@@ -35,8 +34,6 @@ pub(crate) struct Statistics {
     pub(crate) last_data_received: Option<Timestamp>,
     /// Bytes written that the peer had not acknowledged when the connection ended.
     pub(crate) bytes_lost: u64,
-    /// The peer's FIN has arrived in order: the stream has an end.
-    pub(crate) fin_received: bool,
     /// What limits the sender, and since when.
     limited_by: SenderLimit,
     limited_since: Option<Timestamp>,
@@ -131,9 +128,9 @@ impl Connection {
 
     pub(crate) fn readiness(&self) -> Readiness {
         let over = matches!(self.state(), State::Closed | State::TimeWait);
-        let read_closed = over || self.read_shut || self.statistics.fin_received;
+        let read_closed = over || self.receiver.is_read_shut() || self.receiver.fin_received();
         let mut ready = Readiness::EMPTY;
-        if read_closed || !self.receive_buffer.is_empty() {
+        if read_closed || self.receiver.unread() > 0 {
             ready |= Readiness::READABLE;
         }
         if read_closed {
@@ -170,9 +167,12 @@ impl Connection {
 
     /// Bytes to read before the urgent mark (RFC 9293 3.8.5 MUST-33).
     pub(crate) fn urgent_remaining(&self) -> Option<usize> {
-        let up = self.rcv.up?;
-        let read = self.rcv.nxt - length_u32(self.receive_buffer.len());
-        up.after(read).then(|| up.since(read) as usize)
+        self.receiver.urgent_remaining()
+    }
+
+    /// Whether received bytes still wait to be acknowledged.
+    pub(crate) fn owes_ack(&self) -> bool {
+        self.receiver.owes_ack()
     }
 
     /// Bytes written that the peer had not acknowledged when the connection ended.
@@ -202,6 +202,7 @@ impl Connection {
 
     pub(crate) fn info(&self, now: Timestamp) -> TcpInfo {
         let statistics = &self.statistics;
+        let rcv = self.receiver.rcv();
         let (snd, rto, flight) = (self.sender.snd(), self.sender.rto(), self.sender.flight());
         let (recovery, rate) = (self.sender.recovery(), self.sender.delivery_rate());
         TcpInfo {
@@ -231,7 +232,7 @@ impl Connection {
             bytes_sent: statistics.bytes_sent,
             bytes_received: statistics.bytes_received,
             not_sent: self.sender.not_sent(),
-            unread: self.receive_buffer.len(),
+            unread: self.receiver.unread(),
             pacing_rate: self.sender.pacing_rate(),
             delivery_rate: rate.map(|(rate, _)| rate),
             delivery_rate_app_limited: rate.is_some_and(|(_, limited)| limited),
@@ -241,14 +242,14 @@ impl Connection {
             data_segments_out: statistics.data_segments_out,
             out_of_order: statistics.out_of_order,
             snd_wnd: snd.wnd,
-            rcv_wnd: self.rcv.wnd(),
+            rcv_wnd: rcv.wnd(),
             snd_wscale: snd.wscale.map(WindowScale::get),
-            rcv_wscale: self.rcv.wscale.map(WindowScale::get),
+            rcv_wscale: rcv.wscale.map(WindowScale::get),
             timestamps: self.timestamps.is_some(),
-            sack: self.sack,
+            sack: self.receiver.uses_sack(),
             snd_mss: snd.mss,
-            rcv_mss: self.rcv.mss,
-            advmss: self.rcv.advmss,
+            rcv_mss: rcv.mss,
+            advmss: rcv.advmss,
             pmtu: self.path_mtu,
             limited_by: statistics.limited_by,
             busy_time: Duration::from_micros(statistics.busy_time(now)),

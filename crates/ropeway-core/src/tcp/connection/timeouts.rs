@@ -15,7 +15,10 @@ impl Connection {
             match timer {
                 Timer::Retransmit => self.retransmission_timeout(env),
                 Timer::Persist => self.persist_timeout(env),
-                Timer::DelayedAck => self.delayed_ack_timeout(),
+                Timer::DelayedAck => {
+                    self.receiver.delayed_ack_timeout();
+                    self.output_due = true;
+                }
                 Timer::KeepAlive => {
                     if let Some(keep_alive) = self.options.keep_alive {
                         self.keep_alive_timeout(keep_alive, env);

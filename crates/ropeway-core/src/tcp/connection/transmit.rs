@@ -52,20 +52,20 @@ impl Connection {
         }
         self.handed = env.handed.next();
         self.arm_retransmit(env.now);
-        self.output_due = self.acks.is_due();
+        self.output_due = self.receiver.is_ack_due();
         let header = TcpHeader {
             src_port: self.tuple.local_port,
             dst_port: self.tuple.remote_port,
             seq: self.sender.snd().iss,
-            ack: if answering { self.rcv.nxt } else { SeqNum::new(0) },
+            ack: if answering { self.receiver.rcv().nxt } else { SeqNum::new(0) },
             flags: if answering { TcpFlags::SYN | TcpFlags::ACK } else { TcpFlags::SYN },
             window: self.initial_window(),
             urgent: 0,
             options: self.syn_options(env),
         };
         if answering {
-            self.rcv.edge = self.rcv.nxt + u32::from(header.window);
-            self.acks.sent(true);
+            self.receiver.open_window(header.window.into());
+            self.receiver.ack_sent(true);
         }
         self.transmit(&header, Payload::new(), env)
     }
@@ -85,7 +85,7 @@ impl Connection {
         let timestamps =
             timestamps.map(|state| Timestamps { tsval: self.tsval(env.now), tsecr: state.recent });
         let (ack, flags) = match reset.acknowledges {
-            true => (self.rcv.nxt, TcpFlags::RST | TcpFlags::ACK),
+            true => (self.receiver.rcv().nxt, TcpFlags::RST | TcpFlags::ACK),
             false => (SeqNum::new(0), TcpFlags::RST),
         };
         let header = TcpHeader {
@@ -102,8 +102,7 @@ impl Connection {
 
     fn send_ack(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
         let synchronized = self.state().is_synchronized() || self.state() == State::SynReceived;
-        let tells_of_repeats = self.sack_list.as_ref().is_some_and(|list| list.has_repeated());
-        if !(self.acks.is_due() || tells_of_repeats) || !synchronized {
+        if !self.receiver.is_ack_due() || !synchronized {
             return None;
         }
         Some(self.emit(self.acceptable_seq(), TcpFlags::ACK, 0, env))
@@ -186,11 +185,11 @@ impl Connection {
             self.count_retransmission(plan.len, env);
         }
         let starts_flight = !self.sender.is_in_flight();
-        let first_again = self.sack && plan.again && plan.seq == self.sender.snd().una;
+        let first_again = self.receiver.uses_sack() && plan.again && plan.seq == self.sender.snd().una;
         if self.sender.on_sent(&plan, env.now, self.own_tsval(env.now)) {
             self.timers.stop(Timer::Cork);
         }
-        self.data_sent(env);
+        self.receiver.data_sent(env.now, env.config.delayed_ack);
         self.statistics.bytes_sent += u64::from(plan.len);
         self.statistics.data_segments_out += 1;
         self.statistics.last_data_sent = Some(env.now);
@@ -221,8 +220,7 @@ impl Connection {
 
     /// How much shorter a segment of data is for the sake of its SACK blocks: not at all if they would be most of it.
     fn room_for_blocks(&self) -> u32 {
-        let Some(list) = &self.sack_list else { return 0 };
-        let len = list.option_len(self.most_blocks());
+        let len = self.receiver.sack_option_len(self.most_blocks());
         if 4 * len < u32::from(self.sender.snd().mss) { len } else { 0 }
     }
 
@@ -231,15 +229,7 @@ impl Connection {
         let room = usize::from(self.sender.snd().mss).saturating_sub(len).saturating_sub(4) / 8;
         // One without data is short in any case.
         let most = if len > 0 { self.most_blocks().min(room) } else { self.most_blocks() };
-        if most == 0 {
-            return SackBlocks::EMPTY;
-        }
-        let Some(list) = &mut self.sack_list else { return SackBlocks::EMPTY };
-        let blocks = list.take(most);
-        if list.is_empty() {
-            self.sack_list = None;
-        }
-        blocks
+        self.receiver.sack_blocks(most)
     }
 
     pub(super) fn count_retransmission(&mut self, len: u32, env: &mut Env<'_>) {
@@ -265,22 +255,23 @@ impl Connection {
             flags |= TcpFlags::URG;
         }
         let timestamps = self.timestamps.as_mut().map(|state| {
-            state.last_ack_sent = self.rcv.nxt;
+            state.last_ack_sent = self.receiver.rcv().nxt;
             state.recent
         });
         // RFC 7323 3.2-1
         let timestamps = timestamps.map(|tsecr| Timestamps { tsval: self.tsval(env.now), tsecr });
+        let room = self.receive_room();
         let header = TcpHeader {
             src_port: self.tuple.local_port,
             dst_port: self.tuple.remote_port,
             seq,
-            ack: self.rcv.nxt,
+            ack: self.receiver.rcv().nxt,
             flags,
-            window: self.announce_window(),
+            window: self.receiver.announce_window(room),
             urgent,
             options: TcpOptions { timestamps, sack: self.take_sack_blocks(len), ..TcpOptions::default() },
         };
-        self.acks.sent(!payload.is_empty());
+        self.receiver.ack_sent(!payload.is_empty());
         self.timers.stop(Timer::DelayedAck);
         self.transmit(&header, payload, env)
     }

@@ -75,29 +75,25 @@ impl Connection {
     /// RECEIVE (RFC 9293 3.10.3). An empty payload is the end of the stream.
     pub(crate) fn recv(&mut self, max: usize) -> Result<Payload, RecvError> {
         self.check_readable()?;
-        let payload = self.receive_buffer.take(max);
-        if !payload.is_empty() {
-            self.forget_read_urgent();
-            self.maybe_update_window();
-            self.maybe_ack_read();
-        }
+        let payload = self.receiver.read(max, self.receive_room());
+        self.output_due |= self.receiver.is_ack_due();
         Ok(payload)
     }
 
     pub(crate) fn peek(&mut self, buf: &mut [u8]) -> Result<usize, RecvError> {
         self.check_readable()?;
-        Ok(self.receive_buffer.peek(buf))
+        Ok(self.receiver.peek(buf))
     }
 
     /// In Linux's order: bytes, the end of the stream, the error, then nothing yet.
     fn check_readable(&mut self) -> Result<(), RecvError> {
-        if !self.receive_buffer.is_empty() || self.statistics.fin_received {
+        if self.receiver.unread() > 0 || self.receiver.fin_received() {
             return Ok(());
         }
         if let Some(error) = self.error.take() {
             return Err(RecvError::Failed(error));
         }
-        if self.read_shut || matches!(self.state(), State::Closed | State::TimeWait) {
+        if self.receiver.is_read_shut() || matches!(self.state(), State::Closed | State::TimeWait) {
             return Ok(());
         }
         Err(RecvError::WouldBlock)
@@ -108,11 +104,9 @@ impl Connection {
         if matches!(self.state(), State::Closed | State::TimeWait) {
             return Err(ShutdownError::NotConnected);
         }
-        if how != Shutdown::Write && !self.read_shut {
-            self.read_shut = true;
-            if self.receive_buffer.clear() > 0 {
-                self.maybe_update_window();
-            }
+        if how != Shutdown::Write && !self.receiver.is_read_shut() {
+            self.receiver.shut_read(self.receive_room());
+            self.output_due |= self.receiver.is_ack_due();
             self.gain(Readiness::READABLE | Readiness::READ_CLOSED);
         }
         if how != Shutdown::Read {
@@ -146,7 +140,7 @@ impl Connection {
     pub(crate) fn close(&mut self, env: &mut Env<'_>) {
         self.holder = Holder::Nobody;
         // RFC 9293 3.6.1 SHLD-3: what nobody will read any more was lost, and the peer is to know.
-        let unread = self.receive_buffer.clear() > 0;
+        let unread = self.receiver.discard_unread() > 0;
         if matches!(self.state(), State::Closed | State::TimeWait) {
             return;
         }
@@ -160,7 +154,7 @@ impl Connection {
 
     /// ABORT (RFC 9293 3.10.5 R-11): a RST tells the peer, if it knows of the connection.
     pub(crate) fn abort(&mut self) {
-        self.abort_unread(!self.receive_buffer.is_empty());
+        self.abort_unread(self.receiver.unread() > 0);
     }
 
     fn abort_unread(&mut self, unread: bool) {
@@ -183,7 +177,7 @@ impl Connection {
     /// The stack is about to end. If all that was written has arrived, and all that arrived was read, a FIN says so;
     /// otherwise what can be sent is sent, and a RST follows. Nobody will send anything again.
     pub(crate) fn wind_up(&mut self) {
-        let settled = self.sender.buffer().is_empty() && self.receive_buffer.is_empty();
+        let settled = self.sender.buffer().is_empty() && self.receiver.unread() == 0;
         match (self.state(), self.holder) {
             (State::Closed | State::TimeWait, _) => {}
             (State::SynSent | State::SynReceived, _) | (_, Holder::AcceptQueue(_)) => self.abort(),
@@ -200,6 +194,13 @@ impl Connection {
     pub(crate) fn cut_off(&mut self) {
         if self.winds_up {
             self.abort();
+        }
+    }
+
+    /// No answer will come that could take an acknowledgement along.
+    pub(crate) fn acknowledge(&mut self) {
+        if self.owes_ack() {
+            self.ack_now();
         }
     }
 
@@ -230,10 +231,10 @@ impl Connection {
             self.update_mss(env.now);
         }
         if self.options.recv_buffer > before.recv_buffer && self.state().is_synchronized() {
-            self.maybe_update_window();
+            self.receiver.update_window(self.receive_room());
         }
         if self.options.quick_ack && self.owes_ack() {
-            self.ack_now();
+            self.receiver.ack_now();
         }
         if self.is_writable() {
             self.gain(Readiness::WRITABLE);

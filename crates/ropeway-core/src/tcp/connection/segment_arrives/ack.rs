@@ -41,7 +41,7 @@ impl Connection {
         }
         let window = self.window_of(segment);
         // With nothing out, a D-SACK may still tell that a probe or a retransmission was needless.
-        let tells = self.sack && segment.header.options.sack != SackBlocks::EMPTY;
+        let tells = self.receiver.uses_sack() && segment.header.options.sack != SackBlocks::EMPTY;
         if ack.after(self.sender.snd().una) || self.sender.outstanding() > 0 || tells {
             self.take_ack(segment, window, env);
         }
@@ -102,7 +102,7 @@ impl Connection {
         let news = AckNews {
             now: env.now,
             ack: segment.ack(),
-            blocks: if self.sack { segment.header.options.sack } else { SackBlocks::EMPTY },
+            blocks: if self.receiver.uses_sack() { segment.header.options.sack } else { SackBlocks::EMPTY },
             echo: self.echo(&segment.header, env.now),
             duplicate: self.is_duplicate(segment, window),
             bare: segment.payload.is_empty() && window == self.sender.snd().wnd,
@@ -178,7 +178,7 @@ impl Connection {
     /// TIME-WAIT: from here on the table of the stack answers, and what is unread can be read.
     pub(super) fn enter_time_wait(&mut self, cause: Cause) {
         // The last ACK and the table announce the same window.
-        self.rcv.edge += self.edge_advance();
+        self.receiver.move_edge(self.receive_room());
         self.transition(cause);
         self.timers.stop_all();
         self.output_due = false;

@@ -118,6 +118,7 @@ impl Connection {
             self.gain(Readiness::WRITABLE);
         }
         self.note_busy(env.now);
+        self.output_due |= self.receiver.is_ack_due();
         reply
     }
 
@@ -143,7 +144,7 @@ impl Connection {
         self.check_urg(segment, seq); // sixth
         let has_text = !segment.payload.is_empty();
         self.take_text(segment, env)?; // seventh
-        self.check_fin(segment, has_text, env); // eighth
+        self.check_fin(segment, has_text); // eighth
         ControlFlow::Continue(())
     }
 

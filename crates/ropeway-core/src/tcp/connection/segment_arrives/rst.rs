@@ -16,7 +16,7 @@ impl Connection {
         }
         // RFC 9293 3.10.7.4 R-05, RFC 5961 3.2-2, RFC 5961 3.2-3: only the very next sequence number proves
         // that the peer sent it.
-        if segment.seq() != self.rcv.nxt {
+        if segment.seq() != self.receiver.rcv().nxt {
             return ControlFlow::Break(Verdict::Challenge);
         }
         env.counters.resets_received += 1;

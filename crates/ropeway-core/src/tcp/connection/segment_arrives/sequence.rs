@@ -18,17 +18,17 @@ impl Connection {
             Paws::Old => {
                 env.counters.paws_dropped += 1;
                 // The original, overtaken by its retransmission, looks like that.
-                self.note_old(segment, env);
+                self.note_old(segment);
                 return ControlFlow::Break(Verdict::Ack);
             }
             Paws::Missing => return ControlFlow::Break(Verdict::Drop),
         }
         self.unify_simultaneous_open(segment);
         // RFC 9293 3.10.7.4 R-04
-        if !self.rcv.is_acceptable(segment.seq(), segment.len()) {
+        if !self.receiver.rcv().is_acceptable(segment.seq(), segment.len()) {
             // MUST-66: with the window closed, ACK, RST and URG of what begins at RCV.NXT still count. A FIN
             // alone needs no room: it is taken, as Linux does, or its sender would repeat it and we our ACK.
-            if self.rcv.wnd() == 0 && segment.seq() == self.rcv.nxt {
+            if self.receiver.rcv().wnd() == 0 && segment.seq() == self.receiver.rcv().nxt {
                 self.ack_now();
                 if segment.payload.is_empty() {
                     self.peer_heard(env.now);
@@ -44,10 +44,10 @@ impl Connection {
                 return ControlFlow::Continue(());
             } else {
                 env.counters.out_of_window += 1;
-                self.note_old(segment, env);
+                self.note_old(segment);
                 // The last segment again, because our acknowledgement was lost: the echo is of this copy, or
                 // the peer measures how long it waited. Linux takes it as in the window.
-                let repeats_last = segment.seq() + segment.len() == self.rcv.nxt;
+                let repeats_last = segment.seq() + segment.len() == self.receiver.rcv().nxt;
                 // RFC 7323 5.2-2
                 let forgeable = segment.has(TcpFlags::RST) || segment.has(TcpFlags::SYN);
                 if repeats_last && !forgeable && self.is_recent_ack(segment) {
@@ -59,23 +59,16 @@ impl Connection {
             }
         }
         self.peer_heard(env.now);
-        if segment.seq().before(self.rcv.nxt) {
-            self.note_old(segment, env);
-        }
+        self.note_old(segment);
         self.trim(segment);
         ControlFlow::Continue(())
     }
 
     /// What of a segment lies before RCV.NXT has come before, its FIN too (RFC 2883 4-1).
-    fn note_old(&mut self, segment: &mut Arrival, env: &Env<'_>) {
+    fn note_old(&mut self, segment: &mut Arrival) {
         let counts = !segment.has(TcpFlags::RST) && !segment.has(TcpFlags::SYN);
-        // Farther back than a window it is not of this connection.
-        let near = segment.seq().at_or_after(self.rcv.nxt - self.rcv.widest());
-        let old = near && segment.seq().before(self.rcv.nxt) && segment.len() > 0;
-        if counts && old && self.state().is_synchronized() {
-            segment.repeats = true;
-            let end = segment.seq() + segment.len();
-            self.note_repeated(segment.seq(), end.min(self.rcv.nxt), env);
+        if counts && self.state().is_synchronized() {
+            segment.repeats |= self.receiver.see_old(segment.seq(), segment.len());
         }
     }
 
@@ -84,11 +77,11 @@ impl Connection {
     /// believes that we have not taken what lies beyond our window acknowledges from before it. If it has taken what
     /// we believe to lie beyond its own, we do the same, and each would call the other's acknowledgements old for ever.
     fn acknowledges_from_behind(&self, segment: &Arrival) -> bool {
-        let seq = segment.seq();
-        let just_before = seq + 1 == self.rcv.nxt;
+        let (seq, rcv) = (segment.seq(), self.receiver.rcv());
+        let just_before = seq + 1 == rcv.nxt;
         let tells_news = segment.has(TcpFlags::ACK)
             && self.sender.snd().is_new_ack(segment.ack())
-            && seq.within(self.rcv.nxt - self.rcv.widest(), self.rcv.widest());
+            && seq.within(rcv.nxt - rcv.widest(), rcv.widest());
         segment.len() == 0
             && (just_before || tells_news)
             && !segment.has(TcpFlags::RST)
@@ -98,11 +91,12 @@ impl Connection {
     /// In a simultaneous open the peer's SYN-ACK repeats the SYN that we have: only its ACK is news
     /// (RFC 9293 3.5, figure 8).
     fn unify_simultaneous_open(&self, segment: &mut Arrival) {
-        let repeats_syn = segment.has(TcpFlags::SYN | TcpFlags::ACK) && segment.seq() == self.rcv.irs;
+        let rcv = self.receiver.rcv();
+        let repeats_syn = segment.has(TcpFlags::SYN | TcpFlags::ACK) && segment.seq() == rcv.irs;
         if self.state() == State::SynReceived && repeats_syn && segment.ack() == self.sender.snd().nxt {
             segment.unscaled = true;
             segment.clear(TcpFlags::SYN);
-            segment.header.seq = self.rcv.nxt;
+            segment.header.seq = rcv.nxt;
         }
     }
 
@@ -111,14 +105,15 @@ impl Connection {
         if segment.has(TcpFlags::SYN) || segment.has(TcpFlags::RST) {
             return;
         }
-        if segment.seq().before(self.rcv.nxt) {
-            let old = self.rcv.nxt.since(segment.seq());
+        let rcv = self.receiver.rcv();
+        if segment.seq().before(rcv.nxt) {
+            let old = rcv.nxt.since(segment.seq());
             // Something of it is new, if only its FIN.
             let bytes = (old as usize).min(segment.payload.len());
             bytes::Buf::advance(&mut segment.payload, bytes);
-            segment.header.seq = self.rcv.nxt;
+            segment.header.seq = rcv.nxt;
         }
-        let room = self.rcv.edge.since(segment.seq());
+        let room = rcv.edge.since(segment.seq());
         if segment.len() > room {
             segment.payload.truncate(room as usize);
             segment.clear(TcpFlags::FIN);

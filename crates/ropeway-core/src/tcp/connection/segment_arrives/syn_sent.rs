@@ -46,7 +46,7 @@ impl Connection {
         }
         let negotiated = self.negotiate(&segment.header.options);
         self.peer_syn(segment.seq(), &negotiated, env.now);
-        self.rcv.edge = self.rcv.nxt + u32::from(self.initial_window());
+        self.receiver.open_window(self.initial_window().into());
         if has_ack {
             self.established(segment, Cause::SynAck, env);
             self.cut_off_syn(segment);
@@ -69,17 +69,17 @@ impl Connection {
     /// Data and FIN that come with a SYN begin after it.
     fn cut_off_syn(&self, segment: &mut Arrival) {
         segment.clear(TcpFlags::SYN);
-        segment.header.seq = self.rcv.nxt;
+        segment.header.seq = self.receiver.rcv().nxt;
         self.trim(segment);
     }
 
     /// What came with the SYN, now that the connection is open.
     pub(super) fn take_rest_of_syn(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
         self.ack_now();
-        self.check_urg(segment, self.rcv.irs);
+        self.check_urg(segment, self.receiver.rcv().irs);
         let has_text = !segment.payload.is_empty();
         self.take_text(segment, env)?;
-        self.check_fin(segment, has_text, env);
+        self.check_fin(segment, has_text);
         ControlFlow::Continue(())
     }
 
@@ -87,7 +87,11 @@ impl Connection {
     fn negotiate(&self, theirs: &TcpOptions) -> Negotiated {
         Negotiated {
             peer_mss: theirs.mss,
-            wscale: self.rcv.wscale.and_then(|own| Some((WindowScale::new(theirs.window_scale?), own))),
+            wscale: self
+                .receiver
+                .rcv()
+                .wscale
+                .and_then(|own| Some((WindowScale::new(theirs.window_scale?), own))),
             timestamps: theirs
                 .timestamps
                 .filter(|_| self.offers_timestamps)

@@ -8,13 +8,6 @@ use crate::tcp::connection::Connection;
 use crate::tcp::connection::state::State;
 
 impl Connection {
-    /// Urgent data that has been read is not urgent any more, and must not be again when sequence numbers wrap.
-    pub(in crate::tcp::connection) fn forget_read_urgent(&mut self) {
-        if self.urgent_remaining().is_none() {
-            self.rcv.up = None;
-        }
-    }
-
     /// RFC 9293 3.8.5 MUST-30, R-14: urgent data stays in the stream; the pointer is told to the user when it
     /// moves forward (MUST-32). `from` is the segment's own sequence number, from which its pointer counts
     /// (MUST-62).
@@ -24,8 +17,7 @@ impl Connection {
             return;
         }
         let up = from + u32::from(segment.header.urgent);
-        if up.after(self.rcv.nxt) && self.rcv.up.is_none_or(|known| up.after(known)) {
-            self.rcv.up = Some(up);
+        if self.receiver.take_urgent(up) {
             self.gain(Readiness::PRIORITY);
         }
     }

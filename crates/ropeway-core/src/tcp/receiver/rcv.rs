@@ -2,7 +2,7 @@
 
 use ropeway_packet::{SeqNum, WindowScale};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rcv {
     /// Next sequence number expected.
     pub(crate) nxt: SeqNum,

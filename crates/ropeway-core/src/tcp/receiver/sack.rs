@@ -2,26 +2,28 @@
 
 use ropeway_packet::{SackBlocks, SeqNum};
 
+use super::Receiver;
+
 /// Bytes of the option without its blocks, and of each of them; its two NOPs included.
 const OPTION: u32 = 4;
 const BLOCK: u32 = 8;
 
 /// The blocks to report, the most recent first. Only what is held is in them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct SackList {
+pub(super) struct SackList {
     blocks: SackBlocks,
     /// What came twice; each is told once (RFC 2883 4-2), and first.
     repeated: SackBlocks,
 }
 
 impl SackList {
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.blocks.is_empty() && self.repeated.is_empty()
     }
 
     /// So much is held now without a gap, and something of it has just arrived: that is the first block (RFC 2018 4-2), and
     /// no other is a part of it. The oldest of five has to go.
-    pub(crate) fn add(&mut self, start: SeqNum, end: SeqNum) {
+    pub(super) fn add(&mut self, start: SeqNum, end: SeqNum) {
         let (mut start, mut end) = (start, end);
         let mut rest = SackBlocks::EMPTY;
         for &(left, right) in self.blocks.as_slice() {
@@ -36,18 +38,18 @@ impl SackList {
     }
 
     /// RCV.NXT has come to `nxt`: what lies before it is acknowledged.
-    pub(crate) fn acknowledge(&mut self, nxt: SeqNum) {
+    pub(super) fn acknowledge(&mut self, nxt: SeqNum) {
         self.blocks = list(self.blocks.as_slice().iter().filter(|(_, end)| end.after(nxt)));
     }
 
     /// Whether something came twice that no acknowledgement has told of.
-    pub(crate) fn has_repeated(&self) -> bool {
+    pub(super) fn has_repeated(&self) -> bool {
         !self.repeated.is_empty()
     }
 
     /// These bytes have come before. If they touch what came twice just before them, both are told of as one. More than
     /// four that wait to be told of are news of nothing but a flood.
-    pub(crate) fn repeat(&mut self, start: SeqNum, end: SeqNum) {
+    pub(super) fn repeat(&mut self, start: SeqNum, end: SeqNum) {
         let (mut all, mut merged) = (self.repeated.as_slice(), (start, end));
         if let Some((&(left, right), before)) = all.split_last()
             && start.at_or_before(right)
@@ -59,7 +61,7 @@ impl SackList {
     }
 
     /// The blocks for the next segment, at most so many, but not none: one that came twice, and then what is held.
-    pub(crate) fn take(&mut self, most: usize) -> SackBlocks {
+    pub(super) fn take(&mut self, most: usize) -> SackBlocks {
         let (repeated, later) = self.repeated.as_slice().split_at(self.repeated.len().min(1));
         let told = list(repeated.iter().chain(self.blocks.as_slice()).take(most));
         self.repeated = list(later);
@@ -67,9 +69,24 @@ impl SackList {
     }
 
     /// How many bytes they take in a header, if there is room for so many.
-    pub(crate) fn option_len(&self, most: usize) -> u32 {
+    pub(super) fn option_len(&self, most: usize) -> u32 {
         let count = (self.blocks.len() + self.repeated.len().min(1)).min(most);
         u32::try_from(count).ok().filter(|count| *count > 0).map_or(0, |count| OPTION + BLOCK * count)
+    }
+}
+
+impl Receiver {
+    /// What the next segment reports beside SEG.ACK, in so many blocks at most.
+    pub(crate) fn sack_blocks(&mut self, most: usize) -> SackBlocks {
+        let Some(beyond) = self.beyond.as_mut().filter(|_| most > 0) else { return SackBlocks::EMPTY };
+        let blocks = beyond.told.take(most);
+        self.tidy();
+        blocks
+    }
+
+    /// How many bytes that takes in a header.
+    pub(crate) fn sack_option_len(&self, most: usize) -> u32 {
+        self.beyond.as_ref().map_or(0, |beyond| beyond.told.option_len(most))
     }
 }
 

@@ -1,0 +1,144 @@
+//! When to acknowledge (RFC 9293 3.8.6.3, RFC 5681 4.2).
+
+use std::time::Duration;
+
+use super::Receiver;
+use crate::time::Timestamp;
+
+/// What is owed to the peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct AckPolicy {
+    /// One acknowledgement is due now.
+    now: bool,
+    /// So many duplicates are due, one for each segment beyond a gap: a sender counts them (RFC 5681 4.2).
+    duplicates: u32,
+    /// Bytes received since the last acknowledgement.
+    unacknowledged: u32,
+    /// The last of them is the end of a write (PSH).
+    pushed: bool,
+    /// So many acknowledgements are not to be delayed, unless the application answers.
+    quick: u8,
+    /// The application answers what it reads: an acknowledgement that waits goes with its answer.
+    interactive: bool,
+    /// When data last arrived in order.
+    heard: Option<Timestamp>,
+}
+
+/// More duplicates than this at a time tell the sender nothing new.
+const MAX_DUPLICATES: u32 = 64;
+
+/// Less than the default MSS: a program that talks, and does not send in bulk.
+const BULK: u32 = 536;
+
+/// RFC 9293 3.8.6.3 MUST-40: less than half a second.
+const LONGEST_DELAY: Duration = Duration::from_millis(499);
+
+#[cfg(test)]
+impl AckPolicy {
+    /// So much is due, and nothing else is known.
+    pub(super) fn for_test(now: bool, duplicates: u32) -> Self {
+        Self { now, duplicates, ..Self::default() }
+    }
+
+    /// So many bytes have arrived in order, and wait.
+    pub(super) fn heard(at: Timestamp, unacknowledged: u32) -> Self {
+        Self { heard: Some(at), unacknowledged, ..Self::default() }
+    }
+}
+
+/// What the connection's settings and the moment say of acknowledgements.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AckTiming {
+    pub(crate) now: Timestamp,
+    /// So long one waits for an answer to go with, or for a second segment.
+    pub(crate) delay: Duration,
+    /// None waits (`TCP_QUICKACK`).
+    pub(crate) at_once: bool,
+    /// After a pause of the retransmission timeout, so many do not wait.
+    pub(crate) quick: u8,
+    pub(crate) rto: Duration,
+}
+
+impl Receiver {
+    /// One acknowledgement, however many segments asked for it (RFC 9293 3.10.7.4 MUST-58, MUST-59).
+    pub(crate) fn ack_now(&mut self) {
+        self.acks.now = true;
+    }
+
+    /// Acknowledgements that the sender will count (RFC 9293 MAY-13).
+    pub(super) fn duplicate_acks(&mut self, count: u32) {
+        self.acks.duplicates = self.acks.duplicates.saturating_add(count).min(MAX_DUPLICATES);
+    }
+
+    /// `len` bytes have arrived in order: every second full-sized segment is acknowledged at once
+    /// (RFC 9293 SHLD-19), a lesser one after a while (SHLD-18), of which the end is said.
+    pub(super) fn ack_soon(&mut self, len: u32, pushed: bool, timing: &AckTiming) -> Option<Timestamp> {
+        let two_segments = 2 * u32::from(self.rcv.mss.max(1));
+        let half_window = self.rcv.wnd() / two_segments;
+        let acks = &mut self.acks;
+        acks.pushed = pushed;
+        acks.unacknowledged = acks.unacknowledged.saturating_add(len);
+        if acks.heard.is_none_or(|heard| timing.now.since(heard) > timing.rto) {
+            // Not more than half a window's worth of segments is acknowledged one by one.
+            acks.quick = timing.quick.min(u8::try_from(half_window.max(2)).unwrap_or(u8::MAX));
+        }
+        acks.heard = Some(timing.now);
+        if timing.at_once || acks.unacknowledged >= two_segments || timing.delay.is_zero() {
+            self.ack_now();
+            return None;
+        }
+        let delay = if acks.quick > 0 && !acks.interactive {
+            // Due now, and not sent yet: events come first, and an answer that is ready at once takes it along.
+            Duration::ZERO
+        } else {
+            timing.delay.min(LONGEST_DELAY)
+        };
+        Some(timing.now + delay)
+    }
+
+    /// The application has read something. If that was all, and the peer has pushed what may be all that its send buffer
+    /// holds, nothing more comes before it is acknowledged; unless an answer is on its way, that is now. As in Linux.
+    pub(super) fn ack_what_was_read(&mut self) {
+        let all_read = self.acks.pushed && self.buffer.is_empty();
+        if all_read && self.acks.unacknowledged >= BULK && !self.acks.interactive {
+            self.ack_now();
+        }
+    }
+
+    /// Data is being sent: an answer, if it comes within `delay` of what was received.
+    pub(crate) fn data_sent(&mut self, now: Timestamp, delay: Duration) {
+        if self.acks.heard.is_some_and(|heard| now.since(heard) < delay) {
+            self.acks.interactive = true;
+        }
+    }
+
+    /// An acknowledgement has waited for an answer that did not come.
+    pub(crate) fn delayed_ack_timeout(&mut self) {
+        self.acks.interactive = false;
+        self.ack_now();
+    }
+
+    /// Whether received bytes still wait to be acknowledged.
+    pub(crate) fn owes_ack(&self) -> bool {
+        self.acks.unacknowledged > 0 || self.acks.now || self.acks.duplicates > 0
+    }
+
+    /// Whether an acknowledgement is due even if nothing else is sent.
+    pub(crate) fn is_ack_due(&self) -> bool {
+        let tells = self.beyond.as_ref().is_some_and(|beyond| beyond.told.has_repeated());
+        self.acks.now || self.acks.duplicates > 0 || tells
+    }
+
+    /// A segment with an acknowledgement is being sent.
+    pub(crate) fn ack_sent(&mut self, carries_data: bool) {
+        let acks = &mut self.acks;
+        acks.now = false;
+        acks.quick = acks.quick.saturating_sub(1);
+        acks.unacknowledged = 0;
+        acks.pushed = false;
+        // Only a segment without data counts as a duplicate acknowledgement.
+        if !carries_data {
+            acks.duplicates = acks.duplicates.saturating_sub(1);
+        }
+    }
+}

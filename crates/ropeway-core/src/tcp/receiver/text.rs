@@ -1,0 +1,180 @@
+//! Text and FIN of a segment that was trimmed to the window (RFC 9293 3.10.7.4, seventh and eighth).
+
+use bytes::Bytes;
+use ropeway_packet::SeqNum;
+
+use super::acks::AckTiming;
+use super::{Beyond, Receiver};
+use crate::buffer::send::length_u32;
+use crate::time::Timestamp;
+
+/// What reassembly may allocate besides twice the receive buffer.
+const REASSEMBLY_SLACK: usize = 16 * 1024;
+
+/// The data of a segment. It begins at RCV.NXT or behind it.
+#[derive(Clone, Debug)]
+pub(crate) struct Text {
+    pub(crate) seq: SeqNum,
+    pub(crate) data: Bytes,
+    /// Its end is the end of a write (PSH).
+    pub(crate) pushed: bool,
+    /// What was cut off in front has come before, and was told of.
+    pub(crate) repeats: bool,
+    /// In how many segments it came, and how long the longest of them was.
+    pub(crate) cut: (u32, u32),
+}
+
+/// What became of data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Took {
+    /// It was next in order. What fills a gap brings what was held behind it along; unless it is acknowledged now, it is at
+    /// `ack_by`.
+    InOrder { ack_by: Option<Timestamp> },
+    /// It is held beyond a gap.
+    Held,
+    /// It is beyond a gap, and not all of it could be held.
+    Dropped,
+}
+
+impl Receiver {
+    /// `buffer`: how many bytes may be held unread.
+    pub(crate) fn take_text(&mut self, text: Text, buffer: usize, timing: &AckTiming) -> Took {
+        self.rcv.note_segment(text.cut.1);
+        if text.seq == self.rcv.nxt { self.take_next(text, timing) } else { self.keep(text, buffer) }
+    }
+
+    /// Data that is next in order, and what was held behind it.
+    fn take_next(&mut self, text: Text, timing: &AckTiming) -> Took {
+        let len = length_u32(text.data.len());
+        let fills_gap = self.beyond.as_ref().is_some_and(|beyond| !beyond.reassembly.is_empty());
+        // RFC 2883 4-4: of a segment that is partly old, that part is told of.
+        let repeated = self.beyond.as_ref().and_then(|beyond| beyond.reassembly.first_before(text.seq + len));
+        if let Some((start, end)) = repeated.filter(|_| !text.repeats) {
+            self.note_repeated(start, end);
+        }
+        self.deliver(text.data);
+        while let Some(next) = self.beyond.as_mut().and_then(|held| held.reassembly.take_from(self.rcv.nxt)) {
+            self.deliver(next);
+        }
+        if let Some(beyond) = &mut self.beyond {
+            beyond.told.acknowledge(self.rcv.nxt);
+        }
+        self.tidy();
+        // RFC 5681 4.2: what fills a gap is acknowledged at once. And the second of two segments (SHLD-19), though both
+        // came as one.
+        if fills_gap || text.cut.0 > 1 {
+            self.ack_now();
+            return Took::InOrder { ack_by: None };
+        }
+        Took::InOrder { ack_by: self.ack_soon(len, text.pushed, timing) }
+    }
+
+    fn deliver(&mut self, data: Bytes) {
+        self.rcv.nxt += length_u32(data.len());
+        if self.read_shut {
+            self.forget_read_urgent();
+        } else {
+            self.buffer.push(data);
+        }
+    }
+
+    /// Bytes beyond a gap are held (SHLD-31), and the gap is told of at once (MAY-13).
+    fn keep(&mut self, text: Text, buffer: usize) -> Took {
+        let limit = buffer.saturating_mul(2).saturating_add(REASSEMBLY_SLACK);
+        let insertion = self.beyond_mut().reassembly.insert(text.seq, text.data, limit);
+        if let Some((start, end)) = insertion.repeated {
+            self.note_repeated(start, end);
+        }
+        // What is told of is held: nothing that was dropped for memory's sake is in it.
+        if let Some((start, end)) = insertion.block {
+            self.note_held(start, end);
+        }
+        self.tidy();
+        // By SACK one acknowledgement tells of all that came as one; otherwise they are counted.
+        self.duplicate_acks(if self.sack { 1 } else { text.cut.0 });
+        if insertion.kept { Took::Held } else { Took::Dropped }
+    }
+
+    // ---- FIN
+
+    /// There is a FIN at `fin`. Beyond a gap it is remembered until the gap closes. `has_text`: the text that it came with has
+    /// been answered already.
+    pub(crate) fn see_fin(&mut self, fin: SeqNum, has_text: bool) {
+        if self.fin_received {
+            return;
+        }
+        let known = self.rcv.fin == Some(fin);
+        // The first one counts, unless the stream has gone on behind it.
+        if self.rcv.fin.is_none_or(|fin| fin.before(self.rcv.nxt)) {
+            self.rcv.fin = Some(fin);
+        }
+        if fin == self.rcv.nxt {
+            return;
+        }
+        if known && !has_text {
+            self.note_repeated(fin, fin + 1);
+        }
+        if self.rcv.fin == Some(fin) {
+            let held = self.beyond.as_ref().and_then(|beyond| beyond.reassembly.start_of(fin));
+            self.note_held(held.unwrap_or(fin), fin);
+        }
+        if !has_text {
+            self.duplicate_acks(1);
+        }
+    }
+
+    /// Takes the FIN, if it is next in order.
+    pub(crate) fn take_fin(&mut self) -> bool {
+        if self.fin_received || self.rcv.fin != Some(self.rcv.nxt) {
+            return false;
+        }
+        self.rcv.nxt += 1;
+        if self.rcv.edge.before(self.rcv.nxt) {
+            self.rcv.edge = self.rcv.nxt;
+        }
+        self.fin_received = true;
+        self.beyond = None;
+        self.ack_now();
+        true
+    }
+
+    // ---- what the peer is told of
+
+    /// A segment begins at `seq`: what of it lies before RCV.NXT has come before (RFC 2883 4-1). Says whether there is any.
+    pub(crate) fn see_old(&mut self, seq: SeqNum, len: u32) -> bool {
+        // Farther back than a window it is not of this connection.
+        let near = seq.at_or_after(self.rcv.nxt - self.rcv.widest());
+        let old = len > 0 && near && seq.before(self.rcv.nxt);
+        if old {
+            self.note_repeated(seq, (seq + len).min(self.rcv.nxt));
+        }
+        old
+    }
+
+    /// Bytes have come that had come before: that is told of at once.
+    fn note_repeated(&mut self, start: SeqNum, end: SeqNum) {
+        if self.sack && self.dsack && start.before(end) {
+            self.beyond_mut().told.repeat(start, end);
+        }
+    }
+
+    /// So much is held beyond a gap, and a part of it has just arrived. The FIN counts, if it follows: it will not be
+    /// forgotten.
+    fn note_held(&mut self, start: SeqNum, end: SeqNum) {
+        let end = if self.rcv.fin == Some(end) { end + 1 } else { end };
+        if self.sack {
+            self.beyond_mut().told.add(start, end);
+        }
+    }
+
+    fn beyond_mut(&mut self) -> &mut Beyond {
+        self.beyond.get_or_insert_default()
+    }
+
+    /// Lets go of the memory, if nothing is held and there is nothing to tell.
+    pub(super) fn tidy(&mut self) {
+        if self.beyond.as_ref().is_some_and(|beyond| beyond.reassembly.is_empty() && beyond.told.is_empty()) {
+            self.beyond = None;
+        }
+    }
+}
