@@ -99,7 +99,7 @@ impl SendBuffer {
         held.push(data);
     }
 
-    /// Lets go of everything before `una`, at a step for each chunk that goes.
+    /// Lets go of everything before `una`, and of nothing that was only reported by SACK (RFC 2018 8-2), at a step for each chunk that goes.
     pub(crate) fn acknowledge(&mut self, una: SeqNum) {
         let gone = (una.since(self.base) as usize).min(self.len);
         self.base += length_u32(gone);

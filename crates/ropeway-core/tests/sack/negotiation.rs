@@ -18,7 +18,7 @@ fn off(config: &mut StackConfig) {
     config.sack = false;
 }
 
-// RFC 2018 2-1
+// RFC 2018 4-4
 #[test]
 fn sack_is_used_if_both_syns_permit_it() {
     for v6 in [false, true] {
@@ -57,7 +57,7 @@ fn a_syn_offers_it_and_a_syn_ack_answers_it() {
     }
 }
 
-// RFC 2018 2-1: only a SYN can permit it.
+// RFC 2018 2-1, RFC 2018 4-4: only a SYN can permit it.
 #[test]
 fn permission_outside_a_syn_is_no_permission() {
     let (mut lab, id) = established();
@@ -66,7 +66,7 @@ fn permission_outside_a_syn_is_no_permission() {
     assert_reports(&mut lab, false);
 }
 
-// RFC 2018 2-1
+// RFC 2018 2-1, RFC 2018 4-4
 #[test]
 fn a_simultaneous_open_agrees_on_it() {
     for (ours, theirs) in [(true, true), (true, false), (false, true)] {

@@ -187,7 +187,7 @@ fn a_block_ends_at_the_edge_of_the_window() {
     assert_eq!(lab.read(id, 10_000).len(), 4000);
 }
 
-// RFC 2018 8: what was told of is held until it is acknowledged, whatever the program does.
+// RFC 2018 8-1: what was told of is held until it is acknowledged, whatever the program does.
 #[test]
 fn what_was_told_of_is_kept() {
     let (mut lab, id) = accepted();
@@ -216,7 +216,7 @@ fn a_program_that_does_not_read_takes_nothing_back() {
     lab.expect(ack().ack(1001).sack(&[block(3, 4)]));
 }
 
-// RFC 2018 8: memory is bounded, so not all may be held; what is not, is not told of.
+// RFC 2018 8-1: memory is bounded, so not all may be held; what is not, is not told of.
 #[test]
 fn what_there_is_no_room_for_is_not_told_of() {
     let mut lab = Lab::new();

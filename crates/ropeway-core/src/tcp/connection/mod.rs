@@ -300,7 +300,7 @@ impl Connection {
             // RFC 9293 3.7.1 MUST-14, SHLD-5, MAY-3
             mss: Some(self.receiver.rcv().advmss),
             window_scale: self.receiver.rcv().wscale.map(WindowScale::get),
-            // RFC 2018 2: in an answer only if the peer's SYN had it.
+            // RFC 2018 2-1: in an answer only if the peer's SYN had it.
             sack_permitted: if answering { self.receiver.uses_sack() } else { self.offers_sack },
             timestamps: match &self.timestamps {
                 Some(state) if answering => {

@@ -165,7 +165,7 @@ impl Connection {
         self.state().is_synchronized() && self.state() != State::TimeWait
     }
 
-    /// Bytes to read before the urgent mark (RFC 9293 3.8.5 MUST-33).
+    /// Bytes to read before the urgent mark.
     pub(crate) fn urgent_remaining(&self) -> Option<usize> {
         self.receiver.urgent_remaining()
     }

@@ -206,7 +206,7 @@ pub(crate) fn syn_ack_options(
         window_scale: own_scale
             .filter(|_| timestamps.is_some() && syn.options.window_scale.is_some())
             .map(WindowScale::get),
-        // Nor to remember that SACK is permitted.
+        // Nor to remember that SACK is permitted (RFC 2018 2-1).
         sack_permitted: use_sack && timestamps.is_some() && syn.options.sack_permitted,
         timestamps,
         ..TcpOptions::default()

@@ -143,7 +143,7 @@ impl Receiver {
 
     // ---- urgent data
 
-    /// Urgent data ends before `up` (RFC 9293 3.8.5). Says whether the pointer has moved forward (MUST-32).
+    /// Urgent data ends before `up` (RFC 9293 3.8.5). Says whether the pointer has moved forward.
     pub(crate) fn take_urgent(&mut self, up: SeqNum) -> bool {
         let news = up.after(self.rcv.nxt) && self.rcv.up.is_none_or(|known| up.after(known));
         if news {

@@ -22,7 +22,7 @@ impl SackList {
     }
 
     /// So much is held now without a gap, and something of it has just arrived: that is the first block (RFC 2018 4-2), and
-    /// no other is a part of it. The oldest of five has to go.
+    /// no other is a part of it. The oldest of five has to go (RFC 2018 4-3).
     pub(super) fn add(&mut self, start: SeqNum, end: SeqNum) {
         let (mut start, mut end) = (start, end);
         let mut rest = SackBlocks::EMPTY;
@@ -76,7 +76,7 @@ impl SackList {
 }
 
 impl Receiver {
-    /// What the next segment reports beside SEG.ACK, in so many blocks at most.
+    /// What the next segment reports beside SEG.ACK, whatever it is for (RFC 2018 4-1), in so many blocks at most.
     pub(crate) fn sack_blocks(&mut self, most: usize) -> SackBlocks {
         let Some(beyond) = self.beyond.as_mut().filter(|_| most > 0) else { return SackBlocks::EMPTY };
         let blocks = beyond.told.take(most);
@@ -111,7 +111,7 @@ mod tests {
         list.take(4).as_slice().iter().map(|(start, end)| (start.get(), end.get())).collect()
     }
 
-    // RFC 2018 4: the block of the segment that came last is first, then the others, the most recent first.
+    // RFC 2018 4-2, RFC 2018 4-3: the block of the segment that came last is first, then the others, the most recent first.
     #[test]
     fn the_most_recent_block_comes_first() {
         let mut list = SackList::default();
@@ -128,7 +128,7 @@ mod tests {
         assert!(list.is_empty());
     }
 
-    // RFC 2883 4: it is first, it is told once, and the others follow.
+    // RFC 2883 4-1, RFC 2883 4-2: it is first, it is told once, and the others follow.
     #[test]
     fn what_came_twice_is_told_once_and_first() {
         let mut list = SackList::default();

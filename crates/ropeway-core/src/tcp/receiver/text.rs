@@ -85,7 +85,8 @@ impl Receiver {
         if let Some((start, end)) = insertion.repeated {
             self.note_repeated(start, end);
         }
-        // What is told of is held: nothing that was dropped for memory's sake is in it.
+        // What is told of is held (RFC 2018 8-1): nothing that was dropped for memory's sake is in it. It follows what came
+        // twice (RFC 2883 4-3).
         if let Some((start, end)) = insertion.block {
             self.note_held(start, end);
         }
@@ -159,7 +160,7 @@ impl Receiver {
     }
 
     /// So much is held beyond a gap, and a part of it has just arrived. The FIN counts, if it follows: it will not be
-    /// forgotten.
+    /// forgotten. Nothing is told without permission (RFC 2018 4-4).
     fn note_held(&mut self, start: SeqNum, end: SeqNum) {
         let end = if self.rcv.fin == Some(end) { end + 1 } else { end };
         if self.sack {

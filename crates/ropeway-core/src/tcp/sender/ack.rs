@@ -161,7 +161,7 @@ impl Sender {
         });
     }
 
-    /// Reads the SACK blocks (RFC 2018 5). Says which range the first reports to have arrived twice (RFC 2883 4).
+    /// Reads the SACK blocks (RFC 2018 5-1). Says which range the first reports to have arrived twice (RFC 2883 4).
     ///
     /// Four blocks at most are in a segment, so a segment costs at most eight searches and cuts, besides a step for each
     /// range that is reported for the first time.

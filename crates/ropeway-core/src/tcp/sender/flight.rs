@@ -191,7 +191,7 @@ impl Flight {
         self.entries.back()
     }
 
-    /// The first range was reported by SACK, and then not acknowledged: the peer has dropped it (RFC 2018 8).
+    /// The first range was reported by SACK, and then not acknowledged: the peer has dropped it (RFC 2018 5-3).
     pub(crate) fn is_reneged(&self) -> bool {
         self.first().is_some_and(|first| first.marks.has(Marks::SACKED))
     }
@@ -410,7 +410,7 @@ impl Flight {
         self.lose(0)
     }
 
-    /// Takes everything for lost that the peer has not reported; and all of it if what it reported proved wrong.
+    /// Takes everything for lost that the peer has not reported (RFC 2018 5-2); and all of it if what it reported proved wrong.
     pub(crate) fn lose_all(&mut self, reneged: bool) -> u32 {
         let mut lost = 0;
         for index in 0..self.entries.len() {

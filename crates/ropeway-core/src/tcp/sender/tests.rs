@@ -333,7 +333,7 @@ fn more_d_sacks_than_retransmissions_are_a_lie() {
     assert!(bench.cwnd() <= cwnd);
 }
 
-// RFC 2018 8: what was reported may be dropped: a timeout does not trust it any more.
+// RFC 2018 5-3, RFC 2018 8-2: what was reported may be dropped: a timeout does not trust it any more.
 #[test]
 fn a_peer_that_reneges_gets_everything_again() {
     let mut bench = twenty(Bench::new());

@@ -249,7 +249,7 @@ impl HalfOpen {
         header.options.mss = Some(announced.advmss);
         // RFC 7323 2.2-1
         header.options.window_scale = self.scales.both().map(|(_, own)| own.get());
-        // RFC 2018 2
+        // RFC 2018 2-1
         header.options.sack_permitted = self.said.has(Said::SACK);
         header
     }
