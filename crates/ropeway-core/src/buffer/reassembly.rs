@@ -9,8 +9,8 @@ use ropeway_packet::SeqNum;
 use super::receive::{SHARE_FROM, skip};
 use super::send::length_u32;
 
-/// What one piece costs besides its bytes, in two trees and an allocation of its own; it counts against the memory limit, so that a sender of single bytes with
-/// gaps between them cannot make us spend more than twice its window.
+/// What one piece costs besides its bytes, in two trees and an allocation of its own. It counts against the memory limit, so
+/// that a sender of single bytes with gaps between them cannot make us spend more than twice its window.
 const PIECE_OVERHEAD: usize = 96;
 
 /// What became of bytes that were to be kept.
