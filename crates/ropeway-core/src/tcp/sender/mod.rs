@@ -8,6 +8,7 @@ pub(crate) mod flight;
 pub(crate) mod next;
 mod pacer;
 pub(crate) mod rate;
+mod sent;
 mod snd;
 #[cfg(test)]
 mod tests;
