@@ -85,7 +85,7 @@ impl Manual {
         &self.stack
     }
 
-    /// Does all that there is to do at this moment: what has run out of time, then `input`, then output, which
+    /// Does all that there is to do at this moment: `input`, then what has run out of time, then output, which
     /// goes to `send`, then the news for those who wait. `waker` is woken by the next call of a socket that
     /// gives the stack something to do.
     pub fn turn(
@@ -96,11 +96,11 @@ impl Manual {
     ) -> Turn {
         self.shard.locked(|state, now, after| {
             state.driver = None;
-            if state.is_due(now) {
-                state.core.handle_timeout(now);
-            }
             for packet in input {
                 state.core.handle_packet(now, packet);
+            }
+            if state.is_due(now) {
+                state.core.handle_timeout(now);
             }
             loop {
                 while let Some(packet) = state.core.poll_transmit(now) {

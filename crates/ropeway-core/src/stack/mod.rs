@@ -79,9 +79,10 @@ pub struct TableSizes {
 ///
 /// Its owner calls, in this order and as often as there is something to do:
 ///
-/// 1. [`handle_timeout`](Self::handle_timeout) if [`poll_timeout`](Self::poll_timeout) has passed;
-/// 2. [`handle_packet`](Self::handle_packet) for every packet that is there. All input that is queued goes in
+/// 1. [`handle_packet`](Self::handle_packet) for every packet that is there. All input that is queued goes in
 ///    before anything is sent, so that acknowledgements are aggregated (RFC 9293 3.10.7.4 MUST-58, MUST-59);
+/// 2. [`handle_timeout`](Self::handle_timeout) if [`poll_timeout`](Self::poll_timeout) has passed. What came in time
+///    counts first, although its owner was late;
 /// 3. [`poll_transmit`](Self::poll_transmit) until it says `None`;
 /// 4. [`poll_event`](Self::poll_event) until it says `None`;
 /// 5. and sleeps until a packet, a call of the application, or `poll_timeout`.
