@@ -188,6 +188,45 @@ fn a_duplicate_is_told_of_with_data() {
     lab.quiet();
 }
 
+// A report of what came twice is not lost for want of room: an acknowledgement without data takes it.
+#[test]
+fn a_duplicate_is_told_of_though_segments_are_tiny() {
+    let mut lab = Lab::new();
+    let id = lab.accepted_with(Peer { mss: Some(48), ..SACK }, |options| options.nodelay = true);
+    lab.send(some(1000));
+    lab.at(40);
+    lab.drain();
+    lab.input(segment(1, 1000));
+    lab.write(id, &pattern(0, 100));
+    for part in pattern(0, 96).chunks(48) {
+        lab.expect(data(part).ack(1001).sack(&[]));
+    }
+    lab.expect(data(&pattern(0, 100)[96..]).ack(1001).sack(&[(1, 1001)]));
+    lab.quiet();
+    lab.send_all([segment(1, 10).ack(101), segment(21, 30).ack(101)]);
+    lab.expect(ack().ack(1001).sack(&[(1, 11)]));
+    lab.expect(ack().ack(1001).sack(&[(21, 31)]));
+    lab.quiet();
+}
+
+// RFC 5961 7: what has no data is answered no more often than a challenge.
+#[test]
+fn a_flood_of_fins_brings_no_flood_of_reports() {
+    let (mut lab, id) = accepted_with(|config| config.challenge_acks_per_second = 5);
+    lab.send(fin());
+    lab.expect(ack().ack(2).sack(&[]));
+    for _ in 0..100 {
+        lab.input(fin().seq(1));
+        lab.collect();
+    }
+    let told = lab.drain();
+    assert_eq!(told.len(), 5);
+    // It was told of since.
+    lab.write(id, b"data");
+    lab.expect(data(b"data").ack(2));
+    lab.quiet();
+}
+
 // RFC 7323 5.3-1: an original that its retransmission has overtaken looks old, and is the best proof that nothing was lost.
 #[test]
 fn what_paws_drops_is_told_of() {

@@ -94,6 +94,26 @@ fn data_with_the_syn_of_a_simultaneous_open_is_not_told_of_before_it_is_taken() 
     assert_eq!(lab.read(id, 10), b"early");
 }
 
+// Whoever decides before the SYN-ACK can see it, and takes as long as it likes.
+#[test]
+fn a_syn_that_waits_for_a_decision_keeps_its_offer() {
+    for (ours, theirs) in [(true, true), (true, false), (false, true)] {
+        let mut lab = Lab::with(|config| config.sack = ours);
+        lab.local = addr("93.184.216.34:443");
+        let options = lab.stack.config().socket.clone();
+        let listener = lab.stack.listen_any(16, options).unwrap();
+        lab.send(syn().mss(1460).sack_ok(theirs));
+        let incoming = lab.stack.poll_incoming(listener).unwrap();
+        assert_eq!(incoming.syn.sack, ours && theirs);
+        lab.at(50_000);
+        assert!(lab.stack.accept_incoming(lab.ts(), &incoming));
+        lab.collect();
+        lab.expect(syn_ack().sack_ok(ours && theirs));
+        lab.send(ack());
+        assert_reports(&mut lab, ours && theirs);
+    }
+}
+
 fn cookies(config: &mut StackConfig) {
     config.syn_cookies = SynCookieMode::Always;
 }
