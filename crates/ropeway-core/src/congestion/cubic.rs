@@ -70,7 +70,7 @@ struct Control {
 }
 
 /// What a congestion event changes, and what is given back if it was none (RFC 9438 4.9.2).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct State {
     window: Window,
     /// *W_max*. `None`: there was no loss, or a timeout, and the window at the beginning of congestion avoidance counts.
@@ -78,7 +78,7 @@ struct State {
     /// *cwnd_prior*: the window when the threshold was set.
     cwnd_prior: u32,
     /// The current congestion avoidance stage. `None`: it begins with the next acknowledgement.
-    epoch: Option<Epoch>,
+    epoch: Option<Box<Epoch>>,
 }
 
 impl Control {
@@ -113,7 +113,8 @@ impl Control {
 impl State {
     fn avoid_congestion(&mut self, delivery: &Delivery, acked: u32) {
         let (cwnd, mss) = (self.window.cwnd(), self.window.mss());
-        let epoch = self.epoch.get_or_insert_with(|| Epoch::new(delivery.now, cwnd, self.w_max, mss));
+        let epoch =
+            self.epoch.get_or_insert_with(|| Box::new(Epoch::new(delivery.now, cwnd, self.w_max, mss)));
         self.w_max.get_or_insert(cwnd);
         let rtt = delivery.srtt.or(delivery.rtt).unwrap_or_default();
         epoch.advance(delivery.now);
@@ -145,7 +146,7 @@ impl State {
             self.window.give_back(&before.window);
             self.w_max = before.w_max;
             self.cwnd_prior = before.cwnd_prior;
-            self.epoch = before.epoch.filter(|_| self.window.mss() == before.window.mss());
+            self.epoch = before.epoch.clone().filter(|_| self.window.mss() == before.window.mss());
         }
     }
 
@@ -202,7 +203,7 @@ impl Controller for Control {
     }
 
     fn on_congestion(&mut self, event: &CongestionEvent) {
-        let goes_on = self.undo.begin(event, || self.state);
+        let goes_on = self.undo.begin(event, || self.state.clone());
         match event.cause {
             Congestion::Loss | Congestion::Ecn => self.state.reduce(event),
             Congestion::Timeout { again } => {

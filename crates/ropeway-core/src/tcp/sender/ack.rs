@@ -104,7 +104,10 @@ impl Sender {
         delivery.rtt = arrivals.rtt(news.now);
         delivery.srtt = self.rto.srtt();
         delivery.min_rtt = self.rto.min_rtt();
-        delivery.rate = self.rate.sample(arrivals.newest, self.rto.min_rtt());
+        if arrivals.delivered > 0 {
+            self.flight.course.delivered_at = news.now;
+            delivery.rate = self.rate.sample(&mut self.flight.course, arrivals.newest, self.rto.min_rtt());
+        }
         delivery.prior_in_flight = prior_pipe;
         delivery.in_flight = self.flight.pipe();
         delivery.window_limited = self.is_window_limited(news.window_limited);
@@ -146,7 +149,7 @@ impl Sender {
             arrivals.see(sent, high);
             if sent.segments == 0 {
                 // What is measured is a segment: a part of one says nothing of its round trip.
-                rate.count(sent.len(), news.now);
+                rate.count(sent.len());
                 return;
             }
             let again = sent.marks.has(Marks::EVER_RETRANSMITTED);
@@ -156,7 +159,7 @@ impl Sender {
                 let first = arrivals.acked_sent.map_or(sent.at, |(first, _)| first);
                 arrivals.acked_sent = Some((first, sent.at));
             }
-            rate.count(sent.len(), news.now);
+            rate.count(sent.len());
             recovery.on_delivered((sent.at, sent.end), again, predates, (news.now, min_rtt));
         });
     }
@@ -184,7 +187,7 @@ impl Sender {
                 if !again {
                     arrivals.sacked_sent = arrivals.sacked_sent.max(Some(sent.at));
                 }
-                rate.count(sent.len(), news.now);
+                rate.count(sent.len());
                 recovery.on_delivered((sent.at, sent.end), again, predates, (news.now, min_rtt));
             });
         }

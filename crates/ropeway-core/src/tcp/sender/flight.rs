@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use ropeway_packet::SeqNum;
 
-use super::rate::Stamp;
+use super::rate::{Course, Stamp};
 pub(crate) use super::sent::{Marks, Piece, Sent};
 use crate::spare::{Blank, Spare};
 use crate::time::Timestamp;
@@ -43,6 +43,8 @@ pub(crate) struct Flight {
     due_from: Option<SeqNum>,
     /// One more than the highest number that was reported by SACK.
     highest_sacked: Option<SeqNum>,
+    /// How fast it goes.
+    pub(crate) course: Course,
 }
 
 /// A flight that costs nothing while nothing is out.
@@ -64,6 +66,7 @@ impl Flight {
         inferred: 0,
         due_from: None,
         highest_sacked: None,
+        course: Course::NONE,
     };
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -179,7 +182,7 @@ impl Flight {
         }
         if self.entries.is_empty() {
             // Nothing idle keeps memory.
-            *self = Self::default();
+            *self = Self { course: std::mem::take(&mut self.course), ..Self::default() };
         }
     }
 

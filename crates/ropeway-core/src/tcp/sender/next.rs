@@ -87,8 +87,8 @@ impl Sender {
             }
             Next::Nothing => {
                 let (pipe, cwnd) = (self.flight.pipe(), self.cwnd());
-                if pipe < cwnd {
-                    self.rate.note_app_limited(pipe);
+                if pipe > 0 && pipe < cwnd {
+                    self.rate.note_app_limited(&mut self.flight.course, pipe);
                 }
                 // As in Linux, a flight that fills the window uses it, although nothing is left to send.
                 if pipe >= cwnd {
@@ -203,7 +203,8 @@ impl Sender {
     }
 
     fn send(&mut self, plan: &Plan, now: Timestamp, tsval: Option<u32>, marks: Marks) {
-        let (stamp, limited) = self.rate.stamp(now, self.flight.pipe() == 0);
+        let idle = self.flight.pipe() == 0;
+        let (stamp, limited) = self.rate.stamp(&mut self.flight.course, now, idle);
         let ordered = self.recovery.needs_order();
         let marks = marks.with(limited);
         let mss = self.mss();

@@ -17,15 +17,33 @@ pub(crate) struct Stamp {
     pub(crate) first_sent_at: Timestamp,
 }
 
-/// The connection's side of it.
+/// The connection's side of it, as long as something is out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct DeliveryRate {
-    /// `C.delivered`, in bytes.
-    delivered: u64,
-    delivered_at: Timestamp,
+pub(crate) struct Course {
+    /// `C.delivered_time`
+    pub(crate) delivered_at: Timestamp,
+    /// `C.first_send_time`
     first_sent_at: Timestamp,
     /// `C.app_limited`: until so much is delivered, the application limits the samples.
     app_limited: u64,
+}
+
+impl Course {
+    pub(crate) const NONE: Self =
+        Self { delivered_at: Timestamp::START, first_sent_at: Timestamp::START, app_limited: 0 };
+}
+
+impl Default for Course {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+/// What is known of it when nothing is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DeliveryRate {
+    /// `C.delivered`, in bytes.
+    delivered: u64,
     /// The last sample, in bytes a second, and whether the application limited it: what `TCP_INFO` tells.
     last_sample: (u64, bool),
 }
@@ -47,18 +65,6 @@ impl Newest {
     }
 }
 
-impl Default for DeliveryRate {
-    fn default() -> Self {
-        Self {
-            delivered: 0,
-            delivered_at: Timestamp::START,
-            first_sent_at: Timestamp::START,
-            app_limited: 0,
-            last_sample: (0, false),
-        }
-    }
-}
-
 impl DeliveryRate {
     pub(crate) fn delivered(&self) -> u64 {
         self.delivered
@@ -69,40 +75,45 @@ impl DeliveryRate {
         Some(self.last_sample).filter(|(rate, _)| *rate > 0)
     }
 
-    /// A segment is about to be sent; `idle`: nothing is in flight.
-    pub(crate) fn stamp(&mut self, now: Timestamp, idle: bool) -> (Stamp, Marks) {
+    /// A segment is about to be sent; `idle`: nothing is in flight, so the application had nothing to send.
+    pub(crate) fn stamp(&self, course: &mut Course, now: Timestamp, idle: bool) -> (Stamp, Marks) {
         if idle {
-            self.first_sent_at = now;
-            self.delivered_at = now;
+            course.first_sent_at = now;
+            course.delivered_at = now;
+            self.note_app_limited(course, 0);
         }
         let stamp = Stamp {
             delivered: self.delivered,
-            delivered_at: self.delivered_at,
-            first_sent_at: self.first_sent_at,
+            delivered_at: course.delivered_at,
+            first_sent_at: course.first_sent_at,
         };
-        (stamp, if self.app_limited > 0 { Marks::APP_LIMITED } else { Marks::NONE })
+        (stamp, if course.app_limited > 0 { Marks::APP_LIMITED } else { Marks::NONE })
     }
 
     /// There is nothing to send although the window would let it go.
-    pub(crate) fn note_app_limited(&mut self, in_flight: u32) {
-        self.app_limited = self.delivered.saturating_add(u64::from(in_flight)).max(1);
+    pub(crate) fn note_app_limited(&self, course: &mut Course, in_flight: u32) {
+        course.app_limited = self.delivered.saturating_add(u64::from(in_flight)).max(1);
     }
 
-    /// Bytes have arrived, nobody knows which.
-    pub(crate) fn count(&mut self, len: u32, now: Timestamp) {
+    /// Bytes have arrived.
+    pub(crate) fn count(&mut self, len: u32) {
         self.delivered += u64::from(len);
-        self.delivered_at = now;
     }
 
     /// The acknowledgement has been read.
-    pub(crate) fn sample(&mut self, newest: Newest, min_rtt: Option<Duration>) -> Option<RateSample> {
-        if self.app_limited > 0 && self.delivered > self.app_limited {
-            self.app_limited = 0;
+    pub(crate) fn sample(
+        &mut self,
+        course: &mut Course,
+        newest: Newest,
+        min_rtt: Option<Duration>,
+    ) -> Option<RateSample> {
+        if course.app_limited > 0 && self.delivered > course.app_limited {
+            course.app_limited = 0;
         }
         let (stamp, sent_at, marks) = newest.0?;
-        self.first_sent_at = sent_at;
+        course.first_sent_at = sent_at;
         let send_elapsed = sent_at.since(stamp.first_sent_at);
-        let ack_elapsed = self.delivered_at.since(stamp.delivered_at);
+        let ack_elapsed = course.delivered_at.since(stamp.delivered_at);
         let interval = send_elapsed.max(ack_elapsed);
         // More than the path can have delivered: acknowledgements were compressed.
         if interval.is_zero() || min_rtt.is_some_and(|min| interval < min) {
