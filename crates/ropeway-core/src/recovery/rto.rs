@@ -21,10 +21,11 @@ pub(crate) struct Rto {
     min_rtt: Option<NonZeroU32>,
     /// When the smallest sample was taken.
     min_rtt_at: Timestamp,
-    /// In microseconds, as are its bounds.
+    /// In microseconds, as is the least that it exceeds the round trip by; an hour of that is as good as more.
     rto: u64,
-    min: u64,
-    max: u64,
+    min: u32,
+    /// In milliseconds, rounded up: 49 days are as good as for ever.
+    max: u32,
     backoff: u32,
 }
 
@@ -54,8 +55,8 @@ impl Rto {
             min_rtt: None,
             min_rtt_at: Timestamp::START,
             rto: micros(config.initial_rto),
-            min: micros(config.min_rto),
-            max: micros(config.max_rto),
+            min: u32::try_from(micros(config.min_rto)).unwrap_or(LONGEST),
+            max: u32::try_from(config.max_rto.as_micros().div_ceil(1000)).unwrap_or(u32::MAX),
             backoff: 0,
         }
     }
@@ -97,13 +98,13 @@ impl Rto {
         self.srtt = stored(srtt);
         // RFC 6298 4-1, and the bounds of (2.4) and (2.5). As in Linux, the minimum is one of the variation: the
         // peer's delayed acknowledgement comes on top of the round trip, however steady that is.
-        let variation = micros(GRANULARITY).max(self.min).max(4 * u64::from(self.rttvar));
-        self.rto = u64::from(srtt).saturating_add(variation).min(self.max);
+        let variation = micros(GRANULARITY).max(u64::from(self.min)).max(4 * u64::from(self.rttvar));
+        self.rto = u64::from(srtt).saturating_add(variation).min(micros(self.max()));
         self.backoff = 0;
     }
 
     fn clamp(&self, rtt: Duration) -> u32 {
-        u32::try_from(micros(rtt).min(self.max)).unwrap_or(LONGEST).min(LONGEST)
+        u32::try_from(micros(rtt).min(micros(self.max()))).unwrap_or(LONGEST).min(LONGEST)
     }
 
     /// The smallest round trip of the last minutes (RFC 8985 6.2, step 1): a path may get longer.
@@ -122,7 +123,7 @@ impl Rto {
     /// RFC 6298 5-7: when the handshake's segment was lost, data starts with at least three seconds.
     pub(crate) fn after_lost_handshake(&mut self) {
         if self.srtt.is_none() {
-            self.rto = self.rto.max(3_000_000).min(self.max);
+            self.rto = self.rto.max(3_000_000).min(micros(self.max()));
         }
         self.backoff = 0;
     }
@@ -142,7 +143,7 @@ impl Rto {
     }
 
     pub(crate) fn max(&self) -> Duration {
-        Duration::from_micros(self.max)
+        Duration::from_millis(u64::from(self.max))
     }
 
     pub(crate) fn backoff(&self) -> u32 {
