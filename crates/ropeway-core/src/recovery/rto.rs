@@ -29,6 +29,9 @@ pub(crate) struct Rto {
     backoff: u32,
 }
 
+/// G of RFC 6298.
+const GRANULARITY_MICROS: u32 = GRANULARITY.subsec_micros();
+
 /// Longer than any round trip.
 const LONGEST: u32 = 3_600_000_000;
 
@@ -98,13 +101,14 @@ impl Rto {
         self.srtt = stored(srtt);
         // RFC 6298 4-1, and the bounds of (2.4) and (2.5). As in Linux, the minimum is one of the variation: the
         // peer's delayed acknowledgement comes on top of the round trip, however steady that is.
-        let variation = micros(GRANULARITY).max(u64::from(self.min)).max(4 * u64::from(self.rttvar));
-        self.rto = u64::from(srtt).saturating_add(variation).min(micros(self.max()));
+        let variation =
+            u64::from(GRANULARITY_MICROS).max(u64::from(self.min)).max(4 * u64::from(self.rttvar));
+        self.rto = u64::from(srtt).saturating_add(variation).min(self.max_micros());
         self.backoff = 0;
     }
 
     fn clamp(&self, rtt: Duration) -> u32 {
-        u32::try_from(micros(rtt).min(micros(self.max()))).unwrap_or(LONGEST).min(LONGEST)
+        u32::try_from(micros(rtt).min(self.max_micros())).unwrap_or(LONGEST).min(LONGEST)
     }
 
     /// The smallest round trip of the last minutes (RFC 8985 6.2, step 1): a path may get longer.
@@ -123,7 +127,7 @@ impl Rto {
     /// RFC 6298 5-7: when the handshake's segment was lost, data starts with at least three seconds.
     pub(crate) fn after_lost_handshake(&mut self) {
         if self.srtt.is_none() {
-            self.rto = self.rto.max(3_000_000).min(micros(self.max()));
+            self.rto = self.rto.max(3_000_000).min(self.max_micros());
         }
         self.backoff = 0;
     }
@@ -140,6 +144,10 @@ impl Rto {
 
     pub(crate) fn base(&self) -> Duration {
         Duration::from_micros(self.rto)
+    }
+
+    fn max_micros(&self) -> u64 {
+        u64::from(self.max) * 1000
     }
 
     pub(crate) fn max(&self) -> Duration {
