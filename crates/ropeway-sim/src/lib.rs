@@ -74,6 +74,8 @@ pub mod ladder;
 mod link;
 mod net;
 pub mod pair;
+#[doc(hidden)]
+pub mod pipe;
 mod record;
 mod rules;
 mod seed;

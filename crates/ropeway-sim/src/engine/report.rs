@@ -160,7 +160,7 @@ fn hindrances(world: &World) -> Vec<String> {
         hindrances.push(format!("{} is cut off from {}", world.node(*to).name, world.node(*from).name));
     }
     for link in &world.links {
-        if !link.forth.config.up || !link.back.config.up {
+        if !link.forth.config().up || !link.back.config().up {
             let [first, second] = link.ends.map(|end| world.node(end).name.clone());
             hindrances.push(format!("the link {first}-{second} is down"));
         }

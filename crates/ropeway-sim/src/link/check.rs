@@ -59,7 +59,7 @@ impl Loss {
     fn check(&self) {
         match self {
             Self::None | Self::Every(_) => {}
-            Self::Random(value) => probability("loss", *value),
+            Self::Random(value) | Self::Runs { loss: value, .. } => probability("loss", *value),
             Self::Burst { to_bad, to_good, loss_in_good, loss_in_bad } => {
                 probability("to_bad", *to_bad);
                 probability("to_good", *to_good);

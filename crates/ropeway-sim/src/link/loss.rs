@@ -33,6 +33,13 @@ pub enum Loss {
         /// How likely it is that a packet is lost while the link is bad.
         loss_in_bad: f64,
     },
+    /// Each packet with this probability, but never more than so many in a row.
+    Runs {
+        /// How likely it is that a packet is lost, from 0 to 1.
+        loss: f64,
+        /// After so many lost packets, one gets through.
+        most: u32,
+    },
     /// The packets with these numbers: the first one that enters the direction after this was set is number 1.
     Packets(Vec<u64>),
     /// Every so-many-th packet, counted from the first one that enters the direction after this was set. 0: none.

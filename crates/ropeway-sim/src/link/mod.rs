@@ -38,8 +38,13 @@ pub struct Pipe {
     /// How long each packet is on its way. None by default. In microseconds; what is finer is cut off.
     pub delay: Duration,
     /// How much longer a packet may take, equally distributed from nothing to this. Packets stay in their order:
-    /// one that would overtake waits. None by default.
+    /// one that would overtake waits, unless they may be [`overtaking`](Self::overtaking). None by default.
     pub jitter: Duration,
+    /// Whether a packet with less [`jitter`](Self::jitter) overtakes one with more. `false` by default.
+    pub overtaking: bool,
+    /// Packets arrive only at multiples of this: those between are held, and come all at once, as from a radio that
+    /// gets its turn now and then. Where they are acknowledgements, that is ACK compression. 0 by default: none are held.
+    pub bunch: Duration,
     /// Which packets are lost. None by default.
     pub loss: Loss,
     /// How likely it is, from 0 to 1, that a packet takes [`reorder_by`](Self::reorder_by) longer than others,
@@ -66,6 +71,8 @@ impl Default for Pipe {
             rate: None,
             delay: Duration::ZERO,
             jitter: Duration::ZERO,
+            overtaking: false,
+            bunch: Duration::ZERO,
             loss: Loss::None,
             reorder: 0.0,
             reorder_by: Duration::from_millis(1),
@@ -113,6 +120,10 @@ settings! {
     delay: Duration => |delay| delay;
     /// Sets how much longer a packet may take.
     jitter: Duration => |jitter| jitter;
+    /// Sets whether jitter changes the order of packets.
+    overtaking: bool => |overtaking| overtaking;
+    /// Lets packets arrive only at multiples of this.
+    bunch: Duration => |every| every;
     /// Loses each packet with the probability `loss`, from 0 to 1, or as a [`Loss`] says.
     loss: impl Into<Loss> => |loss| loss.into();
     /// Lets others overtake a packet with this probability, from 0 to 1.

@@ -151,7 +151,7 @@ impl LinkHandle {
     pub fn settings(&self) -> [Pipe; 2] {
         let mut world = self.handle.shared.world();
         let link = world.link_mut(self.id);
-        [Way::Forth, Way::Back].map(|way| link.pipe(way).config.clone())
+        [Way::Forth, Way::Back].map(|way| link.pipe(way).config().clone())
     }
 }
 

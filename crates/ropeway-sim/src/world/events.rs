@@ -5,9 +5,7 @@ use std::collections::BinaryHeap;
 
 use super::{LinkId, NodeId, Packet, Way};
 use crate::engine::Micros;
-
-/// What is to come at this moment or later never comes: after 272 years, as far as Tokio's clock can go.
-pub(super) const NEVER: Micros = 1_000_000 << 33;
+use crate::pipe::NEVER;
 
 /// Something that happens at a moment.
 #[derive(Debug)]

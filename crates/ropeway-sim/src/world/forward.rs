@@ -105,7 +105,7 @@ impl World {
     fn enter(&mut self, node: NodeId, id: LinkId, packet: Packet, header: &IpPacket) {
         let link = self.link_mut(id);
         let way = link.way_from(node);
-        let mtu = link.pipe(way).config.mtu;
+        let mtu = link.pipe(way).config().mtu;
         if packet.bytes.len() <= usize::from(mtu) {
             return self.enter_link(id, way, packet);
         }

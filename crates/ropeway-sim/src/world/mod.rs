@@ -4,7 +4,7 @@ mod addresses;
 mod events;
 mod forward;
 mod host;
-mod pipe;
+mod links;
 mod routes;
 
 use std::collections::{BTreeSet, HashMap};
@@ -16,10 +16,10 @@ use bytes::Bytes;
 use self::addresses::Allocator;
 use self::events::{Event, EventQueue};
 pub(crate) use self::host::{HostNode, Service};
-pub(crate) use self::pipe::PipeState;
 use self::routes::Routes;
 use crate::engine::Micros;
 use crate::link::Link;
+use crate::pipe::PipeState;
 use crate::record::{Fate, Record};
 use crate::rules::Rules;
 use crate::seed::Seed;
@@ -81,12 +81,12 @@ pub(crate) enum Kind {
 pub(crate) struct LinkNode {
     /// The node named first, and the other.
     pub(crate) ends: [NodeId; 2],
-    pub(crate) forth: PipeState,
-    pub(crate) back: PipeState,
+    pub(crate) forth: PipeState<Packet>,
+    pub(crate) back: PipeState<Packet>,
 }
 
 impl LinkNode {
-    pub(crate) fn pipe(&mut self, way: Way) -> &mut PipeState {
+    pub(crate) fn pipe(&mut self, way: Way) -> &mut PipeState<Packet> {
         match way {
             Way::Forth => &mut self.forth,
             Way::Back => &mut self.back,

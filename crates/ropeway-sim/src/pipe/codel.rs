@@ -1,10 +1,9 @@
 //! CoDel (RFC 8289), with ECN.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
-use crate::engine::Micros;
+use super::Micros;
 use crate::link::CoDel;
-use crate::world::Packet;
 
 /// What CoDel says about the packet at the head of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,21 +85,16 @@ fn micros(duration: std::time::Duration) -> Micros {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX >> 8)
 }
 
-/// Sets Congestion Experienced in a packet from an ECN-capable transport (RFC 3168 5). `false` if it is from
-/// another one.
-pub(super) fn mark(packet: &mut Packet) -> bool {
-    let Some(first) = packet.bytes.first().copied() else { return false };
-    let mut bytes = BytesMut::from(packet.bytes.as_ref());
+/// The packet with Congestion Experienced set, if it is from an ECN-capable transport (RFC 3168 5).
+pub(super) fn mark(packet: &Bytes) -> Option<Bytes> {
+    let first = packet.first().copied()?;
+    let mut bytes = BytesMut::from(packet.as_ref());
     let marked = match first >> 4 {
         4 => mark_v4(&mut bytes),
         6 => mark_v6(&mut bytes),
         _ => false,
     };
-    if marked {
-        packet.bytes = bytes.freeze();
-        packet.notes.marked = true;
-    }
-    marked
+    marked.then(|| bytes.freeze())
 }
 
 fn mark_v4(bytes: &mut [u8]) -> bool {

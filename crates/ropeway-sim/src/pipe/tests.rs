@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::link::{CoDel, Queue};
-use crate::world::{NodeId, Notes};
+use crate::world::{NodeId, Notes, Packet};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -17,9 +17,9 @@ fn packet(id: u64) -> Packet {
 /// Sends so many packets, one each millisecond, and says when each arrived, and whether twice.
 fn send(config: &Pipe, seed: u64, count: u64) -> Vec<Option<(Packet, Micros, bool)>> {
     let mut pipe = PipeState::new(Seed::of(seed), "test", config.clone());
-    let send = |id| match pipe.transmit(id * 1000, packet(id)) {
-        Wire::Lost(_) => None,
-        Wire::Arrives(packet, at, copy) => Some((packet, at, copy.is_some())),
+    let send = |id| match pipe.cross(id * 1000, packet(id)) {
+        Wire::Lost(..) => None,
+        Wire::Arrives(packet, at, twice) => Some((packet, at, twice)),
     };
     (1..=count).map(send).collect()
 }
@@ -77,13 +77,13 @@ fn chosen_packets_are_lost() {
     assert_eq!(lost(&Pipe::new().loss(Loss::Every(0)), 5), []);
     // Counted anew when it is set anew, and only then.
     let mut pipe = PipeState::new(Seed::of(5), "test", Pipe::new().loss(Loss::Packets(vec![2])));
-    let mut is_lost = || matches!(pipe.transmit(0, packet(1)), Wire::Lost(_));
+    let mut is_lost = || matches!(pipe.cross(0, packet(1)), Wire::Lost(..));
     assert!(!is_lost());
     pipe.set(pipe.config.clone().delay(MS(1)));
-    let mut is_lost = || matches!(pipe.transmit(0, packet(1)), Wire::Lost(_));
+    let mut is_lost = || matches!(pipe.cross(0, packet(1)), Wire::Lost(..));
     assert!(is_lost() && !is_lost());
     pipe.set(pipe.config.clone().loss(Loss::Packets(vec![1])));
-    assert!(matches!(pipe.transmit(0, packet(1)), Wire::Lost(_)));
+    assert!(matches!(pipe.cross(0, packet(1)), Wire::Lost(..)));
 }
 
 #[test]
@@ -93,6 +93,41 @@ fn jitter_keeps_the_order_and_its_bounds() {
     let (least, most) = (delays.clone().min().unwrap(), delays.max().unwrap());
     assert!((20_000..22_000).contains(&least) && (29_900..=30_000).contains(&most), "{least} {most}");
     assert!(arrivals.iter().flatten().map(|(_, at, _)| at).is_sorted());
+}
+
+#[test]
+fn jitter_that_may_overtake_keeps_its_bounds_and_not_the_order() {
+    let config = Pipe::new().delay(MS(20)).jitter(MS(10)).overtaking(true);
+    let arrivals: Vec<_> = send(&config, 6, 5000).into_iter().flatten().collect();
+    let delays = arrivals.iter().map(|(packet, at, _)| at - packet.id * 1000);
+    let (least, most) = (delays.clone().min().unwrap(), delays.max().unwrap());
+    assert!((20_000..20_100).contains(&least) && (29_900..=30_000).contains(&most), "{least} {most}");
+    // Whoever has been overtaken is not marked, whoever overtakes is.
+    let mut latest = 0;
+    for (packet, at, _) in &arrivals {
+        assert_eq!(packet.notes.reordered, *at < latest);
+        latest = latest.max(*at);
+    }
+    assert!(arrivals.iter().filter(|(packet, ..)| packet.notes.reordered).count() > 1000);
+}
+
+#[test]
+fn bunches_arrive_at_once_and_in_order() {
+    let arrivals = send(&Pipe::new().delay(MS(3)).bunch(MS(10)), 6, 100);
+    let arrivals: Vec<_> = arrivals.iter().flatten().map(|(packet, at, _)| (packet.id, *at)).collect();
+    assert_eq!(arrivals.len(), 100);
+    for (id, at) in arrivals {
+        assert_eq!(at, (id * 1000 + 3000).div_ceil(10_000) * 10_000);
+    }
+}
+
+#[test]
+fn runs_of_losses_have_an_end() {
+    let lost = lost(&Pipe::new().loss(Loss::Runs { loss: 0.6, most: 3 }), 4);
+    // Of 1 + 0.6 + 0.36 + 0.216 = 2.176 packets from one that arrives to the next, 1.176 are lost.
+    assert!((5200..5600).contains(&lost.len()), "{}", lost.len());
+    assert!(lost.windows(4).all(|four| four[3] - four[0] > 3));
+    assert!(lost.windows(3).any(|three| three[2] - three[0] == 2));
 }
 
 #[test]
@@ -177,7 +212,7 @@ fn only_packets_that_may_be_marked_are_marked() {
     for (make, which) in [(&v4 as &dyn Fn(u8) -> Vec<u8>, "v4"), (&v6, "v6")] {
         for ecn in 0..4 {
             let mut packet = Packet { bytes: make(ecn).into(), ..packet(1) };
-            assert_eq!(codel::mark(&mut packet), ecn != 0, "{which} {ecn}");
+            assert_eq!(packet.mark(), ecn != 0, "{which} {ecn}");
             let expected = if ecn == 0 { 0 } else { 3 };
             if which == "v4" {
                 // The header's checksum is right.
