@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::{flood, memory, tun};
+use crate::{flood, grid, memory, tun};
 
 /// Measures ropeway side by side with smoltcp and the kernel's TCP.
 #[derive(Parser)]
@@ -24,6 +24,8 @@ enum Command {
     Flood(flood::Settings),
     /// Two ends of one stack, joined by queues on one thread: no device, no kernel.
     Memory(memory::Settings),
+    /// Whole transfers over simulated paths in virtual time, each beside its floor.
+    Grid(grid::Settings),
 }
 
 /// What the commands that compare stacks take.
@@ -79,6 +81,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Tun(settings) => tun::run(&settings),
         Command::Flood(settings) => flood::run(&settings),
         Command::Memory(settings) => memory::run(&settings),
+        Command::Grid(settings) => grid::run(&settings),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
