@@ -146,7 +146,11 @@ impl<P: Carried> PipeState<P> {
         }
         self.bytes += len;
         self.waiting.push_back(Waiting { since: now, packet });
-        if self.is_sending { None } else { self.start_sending(now, out) }
+        if self.is_sending {
+            None
+        } else {
+            self.start_sending(self.busy_until.max(now.saturating_mul(1000)), out)
+        }
     }
 
     /// The packet at the head of the queue has left it. When to call this again.
@@ -156,7 +160,8 @@ impl<P: Carried> PipeState<P> {
             self.transmit(now, packet, out);
         }
         self.choose_next(now, out);
-        self.start_sending(now, out)
+        // The wire was busy until then, which is up to a microsecond ago.
+        self.start_sending(self.busy_until, out)
     }
 
     fn pop(&mut self) -> Option<P> {
@@ -172,10 +177,9 @@ impl<P: Carried> PipeState<P> {
         }
     }
 
-    /// When the packet at the head of the queue will have left it.
-    fn start_sending(&mut self, now: Micros, out: &mut impl Outcome<P>) -> Option<Micros> {
+    /// When the packet at the head of the queue will have left it that begins to do so at `start`, in nanoseconds.
+    fn start_sending(&mut self, start: u64, out: &mut impl Outcome<P>) -> Option<Micros> {
         let head = self.waiting.front()?;
-        let start = self.busy_until.max(now.saturating_mul(1000));
         out.waited((start / 1000).saturating_sub(head.since));
         let len = head.packet.wire_len();
         self.busy_until = self.config.rate.map_or(start, |rate| start.saturating_add(rate.nanos(len)));

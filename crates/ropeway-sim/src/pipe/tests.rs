@@ -170,6 +170,36 @@ fn queues_have_their_limits() {
     assert!(room(Queue::bytes(350), 2) && !room(Queue::bytes(350), 3));
 }
 
+/// When what was given to the pipe arrives.
+#[derive(Default)]
+struct Arrivals(Vec<Micros>);
+
+impl Outcome<Packet> for Arrivals {
+    fn arrives(&mut self, at: Micros, _: Packet) {
+        self.0.push(at);
+    }
+
+    fn dropped(&mut self, packet: Packet, cause: Cause) {
+        panic!("{packet:?}: {cause}");
+    }
+}
+
+// At 3 Gbit/s, a packet of 100 bytes takes 267 ns: less than the clock can tell.
+#[test]
+fn packets_that_take_less_than_a_microsecond_leave_at_the_rate_of_the_link() {
+    let mut pipe = PipeState::new(Seed::of(1), "test", Pipe::new().rate(crate::Rate::gbit(3)));
+    let mut arrivals = Arrivals::default();
+    let mut departure = None;
+    for id in 1..=1000 {
+        departure = pipe.enter(5, packet(id), &mut arrivals).or(departure);
+    }
+    while let Some(at) = departure {
+        departure = pipe.depart(at, &mut arrivals);
+    }
+    assert_eq!(arrivals.0.len(), 1000);
+    assert_eq!(arrivals.0.last(), Some(&(5 + 267)));
+}
+
 /// How many of the packets that wait so long CoDel complains about, when one leaves the queue each millisecond.
 fn complaints(waited: Micros, bytes: usize) -> usize {
     let mut state = CoDelState::default();
