@@ -1,14 +1,19 @@
 //! The command line, and what the commands share.
 
 use std::io;
+#[cfg(target_os = "linux")]
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+#[cfg(target_os = "linux")]
+use clap::ValueEnum;
+use clap::{Parser, Subcommand};
 
-use crate::{flood, grid, memory, tun};
+use crate::grid;
+#[cfg(target_os = "linux")]
+use crate::{flood, memory, tun};
 
-/// Measures ropeway side by side with smoltcp and the kernel's TCP.
+/// Measures ropeway side by side with smoltcp and the kernel's TCP, over Linux's TUN devices, and over simulated paths.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -19,16 +24,20 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Against the kernel's TCP, over a TUN device in a network namespace of its own.
+    #[cfg(target_os = "linux")]
     Tun(tun::Settings),
     /// A SYN flood by hping3 over TUN, with honest clients in it.
+    #[cfg(target_os = "linux")]
     Flood(flood::Settings),
     /// Two ends of one stack, joined by queues on one thread: no device, no kernel.
+    #[cfg(target_os = "linux")]
     Memory(memory::Settings),
     /// Whole transfers over simulated paths in virtual time, each beside its floor.
     Grid(grid::Settings),
 }
 
 /// What the commands that compare stacks take.
+#[cfg(target_os = "linux")]
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Common {
     /// The stacks, in the order of their turns; ratios are the first one's over each other one's.
@@ -48,6 +57,7 @@ pub(crate) struct Common {
     pub(crate) json: Option<PathBuf>,
 }
 
+#[cfg(target_os = "linux")]
 impl Common {
     pub(crate) fn buffer_bytes(&self) -> usize {
         self.buffer * 1024
@@ -55,6 +65,7 @@ impl Common {
 }
 
 /// A stack that can be measured.
+#[cfg(target_os = "linux")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StackKind {
     /// ropeway: its sockets on a current-thread runtime over TUN, its core in memory.
@@ -65,6 +76,7 @@ pub(crate) enum StackKind {
     Kernel,
 }
 
+#[cfg(target_os = "linux")]
 impl StackKind {
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -78,8 +90,11 @@ impl StackKind {
 /// Does what the command line says.
 pub(crate) fn run() -> ExitCode {
     let result: io::Result<()> = match Cli::parse().command {
+        #[cfg(target_os = "linux")]
         Command::Tun(settings) => tun::run(&settings),
+        #[cfg(target_os = "linux")]
         Command::Flood(settings) => flood::run(&settings),
+        #[cfg(target_os = "linux")]
         Command::Memory(settings) => memory::run(&settings),
         Command::Grid(settings) => grid::run(&settings),
     };

@@ -5,12 +5,9 @@
 //! docs/PERFORMANCE.md has the method and what came out.
 #![deny(unsafe_code)]
 
-#[cfg(target_os = "linux")]
 mod cli;
 #[cfg(target_os = "linux")]
 mod flood;
-#[cfg(target_os = "linux")]
-#[allow(dead_code, reason = "what lossy, reordering and shared paths need is there before their cells")]
 mod grid;
 #[cfg(target_os = "linux")]
 mod link;
@@ -30,13 +27,6 @@ use std::process::ExitCode;
 #[cfg(target_os = "linux")]
 use cli::{Common, StackKind};
 
-#[cfg(target_os = "linux")]
 fn main() -> ExitCode {
     cli::run()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn main() -> ExitCode {
-    eprintln!("ropeway-bench: this measures over Linux's TUN devices, and runs there only");
-    ExitCode::FAILURE
 }

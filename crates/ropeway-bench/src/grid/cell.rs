@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ropeway_core::{Algorithm, StackConfig};
 use ropeway_sim::pipe::Micros;
-use ropeway_sim::{Discipline, Limit as QueueLimit, Pipe, Queue, Rate};
+use ropeway_sim::{Limit as QueueLimit, Pipe, Queue, Rate};
 
 use super::engine::{Change, FlowSetup, Run, Timing, Work};
 
@@ -213,7 +213,7 @@ impl Cell {
         }
         let rates = self.changes.iter().filter_map(|(_, change)| match change {
             Change::Rate(rate) => Some(*rate),
-            Change::Up(_) => None,
+            Change::Up(_) | Change::Delay(_) => None,
         });
         let rtt = self.rtt() + self.forth.jitter + self.back.jitter + self.back.bunch;
         let bdp = rates.chain(self.forth.rate).max().map_or(MOST_BUFFER, |rate| product(rate, rtt));
@@ -256,11 +256,6 @@ impl Cell {
         let bytes = self.flows.iter().map(|flow| flow.work.total());
         let endless = self.forth.rate.map_or(1 << 30, |rate| product(rate, self.until));
         bytes.map(|bytes| bytes.unwrap_or(endless)).sum()
-    }
-
-    /// Whether its queue is managed.
-    pub(crate) fn has_codel(&self) -> bool {
-        matches!(self.forth.queue.discipline, Discipline::CoDel(_))
     }
 }
 

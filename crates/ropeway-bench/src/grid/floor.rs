@@ -130,6 +130,7 @@ impl<'a> Ideal<'a> {
             match change {
                 Change::Rate(new) => rate = Some(*new),
                 Change::Up(new) => up = *new,
+                Change::Delay(_) => {}
             }
         }
         rate.map_or(now, |rate| now + bits / u128::from(rate.as_bits()))

@@ -1,6 +1,6 @@
 //! The grid: whole transfers over simulated paths, each beside its floor.
 //!
-//! docs/GRID.md says how to read it.
+//! cells/introduction.md, which becomes the head of docs/grid/grid.md, says how to read it.
 
 mod cell;
 mod cells;
@@ -102,7 +102,7 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
         return write(path, &series::series(&cell.run(settings.seed, settings.tick).run()));
     }
     let start = Instant::now();
-    let measured = measure(&cells, settings);
+    let measured = measure(&cells, settings.seeds, settings.seed);
     println!("{}", table::markdown(&measured));
     let packets: u64 = measured.iter().flat_map(Measured::sides).map(|(_, summary, _)| summary.packets).sum();
     eprintln!("{} cells, {packets} packets in {:.1} s", cells.len(), start.elapsed().as_secs_f64());
@@ -129,13 +129,13 @@ impl Settings {
     }
 }
 
-/// Runs all cells with all their seeds, on as many threads as there are processors.
-fn measure(cells: &[Cell], settings: &Settings) -> Vec<Measured> {
+/// Runs all cells with all their seeds, or so many from the first one on, on as many threads as there are processors.
+fn measure(cells: &[Cell], seeds: Option<u64>, first: u64) -> Vec<Measured> {
     let mut jobs: Vec<(usize, usize, u64)> = Vec::new();
     for (number, cell) in cells.iter().enumerate() {
         for side in 0..TICKS.len() {
-            let seeds = settings.seeds.unwrap_or(cell.seeds).max(1);
-            jobs.extend((0..seeds).map(|seed| (number, side, settings.seed + seed)));
+            let seeds = seeds.unwrap_or(cell.seeds).max(1);
+            jobs.extend((0..seeds).map(|seed| (number, side, first.saturating_add(seed))));
         }
     }
     // The longest ones first, so that none is left alone at the end.

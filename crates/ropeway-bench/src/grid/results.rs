@@ -13,7 +13,8 @@ use super::floor::{floor, floor_of};
 pub(crate) struct Summary {
     /// The median run's: until the last byte was read, or what the cell gave it.
     pub(crate) time: Micros,
-    pub(crate) floor: Micros,
+    /// `None`: nothing says how fast it could be.
+    pub(crate) floor: Option<Micros>,
     /// Runs that were not done in time.
     pub(crate) unfinished: u64,
     /// Bits a second that the receivers got, in the median.
@@ -45,8 +46,9 @@ impl Summary {
         let goodput = |outcome: &Outcome| received(outcome) * 8_000_000 / time(outcome).max(1);
         let is_endless = cell.flows.iter().all(|flow| flow.work.total().is_none());
         let floor = match outcomes.first() {
-            Some(outcome) if is_endless => floor_of(cell, received(outcome)),
-            _ => floor(cell),
+            _ if is_endless && cell.forth.rate.is_none() => None,
+            Some(outcome) if is_endless => Some(floor_of(cell, received(outcome))),
+            _ => Some(floor(cell)),
         };
         Self {
             time: median(outcomes.iter().map(time)),
@@ -68,8 +70,8 @@ impl Summary {
     }
 
     /// The time over the floor, in hundredths.
-    pub(crate) fn ratio(&self) -> u64 {
-        self.time * 100 / self.floor.max(1)
+    pub(crate) fn ratio(&self) -> Option<u64> {
+        self.floor.map(|floor| self.time * 100 / floor.max(1))
     }
 }
 
@@ -120,7 +122,7 @@ pub(crate) fn judge(limit: &Limit, summary: &Summary, goodput_of: impl Fn(&str) 
             verdict(seconds(worst), summary.unfinished == 0 && worst <= micros(*limit))
         }
         Limit::OfFloor(percent) => {
-            let ratio = summary.ratio();
+            let ratio = summary.ratio().unwrap_or(u64::MAX);
             verdict(hundredths(ratio), summary.unfinished == 0 && ratio <= *percent)
         }
         Limit::Window { from, to, segments } => {
@@ -133,11 +135,12 @@ pub(crate) fn judge(limit: &Limit, summary: &Summary, goodput_of: impl Fn(&str) 
             verdict(format!("{least}..{most}"), segments.contains(&least) && segments.contains(&most))
         }
         Limit::MeanWindow { from, segments, percent } => {
-            let windows = first.map(|outcome| windows(&outcome.looks, *from, Duration::MAX));
-            let (sum, count) =
-                windows.into_iter().flatten().fold((0, 0), |(sum, count), one| (sum + one, count + 1));
+            let looks = first.map(|outcome| outcome.looks.as_slice()).unwrap_or_default();
+            let looks = looks.iter().filter(|look| look.flow == 0 && look.at >= micros(*from));
+            let windows = looks.map(|look| u64::from(look.cwnd) * 100 / u64::from(look.mss.max(1)));
+            let (sum, count) = windows.fold((0, 0), |(sum, count), one| (sum + one, count + 1));
             let mean = sum / u64::max(count, 1);
-            verdict(mean.to_string(), mean.abs_diff(*segments) * 100 <= segments * percent)
+            verdict(hundredths(mean), mean.abs_diff(segments * 100) <= segments * percent)
         }
         Limit::Share(percent) => {
             let shares = first.map(|outcome| outcome.shares.as_slice()).unwrap_or_default();

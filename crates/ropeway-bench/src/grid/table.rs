@@ -24,7 +24,7 @@ pub(crate) fn figures(measured: &[Measured]) -> String {
                 table,
                 "{}\t{tick}\t{time}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{jain}\t{}",
                 one.cell.name,
-                summary.floor,
+                summary.floor.map_or_else(|| "-".to_owned(), |floor| floor.to_string()),
                 summary.retransmitted,
                 summary.timeouts,
                 summary.spurious,
@@ -130,7 +130,7 @@ fn row(one: &Measured) -> String {
         let [exact, coarse] = sides.each_ref().map(|(_, summary, _)| of(summary));
         if exact == coarse { exact } else { format!("{exact} / {coarse}") }
     };
-    let floor = both(&|summary| seconds(summary.floor));
+    let floor = both(&|summary| summary.floor.map_or_else(String::new, seconds));
     let time = both(&|summary| match summary.unfinished {
         0 => seconds(summary.time),
         _ => format!("> {}", seconds(summary.time)),
@@ -141,7 +141,7 @@ fn row(one: &Measured) -> String {
         one.cell.name.clone(),
         floor,
         time,
-        both(&|summary| hundredths(summary.ratio())),
+        both(&|summary| summary.ratio().map_or_else(String::new, hundredths)),
         both(&|summary| summary.retransmitted.to_string()),
         both(&|summary| match summary.spurious {
             0 => summary.timeouts.to_string(),
@@ -170,4 +170,71 @@ fn got(one: &Measured, at: usize) -> String {
 /// Microseconds as milliseconds.
 fn tenths(micros: u64) -> String {
     format!("{}.{}", micros / 1000, micros / 100 % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ropeway_sim::Rate;
+
+    use super::super::cell::{Cell, Limit};
+    use super::super::measure;
+    use super::*;
+
+    fn measured() -> Vec<Measured> {
+        let cell = Cell::path("a cell", Rate::mbit(10), Duration::from_millis(10), 10).bulk(10_000);
+        measure(&[cell.limit(Limit::Within(Duration::from_secs(1)))], None, 1)
+    }
+
+    /// The same table with one column of the first line changed.
+    fn changed(table: &str, column: usize, to: impl Fn(&str) -> String) -> String {
+        let mut lines: Vec<String> = table.lines().map(str::to_owned).collect();
+        let mut columns: Vec<String> = lines[1].split('\t').map(str::to_owned).collect();
+        columns[column] = to(&columns[column]);
+        lines[1] = columns.join("\t");
+        lines.join("\n")
+    }
+
+    #[test]
+    fn what_was_written_is_held_to() {
+        let measured = measured();
+        let table = figures(&measured);
+        assert_eq!(check(&table, &measured, true).unwrap(), Vec::<String>::new());
+        let slower = |percent: u64| {
+            changed(&table, 2, |time| (time.parse::<u64>().unwrap() * 100 / (100 + percent)).to_string())
+        };
+        assert_eq!(check(&slower(2), &measured, true).unwrap(), Vec::<String>::new());
+        assert_eq!(check(&slower(4), &measured, true).unwrap().len(), 1);
+        // One that was not done, or a limit that was missed, is no measure.
+        let undone = changed(&table, 2, |_| "-".to_owned());
+        assert_eq!(check(&undone, &measured, true).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_limit_that_was_met_must_not_be_missed() {
+        let mut measured = measured();
+        let table = figures(&measured);
+        measured[0].sides[1].1[0].is_met = false;
+        let faults = check(&table, &measured, true).unwrap();
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert_eq!(check(&figures(&measured), &measured, true).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn cells_that_the_table_does_not_know_and_those_that_are_gone_are_told() {
+        let measured = measured();
+        let table = figures(&measured);
+        let other = changed(&table, 0, |_| "another cell".to_owned());
+        assert_eq!(check(&other, &measured, true).unwrap().len(), 2);
+        assert_eq!(check(&other, &measured, false).unwrap().len(), 1);
+        assert!(check("cell\ttime\n", &measured, true).is_err());
+        assert!(check(&format!("{COLUMNS}\nnonsense"), &measured, true).is_err());
+    }
+
+    #[test]
+    fn both_timings_share_a_column_where_they_agree() {
+        let text = markdown(&measured());
+        assert!(text.contains("| a cell | 0.0") && text.contains("≤ 1.000 s"), "{text}");
+    }
 }

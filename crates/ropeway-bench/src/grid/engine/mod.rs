@@ -11,6 +11,7 @@ mod tests;
 mod wire;
 
 use std::hash::Hasher as _;
+use std::time::Duration;
 
 use ropeway_core::{SocketOptions, StackConfig};
 use ropeway_sim::pipe::{Micros, NEVER};
@@ -48,6 +49,8 @@ pub(crate) struct Run {
 pub(crate) enum Change {
     /// Of the way to the receivers.
     Rate(Rate),
+    /// How long packets are on that way. None overtakes those before it.
+    Delay(Duration),
     /// Of both ways.
     Up(bool),
 }
@@ -66,7 +69,7 @@ pub(crate) struct FlowSetup {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) flows: Vec<FlowOutcome>,
-    /// How much each flow had received when the first one was done, or at the end.
+    /// The bytes a second that each flow had received since its start when the first one was done, or at the end.
     pub(crate) shares: Vec<u64>,
     pub(crate) end: Micros,
     /// Of all hosts.
@@ -216,13 +219,14 @@ impl<'a> World<'a> {
             self.take_turn(number);
         }
         if self.shares.is_none() && self.flows.iter().any(|flow| flow.done.is_some()) {
-            self.shares = Some(self.received());
+            self.shares = Some(self.shares());
         }
         self.look();
     }
 
-    fn received(&self) -> Vec<u64> {
-        self.flows.iter().map(|flow| flow.received).collect()
+    fn shares(&self) -> Vec<u64> {
+        let share = |flow: &FlowState| flow.received * 1_000_000 / self.now.saturating_sub(flow.start).max(1);
+        self.flows.iter().map(share).collect()
     }
 
     fn change(&mut self) {
@@ -232,6 +236,7 @@ impl<'a> World<'a> {
             self.changed += 1;
             match *change {
                 Change::Rate(rate) => self.forth.change(|pipe| pipe.rate = Some(rate)),
+                Change::Delay(delay) => self.forth.change(|pipe| pipe.delay = delay),
                 Change::Up(up) => {
                     self.forth.change(|pipe| pipe.up = up);
                     self.back.change(|pipe| pipe.up = up);
@@ -320,7 +325,7 @@ impl<'a> World<'a> {
         }
         Outcome {
             flows: flows.collect(),
-            shares: self.shares.clone().unwrap_or_else(|| self.received()),
+            shares: self.shares.clone().unwrap_or_else(|| self.shares()),
             end: self.now - BEGIN,
             counts,
             burst: self.hosts.iter().skip(1).map(Host::largest_burst).max().unwrap_or_default(),
