@@ -515,7 +515,7 @@ impl Recovery {
         outcome: &mut Outcome,
     ) {
         if find {
-            flight.find_all();
+            flight.find_all(self.needs_order());
         }
         congestion.on_spurious(now);
         self.episode.undo.forget();

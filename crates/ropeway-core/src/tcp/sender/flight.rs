@@ -383,13 +383,22 @@ impl Flight {
         lost
     }
 
-    /// Nothing was lost after all. What has been sent again stays so.
-    pub(crate) fn find_all(&mut self) {
+    /// Nothing was lost after all. What has been sent again stays so. `ordered`: RACK asks for the rest anew.
+    pub(crate) fn find_all(&mut self, ordered: bool) {
+        let mut found = Vec::new();
         for sent in &mut self.entries {
+            if ordered && sent.marks.is_due() {
+                found.push(Transmission { start: sent.start, end: sent.end, at: sent.at });
+            }
             sent.marks = sent.marks.without(Marks::LOST);
         }
         self.lost = 0;
         self.due_from = None;
+        if !found.is_empty() {
+            found.extend(self.order.drain(..));
+            found.sort_by_key(|transmission| transmission.at);
+            self.order = found.into();
+        }
     }
 
     /// Asks of what is out, in the order in which it was sent, what is to be thought of it, until something is not lost.

@@ -264,6 +264,27 @@ fn a_spurious_timeout_gives_the_window_back() {
     assert_eq!(bench.sender.flight().lost(), 0);
 }
 
+// What the timeout took for lost is asked for again, in the order of time: one of it may be lost.
+#[test]
+fn a_loss_behind_a_spurious_timeout_is_found_without_another_one() {
+    let mut bench = twenty(Bench::new());
+    bench.at(700);
+    assert_eq!(bench.timeout(), "r10");
+    // As far as RACK can tell, what was sent again has arrived: it looks at all that was sent before.
+    bench.at(850);
+    assert_eq!(bench.ack(11, &[]), "30 31");
+    bench.ack(12, &[]);
+    assert_eq!((bench.phase(), bench.sender.flight().lost()), (Phase::Open, 0));
+    let sent: Vec<Sent> = (0..4)
+        .map(|n| {
+            bench.at(860 + n);
+            bench.ack(12, &[(13, 14 + u32::try_from(n).unwrap())])
+        })
+        .collect();
+    assert!(sent.iter().any(|sent| sent.contains("r12")), "{sent:?}");
+    assert!(!sent.iter().any(|sent| sent.contains("r13")), "{sent:?}");
+}
+
 // RFC 5682 3.1, step 3.a
 #[test]
 fn a_real_timeout_goes_on_to_send_again() {
