@@ -50,8 +50,8 @@ pub(crate) struct Recovery {
     /// DupThresh: how many of them mean a loss.
     dup_thresh: u32,
     /// D-SACKs, in segments, and retransmissions in all: more of the former is a lie.
-    dsacked: u64,
-    resent: u64,
+    dsacked: u32,
+    resent: u32,
 }
 
 /// What is remembered from the first sign of trouble until nothing of it can matter any more.
@@ -121,7 +121,7 @@ impl Recovery {
     }
 
     pub(crate) fn dsacked(&self) -> u64 {
-        self.dsacked
+        u64::from(self.dsacked)
     }
 
     pub(crate) fn reorderings(&self) -> u32 {
@@ -283,7 +283,7 @@ impl Recovery {
     fn take_dsack(&mut self, news: &News) -> bool {
         let Some(dsack) = news.dsack else { return false };
         let of_probe = dsack.segments == 1 && self.episode.tlp.end() == Some(dsack.end);
-        self.dsacked += u64::from(dsack.segments);
+        self.dsacked = self.dsacked.saturating_add(dsack.segments);
         // More than was sent twice cannot have arrived twice (RFC 3708 2).
         if self.dsacked > self.resent {
             return false;
@@ -672,7 +672,7 @@ impl Recovery {
             self.episode.prr.on_sent(len);
         }
         if again {
-            self.resent += 1;
+            self.resent = self.resent.saturating_add(1);
             self.episode.undo.on_resent(tsval);
         }
     }

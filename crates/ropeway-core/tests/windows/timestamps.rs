@@ -110,6 +110,57 @@ fn paws_drops_an_old_segment_and_acknowledges_it() {
     lab.expect(ack().ack(21));
 }
 
+// The network reorders: what was sent before a retransmission comes after it. The example of RFC 7323 5.3.
+#[test]
+fn what_a_retransmission_overtook_is_not_lost() {
+    let (mut lab, _) = with_timestamps();
+    lab.send(some(10).ts(5000, 0));
+    lab.send(some(10).seq(21).ts(5002, 0));
+    lab.expect(ack().ack(11));
+    lab.send(some(10).seq(11).ts(5050, 0));
+    lab.expect(ack().ack(31));
+    // The next ones in order, and one behind a gap.
+    lab.send(some(10).seq(31).ts(5003, 0));
+    lab.send(some(10).seq(51).ts(5005, 0));
+    lab.expect(ack().ack(41));
+    lab.after(99);
+    lab.send(some(10).seq(41).ts(5004, 0));
+    lab.expect(ack().ack(61));
+    assert_eq!(lab.stack.counters().paws_dropped, 0);
+    // What is older than all that came before the retransmission is old.
+    lab.send(some(10).seq(61).ts(4999, 0));
+    lab.expect(ack().ack(61));
+    assert_eq!(lab.stack.counters().paws_dropped, 1);
+    // Nothing is under way for that long.
+    lab.after(200);
+    lab.send(some(10).seq(61).ts(5049, 0));
+    lab.expect(ack().ack(61));
+    assert_eq!(lab.stack.counters().paws_dropped, 2);
+}
+
+// Retransmission upon retransmission: PAWS is not off for long, and nothing falls through on its way.
+#[test]
+fn paws_stays_half_a_second_behind_at_most() {
+    let (mut lab, _) = with_timestamps();
+    lab.send(some(10).ts(5000, 0));
+    let mut seq = 11;
+    for round in 1..=40u32 {
+        // Every 30 ms a gap is filled; what was sent before that comes 90 ms late.
+        let now = 5000 + 30 * round;
+        lab.at(u64::from(30 * round));
+        lab.send(some(10).seq(seq + 10).ts(now - 1, 0));
+        lab.expect(ack().ack(seq));
+        lab.send(some(10).seq(seq).ts(now, 0));
+        lab.expect(ack().ack(seq + 20));
+        lab.send(some(10).seq(seq + 20).ts((now - 90).max(5000), 0));
+        seq += 30;
+        assert_eq!(lab.stack.counters().paws_dropped, 0, "round {round}");
+    }
+    lab.send(some(10).seq(seq).ts(5000 + 30 * 40 - 450, 0));
+    lab.expect(ack().ack(seq));
+    assert_eq!(lab.stack.counters().paws_dropped, 1);
+}
+
 // RFC 7323 5.2-1
 #[test]
 fn paws_does_not_stop_a_reset() {

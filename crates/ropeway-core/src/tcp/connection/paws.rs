@@ -1,5 +1,6 @@
 //! Timestamps (RFC 7323 3) and the protection against wrapped sequence numbers (RFC 7323 5).
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ropeway_packet::{SeqNum, TcpFlags, TcpHeader};
@@ -11,6 +12,9 @@ use crate::time::Timestamp;
 /// RFC 7323 5.5-1: a TS.Recent this old proves nothing any more.
 const OUTDATED: Duration = Duration::from_secs(24 * 24 * 3600);
 
+/// How long a segment may be on its way after a retransmission has overtaken it, in milliseconds.
+const OVERTAKEN_FOR: u32 = 100;
+
 /// What is remembered of the peer's timestamps.
 #[derive(Clone, Debug)]
 pub(crate) struct TimestampState {
@@ -19,23 +23,65 @@ pub(crate) struct TimestampState {
     recent_at: Timestamp,
     /// Last.ACK.sent
     pub(crate) last_ack_sent: SeqNum,
+    overtaken: Overtaken,
+}
+
+/// The least timestamp of what a retransmission may have overtaken: TS.Recent before the retransmission came.
+///
+/// RFC 7323 5.3 has such segments dropped. Where the network reorders, each retransmission then makes a loss of whatever
+/// it overtakes. They are taken instead, for four times [`OVERTAKEN_FOR`] at the most: too short for 4 GiB, behind which
+/// an old duplicate would have its number again.
+#[derive(Clone, Copy, Debug, Default)]
+struct Overtaken {
+    least: u32,
+    /// The least from the next time on.
+    next: u32,
+    /// When `next` was set, in milliseconds.
+    since: Option<NonZeroU32>,
+}
+
+impl Overtaken {
+    fn age(&self, now: Timestamp) -> Option<u32> {
+        let age = low_u32(now.as_millis()).wrapping_sub(self.since?.get());
+        Some(age).filter(|age| *age < 2 * OVERTAKEN_FOR)
+    }
+
+    /// A retransmission has come, and TS.Recent was `recent` before.
+    fn note(&mut self, recent: u32, now: Timestamp) {
+        let least = match self.age(now) {
+            Some(age) if age < OVERTAKEN_FOR => return,
+            Some(_) => self.next,
+            None => recent,
+        };
+        let since = NonZeroU32::new(low_u32(now.as_millis())).or(Some(NonZeroU32::MIN));
+        *self = Self { least, next: recent, since };
+    }
+
+    fn may_be(&self, tsval: u32, now: Timestamp) -> bool {
+        self.age(now).is_some() && SeqNum::new(tsval).at_or_after(SeqNum::new(self.least))
+    }
 }
 
 impl TimestampState {
     pub(crate) fn new(recent: u32, last_ack_sent: SeqNum, now: Timestamp) -> Self {
-        Self { recent, recent_at: now, last_ack_sent }
+        Self { recent, recent_at: now, last_ack_sent, overtaken: Overtaken::default() }
     }
 
-    /// R1 of RFC 7323 5.3-1: is this segment older than one that we have seen?
+    /// R1 of RFC 7323 5.3-1: is this segment older than one that we have seen, and not only overtaken?
     fn is_old(&self, tsval: u32, now: Timestamp) -> bool {
-        SeqNum::new(tsval).before(SeqNum::new(self.recent)) && now.since(self.recent_at) < OUTDATED
+        SeqNum::new(tsval).before(SeqNum::new(self.recent))
+            && !self.is_outdated(now)
+            && !self.overtaken.may_be(tsval, now)
     }
 
     /// R3 of RFC 7323 5.3: only the segment that holds the oldest unacknowledged byte is echoed
-    /// (RFC 7323 4.3-1, RFC 7323 4.3-2).
-    fn update(&mut self, seq: SeqNum, tsval: u32, now: Timestamp) {
+    /// (RFC 7323 4.3-1, RFC 7323 4.3-2). `fills_gap`: what follows it has come before it.
+    fn update(&mut self, seq: SeqNum, tsval: u32, fills_gap: bool, now: Timestamp) {
         let newer = SeqNum::new(tsval).at_or_after(SeqNum::new(self.recent)) || self.is_outdated(now);
         if newer && seq.at_or_before(self.last_ack_sent) {
+            if fills_gap {
+                self.overtaken.note(self.recent, now);
+            }
             self.recent = tsval;
             self.recent_at = now;
         }
@@ -93,7 +139,7 @@ impl Connection {
     pub(super) fn update_ts_recent(&mut self, seq: SeqNum, segment: &TcpHeader, now: Timestamp) {
         // RFC 7323 3.2-4: unless they were agreed on, there is no state.
         if let (Some(state), Some(timestamps)) = (&mut self.timestamps, segment.options.timestamps) {
-            state.update(seq, timestamps.tsval, now);
+            state.update(seq, timestamps.tsval, self.receiver.has_gap(), now);
         }
     }
 

@@ -70,6 +70,11 @@ impl Receiver {
         self.sack
     }
 
+    /// Data is held beyond a gap.
+    pub(crate) fn has_gap(&self) -> bool {
+        self.beyond.as_ref().is_some_and(|beyond| !beyond.reassembly.is_empty())
+    }
+
     pub(crate) fn fin_received(&self) -> bool {
         self.fin_received
     }

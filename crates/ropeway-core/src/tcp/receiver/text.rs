@@ -46,7 +46,7 @@ impl Receiver {
     /// Data that is next in order, and what was held behind it.
     fn take_next(&mut self, text: Text, timing: &AckTiming) -> Took {
         let len = length_u32(text.data.len());
-        let fills_gap = self.beyond.as_ref().is_some_and(|beyond| !beyond.reassembly.is_empty());
+        let fills_gap = self.has_gap();
         // RFC 2883 4-4: of a segment that is partly old, that part is told of.
         let repeated = self.beyond.as_ref().and_then(|beyond| beyond.reassembly.first_before(text.seq + len));
         if let Some((start, end)) = repeated.filter(|_| !text.repeats) {

@@ -13,6 +13,7 @@ mod snd;
 #[cfg(test)]
 mod tests;
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ropeway_packet::{SeqNum, WindowScale};
@@ -54,7 +55,7 @@ pub(crate) struct Sender {
     /// When our SYN was sent, if it was sent once (RFC 6298 3).
     syn_sent: Option<Timestamp>,
     /// What our timestamp said in our first SYN, if that was sent again.
-    first_syn: Option<u32>,
+    first_syn: Option<NonZeroU32>,
     /// Until this is acknowledged, the congestion window has held the sender back lately.
     window_limited: SeqNum,
     /// Where the round trip ends in which the variation of round trips is looked at.
@@ -175,7 +176,7 @@ impl Sender {
         if first {
             self.snd.nxt = self.snd.iss + 1;
             self.syn_sent = Some(now);
-            self.first_syn = tsval;
+            self.first_syn = tsval.and_then(NonZeroU32::new);
         } else {
             self.syn_sent = None;
         }
@@ -212,7 +213,7 @@ impl Sender {
         if let Some(rtt) = rtt {
             self.rto.sample(rtt, now, true);
         }
-        let spurious = echo.is_some_and(|(tsecr, _)| self.first_syn == Some(tsecr));
+        let spurious = echo.is_some_and(|(tsecr, _)| self.first_syn == NonZeroU32::new(tsecr));
         if self.retransmits > 0 {
             self.rto.after_lost_handshake();
             // RFC 5681 3.1; RFC 4015: unless it was only late.
