@@ -206,6 +206,7 @@ impl Stack {
             announced_window: u32::from(listener.initial_window()),
             negotiated: recovered.negotiated(own_scale, self.config.timestamps, self.config.sack),
             answered_at: None,
+            sent_again_after: None,
             retransmits: 0,
         };
         if self.has_room_to_accept(id) {

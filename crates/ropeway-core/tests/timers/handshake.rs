@@ -181,6 +181,44 @@ fn a_lost_syn_ack_makes_the_first_rto_three_seconds() {
     lab.expect(data(b"x"));
 }
 
+// RFC 4015: with a round trip of two seconds the timeouts of a SYN or a SYN-ACK were spurious. The echo tells.
+#[test]
+fn a_handshake_that_was_only_slow_keeps_the_initial_window() {
+    for passive in [false, true] {
+        for (seconds, echoed) in [(1, 0), (3, 0), (3, 1), (7, 3)] {
+            let mut lab = Lab::new();
+            let listener = lab.listen();
+            let opened = (!passive).then(|| lab.connect());
+            if passive {
+                lab.send(syn().mss(1460).ts(1, 0));
+            }
+            let mut stamps = Vec::new();
+            for at in [0, 1, 3, 7].into_iter().filter(|at| *at <= seconds) {
+                if at > 0 {
+                    lab.at(at * 1000);
+                }
+                let sent = lab.expect(if passive { syn_ack() } else { syn() });
+                stamps.push((at, sent.tcp.options.timestamps.unwrap().tsval));
+            }
+            let stamp = stamps.iter().find(|(at, _)| *at == echoed).unwrap().1;
+            lab.after(200);
+            if passive {
+                lab.send(ack().ts(2, stamp));
+            } else {
+                lab.send(syn_ack().mss(1460).ts(1, stamp));
+                lab.expect(ack());
+            }
+            let id = opened.or_else(|| lab.accept(listener)).unwrap();
+            let window = if echoed == 0 { 10 } else { 1 };
+            assert_eq!(
+                lab.info(id).cwnd,
+                window * 1448,
+                "passive: {passive}, {seconds} s, echo of {echoed} s"
+            );
+        }
+    }
+}
+
 #[test]
 fn the_peers_second_syn_makes_the_sample_ambiguous() {
     let mut lab = Lab::new();

@@ -167,7 +167,8 @@ impl Connection {
         let mut connection = Self::new(tuple, State::SynReceived, holder, options, setup, env);
         connection.peer_syn(handshake.irs, &handshake.negotiated, env.now);
         connection.receiver.open_window(handshake.announced_window);
-        connection.sender.syn_was_sent(handshake.answered_at, handshake.retransmits);
+        let between = handshake.sent_again_after.map(|at| connection.tsval(at));
+        connection.sender.syn_was_sent(handshake.answered_at, handshake.retransmits, between);
         connection
     }
 

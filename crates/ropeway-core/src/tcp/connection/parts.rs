@@ -106,6 +106,8 @@ pub(crate) struct Handshake {
     pub(crate) answered_at: Option<Timestamp>,
     /// How often it was sent again.
     pub(crate) retransmits: u32,
+    /// A moment after which it was sent again, and before which it was not.
+    pub(crate) sent_again_after: Option<Timestamp>,
 }
 
 /// What the stack decides when a connection is made.

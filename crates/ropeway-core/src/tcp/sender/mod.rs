@@ -54,8 +54,8 @@ pub(crate) struct Sender {
     retransmits: u32,
     /// When our SYN was sent, if it was sent once (RFC 6298 3).
     syn_sent: Option<Timestamp>,
-    /// What our timestamp said in our first SYN, if that was sent again.
-    first_syn: Option<NonZeroU32>,
+    /// What our timestamp said when our SYN was sent again, or a moment before that (`RetransmitTS` of RFC 3522).
+    syn_again: Option<NonZeroU32>,
     /// Until this is acknowledged, the congestion window has held the sender back lately.
     window_limited: SeqNum,
     /// Where the round trip ends in which the variation of round trips is looked at.
@@ -96,7 +96,7 @@ impl Sender {
             release_small: false,
             retransmits: 0,
             syn_sent: None,
-            first_syn: None,
+            syn_again: None,
             window_limited: iss,
             round_end: iss,
             last_sent: None,
@@ -176,17 +176,19 @@ impl Sender {
         if first {
             self.snd.nxt = self.snd.iss + 1;
             self.syn_sent = Some(now);
-            self.first_syn = tsval.and_then(NonZeroU32::new);
         } else {
             self.syn_sent = None;
+            self.syn_again = self.syn_again.or(tsval.and_then(NonZeroU32::new));
         }
         first
     }
 
-    /// Our SYN-ACK was sent by a half-open entry: at that time, if it was sent once.
-    pub(crate) fn syn_was_sent(&mut self, at: Option<Timestamp>, retransmits: u32) {
+    /// Our SYN-ACK was sent by a half-open entry: at that time, if it was sent once. `between`: what our timestamp said
+    /// between the first and the second one.
+    pub(crate) fn syn_was_sent(&mut self, at: Option<Timestamp>, retransmits: u32, between: Option<u32>) {
         self.snd.nxt = self.snd.iss + 1;
         self.syn_sent = at;
+        self.syn_again = between.and_then(NonZeroU32::new);
         self.retransmits = retransmits;
     }
 
@@ -213,7 +215,9 @@ impl Sender {
         if let Some(rtt) = rtt {
             self.rto.sample(rtt, now, true);
         }
-        let spurious = echo.is_some_and(|(tsecr, _)| self.first_syn == NonZeroU32::new(tsecr));
+        let echoed = echo.map(|(tsecr, _)| SeqNum::new(tsecr));
+        let spurious =
+            echoed.zip(self.syn_again).is_some_and(|(tsecr, again)| tsecr.before(SeqNum::new(again.get())));
         if self.retransmits > 0 {
             self.rto.after_lost_handshake();
             // RFC 5681 3.1; RFC 4015: unless it was only late.
@@ -222,7 +226,7 @@ impl Sender {
                 self.congestion.on_congestion(&event);
             }
         }
-        self.first_syn = None;
+        self.syn_again = None;
         self.retransmits = 0;
         self.snd.una = self.snd.iss + 1;
         self.snd.small = self.snd.una;

@@ -275,11 +275,16 @@ impl HalfOpen {
     pub(super) fn handshake(
         &self,
         announced: &Announced,
-        first_timeout: Duration,
+        timeout: impl Fn(u32) -> Duration,
         now: Timestamp,
     ) -> Handshake {
         let once = matches!(self.phase, Phase::Answered { twice: false });
-        let answered_at = self.deadline.near(now).as_micros().saturating_sub(micros(first_timeout));
+        let retransmits = u32::from(self.retransmits);
+        let before = |waited: Duration| {
+            Timestamp::from_micros(self.deadline.near(now).as_micros().saturating_sub(micros(waited)))
+        };
+        // The timers may have been late: half of the first timeout is left to them.
+        let since_second = (1..=retransmits).map(&timeout).fold(timeout(0) / 2, Duration::saturating_add);
         Handshake {
             irs: self.irs,
             announced_window: u32::from(announced.window),
@@ -289,8 +294,9 @@ impl HalfOpen {
                 timestamps: self.timestamps(),
                 sack: self.said.has(Said::SACK),
             },
-            answered_at: once.then(|| Timestamp::from_micros(answered_at)),
-            retransmits: u32::from(self.retransmits),
+            answered_at: once.then(|| before(timeout(0))),
+            retransmits,
+            sent_again_after: (retransmits > 0).then(|| before(since_second)),
         }
     }
 

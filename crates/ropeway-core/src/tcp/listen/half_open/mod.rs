@@ -286,7 +286,8 @@ impl HalfOpenTable {
         announced: &Announced,
         now: Timestamp,
     ) -> Option<Handshake> {
-        self.entries.get(key).map(|entry| entry.handshake(announced, self.first_timeout, now))
+        let timeout = |retransmits| backed_off(self.first_timeout, retransmits, self.longest_timeout);
+        self.entries.get(key).map(|entry| entry.handshake(announced, timeout, now))
     }
 
     /// What the peer's SYN said, for the user to decide by.
