@@ -110,7 +110,7 @@ fn paws_drops_an_old_segment_and_acknowledges_it() {
     lab.expect(ack().ack(21));
 }
 
-// The network reorders: what was sent before a retransmission comes after it. The example of RFC 7323 5.3.
+// RFC 7323 5.3-1: the network reorders, and what was sent before a retransmission comes after it.
 #[test]
 fn what_a_retransmission_overtook_is_not_lost() {
     let (mut lab, _) = with_timestamps();
@@ -138,7 +138,7 @@ fn what_a_retransmission_overtook_is_not_lost() {
     assert_eq!(lab.stack.counters().paws_dropped, 2);
 }
 
-// Retransmission upon retransmission: PAWS is not off for long, and nothing falls through on its way.
+// RFC 7323 5.3-1: retransmission upon retransmission. PAWS is not off for long, and nothing falls through on its way.
 #[test]
 fn paws_stays_half_a_second_behind_at_most() {
     let (mut lab, _) = with_timestamps();
