@@ -517,10 +517,12 @@ impl Recovery {
         if find {
             flight.find_all(self.needs_order());
         }
-        congestion.on_spurious(now);
+        if self.switches.undo {
+            congestion.on_spurious(now);
+            outcome.undone = true;
+        }
         self.episode.undo.forget();
         self.rack.look_again();
-        outcome.undone = true;
     }
 
     /// The phase when nothing is lost: something may still be missing.

@@ -264,6 +264,18 @@ fn a_spurious_timeout_gives_the_window_back() {
     assert_eq!(bench.sender.flight().lost(), 0);
 }
 
+#[test]
+fn without_undo_a_spurious_timeout_costs_the_window_but_nothing_is_sent_twice() {
+    let mut bench = twenty(Bench::with(|config| config.undo = false));
+    bench.at(700);
+    bench.timeout();
+    bench.at(750);
+    bench.ack(11, &[]);
+    assert_eq!(bench.ack(12, &[]), "");
+    assert_eq!((bench.phase(), bench.sender.flight().lost()), (Phase::Open, 0));
+    assert!(bench.cwnd() < 20, "{}", bench.cwnd());
+}
+
 // What the timeout took for lost is asked for again, in the order of time: one of it may be lost.
 #[test]
 fn a_loss_behind_a_spurious_timeout_is_found_without_another_one() {
