@@ -227,7 +227,7 @@ pub struct StackConfig {
     pub undo: bool,
     /// Reduce the window in proportion to what arrives (PRR, RFC 9937). On. Off: at once.
     pub prr: bool,
-    /// Send at a rate rather than in bursts of more than twenty segments. On.
+    /// Send at a rate rather than in bursts of more than ten segments, or twenty in slow start. On.
     pub pacing: bool,
     /// Ports for connections that did not choose one (RFC 6056). 32768 to 60999.
     pub ephemeral_ports: RangeInclusive<u16>,

@@ -78,7 +78,9 @@ impl Sender {
         };
         match next {
             Next::Segment(plan) => {
-                let paced = self.pacer.waits_until(now, self.mss(), self.congestion.quantum());
+                let (mss, congestion) = (self.mss(), &self.congestion);
+                let slow_start = || congestion.window() < congestion.ssthresh();
+                let paced = self.pacer.waits_until(now, mss, slow_start, || congestion.quantum());
                 paced.filter(|_| plan.len > 0).map_or(next, Next::Paced)
             }
             Next::Wait(SenderLimit::CongestionWindow) => {

@@ -11,9 +11,11 @@ use crate::time::Timestamp;
 const SLOW_START_RATIO: u64 = 200;
 const AVOIDANCE_RATIO: u64 = 120;
 
-/// Segments that may go out at once: as many as slow start sends for an initial window that is acknowledged by one
-/// segment (RFC 9002 7.7 has half of that).
-const BURST_SEGMENTS: u64 = 20;
+/// Segments that may go out at once: an initial window (RFC 9002 7.7).
+const BURST_SEGMENTS: u64 = 10;
+
+/// In slow start, as many as follow when one segment acknowledges an initial window.
+const SLOW_START_BURST_SEGMENTS: u64 = 20;
 
 /// A timer ticks in milliseconds: what may be sent in two of them goes out at once, or the rate could not be reached.
 const BURST_MILLIS: u64 = 2;
@@ -71,22 +73,30 @@ impl Pacer {
         (self.rate * millis * 1000).max(segments * u64::from(mss) * BYTE)
     }
 
-    /// When the next segment may be sent, if that is not now. By then, several may.
+    /// When the next segment may be sent, if that is not now. By then, several may. `slow_start` and `quantum` are asked
+    /// only when that matters.
     pub(crate) fn waits_until(
         &mut self,
         now: Timestamp,
         mss: u32,
-        quantum: Option<u32>,
+        slow_start: impl FnOnce() -> bool,
+        quantum: impl FnOnce() -> Option<u32>,
     ) -> Option<Timestamp> {
         if self.rate == 0 {
             return None;
         }
         self.run_out(now);
-        let burst = self.worth(BURST_MILLIS, BURST_SEGMENTS, mss);
+        let mut burst = self.worth(BURST_MILLIS, BURST_SEGMENTS, mss);
         if self.level < burst {
             return None;
         }
-        let quantum = match quantum {
+        if slow_start() {
+            burst = self.worth(BURST_MILLIS, SLOW_START_BURST_SEGMENTS, mss);
+            if self.level < burst {
+                return None;
+            }
+        }
+        let quantum = match quantum() {
             Some(quantum) => u64::from(quantum.max(1)) * BYTE,
             None => self.worth(QUANTUM_MILLIS, 2, mss),
         };
@@ -113,11 +123,11 @@ mod tests {
     }
 
     /// When each of `count` segments leaves that want to leave at once.
-    fn departures(pacer: &mut Pacer, count: usize) -> Vec<u64> {
+    fn departures(pacer: &mut Pacer, count: usize, slow_start: bool) -> Vec<u64> {
         let mut now = 0;
         let mut sent = Vec::new();
         while sent.len() < count {
-            match pacer.waits_until(at(now), MSS, None) {
+            match pacer.waits_until(at(now), MSS, || slow_start, || None) {
                 Some(later) => now = later.as_micros() - 1_000_000,
                 None => {
                     pacer.on_sent(at(now), MSS);
@@ -129,19 +139,21 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_twenty_segments_and_the_rest_follows_at_the_rate_by_twos() {
-        let mut pacer = Pacer::default();
-        pacer.set_rate(at(0), Some(1_000_000), None);
-        let sent = departures(&mut pacer, 26);
-        assert_eq!(sent[..20], [0; 20]);
-        assert_eq!(sent[20..], [2000, 2000, 4000, 4000, 6000, 6000]);
+    fn a_burst_is_ten_segments_or_twenty_and_the_rest_follows_at_the_rate_by_twos() {
+        for (slow_start, burst) in [(false, 10), (true, 20)] {
+            let mut pacer = Pacer::default();
+            pacer.set_rate(at(0), Some(1_000_000), None);
+            let sent = departures(&mut pacer, burst + 6, slow_start);
+            assert!(sent[..burst].iter().all(|at| *at == 0));
+            assert_eq!(sent[burst..], [2000, 2000, 4000, 4000, 6000, 6000]);
+        }
     }
 
     #[test]
     fn at_a_gigabyte_a_second_a_tick_brings_what_a_millisecond_takes() {
         let mut pacer = Pacer::default();
         pacer.set_rate(at(0), Some(1_000_000_000), None);
-        let sent = departures(&mut pacer, 5000);
+        let sent = departures(&mut pacer, 5000, true);
         assert_eq!(sent.iter().filter(|at| **at == 0).count(), 2000);
         assert_eq!(sent.iter().filter(|at| **at == 1000).count(), 1000);
     }
@@ -163,9 +175,9 @@ mod tests {
         for _ in 0..20 {
             pacer.on_sent(at(0), MSS);
         }
-        assert_eq!(pacer.waits_until(at(0), MSS, None), Some(at(2_000_000)));
+        assert_eq!(pacer.waits_until(at(0), MSS, || true, || None), Some(at(2_000_000)));
         pacer.set_rate(at(0), Some(1_000_000), None);
-        assert_eq!(pacer.waits_until(at(0), MSS, None), Some(at(2000)));
+        assert_eq!(pacer.waits_until(at(0), MSS, || true, || None), Some(at(2000)));
     }
 
     #[test]
@@ -176,6 +188,6 @@ mod tests {
         pacer.set_rate(at(0), Some(10), Some(5));
         assert_eq!(pacer.rate(), Some(5));
         pacer.set_rate(at(0), None, None);
-        assert_eq!((pacer.rate(), pacer.waits_until(at(0), MSS, None)), (None, None));
+        assert_eq!((pacer.rate(), pacer.waits_until(at(0), MSS, || true, || None)), (None, None));
     }
 }
