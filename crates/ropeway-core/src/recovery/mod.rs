@@ -19,6 +19,7 @@ use self::tlp::{ProbeAnswer, Tlp};
 use self::undo::Undo;
 use crate::congestion::{Congestion, CongestionEvent, Controller, Phase};
 use crate::spare::{Blank, Spare};
+use crate::tcp::sender::Why;
 use crate::tcp::sender::flight::Flight;
 use crate::time::Timestamp;
 
@@ -397,7 +398,7 @@ impl Recovery {
         }
         self.count_duplicate(flight, news, outcome);
         if self.episode.duplicates >= self.dup_thresh {
-            outcome.lost += flight.lose_first(news.mss);
+            outcome.lost += flight.lose_first(news.mss, Why::Duplicates);
         }
     }
 
@@ -424,7 +425,7 @@ impl Recovery {
         if !self.switches.sack {
             // RFC 6582 3.2 (3): the next hole is known. Only when all of what was sent again is acknowledged.
             if flight.retransmitted() == 0 {
-                outcome.lost += flight.lose_first(news.mss);
+                outcome.lost += flight.lose_first(news.mss, Why::PartialAck);
                 outcome.resends = true;
             }
             outcome.keeps_timer = std::mem::replace(&mut self.episode.partial_seen, true);
@@ -628,11 +629,11 @@ impl Recovery {
         self.episode.budget = flight.outstanding();
         if self.needs_order() && !reneged {
             // What was sent lately may well be on its way.
-            flight.lose_first(news.mss);
+            flight.lose_first(news.mss, Why::Timeout);
             let rack = &self.rack;
             flight.lose_sent(|sent_at| rack.is_overdue(sent_at, &path, news.now));
         } else {
-            flight.lose_all(reneged);
+            flight.lose_all(reneged, if reneged { Why::Reneging } else { Why::Timeout });
         }
         // One reduction for what is in flight (RFC 5681 3.1 (4)).
         let anew = new_recovery || news.una.at_or_after(self.high) || (self.phase == Phase::Loss && !again);
@@ -654,7 +655,7 @@ impl Recovery {
     pub(crate) fn on_too_big(&mut self, flight: &mut Flight, nxt: SeqNum) {
         self.infer_anew(flight);
         self.episode.budget = flight.outstanding();
-        flight.lose_all(false);
+        flight.lose_all(false, Why::PathMtu);
         self.episode.undo.forget();
         self.phase = Phase::Loss;
         self.episode.frto = Frto::Off;

@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 use ropeway_core::Stack;
 
 /// Fields that count or configure, and that nothing a stack does depends on.
-const UNSEEN: [&str; 20] = [
+const UNSEEN: [&str; 21] = [
     "config",
     "counters",
     "handed",
@@ -29,6 +29,7 @@ const UNSEEN: [&str; 20] = [
     "data_segments_out",
     "out_of_order",
     "last_sample",
+    "why",
 ];
 
 /// The fingerprint of a stack.

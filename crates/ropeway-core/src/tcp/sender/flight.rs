@@ -7,6 +7,7 @@ use ropeway_packet::SeqNum;
 
 use super::rate::{Course, Stamp};
 pub(crate) use super::sent::{Marks, Piece, Sent};
+use super::why::Why;
 use crate::spare::{Blank, Spare};
 use crate::time::Timestamp;
 
@@ -308,13 +309,14 @@ impl Flight {
     }
 
     /// Takes an entry for lost, unless the peer has it. Says how much that is.
-    fn lose(&mut self, index: usize) -> u32 {
+    fn lose(&mut self, index: usize, why: Why) -> u32 {
         let Some(sent) = self.entries.get_mut(index) else { return 0 };
         if !sent.marks.is_out() {
             return 0;
         }
         let (before, len, start) = (sent.marks, sent.len(), sent.start);
         sent.marks = before.without(Marks::RETRANSMITTED).with(Marks::LOST);
+        sent.why = Some(why);
         if before.has(Marks::RETRANSMITTED) {
             self.retransmitted -= len;
         }
@@ -326,7 +328,7 @@ impl Flight {
     }
 
     /// Takes the first segment for lost.
-    pub(crate) fn lose_first(&mut self, mss: u32) -> u32 {
+    pub(crate) fn lose_first(&mut self, mss: u32, why: Why) -> u32 {
         let Some(first) = self.entries.front() else { return 0 };
         if !first.marks.is_out() {
             return 0;
@@ -335,11 +337,11 @@ impl Flight {
             let at = first.start + mss;
             self.cut(0, at, mss);
         }
-        self.lose(0)
+        self.lose(0, why)
     }
 
     /// Takes everything for lost that the peer has not reported (RFC 2018 5-2); and all of it if what it reported proved wrong.
-    pub(crate) fn lose_all(&mut self, reneged: bool) -> u32 {
+    pub(crate) fn lose_all(&mut self, reneged: bool, why: Why) -> u32 {
         let mut lost = 0;
         for index in 0..self.entries.len() {
             if reneged
@@ -349,7 +351,7 @@ impl Flight {
                 self.sacked -= sent.end.since(sent.start);
                 self.sacked_segments = 0;
             }
-            lost += self.lose(index);
+            lost += self.lose(index, why);
         }
         if reneged {
             self.highest_sacked = None;
@@ -366,7 +368,7 @@ impl Flight {
                 break;
             }
             if !sent.marks.has(Marks::RETRANSMITTED) {
-                lost += self.lose(index);
+                lost += self.lose(index, Why::Sack);
             }
         }
         lost
@@ -377,7 +379,7 @@ impl Flight {
         let mut lost = 0;
         for index in 0..self.entries.len() {
             if self.entries.get(index).is_some_and(|sent| overdue(sent.at)) {
-                lost += self.lose(index);
+                lost += self.lose(index, Why::Timeout);
             }
         }
         lost
@@ -413,7 +415,7 @@ impl Flight {
             while let Some(sent) = self.entries.get(index).filter(|sent| sent.start.before(next.end)) {
                 if sent.marks.is_out() && sent.at == next.at {
                     match verdict(sent.at, sent.end) {
-                        Verdict::Lost => lost += self.lose(index),
+                        Verdict::Lost => lost += self.lose(index, Why::Rack),
                         Verdict::Later => return (lost, Some(next.at)),
                         Verdict::After => return (lost, None),
                     }
@@ -438,7 +440,7 @@ impl Flight {
         let first = self.entries.get(index)?;
         self.due_from = Some(first.start);
         let probe = first.marks.has(Marks::PROBE);
-        let mut piece = Piece { start: first.start, end: first.start, fin: false, probe };
+        let mut piece = Piece { start: first.start, end: first.start, fin: false, probe, why: first.why };
         for sent in self.entries.range(index..) {
             let room = mss - piece.end.since(piece.start);
             if !sent.marks.is_due() || piece.fin {
@@ -462,7 +464,7 @@ impl Flight {
         let fin = last.marks.has(Marks::FIN);
         let data = last.len() - u32::from(fin);
         let len = if data == 0 { 0 } else { (data - 1) % mss + 1 };
-        Some(Piece { start: last.end - (len + u32::from(fin)), end: last.end, fin, probe: false })
+        Some(Piece { start: last.end - (len + u32::from(fin)), end: last.end, fin, probe: false, why: None })
     }
 
     /// A piece has been sent again.

@@ -12,6 +12,7 @@ mod sent;
 mod snd;
 #[cfg(test)]
 mod tests;
+mod why;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub(crate) use self::next::{Limits, Next, Plan};
 use self::pacer::Pacer;
 use self::rate::DeliveryRate;
 use self::snd::Snd;
+pub(crate) use self::why::Why;
 use crate::buffer::send::SendBuffer;
 use crate::config::StackConfig;
 use crate::congestion::{Congestion, CongestionEvent, Controller};

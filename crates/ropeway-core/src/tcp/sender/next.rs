@@ -4,6 +4,7 @@ use ropeway_packet::SeqNum;
 
 use super::Sender;
 use super::flight::{Marks, Piece, Sent};
+use super::why::Why;
 use crate::info::SenderLimit;
 use crate::time::Timestamp;
 
@@ -16,12 +17,14 @@ pub(crate) struct Plan {
     pub(crate) fin: bool,
     /// It was sent before.
     pub(crate) again: bool,
+    /// What asked for it, if it is a retransmission or a probe.
+    pub(crate) why: Option<Why>,
 }
 
 impl Plan {
     fn of(piece: Piece) -> Self {
         let len = piece.end.since(piece.start) - u32::from(piece.fin);
-        Self { seq: piece.start, len, fin: piece.fin, again: true }
+        Self { seq: piece.start, len, fin: piece.fin, again: true, why: piece.why }
     }
 
     pub(crate) fn end(&self) -> SeqNum {
@@ -31,7 +34,7 @@ impl Plan {
     /// The part of it that was sent before.
     fn piece(&self, nxt: SeqNum) -> Piece {
         let all = self.end().at_or_before(nxt);
-        Piece { start: self.seq, end: self.end().min(nxt), fin: self.fin && all, probe: false }
+        Piece { start: self.seq, end: self.end().min(nxt), fin: self.fin && all, probe: false, why: self.why }
     }
 }
 
@@ -160,7 +163,10 @@ impl Sender {
         if len == mss || len < unsent || fin || again || self.may_send_small(limits) {
             let fin = fin && len == unsent && window > len;
             return match len > 0 || fin {
-                true => Next::Segment(Plan { seq, len, fin, again }),
+                true => {
+                    let why = again.then_some(Why::WindowProbe);
+                    Next::Segment(Plan { seq, len, fin, again, why })
+                }
                 false => Next::Wait(SenderLimit::ReceiveWindow),
             };
         }
@@ -218,7 +224,9 @@ impl Sender {
             let marks = if plan.fin { marks.with(Marks::FIN) } else { marks };
             let joins = self.snd.small != self.snd.nxt && !marks.has(Marks::PROBE);
             let start = plan.seq.max(self.snd.nxt);
-            let sent = Sent { start, end: plan.end(), at: now, marks, segments: 1, stamp };
+            // A window probe counts as lost at once.
+            let why = plan.why.filter(|_| marks.has(Marks::LOST));
+            let sent = Sent { start, end: plan.end(), at: now, marks, why, segments: 1, stamp };
             self.flight.push(sent, ordered, joins);
             self.snd.nxt = plan.end();
             self.snd.note_flight();
@@ -238,7 +246,7 @@ impl Sender {
         let most = self.snd.wnd.max(1).min(self.mss());
         let due = if self.flight.lost() > 0 { self.flight.next_due(most) } else { None };
         let plan = match due.filter(|piece| !piece.probe || piece.end.before(self.snd.nxt)) {
-            Some(piece) => Plan::of(piece),
+            Some(piece) => Plan { why: Some(Why::WindowProbe), ..Plan::of(piece) },
             None => self.new_probe(due.map_or(self.snd.nxt, |piece| piece.start), most)?,
         };
         // What was out before stays as it was: due.
@@ -260,7 +268,7 @@ impl Sender {
         let len = waiting.min(most);
         let fin = len == 0 && self.fin_queued && seq == end;
         let again = seq.before(self.snd.nxt);
-        (len > 0 || fin).then_some(Plan { seq, len, fin, again })
+        (len > 0 || fin).then_some(Plan { seq, len, fin, again, why: Some(Why::WindowProbe) })
     }
 
     /// A probe of the tail: new data if there is some, otherwise the last segment again (RFC 8985 7.3).
@@ -275,14 +283,14 @@ impl Sender {
             let most = self.mss().saturating_sub(limits.options).max(1);
             plan = self.flight.last_segment(most).map(Plan::of);
         }
-        plan
+        plan.map(|plan| Plan { why: Some(Why::TailProbe), ..plan })
     }
 
     fn new_segment(&self) -> Option<Plan> {
         let (seq, end) = (self.snd.nxt, self.buffer.end());
         let unsent = if end.after(seq) { end.since(seq) } else { 0 };
         let len = unsent.min(self.mss()).min(self.snd.window_from(seq));
-        (len > 0).then_some(Plan { seq, len, fin: false, again: false })
+        (len > 0).then_some(Plan { seq, len, fin: false, again: false, why: None })
     }
 
     pub(crate) fn on_tail_probe_sent(&mut self, plan: &Plan) {

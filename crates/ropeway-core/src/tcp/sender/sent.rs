@@ -3,6 +3,7 @@
 use ropeway_packet::SeqNum;
 
 use super::rate::Stamp;
+use super::why::Why;
 use crate::time::Timestamp;
 
 /// What is known of a range that was sent.
@@ -58,6 +59,8 @@ pub(crate) struct Sent {
     /// When it was sent the last time.
     pub(crate) at: Timestamp,
     pub(crate) marks: Marks,
+    /// What took it for lost the last time. Nothing depends on it: it is told when it is sent again.
+    pub(crate) why: Option<Why>,
     /// So many segments.
     pub(crate) segments: u32,
     /// What had been delivered when it was sent the last time.
@@ -79,4 +82,5 @@ pub(crate) struct Piece {
     pub(crate) fin: bool,
     /// It has probed a closed window.
     pub(crate) probe: bool,
+    pub(crate) why: Option<Why>,
 }
