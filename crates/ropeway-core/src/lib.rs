@@ -30,6 +30,7 @@ mod deadlines;
 mod demux;
 mod error;
 mod event;
+pub mod events;
 mod icmp;
 mod info;
 mod ip;

@@ -59,9 +59,14 @@
 //! (`set_keepalive`) finds that out, as with the kernel's TCP. On systems whose monotonic clock counts sleep, a
 //! suspension is a jump.
 //!
+//! # Events
+//!
+//! Each segment, and the sender's windows, round trips and rates after each change, are events of `tracing` with fields
+//! of their own: [`events`] lists them.
+//!
 //! # Logs
 //!
-//! Through `tracing`: TRACE for each packet, DEBUG for what deviates and for each change of a connection's
+//! Through `tracing`: TRACE for each segment and each change of a sender, DEBUG for what deviates and for each change of a connection's
 //! state (target `ropeway::state`), and for what is known of an error beyond its number; WARN when the runtime ends
 //! before all is acknowledged, for a connection that would need a device where there is none, and for a clock that is
 //! paused too late; ERROR for a device that failed. Why packets were dropped is counted: [`Stack::counters`].
@@ -86,5 +91,5 @@ pub use ropeway_core::{
     Algorithm, ConnectError, ConnectionError, Counters, IpCidr, KeepAlive, PortPolicy, ProbeOutcome,
     SenderLimit, SocketOptions, StackConfig, State, SynCookieMode, TableSizes, TcpInfo, TimeWaitReuse,
 };
-pub use ropeway_core::{congestion, packet};
+pub use ropeway_core::{congestion, events, packet};
 pub use stack::{Builder, EnterGuard, Stack};

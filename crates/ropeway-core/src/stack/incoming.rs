@@ -9,6 +9,7 @@ use super::outbox::Whom;
 use super::{Noticed, Stack};
 use crate::demux::Room;
 use crate::event::ListenerId;
+use crate::events::Sending;
 use crate::tcp::closed::reset_for;
 use crate::tcp::connection::state::{Cause, State};
 use crate::tcp::listen::Listener;
@@ -59,7 +60,7 @@ impl Stack {
         if !self.rooms.half_open.decide(key, now) {
             return false;
         }
-        self.send_syn_ack(now, &incoming.tuple, key, id, self.decided(id));
+        self.send_syn_ack(now, &incoming.tuple, key, id, self.decided(id), Sending::NEW);
         true
     }
 
@@ -118,7 +119,7 @@ impl Stack {
             Rejection::Unreachable => self.prohibit(now, &tuple, &syn),
             Rejection::Reset => {
                 if let Some(reset) = reset_for(&syn, 0) {
-                    self.reply_for_listener(&tuple, id, &reset, self.decided(id));
+                    self.reply_for_listener(&tuple, id, &reset, self.decided(id), Sending::NEW);
                 }
             }
             Rejection::Drop => {}

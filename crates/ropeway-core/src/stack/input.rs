@@ -7,6 +7,7 @@ use ropeway_packet::{
 
 use super::Stack;
 use crate::demux::Room;
+use crate::events;
 use crate::policy::PortPolicy;
 use crate::slab::Key;
 use crate::tcp::connection::state::Cause;
@@ -42,7 +43,7 @@ impl Stack {
             return;
         }
         match ip.protocol {
-            Protocol::TCP => self.take_tcp(now, received, ip, looped),
+            Protocol::TCP => self.take_tcp(now, received, ip),
             Protocol::UDP => self.take_udp(now, &received, &ip),
             Protocol::ICMP | Protocol::ICMPV6 => self.take_icmp(now, &received, &ip),
             _ => {
@@ -84,7 +85,7 @@ impl Stack {
         false
     }
 
-    fn take_tcp(&mut self, now: Timestamp, received: Received, ip: IpPacket, looped: bool) {
+    fn take_tcp(&mut self, now: Timestamp, received: Received, ip: IpPacket) {
         let (remote_addr, local_addr) = (ip.src, ip.dst);
         let verify = received.checksum == RxChecksum::Unverified;
         let segment = match parse_tcp(&received.packet, ip, verify) {
@@ -111,15 +112,6 @@ impl Stack {
             local_port: segment.tcp.dst_port,
             remote_port: segment.tcp.src_port,
         };
-        tracing::trace!(
-            connection = %tuple,
-            flags = ?segment.tcp.flags,
-            seq = segment.tcp.seq.get(),
-            ack = segment.tcp.ack.get(),
-            len = segment.payload.len(),
-            looped,
-            "received"
-        );
         let arrival = Arrival {
             header: segment.tcp,
             payload: received.packet.slice(segment.payload),
@@ -128,7 +120,16 @@ impl Stack {
             repeats: false,
             segment_size: received.segment_size,
         };
-        match self.demux.find(&tuple, &self.rooms) {
+        let room = self.demux.find(&tuple, &self.rooms);
+        let told = events::Segment {
+            now,
+            tuple: &tuple,
+            header: &arrival.header,
+            len: arrival.payload.len(),
+            segment_size: arrival.segment_size,
+        };
+        events::received(&told, || self.peer_scale(room));
+        match room {
             Some(Room::Connection(slot)) => {
                 if let Some(key) = self.rooms.connections.key_at(slot) {
                     self.arrives_at_connection(now, key, arrival);
@@ -144,6 +145,18 @@ impl Stack {
             }
             Some(Room::TimeWait(key)) => self.arrives_at_time_wait(now, key, &tuple, arrival),
             None => self.arrives_at_port(now, &tuple, arrival, &received),
+        }
+    }
+
+    /// How the other end scales its windows, as far as a room knows.
+    fn peer_scale(&self, room: Option<Room>) -> Option<WindowScale> {
+        match room? {
+            Room::Connection(slot) => {
+                let key = self.rooms.connections.key_at(slot)?;
+                self.rooms.connections.get(key).map(|connection| connection.peer_scale())
+            }
+            Room::HalfOpen(key) => self.rooms.half_open.peer_scale(key),
+            Room::TimeWait(_) => None,
         }
     }
 

@@ -6,6 +6,7 @@ use ropeway_packet::{ChecksumMode, FourTuple, IpParams, Payload, Protocol, TcpFl
 
 use super::Stack;
 use super::outbox::{Turn, Whom};
+use crate::events::{self, Sending};
 use crate::slab::Key;
 use crate::tcp::connection::state::Cause;
 use crate::tcp::connection::{Env, Handed};
@@ -132,13 +133,13 @@ impl Stack {
     /// Answers a stranger with a segment that no connection sends.
     pub(super) fn reply(&mut self, tuple: &FourTuple, header: &TcpHeader) {
         let (ttl, tos) = (self.default_options().ttl, self.default_options().tos);
-        self.reply_with(tuple, header, (ttl, tos), Whom::Stranger);
+        self.reply_with(tuple, header, (ttl, tos), Whom::Stranger, Sending::NEW);
     }
 
     /// Answers the peer of a connection, likewise.
     pub(super) fn reply_to_peer(&mut self, tuple: &FourTuple, header: &TcpHeader) {
         let (ttl, tos) = (self.default_options().ttl, self.default_options().tos);
-        self.reply_with(tuple, header, (ttl, tos), Whom::Peer);
+        self.reply_with(tuple, header, (ttl, tos), Whom::Peer, Sending::NEW);
     }
 
     pub(super) fn reply_with(
@@ -147,11 +148,14 @@ impl Stack {
         header: &TcpHeader,
         (ttl, tos): (u8, u8),
         whom: Whom,
+        sending: Sending,
     ) {
         if header.flags.contains(TcpFlags::RST) {
             self.counters.resets_sent += 1;
         }
         self.counters.tcp_sent += 1;
+        let told = events::Segment { now: self.now, tuple, header, len: 0, segment_size: None };
+        events::sent(&told, None, sending);
         let ip = IpParams {
             src: tuple.local_addr,
             dst: tuple.remote_addr,

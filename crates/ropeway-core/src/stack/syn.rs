@@ -8,6 +8,7 @@ use super::{Noticed, Stack};
 use crate::config::SynCookieMode;
 use crate::demux::Room;
 use crate::event::ListenerId;
+use crate::events::Sending;
 use crate::tcp::closed::reset_for;
 use crate::tcp::connection::state::{Cause, State, report};
 use crate::tcp::connection::{
@@ -97,7 +98,7 @@ impl Stack {
             self.event_queue.push_back(Noticed::Incoming(id));
             return;
         }
-        self.send_syn_ack(now, tuple, key, id, Whom::Stranger);
+        self.send_syn_ack(now, tuple, key, id, Whom::Stranger, Sending::NEW);
     }
 
     /// Sends the SYN-ACK of an entry again.
@@ -107,7 +108,7 @@ impl Stack {
             return;
         };
         if let Some(id) = self.listeners.id_at(slot) {
-            self.send_syn_ack(now, &tuple, key, id, Whom::Stranger);
+            self.send_syn_ack(now, &tuple, key, id, Whom::Stranger, Sending::SYN_AGAIN);
         }
     }
 
@@ -118,10 +119,11 @@ impl Stack {
         key: TupleKey,
         id: ListenerId,
         whom: Whom,
+        sending: Sending,
     ) {
         let announced = self.announced(tuple, id);
         if let Some(header) = self.rooms.half_open.syn_ack(key, &announced, now) {
-            self.reply_for_listener(tuple, id, &header, whom);
+            self.reply_for_listener(tuple, id, &header, whom, sending);
         }
     }
 
@@ -167,7 +169,7 @@ impl Stack {
             urgent: 0,
             options,
         };
-        self.reply_for_listener(tuple, id, &header, Whom::Stranger);
+        self.reply_for_listener(tuple, id, &header, Whom::Stranger, Sending::NEW);
     }
 
     /// An ACK for a listener, and no entry: if it brings back a cookie, the handshake is complete. What it
@@ -233,7 +235,11 @@ impl Stack {
         let len = arrival.payload.len();
         match self.rooms.half_open.segment_arrives(key, &arrival.header, len, &announced, now) {
             Answer::Drop => {}
-            Answer::Reply(header) => self.reply_for_listener(tuple, id, &header, Whom::Stranger),
+            Answer::Reply(header) => {
+                let again = header.flags.contains(TcpFlags::SYN);
+                let sending = Sending { again, ..Sending::NEW };
+                self.reply_for_listener(tuple, id, &header, Whom::Stranger, sending);
+            }
             Answer::BackToListen => {
                 self.counters.half_open_reset += 1;
                 self.forget_half_open(key, Cause::ResetToListen);
@@ -369,9 +375,10 @@ impl Stack {
         id: ListenerId,
         header: &TcpHeader,
         whom: Whom,
+        sending: Sending,
     ) {
         let Some(listener) = self.listeners.get(id) else { return };
         let (ttl, tos) = (listener.options.ttl, listener.options.tos);
-        self.reply_with(tuple, header, (ttl, tos), whom);
+        self.reply_with(tuple, header, (ttl, tos), whom, sending);
     }
 }

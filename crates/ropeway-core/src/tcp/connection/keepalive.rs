@@ -6,6 +6,7 @@ use super::state::{Cause, State};
 use super::timers::Timer;
 use super::{Connection, Env, FinalReset, Holder};
 use crate::error::ConnectionError;
+use crate::events::Sending;
 use crate::options::KeepAlive;
 use crate::recovery::rto::backed_off;
 use crate::time::Timestamp;
@@ -154,7 +155,10 @@ impl Connection {
     pub(super) fn probe(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
         match self.probing.due.take()? {
             // SHLD-12: no data; the sequence number before the window makes the peer answer.
-            Due::KeepAlive => Some(self.emit(self.sender.snd().nxt - 1, TcpFlags::ACK, 0, env)),
+            Due::KeepAlive => {
+                let seq = self.sender.snd().nxt - 1;
+                Some(self.emit(seq, TcpFlags::ACK, 0, Sending::KEEP_ALIVE, env))
+            }
             Due::Window => self.window_probe(env),
             Due::Tail => self.tail_probe(env),
         }
@@ -173,7 +177,7 @@ impl Connection {
         self.handed = env.handed.next();
         self.statistics.bytes_sent += u64::from(plan.len);
         self.statistics.last_data_sent = Some(env.now);
-        Some(self.emit(plan.seq, flags, plan.len as usize, env))
+        Some(self.emit_plan(&plan, flags, env))
     }
 
     /// New data, or the last segment again, so that the peer tells what it has (RFC 8985 7.3).

@@ -254,6 +254,11 @@ impl Connection {
         self.output_due
     }
 
+    /// How the peer scales its windows.
+    pub(crate) fn peer_scale(&self) -> WindowScale {
+        self.sender.snd().wscale.unwrap_or(WindowScale::ZERO)
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
         self.timers.earliest()
     }

@@ -5,6 +5,7 @@ use ropeway_packet::FourTuple;
 use super::Connection;
 use super::timers::Timer;
 use crate::congestion::Start;
+use crate::events::{self, Change};
 use crate::ip::path_mtu;
 use crate::time::Timestamp;
 
@@ -70,6 +71,7 @@ impl Connection {
     pub(super) fn repacketize(&mut self, now: Timestamp) {
         self.repacketized = Some(now);
         self.sender.on_too_big();
+        events::changed(now, &self.tuple, &self.sender, Change::PathMtu);
         self.output_due = true;
     }
 }

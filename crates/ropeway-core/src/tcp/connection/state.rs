@@ -42,6 +42,8 @@ use std::fmt;
 
 use ropeway_packet::FourTuple;
 
+use crate::events;
+
 /// A connection's state (RFC 9293 3.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
@@ -253,7 +255,7 @@ impl StateMachine {
 pub(crate) fn report(tuple: &FourTuple, from: State, cause: Cause) -> Result<State, IllegalTransition> {
     let to = next(from, cause)?;
     tracing::debug!(
-        target: "ropeway::state",
+        target: events::STATE,
         local = %tuple.local(),
         remote = %tuple.remote(),
         from = %from,

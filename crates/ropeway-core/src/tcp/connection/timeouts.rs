@@ -4,6 +4,7 @@ use super::state::{Cause, State};
 use super::timers::Timer;
 use super::{Connection, Env, Holder};
 use crate::error::ConnectionError;
+use crate::events::{self, Change};
 use crate::recovery::rto::backed_off;
 use crate::recovery::{Reorder, tlp};
 use crate::time::Timestamp;
@@ -84,6 +85,7 @@ impl Connection {
             self.timers.stop(Timer::Probe);
             self.timers.stop(Timer::Reorder);
         }
+        events::changed(env.now, &self.tuple, &self.sender, Change::Timeout);
         self.output_due = true;
         self.arm_retransmit(env.now);
     }
@@ -94,6 +96,7 @@ impl Connection {
         let (next, began) = self.sender.on_reorder_timeout(env.now, due);
         self.set_reorder(next);
         env.counters.fast_retransmits += u64::from(began);
+        events::changed(env.now, &self.tuple, &self.sender, Change::ReorderTimeout);
         self.output_due = true;
     }
 

@@ -1,14 +1,15 @@
 //! What a connection sends, and in which order: its SYN, probes, what is lost, new data, acknowledgements.
 
 use ropeway_packet::{
-    ChecksumMode, Payload, SackBlocks, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, emit_tcp,
+    ChecksumMode, Payload, SackBlocks, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, WindowScale,
+    emit_tcp,
 };
 
 use super::state::State;
 use super::timers::Timer;
 use super::{CORK_LIMIT, Connection, Env, FinalReset};
-use crate::buffer::send::length_u32;
 use crate::event::Readiness;
+use crate::events::{self, Change, Sending};
 use crate::info::SenderLimit;
 use crate::tcp::sender::{Limits, Next, Plan};
 use crate::time::Timestamp;
@@ -47,7 +48,8 @@ impl Connection {
         self.syn_due = false;
         let answering = self.state() == State::SynReceived;
         let tsval = self.offers_timestamps.then(|| self.tsval(env.now));
-        if !self.sender.on_syn_sent(env.now, tsval) && !answering {
+        let first = self.sender.on_syn_sent(env.now, tsval);
+        if !first && !answering {
             self.count_retransmission(0, env);
         }
         self.handed = env.handed.next();
@@ -67,7 +69,8 @@ impl Connection {
             self.receiver.open_window(header.window.into());
             self.receiver.ack_sent(true);
         }
-        self.transmit(&header, Payload::new(), env)
+        let sending = if first { Sending::NEW } else { Sending::SYN_AGAIN };
+        self.transmit(&header, Payload::new(), sending, env)
     }
 
     /// The sequence number of a segment without data: one that a peer takes which has closed or shrunk its
@@ -97,7 +100,7 @@ impl Connection {
             options: TcpOptions { timestamps, ..TcpOptions::default() },
             ..TcpHeader::default()
         };
-        self.transmit(&header, Payload::new(), env)
+        self.transmit(&header, Payload::new(), Sending::NEW, env)
     }
 
     fn send_ack(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
@@ -105,7 +108,7 @@ impl Connection {
         if !self.receiver.is_ack_due() || !synchronized {
             return None;
         }
-        Some(self.emit(self.acceptable_seq(), TcpFlags::ACK, 0, env))
+        Some(self.emit(self.acceptable_seq(), TcpFlags::ACK, 0, Sending::NEW, env))
     }
 
     /// Whether the state allows to send data or the FIN.
@@ -201,7 +204,14 @@ impl Connection {
         if !plan.again {
             self.arm_tail_probe(env.now);
         }
-        self.emit(plan.seq, flags, plan.len as usize, env)
+        self.emit_plan(&plan, flags, env)
+    }
+
+    /// A segment of data, or a FIN, that the sender has booked.
+    pub(super) fn emit_plan(&mut self, plan: &Plan, flags: TcpFlags, env: &mut Env<'_>) -> Transmit {
+        let segment = self.emit(plan.seq, flags, plan.len as usize, plan.into(), env);
+        events::changed(env.now, &self.tuple, &self.sender, Change::Sent);
+        segment
     }
 
     /// What our timestamp says, if there are timestamps.
@@ -236,9 +246,6 @@ impl Connection {
         env.counters.tcp_retransmitted += 1;
         self.statistics.retransmitted += 1;
         self.statistics.bytes_retransmitted += u64::from(len);
-        if len > 0 {
-            tracing::debug!(connection = %self.tuple, len, "retransmitting");
-        }
     }
 
     /// Any segment but a SYN: `len` bytes of the send buffer from `seq` on.
@@ -247,6 +254,7 @@ impl Connection {
         seq: SeqNum,
         mut flags: TcpFlags,
         len: usize,
+        sending: Sending,
         env: &mut Env<'_>,
     ) -> Transmit {
         let payload = if len > 0 { self.sender.buffer_mut().slice(seq, len) } else { Payload::new() };
@@ -273,7 +281,7 @@ impl Connection {
         };
         self.receiver.ack_sent(!payload.is_empty());
         self.timers.stop(Timer::DelayedAck);
-        self.transmit(&header, payload, env)
+        self.transmit(&header, payload, sending, env)
     }
 
     /// The urgent pointer counts from the segment's own sequence number to the byte after the urgent ones
@@ -283,17 +291,18 @@ impl Connection {
         if up.after(seq) { u16::try_from(up.since(seq)).unwrap_or(u16::MAX) } else { 0 }
     }
 
-    fn transmit(&mut self, header: &TcpHeader, payload: Payload, env: &mut Env<'_>) -> Transmit {
+    fn transmit(
+        &mut self,
+        header: &TcpHeader,
+        payload: Payload,
+        sending: Sending,
+        env: &mut Env<'_>,
+    ) -> Transmit {
         self.statistics.segments_out += 1;
         env.counters.tcp_sent += 1;
-        tracing::trace!(
-            connection = %self.tuple,
-            flags = ?header.flags,
-            seq = header.seq.get(),
-            ack = header.ack.get(),
-            len = length_u32(payload.len()),
-            "sending"
-        );
+        let (now, tuple, len) = (env.now, &self.tuple, payload.len());
+        let told = events::Segment { now, tuple, header, len, segment_size: None };
+        events::sent(&told, Some(self.receiver.rcv().wscale.unwrap_or(WindowScale::ZERO)), sending);
         let checksum =
             if env.config.tx_checksum_offload { ChecksumMode::Partial } else { ChecksumMode::Full };
         Transmit {

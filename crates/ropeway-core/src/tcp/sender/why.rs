@@ -21,4 +21,24 @@ pub(crate) enum Why {
     TailProbe,
     /// A closed window is probed (RFC 9293 3.8.6.1), or what has probed it goes out anew.
     WindowProbe,
+    /// An idle peer is asked whether it is there (RFC 9293 3.8.4).
+    KeepAlive,
+}
+
+impl Why {
+    /// As [`events`](crate::events) tell it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Rack => "rack",
+            Self::Sack => "sack",
+            Self::Duplicates => "dupack",
+            Self::PartialAck => "partial_ack",
+            Self::Timeout => "rto",
+            Self::Reneging => "reneging",
+            Self::PathMtu => "pmtu",
+            Self::TailProbe => "tlp",
+            Self::WindowProbe => "window_probe",
+            Self::KeepAlive => "keep_alive",
+        }
+    }
 }

@@ -7,6 +7,7 @@ use ropeway_packet::{SackBlocks, SeqNum, TcpFlags, TcpHeader};
 
 use super::{Arrival, Step, Verdict};
 use crate::event::Readiness;
+use crate::events::{self, Change};
 use crate::tcp::closed::reset_for;
 use crate::tcp::connection::state::{Cause, State};
 use crate::tcp::connection::timers::Timer;
@@ -80,6 +81,7 @@ impl Connection {
         let numbers = (segment.seq(), segment.ack(), self.window_of(segment));
         self.sender.on_established(env.now, numbers, echo);
         self.sender.set_pacing(env.now, env.config.pacing, self.options.max_pacing_rate);
+        events::changed(env.now, &self.tuple, &self.sender, Change::Established);
         self.unsent_timeouts = 0;
         // As in Linux, `tcpi_last_data_recv` counts from here.
         self.statistics.last_data_received = Some(env.now);
@@ -111,6 +113,7 @@ impl Connection {
             paces: env.config.pacing,
         };
         let acked = self.sender.on_ack(&news);
+        events::changed(env.now, &self.tuple, &self.sender, Change::Ack(&acked.outcome));
         self.statistics.delivered += u64::from(acked.delivered);
         env.counters.fast_retransmits += u64::from(acked.outcome.began);
         env.counters.spurious_timeouts += u64::from(acked.outcome.spurious_timeout);

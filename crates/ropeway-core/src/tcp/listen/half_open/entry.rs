@@ -300,6 +300,11 @@ impl HalfOpen {
         }
     }
 
+    /// How the peer will scale its windows.
+    pub(super) fn peer_scale(&self) -> WindowScale {
+        self.scales.both().map_or(WindowScale::ZERO, |(peer, _)| peer)
+    }
+
     /// What the peer's SYN said, for the user to decide by.
     pub(super) fn syn_options(&self) -> SynOptions {
         SynOptions {

@@ -290,6 +290,11 @@ impl HalfOpenTable {
         self.entries.get(key).map(|entry| entry.handshake(announced, timeout, now))
     }
 
+    /// How the peer will scale its windows.
+    pub(crate) fn peer_scale(&self, key: TupleKey) -> Option<WindowScale> {
+        self.entries.get(key).map(HalfOpen::peer_scale)
+    }
+
     /// What the peer's SYN said, for the user to decide by.
     pub(crate) fn syn_options(&self, key: TupleKey) -> Option<SynOptions> {
         self.entries.get(key).map(HalfOpen::syn_options)
