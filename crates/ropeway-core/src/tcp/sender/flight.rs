@@ -5,19 +5,13 @@ use std::collections::VecDeque;
 
 use ropeway_packet::SeqNum;
 
+use super::order::{Order, Transmission};
 use super::rate::{Course, Stamp};
 pub(crate) use super::sent::{Marks, Piece, Sent};
+use super::sums::Sums;
 use super::why::Why;
 use crate::spare::{Blank, Spare};
 use crate::time::Timestamp;
-
-/// A transmission, in the order of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Transmission {
-    start: SeqNum,
-    end: SeqNum,
-    at: Timestamp,
-}
 
 /// Segments that go out at the same moment share an entry, as long as it is no longer than this.
 const LONGEST: u32 = 64 * 1024;
@@ -29,17 +23,9 @@ const LONGEST: u32 = 64 * 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flight {
     entries: VecDeque<Sent>,
-    /// What was sent, in the order of time; what is not true any more is skipped when its turn comes. Only RACK needs it.
-    order: VecDeque<Transmission>,
-    /// The sums of the marks, in sequence numbers.
-    outstanding: u32,
-    sacked: u32,
-    lost: u32,
-    retransmitted: u32,
-    /// The segments that were reported.
-    sacked_segments: u32,
-    /// What duplicate acknowledgements of a peer without SACK say to have arrived, nobody knows which.
-    inferred: u32,
+    /// What was sent, in the order of time. Only RACK needs it.
+    order: Order,
+    sums: Sums,
     /// No entry before this is due.
     due_from: Option<SeqNum>,
     /// One more than the highest number that was reported by SACK.
@@ -58,13 +44,8 @@ impl Blank for Flight {
 impl Flight {
     const EMPTY: Self = Self {
         entries: VecDeque::new(),
-        order: VecDeque::new(),
-        outstanding: 0,
-        sacked: 0,
-        lost: 0,
-        retransmitted: 0,
-        sacked_segments: 0,
-        inferred: 0,
+        order: Order::EMPTY,
+        sums: Sums::NONE,
         due_from: None,
         highest_sacked: None,
         course: Course::NONE,
@@ -76,35 +57,33 @@ impl Flight {
 
     /// FlightSize: sequence numbers sent and not acknowledged.
     pub(crate) fn outstanding(&self) -> u32 {
-        self.outstanding
+        self.sums.outstanding()
     }
 
     /// What is thought to be on its way (RFC 6675 3).
     pub(crate) fn pipe(&self) -> u32 {
-        let arrived = self.sacked.saturating_add(self.inferred);
-        let gone = arrived.saturating_add(self.lost);
-        (self.outstanding.saturating_add(self.retransmitted)).saturating_sub(gone)
+        self.sums.pipe()
     }
 
     pub(crate) fn sacked(&self) -> u32 {
-        self.sacked
+        self.sums.sacked()
     }
 
     /// How many segments were reported.
     pub(crate) fn sacked_segments(&self) -> u32 {
-        self.sacked_segments
+        self.sums.sacked_segments()
     }
 
     pub(crate) fn inferred(&self) -> u32 {
-        self.inferred
+        self.sums.inferred()
     }
 
     pub(crate) fn lost(&self) -> u32 {
-        self.lost
+        self.sums.lost()
     }
 
     pub(crate) fn retransmitted(&self) -> u32 {
-        self.retransmitted
+        self.sums.retransmitted()
     }
 
     /// One more than the highest number reported by SACK.
@@ -127,12 +106,11 @@ impl Flight {
 
     /// New data, or a FIN, behind everything else. `ordered`: RACK will ask for it. `joins`: what went before was full.
     pub(crate) fn push(&mut self, sent: Sent, ordered: bool, joins: bool) {
-        self.outstanding += sent.len();
+        self.sums.enters(&sent);
         if sent.marks.has(Marks::LOST) {
-            self.lost += sent.len();
             self.note_due(sent.start);
         } else if ordered {
-            self.note_order(sent.start, sent.end, sent.at);
+            self.order.push(Transmission { start: sent.start, end: sent.end, at: sent.at });
         }
         if let Some(last) = self.entries.back_mut().filter(|_| joins)
             && last.end == sent.start
@@ -147,13 +125,6 @@ impl Flight {
             return;
         }
         self.entries.push_back(sent);
-    }
-
-    fn note_order(&mut self, start: SeqNum, end: SeqNum, at: Timestamp) {
-        match self.order.back_mut().filter(|last| last.at == at && last.end == start) {
-            Some(last) => last.end = end,
-            None => self.order.push_back(Transmission { start, end, at }),
-        }
     }
 
     /// SND.UNA has come to `una`. `seen` gets each range that is shown to have arrived for the first time.
@@ -172,11 +143,7 @@ impl Flight {
                 gone.segments = gone.len() / mss;
                 first.segments = first.segments.saturating_sub(gone.segments).max(1);
             }
-            self.outstanding -= gone.len();
-            self.discount(gone.marks, gone.len());
-            if gone.marks.has(Marks::SACKED) {
-                self.sacked_segments = self.sacked_segments.saturating_sub(gone.segments);
-            }
+            self.sums.leaves(&gone);
             if !gone.marks.has(Marks::SACKED) {
                 seen(&gone);
             }
@@ -184,19 +151,6 @@ impl Flight {
         if self.entries.is_empty() {
             // Nothing idle keeps memory.
             *self = Self { course: std::mem::take(&mut self.course), ..Self::default() };
-        }
-    }
-
-    /// Takes the marks of `len` numbers out of the sums.
-    fn discount(&mut self, marks: Marks, len: u32) {
-        if marks.has(Marks::SACKED) {
-            self.sacked -= len;
-        }
-        if marks.has(Marks::LOST) {
-            self.lost -= len;
-        }
-        if marks.has(Marks::RETRANSMITTED) {
-            self.retransmitted -= len;
         }
     }
 
@@ -240,12 +194,10 @@ impl Flight {
 
     fn mark_sacked(&mut self, index: usize, seen: &mut impl FnMut(&Sent)) {
         let Some(sent) = self.entries.get_mut(index) else { return };
-        let (before, len, end, segments) = (sent.marks, sent.len(), sent.end, sent.segments);
         seen(sent);
-        sent.marks = before.without(Marks::LOST.with(Marks::RETRANSMITTED)).with(Marks::SACKED);
-        self.discount(before, len);
-        self.sacked += len;
-        self.sacked_segments += segments;
+        let marks = sent.marks.without(Marks::LOST.with(Marks::RETRANSMITTED)).with(Marks::SACKED);
+        self.sums.mark(sent, marks);
+        let end = sent.end;
         self.highest_sacked = Some(self.highest_sacked.map_or(end, |highest| highest.max(end)));
     }
 
@@ -289,23 +241,19 @@ impl Flight {
     /// A duplicate acknowledgement of a peer without SACK: another segment has arrived (RFC 5681 3.2). One at least is
     /// missing, so not all can have.
     pub(crate) fn infer(&mut self, len: u32, most: u32) -> u32 {
-        let missing = self.lost.max(self.first().map_or(0, Sent::len).min(len));
-        let room = self.outstanding.saturating_sub(missing).min(most);
-        let news = len.min(room.saturating_sub(self.inferred));
-        self.inferred += news;
-        news
+        let missing = self.first().map_or(0, Sent::len).min(len);
+        self.sums.infer(len, most, missing)
     }
 
     /// SND.UNA has moved: what had been inferred is known now.
     pub(crate) fn infer_nothing(&mut self) {
-        self.inferred = 0;
+        self.sums.infer_nothing();
     }
 
     /// Some of what was inferred is known now; and of what is left, the first is missing.
     pub(crate) fn infer_less(&mut self, len: u32, mss: u32) {
-        let first = self.first().map_or(0, Sent::len).min(mss);
-        let most = self.outstanding.saturating_sub(first);
-        self.inferred = self.inferred.saturating_sub(len).min(most);
+        let missing = self.first().map_or(0, Sent::len).min(mss);
+        self.sums.infer_less(len, missing);
     }
 
     /// Takes an entry for lost, unless the peer has it. Says how much that is.
@@ -314,15 +262,9 @@ impl Flight {
         if !sent.marks.is_out() {
             return 0;
         }
-        let (before, len, start) = (sent.marks, sent.len(), sent.start);
-        sent.marks = before.without(Marks::RETRANSMITTED).with(Marks::LOST);
+        self.sums.mark(sent, sent.marks.without(Marks::RETRANSMITTED).with(Marks::LOST));
         sent.why = Some(why);
-        if before.has(Marks::RETRANSMITTED) {
-            self.retransmitted -= len;
-        }
-        if !before.has(Marks::LOST) {
-            self.lost += len;
-        }
+        let (start, len) = (sent.start, sent.len());
         self.note_due(start);
         len
     }
@@ -347,9 +289,7 @@ impl Flight {
             if reneged
                 && let Some(sent) = self.entries.get_mut(index).filter(|sent| sent.marks.has(Marks::SACKED))
             {
-                sent.marks = sent.marks.without(Marks::SACKED);
-                self.sacked -= sent.end.since(sent.start);
-                self.sacked_segments = 0;
+                self.sums.mark(sent, sent.marks.without(Marks::SACKED));
             }
             lost += self.lose(index, why);
         }
@@ -392,15 +332,10 @@ impl Flight {
             if ordered && sent.marks.is_due() {
                 found.push(Transmission { start: sent.start, end: sent.end, at: sent.at });
             }
-            sent.marks = sent.marks.without(Marks::LOST);
+            self.sums.mark(sent, sent.marks.without(Marks::LOST));
         }
-        self.lost = 0;
         self.due_from = None;
-        if !found.is_empty() {
-            found.extend(self.order.drain(..));
-            found.sort_by_key(|transmission| transmission.at);
-            self.order = found.into();
-        }
+        self.order.put_back(found);
     }
 
     /// Asks of what is out, in the order in which it was sent, what is to be thought of it, until something is not lost.
@@ -410,7 +345,7 @@ impl Flight {
         mut verdict: impl FnMut(Timestamp, SeqNum) -> Verdict,
     ) -> (u32, Option<Timestamp>) {
         let mut lost = 0;
-        while let Some(next) = self.order.front().copied() {
+        while let Some(next) = self.order.first() {
             let mut index = self.entries.partition_point(|sent| sent.end.at_or_before(next.start));
             while let Some(sent) = self.entries.get(index).filter(|sent| sent.start.before(next.end)) {
                 if sent.marks.is_out() && sent.at == next.at {
@@ -422,7 +357,7 @@ impl Flight {
                 }
                 index += 1;
             }
-            self.order.pop_front();
+            self.order.pop();
         }
         (lost, None)
     }
@@ -485,31 +420,20 @@ impl Flight {
                 self.cut(index, piece.end, mss);
             }
             let Some(sent) = self.entries.get_mut(index) else { break };
-            if !sent.marks.has(Marks::RETRANSMITTED) {
-                self.retransmitted += sent.len();
-            }
             sent.at = at;
             sent.stamp = stamp;
             let again = Marks::RETRANSMITTED.with(Marks::EVER_RETRANSMITTED).with(marks);
-            sent.marks = sent.marks.without(Marks::APP_LIMITED.with(Marks::PROBE)).with(again);
+            self.sums.mark(sent, sent.marks.without(Marks::APP_LIMITED.with(Marks::PROBE)).with(again));
             index += 1;
         }
         if ordered {
-            self.note_order(piece.start, piece.end, at);
+            self.order.push(Transmission { start: piece.start, end: piece.end, at });
         }
     }
 
     #[cfg(test)]
     pub(crate) fn entries(&self) -> usize {
         self.entries.len()
-    }
-
-    /// The sums of all and of each mark, counted anew.
-    #[cfg(any(test, feature = "model"))]
-    pub(crate) fn sums(&self) -> (u32, u32, u32, u32) {
-        let sum = |mark| self.entries.iter().filter(|sent| sent.marks.has(mark)).map(Sent::len).sum();
-        let all = self.entries.iter().map(Sent::len).sum();
-        (all, sum(Marks::SACKED), sum(Marks::LOST), sum(Marks::RETRANSMITTED))
     }
 
     /// Whether the sums are those of the marks, and the ranges have neither gaps nor overlaps.
@@ -526,7 +450,7 @@ impl Flight {
             && ends
             && due_known
             && self.entries.iter().all(|sent| sent.end.after(sent.start))
-            && self.sums() == (self.outstanding, self.sacked, self.lost, self.retransmitted)
+            && self.sums.are_those_of(self.entries.iter())
     }
 }
 

@@ -6,10 +6,12 @@
 mod ack;
 pub(crate) mod flight;
 pub(crate) mod next;
+mod order;
 mod pacer;
 pub(crate) mod rate;
 mod sent;
 mod snd;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod why;
