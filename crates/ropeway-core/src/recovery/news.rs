@@ -19,6 +19,13 @@ pub(crate) struct Switches {
     pub(crate) prr: bool,
 }
 
+impl Switches {
+    /// Whether RACK asks for what was sent in the order of time.
+    pub(crate) fn needs_order(self) -> bool {
+        self.sack && self.rack
+    }
+}
+
 /// What an acknowledgement has told, beside what it has marked in the flight.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct News {
