@@ -110,7 +110,7 @@ impl Sender {
         }
         delivery.prior_in_flight = prior_pipe;
         delivery.in_flight = self.flight.pipe();
-        delivery.window_limited = self.is_window_limited(news.window_limited);
+        delivery.window_limited = news.window_limited || self.is_window_limited(prior_una);
         delivery.reorders = self.recovery.reorders();
         delivery.spurious = outcome.undone;
         delivery.phase = self.recovery.phase();
@@ -124,7 +124,7 @@ impl Sender {
             }
             self.retransmits = 0;
             // It must not fall behind by half the sequence space.
-            self.window_limited = self.window_limited.max(self.snd.una - 1);
+            self.window_limited = self.window_limited.max(self.snd.una);
         }
         Acked {
             advanced,
@@ -234,10 +234,11 @@ impl Sender {
         }
     }
 
-    fn is_window_limited(&self, now: bool) -> bool {
+    /// Whether the window was full when something was sent that was out until now.
+    fn is_window_limited(&self, prior_una: SeqNum) -> bool {
         let cwnd = self.congestion.window();
         let slow_start = cwnd < self.congestion.ssthresh();
-        now || self.snd.una.at_or_before(self.window_limited) || (slow_start && self.snd.fills_half_of(cwnd))
+        prior_una.before(self.window_limited) || (slow_start && self.snd.fills_half_of(cwnd))
     }
 
     /// Sets the rate at which segments follow each other: the controller's, or one that follows from the window if the
