@@ -12,6 +12,9 @@ use crate::congestion::Delivery;
 use crate::recovery::{Dsack, Outcome};
 use crate::time::Timestamp;
 
+/// How long a peer that seems to have reneged gets at least to acknowledge what it has reported. As in Linux.
+const RENEGING_MIN: Duration = Duration::from_millis(10);
+
 /// What an acknowledgement says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AckNews {
@@ -39,8 +42,8 @@ pub(crate) struct Acked {
     pub(crate) advanced: u32,
     /// Segments that were shown to have arrived.
     pub(crate) delivered: u32,
-    /// The retransmission timer starts anew.
-    pub(crate) restarts_timer: bool,
+    /// The retransmission timer starts anew, for so long.
+    pub(crate) timer: Option<Duration>,
     pub(crate) outcome: Outcome,
 }
 
@@ -129,8 +132,19 @@ impl Sender {
         Acked {
             advanced,
             delivered: arrivals.segments,
-            restarts_timer: advanced > 0 && !outcome.keeps_timer,
+            timer: (advanced > 0 && !outcome.keeps_timer).then(|| self.timeout_after_ack()),
             outcome,
+        }
+    }
+
+    /// RFC 6298 5-3. But when what is next was reported and is not acknowledged, the peer has dropped it, unless the
+    /// acknowledgement is only late: no need to wait for a timeout to know.
+    fn timeout_after_ack(&self) -> Duration {
+        let rto = self.rto.current();
+        if self.flight.is_reneged() {
+            (self.rto.srtt().unwrap_or(rto) / 2).clamp(RENEGING_MIN, rto.max(RENEGING_MIN))
+        } else {
+            rto
         }
     }
 

@@ -139,8 +139,8 @@ impl Connection {
         } else {
             self.unanswered_since = Some(env.now);
             // RFC 6298 5-3; RFC 6582 3.2 (3): of the partial ones only the first restarts the timer.
-            if acked.restarts_timer {
-                self.arm_retransmit(env.now);
+            if let Some(timeout) = acked.timer {
+                self.arm_retransmit_after(env.now, timeout);
                 self.arm_tail_probe(env.now);
             }
         }
