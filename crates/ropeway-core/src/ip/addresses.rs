@@ -5,6 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::IpCidr;
 
+/// An address of each family, or two.
+const FEW: usize = 4;
+
 /// However many there are, a packet, a call and a choice of a source look none of them through.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LocalAddresses {
@@ -81,6 +84,10 @@ impl LocalAddresses {
 
     /// Whether the address is one of ours on the device.
     pub(crate) fn is_on_device(&self, address: IpAddr) -> bool {
+        // Every packet asks. Where there are few, looking at each costs less than a tree.
+        if self.list.len() <= FEW {
+            return self.list.iter().any(|own| own.address() == address);
+        }
         self.own.contains_key(&address)
     }
 
