@@ -21,6 +21,7 @@ mod report;
 mod sys;
 #[cfg(target_os = "linux")]
 mod tun;
+mod wire;
 
 use std::process::ExitCode;
 

@@ -8,7 +8,6 @@ mod host;
 mod packet;
 #[cfg(test)]
 mod tests;
-mod wire;
 
 use std::hash::Hasher as _;
 use std::time::Duration;
@@ -22,8 +21,8 @@ use self::flow::FlowState;
 pub(crate) use self::flow::{REQUEST, Work};
 pub(crate) use self::host::Timing;
 use self::host::{Host, moment};
-pub(crate) use self::wire::QueueCounts;
-use self::wire::Wire;
+use self::packet::Packet;
+use crate::wire::{QueueCounts, Wire};
 
 /// One run: what a cell asks for with one seed and one timing.
 #[derive(Clone, Debug)]
@@ -142,8 +141,8 @@ struct World<'a> {
     now: Micros,
     hosts: Vec<Host>,
     /// To the receivers, and from them.
-    forth: Wire,
-    back: Wire,
+    forth: Wire<Packet>,
+    back: Wire<Packet>,
     flows: Vec<FlowState>,
     /// How many of the changes have happened.
     changed: usize,
@@ -248,7 +247,7 @@ impl<'a> World<'a> {
     /// Everything that arrives at one moment is there before anybody answers.
     fn deliver(&mut self) {
         for wire in [&mut self.forth, &mut self.back] {
-            while let Some(packet) = wire.arrival(self.now) {
+            while let Some((_, packet)) = wire.arrival(self.now) {
                 if let Some(host) = self.hosts.get_mut(packet.to) {
                     host.arrive(self.now, packet);
                 }

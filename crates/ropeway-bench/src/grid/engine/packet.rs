@@ -11,8 +11,6 @@ use ropeway_sim::pipe::{self, Carried};
 pub(super) struct Packet {
     /// The host that it is for.
     pub(super) to: usize,
-    /// Others may overtake it.
-    pub(super) is_reordered: bool,
     transmit: Transmit,
 }
 
@@ -21,7 +19,7 @@ const SLAB: usize = 64 * 1024;
 
 impl Packet {
     pub(super) fn new(to: usize, transmit: Transmit) -> Self {
-        Self { to, is_reordered: false, transmit }
+        Self { to, transmit }
     }
 
     /// The packet in one piece, as a device hands it over.
@@ -60,9 +58,7 @@ impl Carried for Packet {
         marked.map(|bytes| self.replace(bytes)).is_some()
     }
 
-    fn reordered(&mut self) {
-        self.is_reordered = true;
-    }
+    fn reordered(&mut self) {}
 
     fn duplicated(&mut self) {}
 }

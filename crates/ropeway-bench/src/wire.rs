@@ -1,20 +1,18 @@
-//! One direction of the bottleneck: a simulated link, and what is on its way in it.
+//! One direction of a simulated link, and what is on its way in it: on any clock, with any kind of packet.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use ropeway_sim::pipe::{Micros, NEVER, Outcome, PipeState};
+use ropeway_sim::pipe::{Carried, Micros, NEVER, Outcome, PipeState};
 use ropeway_sim::{Cause, Pipe};
-
-use super::packet::Packet;
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(super) struct Wire {
-    pipe: PipeState<Packet>,
+pub(crate) struct Wire<P> {
+    pipe: PipeState<P>,
     /// When the packet that is being sent leaves the queue.
     departure: Micros,
-    flying: Flying,
+    flying: Flying<P>,
 }
 
 /// What the queue did to the packets.
@@ -33,52 +31,52 @@ pub(crate) struct QueueCounts {
 }
 
 /// Packets that will arrive.
-#[derive(Debug, Default)]
-struct Flying {
+#[derive(Debug)]
+struct Flying<P> {
     /// Those that arrive in the order in which they left.
-    in_order: VecDeque<Due>,
+    in_order: VecDeque<Due<P>>,
     /// The others.
-    others: BinaryHeap<Reverse<Due>>,
+    others: BinaryHeap<Reverse<Due<P>>>,
     /// How many there were.
     count: u64,
     queue: QueueCounts,
 }
 
 #[derive(Debug)]
-struct Due {
+struct Due<P> {
     at: Micros,
     number: u64,
-    packet: Packet,
+    packet: P,
 }
 
-impl Wire {
-    pub(super) fn new(seed: u64, name: &str, config: Pipe) -> Self {
-        Self { pipe: PipeState::seeded(seed, name, config), departure: NEVER, flying: Flying::default() }
+impl<P: Carried> Wire<P> {
+    pub(crate) fn new(seed: u64, name: &str, config: Pipe) -> Self {
+        Self { pipe: PipeState::seeded(seed, name, config), departure: NEVER, flying: Flying::new() }
     }
 
-    pub(super) fn change(&mut self, change: impl FnOnce(&mut Pipe)) {
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Pipe)) {
         let mut config = self.pipe.config().clone();
         change(&mut config);
         self.pipe.set(config);
     }
 
-    pub(super) fn counts(&self) -> QueueCounts {
+    pub(crate) fn counts(&self) -> QueueCounts {
         self.flying.queue
     }
 
-    pub(super) fn enter(&mut self, now: Micros, packet: Packet) {
+    pub(crate) fn enter(&mut self, now: Micros, packet: P) {
         if let Some(at) = self.pipe.enter(now, packet, &mut self.flying) {
             self.departure = at;
         }
     }
 
     /// When something happens next.
-    pub(super) fn next(&self) -> Micros {
+    pub(crate) fn next(&self) -> Micros {
         self.departure.min(self.flying.next())
     }
 
-    /// The packets that arrive now, one after the other.
-    pub(super) fn arrival(&mut self, now: Micros) -> Option<Packet> {
+    /// The packets that have arrived by now, one after the other, and when.
+    pub(crate) fn arrival(&mut self, now: Micros) -> Option<(Micros, P)> {
         while self.departure <= now {
             self.departure = self.pipe.depart(self.departure, &mut self.flying).unwrap_or(NEVER);
         }
@@ -86,18 +84,18 @@ impl Wire {
     }
 }
 
-impl Outcome<Packet> for Flying {
-    fn arrives(&mut self, at: Micros, packet: Packet) {
+impl<P> Outcome<P> for Flying<P> {
+    fn arrives(&mut self, at: Micros, packet: P) {
         self.count += 1;
         let due = Due { at, number: self.count, packet };
-        if due.packet.is_reordered || self.in_order.back().is_some_and(|last| last.at > at) {
+        if self.in_order.back().is_some_and(|last| last.at > at) {
             self.others.push(Reverse(due));
         } else {
             self.in_order.push_back(due);
         }
     }
 
-    fn dropped(&mut self, _: Packet, cause: Cause) {
+    fn dropped(&mut self, _: P, cause: Cause) {
         match cause {
             Cause::QueueFull | Cause::CoDel => self.queue.dropped += 1,
             _ => self.queue.lost += 1,
@@ -111,14 +109,18 @@ impl Outcome<Packet> for Flying {
     }
 }
 
-impl Flying {
+impl<P> Flying<P> {
+    fn new() -> Self {
+        Self { in_order: VecDeque::new(), others: BinaryHeap::new(), count: 0, queue: QueueCounts::default() }
+    }
+
     fn next(&self) -> Micros {
         let in_order = self.in_order.front().map_or(NEVER, |due| due.at);
         let other = self.others.peek().map_or(NEVER, |Reverse(due)| due.at);
         in_order.min(other)
     }
 
-    fn pop_due(&mut self, now: Micros) -> Option<Packet> {
+    fn pop_due(&mut self, now: Micros) -> Option<(Micros, P)> {
         let in_order = self.in_order.front().map(Due::key).filter(|(at, _)| *at <= now);
         let other = self.others.peek().map(|Reverse(due)| due.key()).filter(|(at, _)| *at <= now);
         let due = match (in_order, other) {
@@ -127,32 +129,32 @@ impl Flying {
             (None, Some(_)) => self.others.pop().map(|Reverse(due)| due),
             (Some(_), _) => self.in_order.pop_front(),
         };
-        due.map(|due| due.packet)
+        due.map(|due| (due.at, due.packet))
     }
 }
 
-impl Due {
+impl<P> Due<P> {
     fn key(&self) -> (Micros, u64) {
         (self.at, self.number)
     }
 }
 
-impl Ord for Due {
+impl<P> Ord for Due<P> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.key().cmp(&other.key())
     }
 }
 
-impl PartialOrd for Due {
+impl<P> PartialOrd for Due<P> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Due {
+impl<P> PartialEq for Due<P> {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl Eq for Due {}
+impl<P> Eq for Due<P> {}
