@@ -54,7 +54,9 @@ impl<P: Carried> Wire<P> {
         Self { pipe: PipeState::seeded(seed, name, config), departure: NEVER, flying: Flying::new() }
     }
 
-    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Pipe)) {
+    /// Changes the link at this moment: what has left its queue before, has left it.
+    pub(crate) fn change(&mut self, now: Micros, change: impl FnOnce(&mut Pipe)) {
+        self.pass(now.saturating_sub(1));
         let mut config = self.pipe.config().clone();
         change(&mut config);
         self.pipe.set(config);
@@ -77,10 +79,15 @@ impl<P: Carried> Wire<P> {
 
     /// The packets that have arrived by now, one after the other, and when.
     pub(crate) fn arrival(&mut self, now: Micros) -> Option<(Micros, P)> {
+        self.pass(now);
+        self.flying.pop_due(now)
+    }
+
+    /// Lets leave the queue what has done so by now.
+    fn pass(&mut self, now: Micros) {
         while self.departure <= now {
             self.departure = self.pipe.depart(self.departure, &mut self.flying).unwrap_or(NEVER);
         }
-        self.flying.pop_due(now)
     }
 }
 

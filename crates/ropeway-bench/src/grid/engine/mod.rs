@@ -234,11 +234,11 @@ impl<'a> World<'a> {
         {
             self.changed += 1;
             match *change {
-                Change::Rate(rate) => self.forth.change(|pipe| pipe.rate = Some(rate)),
-                Change::Delay(delay) => self.forth.change(|pipe| pipe.delay = delay),
+                Change::Rate(rate) => self.forth.change(self.now, |pipe| pipe.rate = Some(rate)),
+                Change::Delay(delay) => self.forth.change(self.now, |pipe| pipe.delay = delay),
                 Change::Up(up) => {
-                    self.forth.change(|pipe| pipe.up = up);
-                    self.back.change(|pipe| pipe.up = up);
+                    self.forth.change(self.now, |pipe| pipe.up = up);
+                    self.back.change(self.now, |pipe| pipe.up = up);
                 }
             }
         }
