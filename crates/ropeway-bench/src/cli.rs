@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 
 use crate::grid;
 #[cfg(target_os = "linux")]
-use crate::{flood, memory, tun};
+use crate::{flood, memory, paths, tun};
 
 /// Measures ropeway side by side with smoltcp and the kernel's TCP, over Linux's TUN devices, and over simulated paths.
 #[derive(Parser)]
@@ -32,6 +32,9 @@ enum Command {
     /// Two ends of one stack, joined by queues on one thread: no device, no kernel.
     #[cfg(target_os = "linux")]
     Memory(memory::Settings),
+    /// ropeway's TCP, smoltcp's and the kernel's over emulated paths in real time, each against the kernel's.
+    #[cfg(target_os = "linux")]
+    Paths(paths::Settings),
     /// Whole transfers over simulated paths in virtual time, each beside its floor.
     Grid(grid::Settings),
 }
@@ -96,6 +99,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Flood(settings) => flood::run(&settings),
         #[cfg(target_os = "linux")]
         Command::Memory(settings) => memory::run(&settings),
+        #[cfg(target_os = "linux")]
+        Command::Paths(settings) => paths::run(&settings),
         Command::Grid(settings) => grid::run(&settings),
     };
     match result {

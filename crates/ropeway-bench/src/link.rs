@@ -83,9 +83,14 @@ pub(crate) fn tun_device(address: Ipv4Addr, tx_queue_len: u32) -> io::Result<Tun
 
 /// A socket of the kernel's end, about to connect.
 pub(crate) fn kernel_socket() -> io::Result<Socket> {
+    kernel_socket_with(b"cubic")
+}
+
+/// A socket of the kernel's with this congestion control.
+pub(crate) fn kernel_socket_with(congestion: &[u8]) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     // Before the connection is made: a socket that starts with BBR keeps its pacing.
-    socket.set_tcp_congestion(b"cubic")?;
+    socket.set_tcp_congestion(congestion)?;
     socket.set_tcp_nodelay(true)?;
     Ok(socket)
 }

@@ -79,6 +79,40 @@ pub(crate) fn unshare_network() -> io::Result<()> {
     check(unsafe { libc::unshare(libc::CLONE_NEWNET) }).map(drop)
 }
 
+/// Moves the calling thread, and no other, into the network namespace that `namespace` is open on.
+pub(crate) fn enter_network(namespace: &fs::File) -> io::Result<()> {
+    // SAFETY: the descriptor is open, and the call takes no pointers.
+    check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }).map(drop)
+}
+
+/// Gives the calling thread the highest ordinary priority, where that is allowed.
+pub(crate) fn raise_priority() {
+    // SAFETY: the call takes no pointers. On Linux it is about the one thread (setpriority(2)).
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, -20);
+    }
+}
+
+/// Sets both buffers of a socket, in bytes of which the kernel takes twice as many for its own needs, beyond what
+/// the machine allows to others.
+pub(crate) fn force_buffers(socket: &impl AsRawFd, bytes: usize) -> io::Result<()> {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    let length = libc::socklen_t::try_from(mem::size_of_val(&bytes)).unwrap_or_default();
+    for option in [libc::SO_SNDBUFFORCE, libc::SO_RCVBUFFORCE] {
+        // SAFETY: the pointer is to a live integer of that length, which the call reads.
+        check(unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                option,
+                std::ptr::from_ref(&bytes).cast(),
+                length,
+            )
+        })?;
+    }
+    Ok(())
+}
+
 /// Has the kernel kill `command`'s process when the thread that spawns it ends, however that comes about.
 pub(crate) fn kill_with_parent(command: &mut Command) {
     // SAFETY: between fork and exec this makes one system call, which takes no pointers.
@@ -87,7 +121,7 @@ pub(crate) fn kill_with_parent(command: &mut Command) {
     }
 }
 
-/// How often the SYN of a connected socket was sent again, if it has sent nothing else yet.
+/// How many segments of a connected socket were sent again: of its SYN, if it has sent nothing else yet.
 pub(crate) fn retransmissions(socket: &impl AsRawFd) -> io::Result<u32> {
     // SAFETY: the structure is plain integers, for which all zeroes is a value.
     let mut info: libc::tcp_info = unsafe { mem::zeroed() };
@@ -133,9 +167,18 @@ pub(crate) fn wait_readable(fd: RawFd, timeout: Option<Duration>) -> io::Result<
 pub(crate) struct Tun(fs::File);
 
 impl Tun {
-    /// Makes the device `name`, whose kernel side has `address`/24, and brings it up.
-    pub(crate) fn new(name: &str, address: Ipv4Addr, mtu: u16, tx_queue_len: u16) -> io::Result<Self> {
-        let file = fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
+    /// Makes the device `name`, whose kernel side has `address` in a network of this prefix, and brings it up.
+    pub(crate) fn new(
+        name: &str,
+        address: Ipv4Addr,
+        prefix_len: u8,
+        mtu: u16,
+        tx_queue_len: u16,
+    ) -> io::Result<Self> {
+        let file = fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun").map_err(|error| {
+            let hint = "cannot open /dev/net/tun: run as root, or allow it to your user";
+            io::Error::new(error.kind(), format!("{hint} ({error})"))
+        })?;
         // SAFETY: the descriptor is open; O_NONBLOCK is a status flag.
         check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })?;
         // SAFETY: takes no pointers; the new descriptor belongs to nobody else.
@@ -159,7 +202,8 @@ impl Tun {
             name,
             libc::__c_anonymous_ifr_ifru { ifru_addr: sockaddr(address) },
         )?;
-        let mask = sockaddr(Ipv4Addr::new(255, 255, 255, 0));
+        let mask = u32::MAX.checked_shl(32 - u32::from(prefix_len)).unwrap_or_default();
+        let mask = sockaddr(Ipv4Addr::from_bits(mask));
         request(control, libc::SIOCSIFNETMASK, name, libc::__c_anonymous_ifr_ifru { ifru_netmask: mask })?;
         let flags = i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or_default();
         request(control, libc::SIOCSIFFLAGS, name, libc::__c_anonymous_ifr_ifru { ifru_flags: flags })?;

@@ -206,17 +206,22 @@ impl Cell {
         payload + payload.div_ceil(self.mss()) * (MTU - self.mss())
     }
 
-    /// min(2 * (BDP + queue), 1 GiB) at both ends.
-    fn buffer_bytes(&self) -> usize {
-        if let Some(bytes) = self.buffer {
-            return bytes;
-        }
+    /// The highest rate that the way to the receivers ever has, if it has one.
+    pub(crate) fn fastest(&self) -> Option<Rate> {
         let rates = self.changes.iter().filter_map(|(_, change)| match change {
             Change::Rate(rate) => Some(*rate),
             Change::Up(_) | Change::Delay(_) => None,
         });
+        rates.chain(self.forth.rate).max()
+    }
+
+    /// min(2 * (BDP + queue), 1 GiB) at both ends.
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        if let Some(bytes) = self.buffer {
+            return bytes;
+        }
         let rtt = self.rtt() + self.forth.jitter + self.back.jitter + self.back.bunch;
-        let bdp = rates.chain(self.forth.rate).max().map_or(MOST_BUFFER, |rate| product(rate, rtt));
+        let bdp = self.fastest().map_or(MOST_BUFFER, |rate| product(rate, rtt));
         let queue = match self.forth.queue.limit {
             QueueLimit::Bytes(bytes) => bytes as u64,
             QueueLimit::Packets(packets) => packets as u64 * MTU,

@@ -2,10 +2,10 @@
 //!
 //! cells/introduction.md, which becomes the head of docs/grid/grid.md, says how to read it.
 
-mod cell;
+pub(crate) mod cell;
 mod cells;
-mod engine;
-mod floor;
+pub(crate) mod engine;
+pub(crate) mod floor;
 mod results;
 mod series;
 mod table;

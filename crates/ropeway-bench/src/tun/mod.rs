@@ -7,7 +7,7 @@ pub(crate) mod application;
 mod kernel;
 mod peer;
 mod ropeway;
-mod smoltcp;
+pub(crate) mod smoltcp;
 
 use std::fs;
 use std::io;

@@ -3,11 +3,12 @@
 //! The device reuses its two buffers, where smoltcp's own TUN device allocates one for each packet.
 
 use std::io;
+use std::os::fd::RawFd;
 use std::sync::mpsc::Sender;
 
 use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
-use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
+use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
@@ -25,11 +26,7 @@ const SMALL_BUFFER: usize = 4096;
 
 /// Runs the stack's side of `job` to its end.
 pub(crate) fn run(job: &Job, ready: Sender<()>) -> io::Result<StackReport> {
-    let mut device = TunDevice {
-        tun: Tun::new(DEVICE, KERNEL_ADDRESS, MTU, TX_QUEUE_LEN)?,
-        received: vec![0; MTU.into()],
-        sent: vec![0; MTU.into()],
-    };
+    let mut device = TunDevice::new(Tun::new(DEVICE, KERNEL_ADDRESS, PREFIX_LEN, MTU, TX_QUEUE_LEN)?);
     let mut interface = Interface::new(Config::new(HardwareAddress::Ip), &mut device, Instant::now());
     interface.update_ip_addrs(|addresses| {
         // The list of a new interface has room.
@@ -48,7 +45,7 @@ pub(crate) fn run(job: &Job, ready: Sender<()>) -> io::Result<StackReport> {
         }
         let wait = interface.poll_delay(now, &sockets).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT);
         if wait > Duration::ZERO {
-            sys::wait_readable(device.tun.fd(), Some(wait.into()))?;
+            sys::wait_readable(device.fd(), Some(wait.into()))?;
             if std::time::Instant::now() > job.deadline {
                 return Err(io::ErrorKind::TimedOut.into());
             }
@@ -74,6 +71,7 @@ fn sockets(job: &Job) -> SocketSet<'static> {
     for _ in 0..count {
         let mut socket = Socket::new(SocketBuffer::new(vec![0; buffer]), SocketBuffer::new(vec![0; buffer]));
         socket.set_nagle_enabled(false);
+        socket.set_congestion_control(CongestionControl::None);
         sockets.add(socket);
     }
     sockets
@@ -155,10 +153,21 @@ impl<'a> Application<'a> {
 }
 
 /// A TUN device without an allocation per packet.
-struct TunDevice {
+pub(crate) struct TunDevice {
     tun: Tun,
     received: Vec<u8>,
     sent: Vec<u8>,
+}
+
+impl TunDevice {
+    pub(crate) fn new(tun: Tun) -> Self {
+        Self { tun, received: vec![0; MTU.into()], sent: vec![0; MTU.into()] }
+    }
+
+    /// The descriptor, for [`sys::wait_readable`].
+    pub(crate) fn fd(&self) -> RawFd {
+        self.tun.fd()
+    }
 }
 
 impl Device for TunDevice {
@@ -185,7 +194,7 @@ impl Device for TunDevice {
 }
 
 /// A received packet.
-struct Packet<'a>(&'a [u8]);
+pub(crate) struct Packet<'a>(&'a [u8]);
 
 impl RxToken for Packet<'_> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
@@ -194,7 +203,7 @@ impl RxToken for Packet<'_> {
 }
 
 /// Room for a packet to send.
-struct Writer<'a> {
+pub(crate) struct Writer<'a> {
     tun: &'a mut Tun,
     packet: &'a mut Vec<u8>,
 }

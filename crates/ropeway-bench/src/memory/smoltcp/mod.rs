@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
-use smoltcp::socket::tcp::{Socket, SocketBuffer};
+use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer};
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
@@ -70,7 +70,12 @@ impl Endpoint {
             let _ = addresses.push(IpCidr::new(address.into(), 24));
         });
         let mut set = SocketSet::new(Vec::new());
-        let socket = || Socket::new(SocketBuffer::new(vec![0; buffer]), SocketBuffer::new(vec![0; buffer]));
+        let socket = || {
+            let mut socket =
+                Socket::new(SocketBuffer::new(vec![0; buffer]), SocketBuffer::new(vec![0; buffer]));
+            socket.set_congestion_control(CongestionControl::None);
+            socket
+        };
         let handles = (0..sockets).map(|_| set.add(socket())).collect();
         Self { interface, device, sockets: set, handles }
     }
