@@ -70,8 +70,10 @@ impl Controller for Reno {
     fn on_congestion(&mut self, event: &CongestionEvent) {
         let goes_on = self.undo.begin(event, || self.window);
         self.acked = 0;
-        // RFC 5681 3.1 (4)
+        // RFC 5681 3.1 (4): no more than half of it. A part of a segment would not be sent, and so it would only have the window
+        // grow later.
         let half = event.flight_size / 2;
+        let half = half - half % self.window.mss();
         match event.cause {
             Congestion::Loss | Congestion::Ecn => self.window.reduce(half, 2),
             Congestion::Timeout { again } => {

@@ -20,8 +20,6 @@ pub(super) struct Window {
     ssthresh: u32,
     /// After a timeout, slow start grows by at most one segment per acknowledgement (RFC 3465 2.3).
     after_timeout: bool,
-    /// The last acknowledgement came in a recovery: the next one may report all that arrived in it.
-    recovering: bool,
 }
 
 impl Window {
@@ -29,7 +27,7 @@ impl Window {
         let mss = start.mss.clamp(1, MAX_MSS);
         let (cwnd, ssthresh) = start.window.unwrap_or((initial_window(mss), u32::MAX));
         let cwnd = cwnd.clamp(mss, MAX_WINDOW);
-        Self { mss, cwnd, ssthresh, after_timeout: false, recovering: false }
+        Self { mss, cwnd, ssthresh, after_timeout: false }
     }
 
     pub(super) const fn mss(&self) -> u32 {
@@ -53,12 +51,10 @@ impl Window {
         self.ssthresh == u32::MAX
     }
 
-    /// How many acknowledged bytes the window may grow for: none in a recovery, whose end acknowledges what was sent
-    /// before and in it, and none if the window was not used.
-    pub(super) fn countable(&mut self, delivery: &Delivery) -> u32 {
-        let recovering = matches!(delivery.phase, Phase::Recovery | Phase::Cwr);
-        let ends_recovery = std::mem::replace(&mut self.recovering, recovering);
-        if recovering || ends_recovery || !delivery.window_limited {
+    /// How many bytes the window may grow for: none in a recovery, and none if the window was not used. What ends a recovery
+    /// counts, as in Linux, by what it shows to have arrived.
+    pub(super) fn countable(&self, delivery: &Delivery) -> u32 {
+        if matches!(delivery.phase, Phase::Recovery | Phase::Cwr) || !delivery.window_limited {
             return 0;
         }
         // What SACK or duplicates had reported before does not count when it is acknowledged. As in Linux, it counts when it
@@ -110,7 +106,6 @@ impl Window {
     pub(super) fn time_out(&mut self, in_flight: u32) {
         self.cwnd = self.mss.saturating_add(in_flight).min(self.cwnd);
         self.after_timeout = true;
-        self.recovering = false;
     }
 
     /// The restart window (RFC 5681 4.1). The way back is remembered, as in Linux and RFC 2861 3.

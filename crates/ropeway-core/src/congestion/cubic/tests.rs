@@ -337,7 +337,7 @@ fn a_window_of_a_gibibyte_stays_one() {
         assert_eq!(path.control.window(), 1 << 30);
     }
     path.lose();
-    assert_eq!(path.control.window(), (1u32 << 30) / 10 * 7 + 2);
+    assert_eq!(path.control.ssthresh(), (1u32 << 30) / 10 * 7 + 2);
     // K is the cube root of 222,000 / 0.4, 82 s: 137 round trips.
     for _ in 0..140 {
         path.now += MS(600);

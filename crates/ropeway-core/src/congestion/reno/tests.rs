@@ -117,11 +117,45 @@ fn a_window_that_is_not_used_does_not_grow() {
 }
 
 #[test]
-fn nothing_grows_in_a_recovery_nor_by_what_arrived_in_it() {
+fn nothing_grows_in_a_recovery() {
     for phase in [Phase::Recovery, Phase::Cwr] {
-        let steps = [Event(LOSS, 10), Acks(3, 5, phase), Acks(1, 30, OPEN), Acks(5, 1, OPEN)];
+        let steps = [Event(LOSS, 10), Acks(3, 5, phase), Acks(4, 1, OPEN), Acks(1, 1, OPEN)];
         assert_eq!(run(reno(), &steps), [(5, 5), (5, 5), (5, 5), (6, 5)], "{phase:?}");
     }
+}
+
+#[test]
+fn what_ends_a_recovery_counts_by_what_it_delivers_as_in_linux() {
+    let ends = |delivered| {
+        let mut reno = running(10, 10);
+        reno.on_congestion(&CongestionEvent::new(Timestamp::START, LOSS, 10 * MSS, SeqNum::new(10 * MSS)));
+        let ack = |una: u32, delivered: u32, phase| Delivery {
+            una: SeqNum::new(una * MSS),
+            acked: MSS,
+            delivered: delivered * MSS,
+            phase,
+            ..Delivery::new(Timestamp::START)
+        };
+        reno.on_ack(&ack(1, 1, Phase::Recovery));
+        // All that was reported before is acknowledged, and what had been sent again.
+        reno.on_ack(&Delivery { acked: 9 * MSS, ..ack(10, delivered, OPEN) });
+        let mut more = 0;
+        while reno.window() == 5 * MSS {
+            more += 1;
+            reno.on_ack(&ack(10 + more, 1, OPEN));
+        }
+        more
+    };
+    assert_eq!([0, 1, 3].map(ends), [5, 4, 2]);
+}
+
+// Parts of segments are not sent, and so are not acknowledged either.
+#[test]
+fn a_part_of_a_segment_does_not_slow_the_growth() {
+    let steps = [Event(LOSS, 7), Acks(2, 1, OPEN), Acks(1, 1, OPEN), Acks(3, 1, OPEN), Acks(1, 1, OPEN)];
+    assert_eq!(run(reno(), &steps), [(3, 3), (3, 3), (4, 3), (4, 3), (5, 3)]);
+    let steps = [Event(TIMEOUT, 7), Acks(2, 1, OPEN), Acks(2, 1, OPEN), Acks(1, 1, OPEN)];
+    assert_eq!(run(reno(), &steps), [(1, 3), (3, 3), (3, 3), (4, 3)]);
 }
 
 #[test]
