@@ -6,7 +6,7 @@ pub(crate) mod cell;
 mod cells;
 pub(crate) mod engine;
 pub(crate) mod floor;
-mod results;
+pub(crate) mod results;
 mod series;
 mod table;
 

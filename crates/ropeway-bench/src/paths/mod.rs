@@ -158,14 +158,15 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
         if thread::available_parallelism()?.get() < 2 {
             return Err(io::Error::other("two CPUs are needed: the path's clock spins on one of them"));
         }
+        // Before this thread may run on one CPU only.
+        results.machine = machine()?;
         link::prepare()?;
         let net = Net::new()?;
-        results.machine = machine()?;
         measure(settings, &net, &cells, &mut results)?;
     }
     print!("{}", report::summary(&cells, &results));
     match &settings.report {
-        Some(directory) => report::write(directory, &cells::all(), &results),
+        Some(directory) => report::write(directory, &cells::all(), &results, settings.seed),
         None => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use super::{COMPARED, CONGESTION, LEAST};
 use crate::grid::cell::Cell;
 
 /// Of the names of the cells, of a panel, and between two.
-const NAMES: f64 = 350.0;
+const NAMES: f64 = 390.0;
 const PANEL: f64 = 380.0;
 const GAP: f64 = 24.0;
 const WIDTH: f64 = NAMES + 2.0 * (PANEL + GAP);

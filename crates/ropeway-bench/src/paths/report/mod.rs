@@ -2,15 +2,19 @@
 
 mod chart;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::Path;
 
+use ropeway_core::Algorithm;
+
 use super::results::{Results, Spread};
 use super::{Congestion, Contender};
 use crate::grid::cell::Cell;
 use crate::grid::floor::floor;
+use crate::grid::results::Summary;
 use crate::report::median;
 
 /// Those that are compared with Linux, in the order of the columns.
@@ -19,11 +23,13 @@ const COMPARED: [Contender; 3] =
 const CONGESTION: [Congestion; 2] = [Congestion::Reno, Congestion::Cubic];
 /// What ropeway must not be below.
 const LEAST: f64 = 0.9;
+/// Of the timers of hosts in the grid, in microseconds: Tokio's.
+const TICK: u64 = 1000;
 
-/// Writes the table and the picture of these cells to paths.md and paths.svg in this directory.
-pub(crate) fn write(directory: &Path, cells: &[Cell], results: &Results) -> io::Result<()> {
+/// Writes the table and the picture of these cells to paths.md and paths.svg in this directory. `seed`: of the first run.
+pub(crate) fn write(directory: &Path, cells: &[Cell], results: &Results, seed: u64) -> io::Result<()> {
     fs::create_dir_all(directory)?;
-    fs::write(directory.join("paths.md"), markdown(cells, results))?;
+    fs::write(directory.join("paths.md"), markdown(cells, results, seed))?;
     fs::write(directory.join("paths.svg"), chart::chart(cells, results))
 }
 
@@ -46,7 +52,7 @@ pub(crate) fn summary(cells: &[Cell], results: &Results) -> String {
     text
 }
 
-fn markdown(cells: &[Cell], results: &Results) -> String {
+fn markdown(cells: &[Cell], results: &Results, seed: u64) -> String {
     let mut text = include_str!("introduction.md").to_owned();
     let _ = write!(text, "\n{}.\n\n![Goodput beside Linux's](paths.svg)\n\n## In short\n\n", results.machine);
     for stack in COMPARED {
@@ -60,7 +66,7 @@ fn markdown(cells: &[Cell], results: &Results) -> String {
             let _ = write!(text, "\n## {group}\n\n{HEADING}");
         }
         for congestion in CONGESTION {
-            text.push_str(&row(cell, congestion, results).unwrap_or_default());
+            text.push_str(&row(cell, congestion, results, seed).unwrap_or_default());
         }
     }
     let _ = write!(text, "\n## The path's own error\n\n{ERRORS}");
@@ -104,11 +110,11 @@ fn lateness(results: &Results) -> String {
 }
 
 const HEADING: &str = "\
-| path | | floor | Linux | again | ropeway sends: goodput | time | again | ropeway receives: goodput | time | smoltcp sends: \
-goodput |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
+| path | | floor | grid | Linux | again | ropeway sends: goodput | time | again | ropeway receives: goodput | time | \
+smoltcp sends: goodput |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n";
 
 /// What stands in the table about a cell; nothing, if Linux has no run.
-fn row(cell: &Cell, congestion: Congestion, results: &Results) -> Option<String> {
+fn row(cell: &Cell, congestion: Congestion, results: &Results, seed: u64) -> Option<String> {
     let linux = results.seconds(&cell.name, congestion, Contender::Linux)?;
     let again = |stack| {
         let again = results.of(&cell.name, congestion, stack).filter_map(|sample| sample.again);
@@ -121,10 +127,11 @@ fn row(cell: &Cell, congestion: Congestion, results: &Results) -> Option<String>
         |stack| ratio(stack).map_or_else(|| "-".to_owned(), |ratio| format!("{:.2}", 1.0 / ratio.median));
     let (sends, receives) = (Contender::RopewaySends, Contender::RopewayReceives);
     Some(format!(
-        "| {} | {} | {:.3} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+        "| {} | {} | {:.3} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
         cell.name,
         congestion.name(),
         floor(cell) as f64 / 1e6,
+        simulated(cell, congestion, results, seed),
         seconds(linux),
         again(Contender::Linux),
         goodput(sends),
@@ -134,6 +141,21 @@ fn row(cell: &Cell, congestion: Congestion, results: &Results) -> Option<String>
         time(receives),
         goodput(Contender::SmoltcpSends),
     ))
+}
+
+/// How long ropeway at both ends takes over this path in the grid, with the same seeds and with timers that tick in
+/// milliseconds: in s, the median.
+fn simulated(cell: &Cell, congestion: Congestion, results: &Results, seed: u64) -> String {
+    let Ok(algorithm) = congestion.name().parse::<Algorithm>() else { return "-".to_owned() };
+    let cell = cell.clone().one_host().config(|config| config.socket.congestion = algorithm);
+    let runs: BTreeSet<usize> =
+        results.of(&cell.name, congestion, Contender::RopewaySends).map(|sample| sample.run).collect();
+    if runs.is_empty() {
+        return "-".to_owned();
+    }
+    let outcome = |run: usize| cell.run(seed.wrapping_add(run as u64), TICK).run();
+    let outcomes = runs.into_iter().map(outcome).collect();
+    format!("{:.3}", Summary::of(&cell, outcomes).time as f64 / 1e6)
 }
 
 const ERRORS: &str = "\
@@ -207,8 +229,8 @@ mod tests {
     #[test]
     fn a_cell_below_the_limit_stands_out_in_the_table() {
         let (cells, results) = measured();
-        let text = markdown(&cells, &results);
-        let row = "| a | reno | 0.933 | 1.100 (1.000..1.200) | 5 | **0.73** (0.50..0.75) | 1.36 | 5 | 1.00 (1.00..1.10) | 1.00 \
+        let text = markdown(&cells, &results, 1);
+        let row = "| a | reno | 0.933 | 0.936 | 1.100 (1.000..1.200) | 5 | **0.73** (0.50..0.75) | 1.36 | 5 | 1.00 (1.00..1.10) | 1.00 \
                    | **0.00** (0.00..0.00) |\n";
         assert!(text.contains(row), "{text}");
         assert!(!text.contains("| a | cubic |"), "there is no run of it");
