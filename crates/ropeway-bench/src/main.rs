@@ -5,6 +5,7 @@
 //! docs/PERFORMANCE.md has the method and what came out.
 #![deny(unsafe_code)]
 
+mod carry;
 mod cli;
 #[cfg(target_os = "linux")]
 mod flood;

@@ -83,6 +83,12 @@ pub struct TcpInfo {
     pub not_sent: usize,
     /// Bytes that wait for the application to read them.
     pub unread: usize,
+    /// Bytes of memory that these take: what the rest of their packets takes and bookkeeping are counted, as in Linux's
+    /// `SK_MEMINFO_RMEM_ALLOC`.
+    pub receive_memory: usize,
+    /// Likewise, bytes of memory that data beyond a gap takes. Both together are never more than twice `recv_buffer` and
+    /// 16 KiB.
+    pub reassembly_memory: usize,
     /// `tcpi_pacing_rate`: how fast data may be sent, in bytes a second; `None`: as fast as the window allows.
     pub pacing_rate: Option<u64>,
     /// `tcpi_delivery_rate`: how fast data has arrived lately, in bytes a second.

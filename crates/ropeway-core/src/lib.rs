@@ -35,6 +35,7 @@ mod icmp;
 mod info;
 mod ip;
 mod options;
+mod packet_pool;
 mod parts;
 mod policy;
 mod ports;
@@ -58,6 +59,7 @@ pub use error::{ConnectError, ConnectionError, ListenError, RecvError, SendError
 pub use event::{ConnectionId, Event, ListenerId, Readiness};
 pub use info::{SenderLimit, TcpInfo};
 pub use options::{KeepAlive, SocketOptions};
+pub use packet_pool::PacketPool;
 pub use policy::PortPolicy;
 pub use probe::{ProbeOutcome, UdpProbeId};
 pub use stack::{BindingId, Stack, TableSizes};

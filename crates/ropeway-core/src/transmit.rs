@@ -3,6 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use ropeway_packet::{ChecksumMode, HeaderBuf, Payload};
 
+use crate::buffer::send::length_u32;
+
 /// What the device knows about the checksum of a packet it hands over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RxChecksum {
@@ -22,13 +24,26 @@ pub struct Received {
     pub checksum: RxChecksum,
     /// Set when the device merged several segments into this one: the size of each (GRO). Otherwise `None`.
     pub segment_size: Option<u16>,
+    /// How many bytes of memory stay allocated as long as any part of `packet` is held: all that lies in the same
+    /// allocation, whoever else has parts of it. `None` if that is not known.
+    ///
+    /// What a connection holds is counted by this. A payload that keeps no more than twice of itself alive stays where it
+    /// lies; any other one is copied before it is held, and so is one of which it is not known.
+    pub true_size: Option<u32>,
 }
 
 impl Received {
-    /// A packet that comes with no offload metadata.
+    /// A packet that comes with no offload metadata, and whose memory others may share.
     #[must_use]
     pub fn new(packet: Bytes) -> Self {
-        Self { packet, checksum: RxChecksum::Unverified, segment_size: None }
+        Self { packet, checksum: RxChecksum::Unverified, segment_size: None, true_size: None }
+    }
+
+    /// Likewise, a packet that has its memory to itself: an allocation of its length.
+    #[must_use]
+    pub fn alone(packet: Bytes) -> Self {
+        let true_size = Some(length_u32(packet.len()));
+        Self { true_size, ..Self::new(packet) }
     }
 }
 

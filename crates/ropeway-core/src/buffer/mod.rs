@@ -1,5 +1,6 @@
 //! What waits to be sent or read.
 
+pub(crate) mod chunk;
 pub(crate) mod reassembly;
 pub(crate) mod receive;
 pub(crate) mod send;

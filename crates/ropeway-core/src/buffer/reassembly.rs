@@ -3,15 +3,17 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use bytes::{Bytes, BytesMut};
 use ropeway_packet::SeqNum;
 
-use super::receive::{SHARE_FROM, skip};
+use super::chunk::Chunk;
 use super::send::length_u32;
 
-/// What one piece costs besides its bytes, in two trees and an allocation of its own. It counts against the memory limit, so
-/// that a sender of single bytes with gaps between them cannot make us spend more than twice its window.
-const PIECE_OVERHEAD: usize = 96;
+/// What one piece costs besides its bytes, in two trees whose nodes may be half full and an allocation of its own. A sender of
+/// single bytes with gaps between them makes us spend that for each.
+pub(crate) const PIECE_OVERHEAD: usize = 160;
+
+/// Copies grow to this length: then the next one begins.
+const GROW_TO: usize = 2048;
 
 /// What became of bytes that were to be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +30,12 @@ pub(crate) struct Insertion {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reassembly {
     /// The bytes, by where they begin. None overlap.
-    pieces: BTreeMap<Place, Bytes>,
+    pieces: BTreeMap<Place, Chunk>,
     /// The blocks that they make, with a gap before each: where it begins, and where it ends.
     blocks: BTreeMap<Place, SeqNum>,
     buffered: usize,
+    /// The true sizes of the pieces.
+    true_size: usize,
 }
 
 /// A place in the stream. All that are compared lie in one window, so in half of the sequence space, and are in order.
@@ -65,13 +69,18 @@ impl Reassembly {
         self.buffered
     }
 
-    /// Memory that is held: bytes and bookkeeping.
-    pub(crate) fn allocated(&self) -> usize {
-        self.buffered + self.pieces.len() * PIECE_OVERHEAD
+    /// The memory that is held: bytes, what they keep alive besides, and bookkeeping.
+    pub(crate) fn memory(&self) -> usize {
+        self.true_size + self.pieces.len() * PIECE_OVERHEAD
     }
 
-    /// Keeps those bytes of `data` that are not held yet, as far as `limit` allows, which bounds the memory allocated.
-    pub(crate) fn insert(&mut self, start: SeqNum, mut data: Bytes, limit: usize) -> Insertion {
+    /// What of it is not bytes of the stream.
+    pub(crate) fn waste(&self) -> usize {
+        self.memory() - self.buffered
+    }
+
+    /// Keeps those bytes of `data` that are not held yet, as long as that costs at most `spare` bytes besides their own.
+    pub(crate) fn insert(&mut self, start: SeqNum, mut data: Chunk, mut spare: usize) -> Insertion {
         let end = start + length_u32(data.len());
         let (mut at, mut repeated) = (start, None);
         while at.before(end) {
@@ -79,17 +88,16 @@ impl Reassembly {
                 // The first copy stays.
                 let to = held_to.min(end);
                 repeated.get_or_insert((at, to));
-                data = skip(data, to.since(at) as usize);
+                data = data.skip(to.since(at) as usize);
                 at = to;
                 continue;
             }
             let to = self.blocks.range(Place(at)..).next().map_or(end, |(next, _)| next.0.min(end));
-            let len = to.since(at) as usize;
-            if self.allocated() + len + PIECE_OVERHEAD > limit {
-                break;
+            let rest = data.split_off(to.since(at) as usize);
+            match self.store(at, data, spare) {
+                Some(waste) => spare -= waste,
+                None => break,
             }
-            let rest = data.split_off(len);
-            self.store(at, data);
             (at, data) = (to, rest);
         }
         let block = at.after(start).then(|| self.join(start, at));
@@ -108,23 +116,34 @@ impl Reassembly {
         (*last == end).then_some(start.0)
     }
 
-    /// Stores a piece that overlaps nothing; a small one grows the one that it follows.
-    fn store(&mut self, start: SeqNum, data: Bytes) {
-        self.buffered += data.len();
-        if data.len() >= SHARE_FROM {
-            self.pieces.insert(Place(start), data);
-            return;
-        }
-        if let Some((before, grown)) = self.pieces.range_mut(..Place(start)).next_back()
-            && before.0 + length_u32(grown.len()) == start
-            && grown.len() < 4 * SHARE_FROM
-        {
-            let mut bytes = BytesMut::from(std::mem::take(grown));
-            bytes.extend_from_slice(&data);
-            *grown = bytes.freeze();
+    /// Stores a piece that overlaps nothing: as it is, if that is worth it; or put together with a small one that it follows;
+    /// or as a copy. Says what that costs besides the bytes; nothing, if there is no room.
+    fn store(&mut self, start: SeqNum, data: Chunk, spare: usize) -> Option<usize> {
+        let (len, waste) = (data.len(), data.waste(PIECE_OVERHEAD));
+        let (start, piece, waste) = if data.is_worth_sharing(PIECE_OVERHEAD, spare) {
+            (start, data, waste)
+        } else if let Some((before, both)) = self.grow(start, &data) {
+            (before, both, 0)
+        } else if PIECE_OVERHEAD <= spare {
+            (start, Chunk::copy_of(data.bytes()), PIECE_OVERHEAD)
         } else {
-            self.pieces.insert(Place(start), Bytes::copy_from_slice(&data));
+            return None;
+        };
+        self.buffered += len;
+        self.true_size += piece.true_size();
+        self.pieces.insert(Place(start), piece);
+        Some(waste)
+    }
+
+    /// Takes the piece that ends at `start`, if it is small, to put it together with `data`.
+    fn grow(&mut self, start: SeqNum, data: &Chunk) -> Option<(SeqNum, Chunk)> {
+        let (&before, piece) = self.pieces.range(..Place(start)).next_back()?;
+        if before.0 + length_u32(piece.len()) != start || piece.len() + data.len() > GROW_TO {
+            return None;
         }
+        let piece = self.pieces.remove(&before)?;
+        self.true_size -= piece.true_size();
+        Some((before.0, Chunk::from_vec([&piece.bytes()[..], &data.bytes()[..]].concat())))
     }
 
     /// From `start` to `end` all is held now: it makes one block with all that it touches.
@@ -147,7 +166,7 @@ impl Reassembly {
     }
 
     /// Takes what follows `next` without a gap, in order; bytes before `next` are dropped.
-    pub(crate) fn take_from(&mut self, next: SeqNum) -> Option<Bytes> {
+    pub(crate) fn take_from(&mut self, next: SeqNum) -> Option<Chunk> {
         while let Some(first) = self.pieces.first_entry() {
             let start = first.key().0;
             if start.after(next) {
@@ -155,8 +174,13 @@ impl Reassembly {
             }
             let data = first.remove();
             self.buffered -= data.len();
+            self.true_size -= data.true_size();
             self.shorten(start + length_u32(data.len()));
-            let data = skip(data, next.since(start) as usize);
+            // Room was found for the whole of it, so a rest keeps nothing else alive.
+            let data = match next.since(start) as usize {
+                0 => data,
+                old => Chunk::copy_of(data.bytes().get(old..).unwrap_or_default()),
+            };
             if !data.is_empty() {
                 return Some(data);
             }
@@ -176,6 +200,7 @@ impl Reassembly {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
@@ -186,7 +211,7 @@ mod tests {
         let mut out = Vec::new();
         while let Some(data) = reassembly.take_from(*next) {
             *next += length_u32(data.len());
-            out.extend_from_slice(&data);
+            out.extend_from_slice(data.bytes());
         }
         out
     }
@@ -202,13 +227,18 @@ mod tests {
             }
         }
         assert!(reassembly.blocks.iter().map(|(start, end)| (start.0, *end)).eq(blocks));
-        assert_eq!(reassembly.buffered, reassembly.pieces.values().map(Bytes::len).sum());
+        assert_eq!(reassembly.buffered, reassembly.pieces.values().map(Chunk::len).sum());
+        assert_eq!(reassembly.true_size, reassembly.pieces.values().map(Chunk::true_size).sum());
+    }
+
+    fn filled(len: usize) -> Chunk {
+        Chunk::from_vec(vec![b'x'; len])
     }
 
     fn held(blocks: &[(u32, u32)]) -> Reassembly {
         let mut reassembly = Reassembly::default();
         for &(start, end) in blocks {
-            let data = Bytes::from(vec![b'x'; (end - start) as usize]);
+            let data = filled((end - start) as usize);
             assert!(reassembly.insert(SeqNum::new(start), data, usize::MAX).kept);
         }
         reassembly
@@ -228,7 +258,7 @@ mod tests {
             ((3000, 5000), (1000, 6000), None),
         ] {
             let mut reassembly = held(&blocks);
-            let data = Bytes::from(vec![b'x'; (segment.1 - segment.0) as usize]);
+            let data = filled((segment.1 - segment.0) as usize);
             let insertion = reassembly.insert(SeqNum::new(segment.0), data, usize::MAX);
             let want = Insertion { kept: true, block: Some(seq(block)), repeated: repeated.map(seq) };
             assert_eq!(insertion, want, "for {segment:?}");
@@ -238,25 +268,39 @@ mod tests {
 
     #[test]
     fn of_what_there_is_no_room_for_the_first_part_may_be_held() {
-        let mut reassembly = held(&[(2000, 3000)]);
-        let limit = reassembly.allocated() + 1000 + PIECE_OVERHEAD;
-        let data = Bytes::from(vec![b'x'; 3000]);
-        let insertion = reassembly.insert(SeqNum::new(1000), data.clone(), limit);
-        let (start, end) = (SeqNum::new(1000), SeqNum::new(3000));
+        let mut reassembly = held(&[(2000, 4000)]);
+        let insertion = reassembly.insert(SeqNum::new(1000), filled(4000), PIECE_OVERHEAD);
+        let (start, end) = (SeqNum::new(1000), SeqNum::new(4000));
         let repeated = Some((SeqNum::new(2000), end));
         assert_eq!(insertion, Insertion { kept: false, block: Some((start, end)), repeated });
-        let insertion = reassembly.insert(SeqNum::new(5000), data, limit);
+        let insertion = reassembly.insert(SeqNum::new(6000), filled(3000), PIECE_OVERHEAD - 1);
         assert_eq!(insertion, Insertion { kept: false, block: None, repeated: None });
         assert_consistent(&reassembly);
+    }
+
+    #[test]
+    fn a_piece_that_keeps_more_than_itself_alive_is_copied() {
+        for (len, true_size, shared) in
+            [(1460, 1536, true), (900, 1536, true), (700, 1536, false), (511, 511, false)]
+        {
+            let slab = Bytes::from(vec![b'x'; true_size]);
+            let mut reassembly = Reassembly::default();
+            let data = Chunk::new(slab.slice(..len), Some(length_u32(true_size)));
+            reassembly.insert(SeqNum::new(1), data, usize::MAX);
+            assert_eq!(!slab.is_unique(), shared, "{len} bytes of {true_size}");
+            assert_eq!(reassembly.memory(), if shared { true_size } else { len } + PIECE_OVERHEAD);
+        }
     }
 
     #[test]
     fn single_bytes_with_gaps_stay_within_the_limit() {
         let mut reassembly = Reassembly::default();
         for i in 0..10_000u32 {
-            reassembly.insert(SeqNum::new(2 * i + 1), Bytes::from_static(b"x"), 20_000);
+            let spare = 20_000 - (reassembly.memory() - reassembly.buffered());
+            reassembly.insert(SeqNum::new(2 * i + 1), filled(1), spare);
         }
-        assert!(reassembly.allocated() <= 20_000);
+        assert_eq!(reassembly.buffered(), 20_000 / PIECE_OVERHEAD);
+        assert!(reassembly.memory() - reassembly.buffered() <= 20_000);
     }
 
     proptest! {
@@ -269,7 +313,7 @@ mod tests {
             let mut reassembly = Reassembly::default();
             let mut held = vec![false; stream.len()];
             for &(start, len) in &cuts {
-                prop_assert!(reassembly.insert(at(start), Bytes::copy_from_slice(&stream[start..start + len]), usize::MAX).kept);
+                prop_assert!(reassembly.insert(at(start), Chunk::copy_of(&stream[start..start + len]), usize::MAX).kept);
                 held[start..start + len].fill(true);
                 prop_assert_eq!(reassembly.buffered(), held.iter().filter(|held| **held).count());
                 assert_consistent(&reassembly);
@@ -278,7 +322,7 @@ mod tests {
             let mut next = SeqNum::new(BASE);
             prop_assert_eq!(drain(&mut reassembly, &mut next), &stream[..first_hole]);
             // The rest comes in order at last.
-            prop_assert!(reassembly.insert(next, Bytes::copy_from_slice(&stream[first_hole..]), usize::MAX).kept);
+            prop_assert!(reassembly.insert(next, Chunk::copy_of(&stream[first_hole..]), usize::MAX).kept);
             prop_assert_eq!(drain(&mut reassembly, &mut next), &stream[first_hole..]);
             prop_assert!(reassembly.is_empty());
             prop_assert_eq!(reassembly.buffered(), 0);

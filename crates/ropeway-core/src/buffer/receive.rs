@@ -2,14 +2,30 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use ropeway_packet::Payload;
 
-/// Payloads shorter than this are copied out of their packet: a few bytes must not pin a whole slab.
-pub(crate) const SHARE_FROM: usize = 512;
+use super::chunk::{Chunk, SHARE_FROM};
+use super::send::length_u32;
+
+/// What counts the parts of a chunk's memory, and the allocator's share.
+const OWNER: usize = 64;
+
+/// What a chunk costs besides the memory that its bytes lie in: an owner of that, and two places in the queue, which
+/// doubles when it is full.
+const CHUNK_OVERHEAD: usize = OWNER + 2 * size_of::<Chunk>();
+
+/// Copies are put together in pieces of this size.
 const SMALL_CHUNK: usize = 2048;
 
-/// Bytes in order, unread. Large payloads are slices of the packets they came in.
+/// A tail with no more room than this is as good as full.
+const NEARLY_FULL: usize = 128;
+
+/// From so many bytes on that the first chunk keeps alive for nothing, it may be copied.
+const COMPACT_FROM: usize = 4096;
+
+/// Bytes in order, unread, and how much memory they take. Large payloads are slices of the packets they came in, as long
+/// as these are not much larger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReceiveBuffer {
     len: usize,
@@ -19,16 +35,67 @@ pub(crate) struct ReceiveBuffer {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Held {
-    chunks: VecDeque<Bytes>,
-    /// Small payloads, copied together; they follow the chunks.
+    chunks: VecDeque<Chunk>,
+    /// The true sizes of the chunks.
+    true_size: usize,
+    /// What was copied, put together; it follows the chunks, and shares its memory with none of them.
     tail: BytesMut,
 }
 
 impl Held {
+    fn memory(&self) -> usize {
+        let queue = self.chunks.len() * OWNER + self.chunks.capacity() * size_of::<Chunk>();
+        size_of::<Self>() + self.true_size + queue + self.tail.capacity()
+    }
+
+    fn append(&mut self, chunk: Chunk) {
+        self.seal_tail();
+        self.true_size += chunk.true_size();
+        self.chunks.push_back(chunk);
+    }
+
+    /// Ends the tail, so that something can follow. What is not full is copied once more, and its memory used again.
     fn seal_tail(&mut self) {
-        if !self.tail.is_empty() {
-            self.chunks.push_back(self.tail.split().freeze());
+        if self.tail.is_empty() {
+            return;
         }
+        if self.tail.capacity() - self.tail.len() <= NEARLY_FULL {
+            self.freeze_tail();
+            return;
+        }
+        let chunk = Chunk::copy_of(&self.tail);
+        self.tail.clear();
+        self.true_size += chunk.true_size();
+        self.chunks.push_back(chunk);
+    }
+
+    /// The tail becomes a chunk as it is.
+    fn freeze_tail(&mut self) {
+        let tail = std::mem::take(&mut self.tail);
+        let true_size = length_u32(tail.capacity());
+        let chunk = Chunk::new(tail.freeze(), Some(true_size));
+        if !chunk.is_empty() {
+            self.true_size += chunk.true_size();
+            self.chunks.push_back(chunk);
+        }
+    }
+
+    /// Copies `data` to the tail. A new tail has room for `room` bytes, or for what is left of `data`.
+    fn copy(&mut self, data: &[u8], room: usize) {
+        let fits = data.len().min(self.tail.capacity() - self.tail.len());
+        let (now, rest) = data.split_at(fits);
+        self.tail.extend_from_slice(now);
+        if !rest.is_empty() {
+            self.freeze_tail();
+            self.tail = BytesMut::with_capacity(room.max(rest.len()));
+            self.tail.extend_from_slice(rest);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        let first = self.chunks.pop_front()?;
+        self.true_size -= first.true_size();
+        Some(first.into_bytes())
     }
 }
 
@@ -41,21 +108,46 @@ impl ReceiveBuffer {
         self.len == 0
     }
 
-    pub(crate) fn push(&mut self, data: Bytes) {
+    /// The memory that is held: bytes, what they keep alive besides, and bookkeeping.
+    pub(crate) fn memory(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.memory())
+    }
+
+    /// Appends `data`. It is held as it is if that is worth it, and costs at most `spare` bytes besides its own; otherwise it
+    /// is copied.
+    pub(crate) fn push(&mut self, data: Chunk, spare: usize) {
         self.len += data.len();
         // A lone small payload gets a buffer of its size, a stream of them a roomy one.
         let room = if self.len < SHARE_FROM { data.len().max(64) } else { SMALL_CHUNK };
         let held = self.held.get_or_insert_default();
-        if data.len() >= SHARE_FROM {
-            held.seal_tail();
-            held.chunks.push_back(data);
-            return;
+        if data.is_worth_sharing(CHUNK_OVERHEAD, spare) {
+            held.append(data);
+        } else {
+            held.copy(data.bytes(), room);
         }
-        if held.tail.capacity() - held.tail.len() < data.len() {
-            held.seal_tail();
-            held.tail = BytesMut::with_capacity(room);
+    }
+
+    /// Appends what was held beyond a gap. Room for it was found then.
+    pub(crate) fn append(&mut self, data: Chunk) {
+        if data.len() < SHARE_FROM {
+            self.push(data, 0);
+        } else {
+            self.len += data.len();
+            self.held.get_or_insert_default().append(data);
         }
-        held.tail.extend_from_slice(&data);
+    }
+
+    /// Copies what is left of the first chunk, at most a packet, if that lets go of much. Says whether it did.
+    pub(crate) fn compact_first(&mut self) -> bool {
+        let Some(held) = &mut self.held else { return false };
+        let Some(first) = held.chunks.front_mut() else { return false };
+        if first.true_size().saturating_sub(first.len()) < COMPACT_FROM {
+            return false;
+        }
+        held.true_size -= first.true_size();
+        *first = Chunk::copy_of(first.bytes());
+        held.true_size += first.true_size();
+        true
     }
 
     /// Moves up to `max` bytes out.
@@ -64,17 +156,17 @@ impl ReceiveBuffer {
         self.len -= wanted;
         let mut payload = Payload::new();
         let Some(held) = self.held.as_mut().filter(|_| wanted > 0) else { return payload };
-        held.seal_tail();
         while wanted > 0 {
+            if held.chunks.is_empty() {
+                held.freeze_tail();
+            }
             let Some(first) = held.chunks.front_mut() else { break };
             if first.len() > wanted {
                 payload.push(first.split_to(wanted));
                 break;
             }
             wanted -= first.len();
-            if let Some(first) = held.chunks.pop_front() {
-                payload.push(first);
-            }
+            payload.extend(held.pop());
         }
         if self.len == 0 {
             self.held = None;
@@ -86,7 +178,7 @@ impl ReceiveBuffer {
     pub(crate) fn peek(&self, mut out: &mut [u8]) -> usize {
         let mut copied = 0;
         let Some(held) = &self.held else { return 0 };
-        for chunk in held.chunks.iter().map(|chunk| &chunk[..]).chain([&held.tail[..]]) {
+        for chunk in held.chunks.iter().map(|chunk| &chunk.bytes()[..]).chain([&held.tail[..]]) {
             let n = chunk.len().min(out.len());
             let (head, rest) = out.split_at_mut(n);
             head.copy_from_slice(chunk.get(..n).unwrap_or_default());
@@ -104,24 +196,56 @@ impl ReceiveBuffer {
     }
 }
 
-/// The first `n` bytes of `data`, without the rest; and `data` without them.
-pub(crate) fn skip(mut data: Bytes, n: usize) -> Bytes {
-    data.advance(n.min(data.len()));
-    data
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn small_payloads_are_copied_out_of_their_packet() {
+    fn what_keeps_much_more_than_itself_alive_is_copied() {
+        let held = |len: usize, true_size: Option<u32>, spare| {
+            let packet = Bytes::from(vec![7u8; 64 * 1024]);
+            let mut buffer = ReceiveBuffer::default();
+            buffer.push(Chunk::new(packet.slice(100..100 + len), true_size), spare);
+            assert_eq!(buffer.len(), len);
+            assert!(buffer.memory() >= len);
+            !packet.is_unique()
+        };
+        let spare = 10_000;
+        assert!(held(1460, Some(1536), spare));
+        assert!(held(SHARE_FROM, Some(564), spare));
+        assert!(!held(10, Some(64), spare), "ten bytes are better together with others");
+        assert!(!held(1460, Some(64 * 1024), spare), "a packet must not pin 64 KiB");
+        assert!(!held(1460, None, spare), "nor what nobody knows");
+        assert!(!held(1460, Some(1536), 100), "there is no room for what it has besides");
+    }
+
+    #[test]
+    fn the_rest_of_a_long_packet_is_copied_under_pressure() {
         let packet = Bytes::from(vec![7u8; 64 * 1024]);
         let mut buffer = ReceiveBuffer::default();
-        buffer.push(packet.slice(100..110));
-        assert!(packet.is_unique(), "ten bytes must not pin 64 KiB");
-        buffer.push(packet.slice(..SHARE_FROM));
-        assert!(!packet.is_unique());
+        buffer.push(Chunk::new(packet.clone(), Some(64 * 1024)), usize::MAX);
+        assert!(!buffer.compact_first(), "all of it is held");
+        buffer.take(packet.len() - 100);
+        assert!(buffer.memory() > packet.len());
+        assert!(buffer.compact_first());
+        assert!(packet.is_unique() && buffer.memory() < 1000);
+        assert_eq!((buffer.len(), buffer.take(1000).len()), (100, 100));
+    }
+
+    /// What is pushed, whether as it is or as a copy, and taken again costs what it says.
+    #[test]
+    fn memory_is_what_the_chunks_add_up_to() {
+        let mut buffer = ReceiveBuffer::default();
+        for n in 0..200usize {
+            buffer.push(Chunk::copy_of(&vec![7; 1 + n * 13 % 900]), if n % 3 == 0 { 0 } else { usize::MAX });
+            buffer.append(Chunk::copy_of(&vec![7; 1 + n * 29 % 700]));
+            buffer.take(n * 11 % 1000);
+            let held = buffer.held.as_ref().unwrap();
+            assert_eq!(held.true_size, held.chunks.iter().map(Chunk::true_size).sum());
+            assert_eq!(buffer.len, held.chunks.iter().map(Chunk::len).sum::<usize>() + held.tail.len());
+        }
+        buffer.take(usize::MAX);
+        assert_eq!(buffer.memory(), 0);
     }
 
     #[test]
@@ -131,7 +255,7 @@ mod tests {
         for n in [1usize, 600, 3, 700, 2] {
             let piece: Vec<u8> = (0..n).map(|i| u8::try_from((i + n) % 251).unwrap()).collect();
             all.extend(&piece);
-            buffer.push(Bytes::from(piece));
+            buffer.push(Chunk::from_vec(piece), usize::MAX);
         }
         let mut seen = vec![0; 2000];
         assert_eq!(buffer.peek(&mut seen), all.len());

@@ -112,15 +112,10 @@ impl Stack {
             local_port: segment.tcp.dst_port,
             remote_port: segment.tcp.src_port,
         };
-        let arrival = Arrival {
-            header: segment.tcp,
-            payload: received.packet.slice(segment.payload),
-            malformed_options: segment.malformed_options,
-            unscaled: false,
-            repeats: false,
-            segment_size: received.segment_size,
-        };
         let room = self.demux.find(&tuple, &self.rooms);
+        // What is for no connection may be quoted.
+        let quoted = (!matches!(room, Some(Room::Connection(_)))).then(|| received.clone());
+        let arrival = Arrival::new(segment, received);
         let told = events::Segment {
             now,
             tuple: &tuple,
@@ -141,10 +136,10 @@ impl Stack {
             Some(Room::HalfOpen(key)) => {
                 // Its listener is closed.
                 self.forget_half_open(key, Cause::Abort);
-                self.arrives_at_port(now, &tuple, arrival, &received);
+                self.arrives_at_port(now, &tuple, arrival, quoted);
             }
             Some(Room::TimeWait(key)) => self.arrives_at_time_wait(now, key, &tuple, arrival),
-            None => self.arrives_at_port(now, &tuple, arrival, &received),
+            None => self.arrives_at_port(now, &tuple, arrival, quoted),
         }
     }
 
@@ -171,8 +166,14 @@ impl Stack {
         self.settle(key, now);
     }
 
-    /// A segment that belongs to nothing: the packet policy is asked first.
-    fn arrives_at_port(&mut self, now: Timestamp, tuple: &FourTuple, arrival: Arrival, received: &Received) {
+    /// A segment that belongs to nothing, and the packet it came in: the packet policy is asked first.
+    fn arrives_at_port(
+        &mut self,
+        now: Timestamp,
+        tuple: &FourTuple,
+        arrival: Arrival,
+        quoted: Option<Received>,
+    ) {
         let policy = self.policy.of(Protocol::TCP, tuple.local_port);
         if policy == PortPolicy::Open {
             self.arrives_at_listener_or_nobody(now, tuple, arrival);
@@ -183,7 +184,9 @@ impl Stack {
             PortPolicy::Refuse => self.reset(tuple, &arrival.header, arrival.payload.len()),
             PortPolicy::Prohibit if !arrival.header.flags.contains(TcpFlags::RST) => {
                 let kind = IcmpErrorKind::Unreachable(UnreachableKind::AdminProhibited);
-                self.send_icmp_error(now, received, (tuple.local_addr, tuple.remote_addr), kind);
+                if let Some(packet) = quoted {
+                    self.send_icmp_error(now, &packet, (tuple.local_addr, tuple.remote_addr), kind);
+                }
             }
             _ => {}
         }

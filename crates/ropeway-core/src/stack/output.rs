@@ -125,8 +125,7 @@ impl Stack {
     /// Sends a packet to ourselves.
     fn push_local(&mut self, transmit: &Transmit) {
         self.counters.sent += 1;
-        let packet =
-            Received { packet: transmit.to_bytes(), checksum: RxChecksum::Verified, segment_size: None };
+        let packet = Received { checksum: RxChecksum::Verified, ..Received::alone(transmit.to_bytes()) };
         self.outbox.loopback.push_back(packet);
     }
 

@@ -32,7 +32,7 @@ impl Way {
         }
         while self.0.front().is_some_and(|(due, _)| *due <= now) {
             let (_, packet) = self.0.pop_front().unwrap();
-            to.handle_packet(at, Received::new(packet));
+            to.handle_packet(at, Received::alone(packet));
         }
     }
 }

@@ -234,7 +234,7 @@ fn what_there_is_no_room_for_is_not_told_of() {
         }
     }
     assert!(lab.stack.counters().reassembly_overflows > 0, "the test is to fill it");
-    assert!(told.len() > 100);
+    assert!(told.len() > 50);
     // Only what was not told of is sent again.
     for seq in 1..=8192 {
         if !told.contains(&seq) {

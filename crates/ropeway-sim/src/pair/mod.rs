@@ -347,7 +347,7 @@ impl Pair {
                 break;
             }
             let (to, packet) = entry.remove();
-            self.stacks[to].handle_packet(ts, Received::new(packet));
+            self.stacks[to].handle_packet(ts, Received::alone(packet));
             self.check_states();
         }
         self.pump();

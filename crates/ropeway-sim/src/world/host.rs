@@ -214,7 +214,7 @@ impl World {
                 self.lost(node, &packet, Cause::HostFrozen);
             }
             Some(life) => {
-                life.inbox.push(Received::new(packet.bytes.clone()));
+                life.inbox.push(Received::alone(packet.bytes.clone()));
                 self.record.arrived(self.now, node, &packet);
                 self.mark_pending(node);
             }
@@ -225,7 +225,7 @@ impl World {
     /// Tells a host's stack something that came by no link.
     pub(super) fn tell(&mut self, node: NodeId, packet: Bytes) {
         if let Some(life) = self.life_mut(node) {
-            life.inbox.push(Received::new(packet));
+            life.inbox.push(Received::alone(packet));
             self.mark_pending(node);
         }
     }

@@ -54,7 +54,7 @@ impl Device for MemoryDevice {
         batch: &mut Vec<Received>,
         max: usize,
     ) -> Poll<io::Result<()>> {
-        match self.incoming.poll_recv(cx, max, |packet| batch.push(Received::new(packet))) {
+        match self.incoming.poll_recv(cx, max, |packet| batch.push(Received::alone(packet))) {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
             Poll::Ready(Err(Disconnected)) | Poll::Pending => Poll::Pending,
         }

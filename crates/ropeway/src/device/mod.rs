@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::task::{Context, Poll, Waker};
 
-pub use ropeway_core::{Received, RxChecksum, Transmit};
+pub use ropeway_core::{PacketPool, Received, RxChecksum, Transmit};
 
 /// Moves batches of whole IP packets, with offload metadata.
 pub trait Device: Send + 'static {

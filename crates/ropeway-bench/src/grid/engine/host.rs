@@ -3,8 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use bytes::BytesMut;
-use ropeway_core::{Event, IpCidr, RxChecksum, Stack, StackConfig, Timestamp};
+use ropeway_core::{Event, IpCidr, PacketPool, RxChecksum, Stack, StackConfig, Timestamp};
 use ropeway_sim::pipe::{Micros, NEVER};
 
 use super::packet::Packet;
@@ -33,7 +32,7 @@ pub(super) struct Host {
     pub(super) stack: Stack,
     timing: Timing,
     inbox: Vec<Packet>,
-    slab: BytesMut,
+    pool: PacketPool,
     checksum: RxChecksum,
     /// When the packets that have arrived are to be taken.
     turn: Micros,
@@ -89,11 +88,12 @@ impl Host {
         config.addresses = vec![IpCidr::new(IpAddr::V4(address(number)), 16)];
         config.tx_checksum_offload = !verifies;
         let checksum = if verifies { RxChecksum::Unverified } else { RxChecksum::Verified };
+        let pool = PacketPool::new(config.mtu);
         Self {
             stack: Stack::new(Arc::new(config), seed, moment(0)),
             timing,
             inbox: Vec::new(),
-            slab: BytesMut::new(),
+            pool,
             checksum,
             turn: NEVER,
             timer: NEVER,
@@ -133,7 +133,7 @@ impl Host {
             self.stack.handle_timeout(at);
         }
         for packet in self.inbox.drain(..) {
-            self.stack.handle_packet(at, packet.receive(&mut self.slab, self.checksum));
+            self.stack.handle_packet(at, packet.receive(&mut self.pool, self.checksum));
         }
         loop {
             while let Some(transmit) = self.stack.poll_transmit(at) {

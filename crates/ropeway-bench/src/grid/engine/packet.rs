@@ -2,9 +2,11 @@
 
 use std::hash::Hasher;
 
-use bytes::{Bytes, BytesMut};
-use ropeway_core::{Received, RxChecksum, Transmit};
+use bytes::Bytes;
+use ropeway_core::{PacketPool, Received, RxChecksum, Transmit};
 use ropeway_sim::pipe::{self, Carried};
+
+use crate::carry::carry;
 
 /// A packet on its way.
 #[derive(Clone, Debug)]
@@ -14,23 +16,14 @@ pub(super) struct Packet {
     transmit: Transmit,
 }
 
-/// Enough for many packets: slabs are used again once the receiver has let go of them.
-const SLAB: usize = 64 * 1024;
-
 impl Packet {
     pub(super) fn new(to: usize, transmit: Transmit) -> Self {
         Self { to, transmit }
     }
 
     /// The packet in one piece, as a device hands it over.
-    pub(super) fn receive(&self, slab: &mut BytesMut, checksum: RxChecksum) -> Received {
-        if slab.capacity() < self.transmit.len() {
-            slab.reserve(SLAB);
-        }
-        self.transmit.write_to(slab);
-        let mut received = Received::new(slab.split().freeze());
-        received.checksum = checksum;
-        received
+    pub(super) fn receive(&self, pool: &mut PacketPool, checksum: RxChecksum) -> Received {
+        Received { checksum, ..carry(&self.transmit, pool) }
     }
 
     /// For the hash of a run.

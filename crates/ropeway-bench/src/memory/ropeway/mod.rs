@@ -6,17 +6,15 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
 use ropeway_core::{
-    ConnectionId, IpCidr, Received, RecvError, SendError, SendFlags, SocketOptions, Stack, StackConfig,
-    Timestamp,
+    ConnectionId, IpCidr, PacketPool, Received, RecvError, SendError, SendFlags, SocketOptions, Stack,
+    StackConfig, Timestamp,
 };
 
 use super::{APPLICATION_BUFFER, CLIENT, Carried, MTU, PORT, Progress, SERVER, TICK, Wire};
+use crate::carry::carry;
 
 const SEED: [u8; 32] = [7; 32];
-/// Packets are written into pieces of memory of this size, as a TUN device reads them.
-const SLAB: usize = 64 * 1024;
 
 /// Carries `packets` data packets from one end to the other.
 #[inline(never)]
@@ -110,31 +108,28 @@ fn turn(stack: &mut Stack, now: Timestamp, incoming: &mut Link, outgoing: &mut L
         stack.handle_timeout(now);
     }
     for packet in incoming.wire.packets.drain(..) {
-        stack.handle_packet(now, Received::new(packet));
+        stack.handle_packet(now, packet);
     }
     outgoing.take(stack, now);
 }
 
 /// One direction of the link.
 struct Link {
-    wire: Wire<Bytes>,
-    slab: BytesMut,
+    wire: Wire<Received>,
+    /// Packets are written to slabs, as a TUN device reads them.
+    pool: PacketPool,
 }
 
 impl Link {
     fn new() -> Self {
-        Self { wire: Wire::new(), slab: BytesMut::new() }
+        Self { wire: Wire::new(), pool: PacketPool::new(MTU) }
     }
 
     /// Carries away all that `stack` has to send.
     fn take(&mut self, stack: &mut Stack, now: Timestamp) {
         while let Some(transmit) = stack.poll_transmit(now) {
             let length = transmit.len();
-            if self.slab.capacity() < length {
-                self.slab.reserve(SLAB);
-            }
-            transmit.write_to(&mut self.slab);
-            self.wire.push(self.slab.split().freeze(), length);
+            self.wire.push(carry(&transmit, &mut self.pool), length);
         }
     }
 }

@@ -175,6 +175,17 @@ impl Connection {
         self.receiver.owes_ack()
     }
 
+    /// Memory that unread data takes, in bytes.
+    pub(crate) fn receive_memory(&self) -> usize {
+        self.receiver.unread_memory()
+    }
+
+    /// Memory that data takes which cannot be read yet, in bytes: it lies beyond a gap, or came with a SYN.
+    pub(crate) fn reassembly_memory(&self) -> usize {
+        let rest = self.rest_of_syn.as_ref().map_or(0, |rest| size_of_val(&**rest) + rest.payload.len());
+        self.receiver.reassembly_memory() + rest
+    }
+
     /// Bytes written that the peer had not acknowledged when the connection ended.
     pub(crate) fn bytes_lost(&self) -> u64 {
         self.statistics.bytes_lost
@@ -233,6 +244,8 @@ impl Connection {
             bytes_received: statistics.bytes_received,
             not_sent: self.sender.not_sent(),
             unread: self.receiver.unread(),
+            receive_memory: self.receive_memory(),
+            reassembly_memory: self.reassembly_memory(),
             pacing_rate: self.sender.pacing_rate(),
             delivery_rate: rate.map(|(rate, _)| rate),
             delivery_rate_app_limited: rate.is_some_and(|(_, limited)| limited),

@@ -4,6 +4,7 @@
 //! It needs no `Stack`: segments that have passed the checks are told to it with the time, and it says what follows.
 
 mod acks;
+mod memory;
 mod rcv;
 mod sack;
 #[cfg(test)]

@@ -1,21 +1,18 @@
 //! Text and FIN of a segment that was trimmed to the window (RFC 9293 3.10.7.4, seventh and eighth).
 
-use bytes::Bytes;
 use ropeway_packet::SeqNum;
 
 use super::acks::AckTiming;
 use super::{Beyond, Receiver};
+use crate::buffer::chunk::Chunk;
 use crate::buffer::send::length_u32;
 use crate::time::Timestamp;
-
-/// What reassembly may allocate besides twice the receive buffer.
-const REASSEMBLY_SLACK: usize = 16 * 1024;
 
 /// The data of a segment. It begins at RCV.NXT or behind it.
 #[derive(Clone, Debug)]
 pub(crate) struct Text {
     pub(crate) seq: SeqNum,
-    pub(crate) data: Bytes,
+    pub(crate) data: Chunk,
     /// Its end is the end of a write (PSH).
     pub(crate) pushed: bool,
     /// What was cut off in front has come before, and was told of.
@@ -40,11 +37,11 @@ impl Receiver {
     /// `buffer`: how many bytes may be held unread.
     pub(crate) fn take_text(&mut self, text: Text, buffer: usize, timing: &AckTiming) -> Took {
         self.rcv.note_segment(text.cut.1);
-        if text.seq == self.rcv.nxt { self.take_next(text, timing) } else { self.keep(text, buffer) }
+        if text.seq == self.rcv.nxt { self.take_next(text, buffer, timing) } else { self.keep(text, buffer) }
     }
 
     /// Data that is next in order, and what was held behind it.
-    fn take_next(&mut self, text: Text, timing: &AckTiming) -> Took {
+    fn take_next(&mut self, text: Text, buffer: usize, timing: &AckTiming) -> Took {
         let len = length_u32(text.data.len());
         let fills_gap = self.has_gap();
         // RFC 2883 4-4: of a segment that is partly old, that part is told of.
@@ -52,9 +49,9 @@ impl Receiver {
         if let Some((start, end)) = repeated.filter(|_| !text.repeats) {
             self.note_repeated(start, end);
         }
-        self.deliver(text.data);
+        self.deliver(text.data, buffer);
         while let Some(next) = self.beyond.as_mut().and_then(|held| held.reassembly.take_from(self.rcv.nxt)) {
-            self.deliver(next);
+            self.deliver_held(next);
         }
         if let Some(beyond) = &mut self.beyond {
             beyond.told.acknowledge(self.rcv.nxt);
@@ -69,19 +66,30 @@ impl Receiver {
         Took::InOrder { ack_by: self.ack_soon(len, text.pushed, timing) }
     }
 
-    fn deliver(&mut self, data: Bytes) {
+    fn deliver(&mut self, data: Chunk, buffer: usize) {
         self.rcv.nxt += length_u32(data.len());
         if self.read_shut {
             self.forget_read_urgent();
         } else {
-            self.buffer.push(data);
+            let spare = self.spare(buffer);
+            self.buffer.push(data, spare);
+        }
+    }
+
+    /// Delivers what was held beyond a gap.
+    fn deliver_held(&mut self, data: Chunk) {
+        self.rcv.nxt += length_u32(data.len());
+        if self.read_shut {
+            self.forget_read_urgent();
+        } else {
+            self.buffer.append(data);
         }
     }
 
     /// Bytes beyond a gap are held (SHLD-31), and the gap is told of at once (MAY-13).
     fn keep(&mut self, text: Text, buffer: usize) -> Took {
-        let limit = buffer.saturating_mul(2).saturating_add(REASSEMBLY_SLACK);
-        let insertion = self.beyond_mut().reassembly.insert(text.seq, text.data, limit);
+        let spare = self.spare(buffer);
+        let insertion = self.beyond_mut().reassembly.insert(text.seq, text.data, spare);
         if let Some((start, end)) = insertion.repeated {
             self.note_repeated(start, end);
         }

@@ -5,7 +5,6 @@ mod counters;
 mod error;
 mod name;
 mod netlink;
-mod slab;
 mod sys;
 
 use std::collections::VecDeque;
@@ -16,7 +15,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::coop;
@@ -27,8 +26,7 @@ use self::counters::Counts;
 pub use self::counters::TunCounters;
 pub use self::error::TunError;
 use self::netlink::Interface;
-use self::slab::Slab;
-use super::{Capabilities, Device, Received, Transmit};
+use super::{Capabilities, Device, PacketPool, Received, Transmit};
 
 /// Payloads from this size on are written in pieces as they lie. Below it, a copy to one piece is cheaper than
 /// what the kernel spends on several.
@@ -76,7 +74,7 @@ pub struct TunDevice {
     /// It has been deleted.
     gone: bool,
     mtu: u16,
-    slab: Slab,
+    pool: PacketPool,
     /// The packet that is being sent, in one piece.
     outgoing: BytesMut,
     counters: Arc<Counts>,
@@ -147,7 +145,7 @@ impl TunDevice {
             blocked: false,
             gone: false,
             mtu,
-            slab: Slab::new(mtu),
+            pool: PacketPool::new(mtu),
             outgoing: BytesMut::new(),
             counters: Arc::new(Counts { interface: Mutex::new(interface), ..Counts::default() }),
         })
@@ -181,7 +179,7 @@ impl TunDevice {
         let start = batch.len();
         while batch.len() - start < max {
             match self.read_packet(cx) {
-                Poll::Ready(Ok(Some(packet))) => batch.push(Received::new(packet)),
+                Poll::Ready(Ok(Some(packet))) => batch.push(packet),
                 Poll::Ready(Ok(None)) => {}
                 // After packets an error can wait: it comes again.
                 _ if batch.len() > start => {
@@ -200,20 +198,20 @@ impl TunDevice {
     }
 
     /// Reads one packet; `None` if it had to be thrown away.
-    fn read_packet(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+    fn read_packet(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Received>>> {
         loop {
             let guard = match &self.watch {
                 Some(watch) => Some(ready!(watch.ready.poll_read_ready(cx))?),
                 None => None,
             };
-            let window = self.slab.window();
+            let window = self.pool.window();
             let room = window.len();
             let error = match (&*self.queue).read(window) {
-                Ok(len) if len < room => return Poll::Ready(Ok(Some(self.slab.take(len)))),
+                Ok(len) if len < room => return Poll::Ready(Ok(Some(self.pool.take(len)))),
                 Ok(_) => {
                     // Somebody has raised the MTU, and the kernel has cut this packet to the room there was.
                     Counts::add(&self.counters.truncated);
-                    self.slab.set_longest(u16::MAX);
+                    self.pool = PacketPool::new(u16::MAX);
                     return Poll::Ready(Ok(None));
                 }
                 Err(error) => error,

@@ -8,7 +8,6 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -110,14 +109,6 @@ pub(super) fn duplicate(tun: &impl AsRawFd) -> io::Result<File> {
 pub(super) fn watch(queue: Arc<File>) -> io::Result<AsyncFd<Arc<File>>> {
     // SAFETY: the `AsyncFd` owns a share of the file, whose descriptor so stays open and the same.
     unsafe { AsyncFd::register(queue) }.map_err(io::Error::from)
-}
-
-/// Gives a buffer back the length it had.
-pub(super) fn restore_len(buf: &mut BytesMut, len: usize) {
-    debug_assert!(len <= buf.capacity());
-    // SAFETY: the caller says that these bytes have been initialised once, in the same allocation; nothing
-    // makes initialised bytes uninitialised again.
-    unsafe { buf.set_len(len) };
 }
 
 fn interface_request() -> libc::ifreq {

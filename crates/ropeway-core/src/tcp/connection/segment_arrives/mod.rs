@@ -11,19 +11,22 @@ mod urg;
 
 use std::ops::ControlFlow;
 
-use bytes::Bytes;
-use ropeway_packet::{SeqNum, TcpFlags, TcpHeader};
+use bytes::{Buf, Bytes};
+use ropeway_packet::{SeqNum, TcpFlags, TcpHeader, TcpSegment};
 
 use super::state::State;
 use super::{Connection, Env};
 use crate::buffer::send::length_u32;
 use crate::event::Readiness;
+use crate::transmit::Received;
 
 /// A segment on its way through the steps. Trimming takes away what is not in the window.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrival {
     pub(crate) header: TcpHeader,
     pub(crate) payload: Bytes,
+    /// The memory that the payload keeps alive, if it is known.
+    pub(crate) true_size: Option<u32>,
     pub(crate) malformed_options: bool,
     /// The window is that of a SYN, which is never scaled.
     pub(crate) unscaled: bool,
@@ -34,6 +37,21 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
+    pub(crate) fn new(segment: TcpSegment, received: Received) -> Self {
+        let mut payload = received.packet;
+        payload.truncate(segment.payload.end);
+        payload.advance(segment.payload.start.min(payload.len()));
+        Self {
+            header: segment.tcp,
+            payload,
+            true_size: received.true_size,
+            malformed_options: segment.malformed_options,
+            unscaled: false,
+            repeats: false,
+            segment_size: received.segment_size,
+        }
+    }
+
     fn has(&self, flags: TcpFlags) -> bool {
         self.header.flags.contains(flags)
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use ropeway_packet::{TcpFlags, TcpOptions, WindowScale};
 
 use super::{Arrival, Step, Verdict};
+use crate::buffer::send::length_u32;
 use crate::error::ConnectionError;
 use crate::tcp::closed::reset_for;
 use crate::tcp::connection::state::Cause;
@@ -61,7 +62,8 @@ impl Connection {
         if segment.len() > 0 {
             // A copy, so that the packet's slab is not pinned for as long as the handshake takes.
             let payload = Bytes::copy_from_slice(&segment.payload);
-            self.rest_of_syn = Some(Box::new(Arrival { payload, ..segment.clone() }));
+            let true_size = Some(length_u32(payload.len()));
+            self.rest_of_syn = Some(Box::new(Arrival { payload, true_size, ..segment.clone() }));
         }
         ControlFlow::Break(Verdict::Drop)
     }

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use ropeway_packet::TcpFlags;
 
 use super::{Arrival, Step, Verdict};
+use crate::buffer::chunk::Chunk;
 use crate::buffer::send::length_u32;
 use crate::event::Readiness;
 use crate::tcp::connection::state::{Cause, State};
@@ -32,7 +33,8 @@ impl Connection {
         let (seq, len) = (segment.seq(), length_u32(payload.len()));
         let before = self.receiver.rcv().nxt;
         let pushed = segment.has(TcpFlags::PSH);
-        let text = Text { seq, data: payload, pushed, repeats: segment.repeats, cut };
+        let data = Chunk::new(payload, segment.true_size);
+        let text = Text { seq, data, pushed, repeats: segment.repeats, cut };
         let timing = self.ack_timing(env);
         match self.receiver.take_text(text, self.options.recv_buffer, &timing) {
             Took::InOrder { ack_by } => {

@@ -1,0 +1,188 @@
+//! Where devices read packets to.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::buffer::send::length_u32;
+use crate::transmit::Received;
+
+/// Slabs that may be waited for, in bytes: what is beyond belongs to those who hold it, and then to the allocator.
+const MOST: usize = 1024 * 1024;
+
+/// Short packets are copied together in pieces of this size.
+const SHORT: usize = 16 * 1024;
+
+/// Memory that packets are read to, and that is used again when they are gone.
+///
+/// A packet that fills half of its slab, or more, takes the slab along, and the pool uses it again when the last part of the
+/// packet was let go of: in the long run a packet costs neither an allocation nor a copy. A shorter packet is copied out. So
+/// whoever holds a packet holds at most twice its length, and nothing that belongs to another packet.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{self, Read};
+///
+/// use ropeway_core::{PacketPool, Received};
+///
+/// fn receive(device: &mut impl Read, pool: &mut PacketPool) -> io::Result<Received> {
+///     let length = device.read(pool.window())?;
+///     Ok(pool.take(length))
+/// }
+///
+/// let mut pool = PacketPool::new(1500);
+/// let received = receive(&mut &[0x45; 1500][..], &mut pool)?;
+/// assert_eq!(received.packet.len(), 1500);
+/// # Ok::<(), io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct PacketPool {
+    /// The slab that the next packet is read to. Its length is that of all of them.
+    window: BytesMut,
+    /// The slabs that packets have taken along, the oldest first. Whoever holds the only part of one can write to it.
+    lent: VecDeque<Bytes>,
+    /// Where short packets are copied to.
+    short: BytesMut,
+}
+
+impl PacketPool {
+    /// A pool for packets of up to `longest` bytes.
+    #[must_use]
+    pub fn new(longest: u16) -> Self {
+        let window = slab((usize::from(longest) + 1).next_multiple_of(64));
+        Self { window, lent: VecDeque::new(), short: BytesMut::new() }
+    }
+
+    /// Where to read the next packet to. It is longer than the longest packet: one that fills it has been cut short.
+    pub fn window(&mut self) -> &mut [u8] {
+        &mut self.window
+    }
+
+    /// The packet that was read to the first `len` bytes of the window.
+    pub fn take(&mut self, len: usize) -> Received {
+        let len = len.min(self.window.len());
+        if 2 * len < self.window.len() {
+            return Received::new(self.copy(len));
+        }
+        let true_size = Some(length_u32(self.window.len()));
+        let next = self.next_slab();
+        let slab = std::mem::replace(&mut self.window, next).freeze();
+        let packet = slab.slice(..len);
+        self.lent.push_back(slab);
+        Received { true_size, ..Received::new(packet) }
+    }
+
+    /// Bytes of memory that the pool has, or will have when packets are gone.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        (self.lent.len() + 1) * self.window.len() + self.short.capacity()
+    }
+
+    fn copy(&mut self, len: usize) -> Bytes {
+        if self.short.capacity() < len {
+            self.short.reserve(SHORT.max(len));
+        }
+        self.short.extend_from_slice(self.window.get(..len).unwrap_or_default());
+        self.short.split().freeze()
+    }
+
+    fn next_slab(&mut self) -> BytesMut {
+        let len = self.window.len();
+        match self.lent.pop_front().map(Bytes::try_into_mut) {
+            Some(Ok(slab)) => return slab,
+            // Packets go in the order in which they came, as a rule. It will be free next, unless there are too many.
+            Some(Err(held)) if (self.lent.len() + 3) * len <= MOST => self.lent.push_front(held),
+            _ => {}
+        }
+        slab(len)
+    }
+}
+
+/// A new slab.
+fn slab(len: usize) -> BytesMut {
+    let mut slab = BytesMut::zeroed(len);
+    // Counted from the beginning: otherwise that would cost an allocation for each packet.
+    drop(slab.split_off(len));
+    slab
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receive(pool: &mut PacketPool, len: usize, fill: u8) -> Received {
+        pool.window()[..len].fill(fill);
+        pool.take(len)
+    }
+
+    #[test]
+    fn packets_keep_their_bytes_while_others_arrive() {
+        let mut pool = PacketPool::new(1500);
+        let packets: Vec<_> = (0..200).map(|n| receive(&mut pool, 1 + usize::from(n) * 7, n)).collect();
+        for (n, received) in (0_u8..).zip(&packets) {
+            assert_eq!(received.packet.len(), 1 + usize::from(n) * 7);
+            assert!(received.packet.iter().all(|byte| *byte == n));
+        }
+    }
+
+    #[test]
+    fn the_window_is_longer_than_the_longest_packet() {
+        for longest in [68, 1500, 9000, 65535] {
+            let mut pool = PacketPool::new(longest);
+            for _ in 0..100 {
+                assert!(pool.window().len() > usize::from(longest));
+                let _ = pool.take(usize::from(longest));
+            }
+        }
+    }
+
+    #[test]
+    fn a_packet_keeps_no_more_than_twice_its_length_alive_or_says_nothing() {
+        for longest in [68, 576, 1500, 9000, 65535] {
+            let mut pool = PacketPool::new(longest);
+            let slab = pool.window().len();
+            for len in 1..=usize::from(longest) {
+                let true_size = receive(&mut pool, len, 7).true_size;
+                assert_eq!(true_size, (2 * len >= slab).then_some(length_u32(slab)), "{len} bytes");
+            }
+        }
+    }
+
+    /// Where in memory packets come to lie, roughly.
+    fn places(pool: &mut PacketPool, len: usize, outstanding: usize) -> usize {
+        let mut places = std::collections::BTreeSet::new();
+        let mut held = VecDeque::new();
+        for _ in 0..10_000 {
+            let received = receive(pool, len, 1);
+            places.insert(if len < 700 { 0 } else { received.packet.as_ptr().addr() });
+            held.push_back(received);
+            if held.len() > outstanding {
+                held.pop_front();
+            }
+        }
+        places.len()
+    }
+
+    #[test]
+    fn memory_is_used_again_when_its_packets_are_gone() {
+        let mut pool = PacketPool::new(1500);
+        assert_eq!(places(&mut pool, 1500, 0), 2);
+        assert_eq!(places(&mut pool, 1500, 300), 302);
+        assert!(pool.capacity() < 304 * 1600);
+        let _ = places(&mut pool, 40, 0);
+        assert!(pool.short.capacity() <= SHORT);
+    }
+
+    #[test]
+    fn no_more_is_kept_for_later_than_was_said() {
+        let mut pool = PacketPool::new(1500);
+        let slab = pool.window().len();
+        let held: Vec<_> = (0..2000).map(|_| receive(&mut pool, 1500, 1)).collect();
+        assert!((MOST - 2 * slab..=MOST).contains(&pool.capacity()), "{} bytes wait", pool.capacity());
+        // What is held for long is no hindrance for long.
+        let _ = places(&mut pool, 1500, 0);
+        assert!(places(&mut pool, 1500, 0) <= MOST / slab);
+        assert!(held.iter().all(|received| received.packet == [1; 1500][..]));
+    }
+}

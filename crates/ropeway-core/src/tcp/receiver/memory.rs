@@ -1,0 +1,38 @@
+//! Memory: what unread and out-of-order data take (RFC 9293 3.8.6 leaves that to us), and what they may.
+//!
+//! All of it takes at most twice the receive buffer and 16 KiB. The bytes themselves fit into the buffer once, since they lie
+//! in the window. So as much again, and 16 KiB, is left for everything else: what packets have besides the payload, what
+//! lies in their memory that is not held any more, and bookkeeping. Half of that is given to whoever asks for it. The
+//! other half is for what cannot be refused: data that is next in order is taken however little is left, as a copy, which costs
+//! bookkeeping too.
+
+use super::Receiver;
+
+/// What may be spent besides the bytes themselves and half of the buffer.
+const SLACK: usize = 8 * 1024;
+
+impl Receiver {
+    /// The memory that unread data takes, in bytes.
+    pub(crate) fn unread_memory(&self) -> usize {
+        self.buffer.memory()
+    }
+
+    /// The memory that data beyond a gap takes, in bytes.
+    pub(crate) fn reassembly_memory(&self) -> usize {
+        self.beyond.as_ref().map_or(0, |beyond| beyond.reassembly.memory())
+    }
+
+    /// How many bytes of memory may be spent, besides those of the data itself. `buffer`: how many bytes may be held unread.
+    pub(super) fn spare(&mut self, buffer: usize) -> usize {
+        let spare = self.spare_now(buffer);
+        if spare == 0 && self.buffer.compact_first() { self.spare_now(buffer) } else { spare }
+    }
+
+    fn spare_now(&self, buffer: usize) -> usize {
+        let unread = self.buffer.len();
+        // What was announced is taken, although the buffer has become smaller since.
+        let buffer = buffer.max(unread + self.rcv.wnd() as usize);
+        let beyond = self.beyond.as_ref().map_or(0, |beyond| beyond.reassembly.waste());
+        (buffer / 2 + SLACK + unread).saturating_sub(self.buffer.memory() + beyond)
+    }
+}
