@@ -11,6 +11,8 @@
 )]
 
 mod common;
+#[path = "memory/held.rs"]
+mod held;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicIsize, Ordering};
@@ -47,7 +49,7 @@ fn live() -> isize {
 
 #[test]
 fn memory_stays_bounded() {
-    let tests: [(&str, fn()); 7] = [
+    let tests: [(&str, fn()); 10] = [
         ("a long life with long timers", a_long_life_with_long_timers),
         ("many short lives", many_short_lives),
         ("a flood of half-open connections", a_flood_of_half_open_connections),
@@ -55,6 +57,9 @@ fn memory_stays_bounded() {
         ("single bytes beyond gaps", single_bytes_beyond_gaps),
         ("single bytes unread", single_bytes_unread),
         ("single bytes written", single_bytes_written),
+        ("what packets keep alive", held::no_connection_holds_more_than_twice_its_buffer_and_16_kib),
+        ("gaps that close", held::gaps_that_close_byte_by_byte_cost_no_more),
+        ("long packets, nearly read", held::a_reader_that_leaves_a_byte_of_a_long_packet),
     ];
     for (name, test) in tests {
         test();
