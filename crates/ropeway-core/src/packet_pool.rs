@@ -68,7 +68,8 @@ impl PacketPool {
         let true_size = Some(length_u32(self.window.len()));
         let next = self.next_slab();
         let slab = std::mem::replace(&mut self.window, next).freeze();
-        let packet = slab.slice(..len);
+        let mut packet = slab.clone();
+        packet.truncate(len);
         self.lent.push_back(slab);
         Received { true_size, ..Received::new(packet) }
     }

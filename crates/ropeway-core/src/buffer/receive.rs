@@ -48,17 +48,17 @@ impl Held {
         size_of::<Self>() + self.true_size + queue + self.tail.capacity()
     }
 
+    #[inline]
     fn append(&mut self, chunk: Chunk) {
-        self.seal_tail();
+        if !self.tail.is_empty() {
+            self.seal_tail();
+        }
         self.true_size += chunk.true_size();
         self.chunks.push_back(chunk);
     }
 
     /// Ends the tail, so that something can follow. What is not full is copied once more, and its memory used again.
     fn seal_tail(&mut self) {
-        if self.tail.is_empty() {
-            return;
-        }
         if self.tail.capacity() - self.tail.len() <= NEARLY_FULL {
             self.freeze_tail();
             return;
@@ -109,6 +109,7 @@ impl ReceiveBuffer {
     }
 
     /// The memory that is held: bytes, what they keep alive besides, and bookkeeping.
+    #[inline]
     pub(crate) fn memory(&self) -> usize {
         self.held.as_ref().map_or(0, |held| held.memory())
     }
@@ -117,12 +118,12 @@ impl ReceiveBuffer {
     /// is copied.
     pub(crate) fn push(&mut self, data: Chunk, spare: usize) {
         self.len += data.len();
-        // A lone small payload gets a buffer of its size, a stream of them a roomy one.
-        let room = if self.len < SHARE_FROM { data.len().max(64) } else { SMALL_CHUNK };
         let held = self.held.get_or_insert_default();
         if data.is_worth_sharing(CHUNK_OVERHEAD, spare) {
             held.append(data);
         } else {
+            // A lone small payload gets a buffer of its size, a stream of them a roomy one.
+            let room = if self.len < SHARE_FROM { data.len().max(64) } else { SMALL_CHUNK };
             held.copy(data.bytes(), room);
         }
     }

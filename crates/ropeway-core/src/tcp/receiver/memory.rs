@@ -23,11 +23,13 @@ impl Receiver {
     }
 
     /// How many bytes of memory may be spent, besides those of the data itself. `buffer`: how many bytes may be held unread.
+    #[inline]
     pub(super) fn spare(&mut self, buffer: usize) -> usize {
         let spare = self.spare_now(buffer);
         if spare == 0 && self.buffer.compact_first() { self.spare_now(buffer) } else { spare }
     }
 
+    #[inline]
     fn spare_now(&self, buffer: usize) -> usize {
         let unread = self.buffer.len();
         // What was announced is taken, although the buffer has become smaller since.

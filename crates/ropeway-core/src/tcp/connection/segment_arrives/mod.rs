@@ -37,6 +37,7 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
+    #[inline]
     pub(crate) fn new(segment: TcpSegment, received: Received) -> Self {
         let mut payload = received.packet;
         payload.truncate(segment.payload.end);
