@@ -49,7 +49,7 @@ fn live() -> isize {
 
 #[test]
 fn memory_stays_bounded() {
-    let tests: [(&str, fn()); 10] = [
+    let tests: [(&str, fn()); 11] = [
         ("a long life with long timers", a_long_life_with_long_timers),
         ("many short lives", many_short_lives),
         ("a flood of half-open connections", a_flood_of_half_open_connections),
@@ -60,6 +60,7 @@ fn memory_stays_bounded() {
         ("what packets keep alive", held::no_connection_holds_more_than_twice_its_buffer_and_16_kib),
         ("gaps that close", held::gaps_that_close_byte_by_byte_cost_no_more),
         ("long packets, nearly read", held::a_reader_that_leaves_a_byte_of_a_long_packet),
+        ("full segments, not copied", held::full_segments_stay_where_they_lie),
     ];
     for (name, test) in tests {
         test();

@@ -199,3 +199,21 @@ pub(crate) fn a_reader_that_leaves_a_byte_of_a_long_packet() {
         }
     }
 }
+
+pub(crate) fn full_segments_stay_where_they_lie() {
+    let (len, buffer) = (1460, 524_288);
+    for lost in [false, true] {
+        let mut held = Held::new(|| Device::Pool(PacketPool::new(1500)), buffer, 1);
+        let seqs = (1..).step_by(len).take_while(|seq| seq + len < buffer);
+        // Every second one may be lost, and come again.
+        let (late, early): (Vec<_>, Vec<_>) = seqs.partition(|seq| lost && seq / len % 2 == 0);
+        early.iter().chain(&late).for_each(|seq| held.segment(*seq, len));
+        let mut read = 0;
+        while let Ok(payload) = held.lab.stack.recv(held.lab.ts(), held.ids[0], 10 * len) {
+            // Copies would be put together in pieces of another length.
+            assert!(payload.parts().all(|part| part.len() == len), "a segment was copied");
+            read += payload.parts().count();
+        }
+        assert_eq!(read, early.len() + late.len());
+    }
+}
