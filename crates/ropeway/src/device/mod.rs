@@ -6,7 +6,8 @@
 //!
 //! To write a device of your own, implement the trait; a tunnel that carries packets by its own means is served
 //! by [`channel`]. [`memory`] connects two stacks in one process, `tun` connects one with the kernel, and
-//! [`tap`] shows what crosses any device.
+//! [`tap`] shows what crosses any device. Read packets to a [`PacketPool`]: then the stack holds them as they are, and knows how
+//! much memory that takes; packets of which it is not known are copied.
 
 pub mod channel;
 pub mod memory;

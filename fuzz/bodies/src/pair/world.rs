@@ -60,7 +60,7 @@ impl World {
 
     pub(super) fn receive(&mut self, to: usize, packet: Bytes) {
         tell(self.now, || format!("    {} receives {}", NAMES[to], describe(&packet)));
-        self.stacks[to].handle_packet(self.now, Received::new(packet));
+        self.stacks[to].handle_packet(self.now, Received::alone(packet));
     }
 
     /// Takes what the stacks want to send.
