@@ -137,8 +137,8 @@ impl Sender {
         }
     }
 
-    /// RFC 6298 5-3. But when what is next was reported and is not acknowledged, the peer has dropped it, unless the
-    /// acknowledgement is only late: no need to wait for a timeout to know.
+    /// RFC 6298 5-3. But when what is next was reported and is not acknowledged, the peer has dropped it (RFC 2018 5-3), unless
+    /// the acknowledgement is only late: no need to wait for a timeout to know.
     fn timeout_after_ack(&self) -> Duration {
         let rto = self.rto.current();
         if self.flight.is_reneged() {
