@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use clap::{Parser, Subcommand};
 
-use crate::grid;
 #[cfg(target_os = "linux")]
 use crate::{flood, memory, paths, tun};
+use crate::{grid, steps};
 
 /// Measures ropeway side by side with smoltcp and the kernel's TCP, over Linux's TUN devices, and over simulated paths.
 #[derive(Parser)]
@@ -37,6 +37,8 @@ enum Command {
     Paths(paths::Settings),
     /// Whole transfers over simulated paths in virtual time, each beside its floor.
     Grid(grid::Settings),
+    /// One stack with a million connections: how long each single call takes.
+    Steps(steps::Settings),
 }
 
 /// What the commands that compare stacks take.
@@ -102,6 +104,7 @@ pub(crate) fn run() -> ExitCode {
         #[cfg(target_os = "linux")]
         Command::Paths(settings) => paths::run(&settings),
         Command::Grid(settings) => grid::run(&settings),
+        Command::Steps(settings) => steps::run(&settings),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -20,6 +20,7 @@ mod meter;
 mod paths;
 #[cfg(target_os = "linux")]
 mod report;
+mod steps;
 #[cfg(target_os = "linux")]
 mod sys;
 #[cfg(target_os = "linux")]
