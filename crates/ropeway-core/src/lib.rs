@@ -36,6 +36,7 @@ mod info;
 mod ip;
 mod options;
 mod packet_pool;
+mod pages;
 mod parts;
 mod policy;
 mod ports;
@@ -60,6 +61,9 @@ pub use event::{ConnectionId, Event, ListenerId, Readiness};
 pub use info::{SenderLimit, TcpInfo};
 pub use options::{KeepAlive, SocketOptions};
 pub use packet_pool::PacketPool;
+/// For the crate ropeway, whose wakers live in such a table too.
+#[doc(hidden)]
+pub use pages::Pages;
 pub use policy::PortPolicy;
 pub use probe::{ProbeOutcome, UdpProbeId};
 pub use stack::{BindingId, Stack, TableSizes};

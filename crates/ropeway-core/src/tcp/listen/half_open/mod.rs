@@ -84,8 +84,8 @@ pub(crate) struct HalfOpenTable {
     prefixes: PrefixCounts,
 }
 
-/// So many slots are looked at in one step of a search for entries of closed listeners.
-const SWEEP: u32 = 256;
+/// So many pages of 64 slots are looked at in one step of a search for entries of closed listeners.
+const SWEEP: u32 = 4;
 
 impl HalfOpenTable {
     pub(crate) fn new(

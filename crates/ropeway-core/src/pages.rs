@@ -1,0 +1,333 @@
+//! Tables in pages: what everything lives in of which there may be a million.
+//!
+//! A vector doubles: the call that finds it full moves all that is in it, and its memory never comes back. A table in pages
+//! gets a page when it has no room, and lets go of a page with its last entry: no call does more than another, and a table
+//! that empties gives its memory back bit by bit.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// Slots of a page: as many as a word has bits.
+const SLOTS: u32 = u64::BITS;
+
+/// Pages of a block. A block is an entry of the one vector that does double: one for sixteen thousand slots.
+const PAGES: u32 = 256;
+
+/// So many empty blocks go at once: those of a million slots.
+const LAST_BLOCKS: usize = 64;
+
+/// More slots than any table needs, and few enough that a number of one leaves bits for other things.
+const MOST: u32 = 1 << 28;
+
+/// A table of slots with numbers. What is entered without a number gets the lowest that is free, so that the first pages
+/// are full and the last ones empty.
+#[derive(Clone)]
+pub struct Pages<T> {
+    /// Small tables have no other. It stays when it is empty.
+    first: Page<T>,
+    /// All other pages.
+    blocks: Vec<Block<T>>,
+    /// The blocks that have room.
+    roomy: BTreeSet<u32>,
+    len: usize,
+}
+
+#[derive(Clone)]
+struct Page<T> {
+    /// A bit for each slot that is taken.
+    taken: u64,
+    /// As many slots as were ever needed, and 64 at most.
+    slots: Vec<Option<T>>,
+}
+
+#[derive(Clone)]
+struct Block<T> {
+    /// As many pages as were ever needed, and 256 at most.
+    pages: Vec<Page<T>>,
+    /// A bit for each page that is full.
+    full: [u64; (PAGES / u64::BITS) as usize],
+    /// How many pages have an entry.
+    used: u32,
+}
+
+/// Where a slot is.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The block, and the page in it; none for the first page.
+    page: Option<(u32, u32)>,
+    slot: u32,
+}
+
+impl Place {
+    fn of(index: u32) -> Self {
+        let page = (index / SLOTS).checked_sub(1).map(|page| (page / PAGES, page % PAGES));
+        Self { page, slot: index % SLOTS }
+    }
+
+    fn index(self) -> u32 {
+        self.page.map_or(0, |(block, page)| block * PAGES + page + 1) * SLOTS + self.slot
+    }
+}
+
+impl<T> Page<T> {
+    const fn new() -> Self {
+        Self { taken: 0, slots: Vec::new() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.taken == u64::MAX
+    }
+
+    fn put(&mut self, slot: u32, value: T) -> Option<T> {
+        let at = slot as usize;
+        if self.slots.len() <= at {
+            self.slots.resize_with(at + 1, || None);
+        }
+        self.taken |= 1 << slot;
+        self.slots.get_mut(at)?.replace(value)
+    }
+
+    fn take(&mut self, slot: u32) -> Option<T> {
+        let value = self.slots.get_mut(slot as usize)?.take()?;
+        self.taken &= !(1 << slot);
+        Some(value)
+    }
+}
+
+impl<T> Block<T> {
+    const fn new() -> Self {
+        Self { pages: Vec::new(), full: [0; (PAGES / u64::BITS) as usize], used: 0 }
+    }
+
+    /// The first page that has room; one more than there are if all are full.
+    fn roomy_page(&self) -> u32 {
+        let words = self.full.iter().zip((0..).step_by(u64::BITS as usize));
+        let found = words.into_iter().find_map(|(full, first)| {
+            let at = full.trailing_ones();
+            (at < u64::BITS).then_some(first + at)
+        });
+        found.unwrap_or(PAGES)
+    }
+
+    /// Notes whether a page is full. Says whether the block is.
+    fn note(&mut self, page: u32, is_full: bool) -> bool {
+        if let Some(word) = self.full.get_mut((page / u64::BITS) as usize) {
+            let bit = 1 << (page % u64::BITS);
+            *word = if is_full { *word | bit } else { *word & !bit };
+        }
+        self.full == [u64::MAX; (PAGES / u64::BITS) as usize]
+    }
+}
+
+impl<T> Default for Pages<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Pages<T> {
+    /// An empty table.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { first: Page::new(), blocks: Vec::new(), roomy: BTreeSet::new(), len: 0 }
+    }
+
+    /// How many slots are taken.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no slot is taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn page(&self, page: Option<(u32, u32)>) -> Option<&Page<T>> {
+        let Some((block, page)) = page else { return Some(&self.first) };
+        self.blocks.get(block as usize)?.pages.get(page as usize)
+    }
+
+    /// What is in a slot.
+    #[must_use]
+    pub fn get(&self, index: u32) -> Option<&T> {
+        let place = Place::of(index);
+        self.page(place.page)?.slots.get(place.slot as usize)?.as_ref()
+    }
+
+    /// What is in a slot, to be changed.
+    pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        let place = Place::of(index);
+        let page = match place.page {
+            None => &mut self.first,
+            Some((block, page)) => self.blocks.get_mut(block as usize)?.pages.get_mut(page as usize)?,
+        };
+        page.slots.get_mut(place.slot as usize)?.as_mut()
+    }
+
+    /// What is in a slot, to be changed; its default if it was empty. `None` if there is no such slot.
+    pub fn or_default(&mut self, index: u32) -> Option<&mut T>
+    where
+        T: Default,
+    {
+        if self.get(index).is_none() {
+            self.put(index, T::default());
+        }
+        self.get_mut(index)
+    }
+
+    /// Enters what `make` makes of the number of its slot; `None` if there are no more slots.
+    pub fn insert_with(&mut self, make: impl FnOnce(u32) -> T) -> Option<u32> {
+        let index = self.vacant()?;
+        self.put(index, make(index));
+        Some(index)
+    }
+
+    /// The lowest slot that is free.
+    fn vacant(&self) -> Option<u32> {
+        let page = match (self.first.is_full(), self.roomy.first()) {
+            (false, _) => None,
+            (true, None) => Some((u32::try_from(self.blocks.len()).ok()?, 0)),
+            (true, Some(block)) => Some((*block, self.blocks.get(*block as usize)?.roomy_page())),
+        };
+        let slot = self.page(page).map_or(0, |page| page.taken.trailing_ones());
+        Some(Place { page, slot }.index()).filter(|index| *index < MOST)
+    }
+
+    /// Enters a value in the slot with this number. Gives what was there, or the value itself if there is no such slot.
+    pub fn put(&mut self, index: u32, value: T) -> Option<T> {
+        if index >= MOST {
+            return Some(value);
+        }
+        let place = Place::of(index);
+        let before = match place.page {
+            None => self.first.put(place.slot, value),
+            Some((block, page)) => self.put_in_block(block, page, place.slot, value),
+        };
+        self.len += usize::from(before.is_none());
+        before
+    }
+
+    fn put_in_block(&mut self, number: u32, at: u32, slot: u32, value: T) -> Option<T> {
+        while self.blocks.len() <= number as usize {
+            self.roomy.insert(u32::try_from(self.blocks.len()).unwrap_or(u32::MAX));
+            self.blocks.push(Block::new());
+        }
+        let block = self.blocks.get_mut(number as usize)?;
+        if block.pages.len() <= at as usize {
+            block.pages.resize_with(at as usize + 1, Page::new);
+        }
+        let page = block.pages.get_mut(at as usize)?;
+        block.used += u32::from(page.taken == 0);
+        let before = page.put(slot, value);
+        if page.is_full() && block.note(at, true) {
+            self.roomy.remove(&number);
+        }
+        before
+    }
+
+    /// Empties a slot. Gives what was there.
+    pub fn take(&mut self, index: u32) -> Option<T> {
+        let place = Place::of(index);
+        let value = match place.page {
+            None => self.first.take(place.slot),
+            Some((block, page)) => self.take_from_block(block, page, place.slot),
+        }?;
+        self.len -= 1;
+        Some(value)
+    }
+
+    fn take_from_block(&mut self, number: u32, at: u32, slot: u32) -> Option<T> {
+        let block = self.blocks.get_mut(number as usize)?;
+        let page = block.pages.get_mut(at as usize)?;
+        let was_full = page.is_full();
+        let value = page.take(slot)?;
+        let is_empty = page.taken == 0;
+        if is_empty {
+            *page = Page::new();
+        }
+        if was_full {
+            block.note(at, false);
+            self.roomy.insert(number);
+        }
+        if is_empty {
+            block.used -= 1;
+            if block.used == 0 {
+                *block = Block::new();
+            }
+            self.drop_last_blocks();
+        }
+        Some(value)
+    }
+
+    /// Lets go of empty blocks at the end, a bounded number of them.
+    fn drop_last_blocks(&mut self) {
+        for _ in 0..LAST_BLOCKS {
+            if self.blocks.pop_if(|last| last.used == 0).is_none() {
+                break;
+            }
+            self.roomy.remove(&u32::try_from(self.blocks.len()).unwrap_or(u32::MAX));
+        }
+        if self.blocks.len() < self.blocks.capacity() / 4 {
+            self.blocks.shrink_to(self.blocks.len() * 2);
+        }
+    }
+
+    /// The slots that are taken in the next pages, from one page on; and the page to go on from, `None` if those were all.
+    /// What is entered meanwhile may be among them or not.
+    #[must_use]
+    pub fn taken_from(&self, page: u32, pages: u32) -> (Vec<u32>, Option<u32>) {
+        let (mut slots, mut next) = (Vec::new(), Some(page));
+        for _ in 0..pages {
+            let Some(number) = next else { break };
+            let place = Place::of(number * SLOTS);
+            let taken = self.page(place.page).map_or(0, |page| page.taken);
+            slots.extend(
+                (number * SLOTS..).take(SLOTS as usize).filter(|slot| taken >> (slot % SLOTS) & 1 == 1),
+            );
+            next = self.page_after(place.page);
+        }
+        (slots, next)
+    }
+
+    /// The number of the next page that there is.
+    fn page_after(&self, page: Option<(u32, u32)>) -> Option<u32> {
+        let (block, page) = page.map_or((0, 0), |(block, page)| (block, page + 1));
+        let has_page = |block: &Block<T>| (page as usize) < block.pages.len();
+        let (block, page) = match self.blocks.get(block as usize).is_some_and(has_page) {
+            true => (block, page),
+            false => (block + 1, 0),
+        };
+        ((block as usize) < self.blocks.len()).then_some(block * PAGES + page + 1)
+    }
+
+    /// All that are taken, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        let pages = self
+            .blocks
+            .iter()
+            .zip((0u32..).step_by(PAGES as usize))
+            .flat_map(|(block, first)| block.pages.iter().zip(first + 1..));
+        std::iter::once((&self.first, 0)).chain(pages).flat_map(|(page, number)| {
+            (number * SLOTS..).zip(&page.slots).filter_map(|(index, slot)| Some((index, slot.as_ref()?)))
+        })
+    }
+
+    /// How many pages hold memory, for tests.
+    #[cfg(test)]
+    pub(crate) fn pages(&self) -> usize {
+        let pages = self.blocks.iter().flat_map(|block| &block.pages).chain([&self.first]);
+        pages.filter(|page| page.slots.capacity() > 0).count()
+    }
+}
+
+/// Which slots are taken, and what is in them: nothing else has a part in what a table does.
+impl<T: fmt::Debug> fmt::Debug for Pages<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;
