@@ -9,6 +9,8 @@ use std::hash::{Hash, Hasher};
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
+use crate::pages::Pages;
+
 /// How many entries a part has on average before another is made. One that is due to be split has twice as
 /// many, which fits in 512 buckets, and each of its halves in 256.
 const AVERAGE: usize = 210;
@@ -18,8 +20,10 @@ const SPARSE: usize = 4;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Parts<T> {
-    /// At least one.
-    parts: Vec<HashTable<T>>,
+    /// There is always this one.
+    first: HashTable<T>,
+    /// All others, from number 0 on.
+    more: Pages<HashTable<T>>,
     len: usize,
 }
 
@@ -38,32 +42,50 @@ fn parent_of_last(count: usize) -> usize {
 
 impl<T> Parts<T> {
     pub(crate) fn new() -> Self {
-        Self { parts: vec![HashTable::new()], len: 0 }
+        Self { first: HashTable::new(), more: Pages::new(), len: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
+    fn count(&self) -> usize {
+        1 + self.more.len()
+    }
+
+    fn part(&self, number: usize) -> Option<&HashTable<T>> {
+        match number.checked_sub(1) {
+            None => Some(&self.first),
+            Some(number) => self.more.get(u32::try_from(number).ok()?),
+        }
+    }
+
+    fn part_mut(&mut self, number: usize) -> Option<&mut HashTable<T>> {
+        match number.checked_sub(1) {
+            None => Some(&mut self.first),
+            Some(number) => self.more.get_mut(u32::try_from(number).ok()?),
+        }
+    }
+
     pub(crate) fn find(&self, hash: u64, is_it: impl FnMut(&T) -> bool) -> Option<&T> {
-        self.parts.get(part_of(hash, self.parts.len()))?.find(hash, is_it)
+        self.part(part_of(hash, self.count()))?.find(hash, is_it)
     }
 
     /// Enters a value that is not in the table.
     pub(crate) fn insert(&mut self, hash: u64, value: T, hash_of: impl Fn(&T) -> u64) {
-        if self.len >= self.parts.len() * AVERAGE {
+        if self.len >= self.count() * AVERAGE {
             self.split(&hash_of);
         }
-        let part = part_of(hash, self.parts.len());
-        if let Some(part) = self.parts.get_mut(part) {
+        let part = part_of(hash, self.count());
+        if let Some(part) = self.part_mut(part) {
             part.insert_unique(hash, value, hash_of);
             self.len += 1;
         }
     }
 
     fn find_mut(&mut self, hash: u64, is_it: impl FnMut(&T) -> bool) -> Option<&mut T> {
-        let part = part_of(hash, self.parts.len());
-        self.parts.get_mut(part)?.find_mut(hash, is_it)
+        let part = part_of(hash, self.count());
+        self.part_mut(part)?.find_mut(hash, is_it)
     }
 
     pub(crate) fn remove(
@@ -72,36 +94,33 @@ impl<T> Parts<T> {
         is_it: impl FnMut(&T) -> bool,
         hash_of: impl Fn(&T) -> u64,
     ) -> Option<T> {
-        let part = part_of(hash, self.parts.len());
-        let (value, _) = self.parts.get_mut(part)?.find_entry(hash, is_it).ok()?.remove();
+        let part = part_of(hash, self.count());
+        let (value, _) = self.part_mut(part)?.find_entry(hash, is_it).ok()?.remove();
         self.len -= 1;
-        if self.parts.len() > 1 && self.len * SPARSE < self.parts.len() * AVERAGE {
+        if self.count() > 1 && self.len * SPARSE < self.count() * AVERAGE {
             self.merge(&hash_of);
         }
         Some(value)
     }
 
     fn split(&mut self, hash_of: impl Fn(&T) -> u64) {
-        let count = self.parts.len() + 1;
-        let Some(parent) = self.parts.get_mut(parent_of_last(count)) else { return };
+        let count = self.count() + 1;
+        let Some(parent) = self.part_mut(parent_of_last(count)) else { return };
         let mut child = HashTable::with_capacity(parent.len() / 2);
         for value in parent.extract_if(|value| part_of(hash_of(value), count) == count - 1) {
             child.insert_unique(hash_of(&value), value, &hash_of);
         }
         parent.shrink_to_fit(&hash_of);
-        self.parts.push(child);
+        self.more.insert_with(|_| child);
     }
 
     fn merge(&mut self, hash_of: impl Fn(&T) -> u64) {
-        let parent = parent_of_last(self.parts.len());
-        let Some(child) = self.parts.pop() else { return };
-        if let Some(parent) = self.parts.get_mut(parent) {
+        let count = self.count();
+        let Some(child) = u32::try_from(count - 2).ok().and_then(|last| self.more.take(last)) else { return };
+        if let Some(parent) = self.part_mut(parent_of_last(count)) {
             for value in child {
                 parent.insert_unique(hash_of(&value), value, &hash_of);
             }
-        }
-        if self.parts.len().is_power_of_two() {
-            self.parts.shrink_to_fit();
         }
     }
 }
@@ -210,18 +229,18 @@ mod tests {
         for n in 0..100_000 {
             parts.insert(hash(&n), n, hash);
         }
-        assert_eq!((parts.len(), parts.parts.len()), (100_000, 100_000_usize.div_ceil(AVERAGE)));
+        assert_eq!((parts.len(), parts.count()), (100_000, 100_000_usize.div_ceil(AVERAGE)));
         assert!((0..100_000).all(|n| holds(&parts, n)));
         for n in (0..100_000).filter(|n| n % 100 != 0) {
             parts.remove(hash(&n), |other| *other == n, hash);
             assert!(!holds(&parts, n));
         }
         assert!((0..100_000).step_by(100).all(|n| holds(&parts, n)));
-        assert!(parts.parts.len() <= 1000 * SPARSE / AVERAGE + 1, "{}", parts.parts.len());
+        assert!(parts.count() <= 1000 * SPARSE / AVERAGE + 1, "{}", parts.count());
         for n in (0..100_000).step_by(100) {
             parts.remove(hash(&n), |other| *other == n, hash);
         }
-        assert_eq!((parts.len(), parts.parts.len()), (0, 1));
+        assert_eq!((parts.len(), parts.count()), (0, 1));
     }
 
     #[test]
@@ -268,6 +287,6 @@ mod tests {
         for n in 0..5000 {
             assert_eq!((map.remove(&n), map.remove(&n)), (Some(3), None));
         }
-        assert_eq!((map.len(), map.parts.parts.len()), (0, 1));
+        assert_eq!((map.len(), map.parts.count()), (0, 1));
     }
 }
