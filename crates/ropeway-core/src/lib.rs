@@ -41,6 +41,7 @@ mod parts;
 mod policy;
 mod ports;
 mod probe;
+mod queue;
 mod recovery;
 mod slab;
 mod spare;

@@ -13,7 +13,6 @@ mod scan;
 mod settle;
 mod syn;
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -27,7 +26,7 @@ use self::ports::Ports;
 use crate::config::{IpCidr, StackConfig};
 use crate::deadlines::DeadlineQueue;
 use crate::demux::{Demux, Rooms};
-use crate::event::{ConnectionId, ListenerId};
+use crate::event::ListenerId;
 use crate::icmp::RateLimit;
 use crate::ip::addresses::LocalAddresses;
 use crate::ip::path_mtu::PathMtuCache;
@@ -36,11 +35,13 @@ use crate::policy::{PacketPolicy, PortPolicy};
 use crate::ports::choice::PortSelector;
 use crate::ports::{PortTable, Sharing};
 use crate::probe::{UdpProbeId, UdpProbes};
+use crate::queue::PagedQueue;
 use crate::slab::{Key, Slab};
 use crate::stats::Counters;
 use crate::tcp::connection::Handed;
 use crate::tcp::isn::IsnGenerator;
 use crate::tcp::listen::Listeners;
+use crate::tcp::listen::accept_queue::AcceptQueue;
 use crate::tcp::listen::half_open::HalfOpenTable;
 use crate::tcp::listen::syn_cookie::SynCookies;
 use crate::tcp::time_wait::TimeWaitTable;
@@ -110,10 +111,10 @@ pub struct Stack {
     deadlines: DeadlineQueue,
     outbox: Outbox,
     handed: Handed,
-    /// Connections whose listener was closed before they were accepted: they are to be reset.
-    unaccepted: VecDeque<ConnectionId>,
+    /// The accept queues of closed listeners: the connections in them are to be reset.
+    unaccepted: PagedQueue<AcceptQueue>,
     /// Connections and listeners that have news.
-    event_queue: VecDeque<Noticed>,
+    event_queue: PagedQueue<Noticed>,
     icmp_errors: RateLimit,
     /// No connection is opened or taken any more.
     shut_down: bool,
@@ -182,8 +183,8 @@ impl Stack {
             deadlines: DeadlineQueue::default(),
             outbox: Outbox::default(),
             handed: Handed::default(),
-            unaccepted: VecDeque::new(),
-            event_queue: VecDeque::new(),
+            unaccepted: PagedQueue::default(),
+            event_queue: PagedQueue::default(),
             icmp_errors: RateLimit::new(config.icmp_errors_per_second),
             now,
             config,

@@ -184,14 +184,21 @@ impl Stack {
         if !listener.asks_user {
             self.ports.tcp.release(listener.local, Claim::Listener(Sharing::of(&listener.options)));
         }
-        self.unaccepted.extend(listener.accept_queue.drain());
+        if !listener.accept_queue.is_empty() {
+            self.unaccepted.push_back(listener.accept_queue);
+        }
         self.reset_unaccepted(now);
     }
 
     /// Resets connections whose listener is gone; if there are many, the rest is due at once.
     pub(super) fn reset_unaccepted(&mut self, now: Timestamp) {
         for _ in 0..RESET_BUDGET {
-            let Some(waiting) = self.unaccepted.pop_front() else { break };
+            let Some(queue) = self.unaccepted.front_mut() else { break };
+            let waiting = queue.pop();
+            if queue.is_empty() {
+                self.unaccepted.pop_front();
+            }
+            let Some(waiting) = waiting else { continue };
             self.abort(now, waiting);
             self.close(now, waiting);
         }

@@ -3,8 +3,7 @@
 //! Each kind has a line of its own, and the lines take turns. So however many strangers are to be answered, a peer
 //! gets its segments; and packets to ourselves never wait for the device.
 
-use std::collections::VecDeque;
-
+use crate::queue::PagedQueue;
 use crate::slab::Key;
 use crate::transmit::{Received, Transmit};
 
@@ -14,17 +13,17 @@ const MAX_REPLIES: usize = 1024;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outbox {
     /// Connections that may have something to send to the device, round robin.
-    pub(super) ready: VecDeque<Key>,
+    pub(super) ready: PagedQueue<Key>,
     /// Likewise, to ourselves.
-    pub(super) ready_local: VecDeque<Key>,
+    pub(super) ready_local: PagedQueue<Key>,
     /// Answers to whoever has, or had, a connection: the ACKs of TIME-WAIT, the RST to a bad SYN-ACK.
-    to_peers: VecDeque<Transmit>,
+    to_peers: PagedQueue<Transmit>,
     /// What the user of `listen_any` has decided: SYN-ACK, RST.
-    decided: VecDeque<Transmit>,
+    decided: PagedQueue<Transmit>,
     /// All other answers: RST, ICMP, SYN-ACK.
-    to_strangers: VecDeque<Transmit>,
+    to_strangers: PagedQueue<Transmit>,
     /// Packets from ourselves to ourselves, on their way.
-    pub(super) loopback: VecDeque<Received>,
+    pub(super) loopback: PagedQueue<Received>,
     next: Turn,
 }
 

@@ -93,10 +93,6 @@ impl AcceptQueue {
         }
         Some(id)
     }
-
-    pub(crate) fn drain(mut self) -> impl Iterator<Item = ConnectionId> {
-        std::iter::from_fn(move || self.pop())
-    }
 }
 
 #[cfg(test)]
@@ -122,6 +118,6 @@ mod tests {
         assert_eq!(queue.push(id(7), Some(tuple(2))), Some(id(2)), "its tuple is that of a new one");
         assert_eq!(queue.push(id(8), None), None);
         assert_eq!(queue.pop(), Some(id(1)));
-        assert_eq!(queue.drain().collect::<Vec<_>>(), [id(4), id(7), id(8)]);
+        assert_eq!(std::iter::from_fn(|| queue.pop()).collect::<Vec<_>>(), [id(4), id(7), id(8)]);
     }
 }
