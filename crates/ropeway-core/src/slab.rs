@@ -1,4 +1,6 @@
-//! A vector of slots whose keys carry a generation, so that a stale key finds nothing.
+//! Slots in pages whose keys carry a generation, so that a stale key finds nothing.
+
+use crate::pages::Pages;
 
 /// A key into a [`Slab`]: slot and generation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -10,72 +12,69 @@ pub(crate) struct Key {
 #[derive(Clone, Debug)]
 struct Slot<T> {
     generation: u32,
-    value: Option<T>,
+    value: T,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Slab<T> {
-    slots: Vec<Slot<T>>,
-    free: Vec<u32>,
+    slots: Pages<Slot<T>>,
+    /// The generation of what comes next. It counts all that ever came, since a slot's page may be gone meanwhile.
+    generation: u32,
 }
 
 impl<T> Slab<T> {
     pub(crate) const fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new() }
+        Self { slots: Pages::new(), generation: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.slots.len()
     }
 
     /// Stores what `make` makes of its key; `None` if there are no more keys.
     pub(crate) fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Option<Key> {
-        if let Some(index) = self.free.pop() {
-            let slot = self.slots.get_mut(index as usize)?;
-            let key = Key { index, generation: slot.generation };
-            slot.value = Some(make(key));
-            return Some(key);
-        }
-        let key = Key { index: u32::try_from(self.slots.len()).ok()?, generation: 0 };
-        self.slots.push(Slot { generation: 0, value: Some(make(key)) });
-        Some(key)
+        let generation = self.generation;
+        let index =
+            self.slots.insert_with(|index| Slot { generation, value: make(Key { index, generation }) })?;
+        self.generation = generation.wrapping_add(1);
+        Some(Key { index, generation })
     }
 
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
-        self.slots.get(key.index as usize).filter(|slot| slot.generation == key.generation)?.value.as_ref()
+        let slot = self.slots.get(key.index).filter(|slot| slot.generation == key.generation)?;
+        Some(&slot.value)
     }
 
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        self.slots
-            .get_mut(key.index as usize)
-            .filter(|slot| slot.generation == key.generation)?
-            .value
-            .as_mut()
+        let slot = self.slots.get_mut(key.index).filter(|slot| slot.generation == key.generation)?;
+        Some(&mut slot.value)
     }
 
     /// What is in a slot now.
     pub(crate) fn at(&self, index: u32) -> Option<&T> {
-        self.slots.get(index as usize)?.value.as_ref()
+        self.slots.get(index).map(|slot| &slot.value)
     }
 
     /// The key of what is in a slot now.
     pub(crate) fn key_at(&self, index: u32) -> Option<Key> {
-        let slot = self.slots.get(index as usize)?;
-        slot.value.as_ref().map(|_| Key { index, generation: slot.generation })
+        self.slots.get(index).map(|slot| Key { index, generation: slot.generation })
     }
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
-        let slot = self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)?;
-        let value = slot.value.take()?;
-        slot.generation = slot.generation.wrapping_add(1);
-        self.free.push(key.index);
-        Some(value)
+        self.get(key)?;
+        self.slots.take(key.index).map(|slot| slot.value)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        self.slots.iter().zip(0u32..).filter_map(|(slot, index)| {
-            slot.value.as_ref().map(|value| (Key { index, generation: slot.generation }, value))
-        })
+    /// All there is: for checks only.
+    #[cfg(feature = "model")]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().map(|(_, slot)| &slot.value)
+    }
+
+    /// The keys in the next `pages` pages, from one page on; and where to go on, `None` if those were all.
+    pub(crate) fn keys_from(&self, page: u32, pages: u32) -> (Vec<Key>, Option<u32>) {
+        let (slots, next) = self.slots.taken_from(page, pages);
+        (slots.into_iter().filter_map(|index| self.key_at(index)).collect(), next)
     }
 }
 
@@ -94,5 +93,21 @@ mod tests {
         assert_eq!(slab.remove(first), None);
         assert_eq!(slab.get(second), Some(&'b'));
         assert_eq!(slab.len(), 1);
+    }
+
+    #[test]
+    fn a_stale_key_finds_nothing_though_its_page_was_freed_meanwhile() {
+        let mut slab = Slab::new();
+        for round in 0..3 {
+            let keys: Vec<_> = (0..1000).map(|_| slab.insert_with(|key| key.index).unwrap()).collect();
+            assert_eq!(slab.slots.pages(), 1000usize.div_ceil(64));
+            for key in &keys {
+                assert_eq!(slab.remove(*key), Some(key.index));
+            }
+            assert_eq!((slab.len(), slab.slots.pages()), (0, 1));
+            let again: Vec<_> = (0..1000).map(|_| slab.insert_with(|_| round).unwrap()).collect();
+            assert!(keys.iter().all(|key| slab.get(*key).is_none() && slab.remove(*key).is_none()));
+            assert!(again.iter().all(|key| slab.remove(*key) == Some(round)));
+        }
     }
 }

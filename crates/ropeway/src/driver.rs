@@ -227,15 +227,12 @@ impl Driver {
     /// The runtime ends, and with it whatever could send anything again: every peer is told at once, as far as the
     /// device takes it. That needs no reactor, and is bounded.
     fn say_last_words(&mut self) {
-        let before = self.shard.locked(|state, now, _| {
-            let before = state.core.counters().clone();
-            state.core.wind_up(now);
-            before
-        });
+        let before = self.shard.look(|core, _| core.counters().clone());
+        while self.shard.locked(|state, now, _| state.core.wind_up(now)) {}
         let all = self.send_at_once(MOST_LAST_PACKETS);
         if !all {
             // No more data. Whoever has not been told yet gets a RST, if the device takes that.
-            self.shard.locked(|state, now, _| state.core.cut_off(now));
+            while self.shard.locked(|state, now, _| state.core.cut_off(now)) {}
             self.send_at_once(usize::MAX);
         }
         let after = self.shard.look(|core, _| core.counters().clone());

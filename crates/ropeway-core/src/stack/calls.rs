@@ -157,7 +157,7 @@ impl Stack {
     #[cfg(feature = "model")]
     #[must_use]
     pub fn is_consistent(&self) -> bool {
-        self.rooms.connections.iter().all(|(_, connection)| connection.is_consistent())
+        self.rooms.connections.iter().all(|connection| connection.is_consistent())
     }
 
     /// The connection's options.
@@ -234,6 +234,16 @@ impl Stack {
         act: impl FnOnce(&mut Connection, &mut Env<'_>) -> R,
     ) -> Option<R> {
         self.clock_is(now);
+        self.shut_down_first(now, id);
+        self.act_on(now, id, act)
+    }
+
+    pub(super) fn act_on<R>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        act: impl FnOnce(&mut Connection, &mut Env<'_>) -> R,
+    ) -> Option<R> {
         let key = connection_key(id);
         let connection = self.rooms.connections.get_mut(key)?;
         let mut env = Env { now, config: &self.config, counters: &mut self.counters, handed: self.handed };

@@ -21,6 +21,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ropeway_packet::{FourTuple, Protocol};
 
+use self::ending::Farewell;
 use self::outbox::Outbox;
 use self::ports::Ports;
 use crate::config::{IpCidr, StackConfig};
@@ -118,6 +119,8 @@ pub struct Stack {
     icmp_errors: RateLimit,
     /// No connection is opened or taken any more.
     shut_down: bool,
+    /// What the connections are being told, some at a time.
+    farewell: Option<Farewell>,
     /// Connections with something that the peer has not acknowledged.
     undelivered: usize,
     /// Connections may have local addresses that are not ours, since `listen_any` was called.
@@ -167,6 +170,7 @@ impl Stack {
             cookies: SynCookies::new(cookie_key),
             policy: PacketPolicy::default(),
             shut_down: false,
+            farewell: None,
             undelivered: 0,
             any_address: false,
             isn: IsnGenerator::new(isn_key, timestamp_key, label_key),

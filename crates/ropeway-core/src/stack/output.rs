@@ -185,7 +185,7 @@ impl Stack {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next; a moment in the past means at once.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        if self.outbox.has_local() || !self.unaccepted.is_empty() {
+        if self.outbox.has_local() || !self.unaccepted.is_empty() || self.is_shutting_down() {
             return Some(Timestamp::START);
         }
         let timers = [
@@ -203,6 +203,7 @@ impl Stack {
         self.expire_half_open(now);
         self.sweep_half_open();
         self.reset_unaccepted(now);
+        self.shut_down_more(now);
         for _ in 0..TIMEOUT_BUDGET {
             let Some(key) = self.rooms.time_wait.expired(now) else { break };
             self.end_time_wait(key, Cause::Timeout);

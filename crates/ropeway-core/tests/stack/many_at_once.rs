@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use ropeway_core::packet::TcpFlags;
-use ropeway_core::{ConnectionId, ListenerId, Rejection, SocketOptions, State};
+use ropeway_core::{ConnectionId, ListenerId, Rejection, SendFlags, SocketOptions, Stack, State, Timestamp};
 
 use crate::common::*;
 
@@ -190,5 +190,78 @@ fn three_thousand_decisions_at_once_are_all_told() {
         let told = told(&mut lab, if accepts { TcpFlags::SYN } else { TcpFlags::RST });
         let told = told.iter().filter(|port| (1024..1024 + MANY).contains(port)).count();
         assert_eq!(told, usize::from(MANY));
+    }
+}
+
+/// The most connections that one call tells that the stack ends.
+const STEP: usize = 128;
+
+#[test]
+fn a_shutdown_of_three_thousand_connections_tells_each_a_bounded_number_in_one_call() {
+    let (mut lab, listener) = waiting(MANY, false);
+    let ids = accept_all(&mut lab, listener);
+    lab.drain();
+    lab.stack.shut_down(lab.ts());
+    let (mut fins, mut steps) = (told(&mut lab, TcpFlags::FIN), 0);
+    assert!(lab.stack.undelivered() > fins.len());
+    while lab.next_deadline() == Some(0) {
+        lab.stack.handle_timeout(lab.ts());
+        let more = told(&mut lab, TcpFlags::FIN);
+        assert!(more.len() <= STEP, "{} in one call", more.len());
+        steps += 1;
+        fins.extend(more);
+    }
+    assert!(steps > ids.len() / STEP - 2);
+    assert_eq!((fins.len(), lab.stack.undelivered()), (ids.len(), ids.len()));
+    assert!(ids.iter().all(|id| lab.state(*id) == State::FinWait1));
+}
+
+/// A shutdown that has not come to a connection yet is done with it before anything else is.
+#[test]
+fn no_call_finds_a_connection_open_once_the_stack_is_shut_down() {
+    let (mut lab, listener) = waiting(MANY, false);
+    let ids = accept_all(&mut lab, listener);
+    lab.stack.shut_down(lab.ts());
+    for id in ids.iter().rev() {
+        assert!(lab.stack.send(lab.ts(), *id, b"late", SendFlags::default()).is_err());
+        assert_eq!(lab.state(*id), State::FinWait1);
+    }
+    lab.run_to(lab.now);
+    assert_eq!((told(&mut lab, TcpFlags::FIN).len(), lab.stack.undelivered()), (ids.len(), ids.len()));
+}
+
+#[test]
+fn the_last_words_of_three_thousand_connections_are_said_some_at_a_time() {
+    for cut_off in [false, true] {
+        let (mut lab, listener) = waiting(MANY, false);
+        for id in accept_all(&mut lab, listener) {
+            // More than the windows allow: what is left is given up.
+            lab.write(id, &pattern(0, 20_000));
+        }
+        if !cut_off {
+            lab.drain();
+        }
+        let (mut resets, mut calls) = (HashSet::new(), 0);
+        let mut each = |call: fn(&mut Stack, Timestamp) -> bool| {
+            let mut more = true;
+            while more {
+                calls += 1;
+                let now = lab.ts();
+                more = call(&mut lab.stack, now);
+                if !cut_off {
+                    let some = told(&mut lab, TcpFlags::RST);
+                    assert!(some.len() <= STEP, "{} in one call", some.len());
+                    resets.extend(some);
+                }
+            }
+        };
+        each(Stack::wind_up);
+        if cut_off {
+            each(Stack::cut_off);
+        }
+        assert!(calls > usize::from(MANY) / STEP * (1 + usize::from(cut_off)));
+        resets.extend(told(&mut lab, TcpFlags::RST));
+        assert_eq!(resets.len(), usize::from(MANY));
+        assert_eq!(lab.stack.counters().bytes_lost, 20_000 * u64::from(MANY));
     }
 }

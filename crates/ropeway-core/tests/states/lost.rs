@@ -81,12 +81,12 @@ fn being_cut_off_resets_only_those_who_had_more_to_say() {
             lab.write(id, &pattern(0, 100));
             lab.drain();
         }
-        lab.stack.wind_up(lab.ts());
+        assert!(!lab.stack.wind_up(lab.ts()));
         if settled {
             lab.collect();
             lab.expect(fin().seq(1));
         }
-        lab.stack.cut_off(lab.ts());
+        assert!(!lab.stack.cut_off(lab.ts()));
         lab.collect();
         if !settled {
             lab.expect(rst_ack().seq(101));
