@@ -8,7 +8,6 @@
 //!
 //! The [loopback](crate::loopback) of the process has no driver: there, a call does its own work.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -20,6 +19,7 @@ use tokio::runtime;
 use crate::clock::{self, Clock};
 use crate::error::Ended;
 use crate::loopback::{Home, Keeper};
+use crate::waiters::table::{WaiterTable, Walk};
 use crate::waiters::{Afterwards, Ticket, Waiters};
 
 /// What can be waited for.
@@ -78,11 +78,7 @@ pub(crate) struct State {
     pub(crate) core: Core,
     /// The latest moment that the core was told. Threads may come in another order than they read the clock.
     now: Timestamp,
-    connections: Vec<Waiters>,
-    listeners: Vec<Waiters>,
-    handshakes: BTreeMap<FourTuple, Waiters>,
-    probes: Vec<Waiters>,
-    quiescence: Waiters,
+    pub(crate) waiters: WaiterTable,
     /// Tickets issued so far.
     tickets: u64,
     /// The driver's waker, while it is asleep.
@@ -110,11 +106,7 @@ impl Shard {
         let state = State {
             core,
             now: Timestamp::START,
-            connections: Vec::new(),
-            listeners: Vec::new(),
-            handshakes: BTreeMap::new(),
-            probes: Vec::new(),
-            quiescence: Waiters::default(),
+            waiters: WaiterTable::default(),
             tickets: 0,
             driver: None,
             keeper: None,
@@ -150,6 +142,15 @@ impl Shard {
 
     /// Runs `work` under the lock, at this moment; then, without the lock, what it left to be done after.
     pub(crate) fn locked<R>(&self, work: impl FnOnce(&mut State, Timestamp, &mut Afterwards) -> R) -> R {
+        let (result, everyone) = self.step(work);
+        if everyone {
+            self.wake_all(|_| true);
+        }
+        result
+    }
+
+    /// See [`Shard::locked`]. Says whether everyone who waits is to be woken.
+    fn step<R>(&self, work: impl FnOnce(&mut State, Timestamp, &mut Afterwards) -> R) -> (R, bool) {
         let now = self.clock().now();
         let mut after = Afterwards::default();
         let result = {
@@ -158,7 +159,16 @@ impl Shard {
             work(&mut state, now, &mut after)
         };
         after.run();
-        result
+        (result, after.concerns_all())
+    }
+
+    /// Wakes everyone whom `concerned` says, some at a time: others get the lock between. Nobody whom it says may begin to
+    /// wait meanwhile.
+    fn wake_all(&self, concerned: impl Fn(&Waiters) -> bool) {
+        let mut walk = Some(Walk::default());
+        while let Some(here) = walk {
+            (walk, _) = self.step(|state, _, after| state.waiters.wake_some(here, &concerned, after));
+        }
     }
 
     /// Changes the stack itself.
@@ -234,7 +244,7 @@ impl Shard {
     /// Closes what a socket held.
     pub(crate) fn close(&self, source: Source) {
         self.locked(|state, now, after| {
-            if let Some(waiters) = state.existing(source) {
+            if let Some(mut waiters) = state.waiters.remove(source) {
                 waiters.clear(after);
             }
             if state.ended.is_some() {
@@ -265,11 +275,7 @@ impl Shard {
 
     /// A runtime is gone: whoever waits for a socket that was made in it learns that.
     pub(crate) fn leave(&self, home: &Home) {
-        self.locked(|state, _, after| {
-            let left = |waiters: &&mut Waiters| waiters.home == Some(home.runtime());
-            state.waited_for().filter(left).for_each(|waiters| waiters.wake_all(after));
-            state.quiescence.wake_all(after);
-        });
+        self.wake_all(|waiters| waiters.home == Some(home.runtime()));
     }
 
     /// A panic while the lock was held is told where it happened. It must not become a panic of everyone
@@ -290,7 +296,7 @@ impl State {
                 Event::Probed(id) => (Source::Probe(id), Readiness::READABLE),
                 _ => continue,
             };
-            if let Some(waiters) = self.existing(source) {
+            if let Some(waiters) = self.waiters.existing(source) {
                 waiters.wake(readiness, after);
             }
         }
@@ -300,7 +306,7 @@ impl State {
     pub(crate) fn deliver_quiescence(&mut self, after: &mut Afterwards) {
         let delivered = self.core.is_shut_down() && self.core.undelivered() == 0;
         if delivered || is_quiescent(&self.core) {
-            self.quiescence.wake_all(after);
+            self.waiters.existing(Source::Quiescence).into_iter().for_each(|waiters| waiters.wake_all(after));
         }
     }
 
@@ -319,14 +325,7 @@ impl State {
     pub(crate) fn end(&mut self, why: Ended, after: &mut Afterwards) {
         self.ended.get_or_insert(why);
         self.driver = None;
-        self.waited_for().for_each(|waiters| waiters.wake_all(after));
-        self.quiescence.wake_all(after);
-    }
-
-    /// Every place where somebody may wait, but for quiescence.
-    fn waited_for(&mut self) -> impl Iterator<Item = &mut Waiters> {
-        let Self { connections, listeners, handshakes, probes, .. } = self;
-        connections.iter_mut().chain(listeners).chain(handshakes.values_mut()).chain(probes)
+        after.concern_all();
     }
 
     /// A call has left something to do: the driver is woken for it, or it is done here.
@@ -373,66 +372,28 @@ impl State {
         waker: &Waker,
         after: &mut Afterwards,
     ) {
-        self.waiters(source).home = home.map(Home::runtime);
+        let Some(waiters) = self.waiters.place(source) else { return };
+        waiters.home = home.map(Home::runtime);
         match slot {
-            Slot::Reader => after.replace(&mut self.waiters(source).reader, waker),
-            Slot::Writer => after.replace(&mut self.waiters(source).writer, waker),
+            Slot::Reader => after.replace(&mut waiters.reader, waker),
+            Slot::Writer => after.replace(&mut waiters.writer, waker),
             Slot::Queue(interest, ticket) => {
                 let ticket = *ticket.get_or_insert_with(|| Ticket::issue(&mut self.tickets));
-                self.waiters(source).enqueue(ticket, interest, waker, after);
+                waiters.enqueue(ticket, interest, waker, after);
             }
         }
     }
 
-    /// Everyone who waits for something.
-    pub(crate) fn all_waiters(&self) -> impl Iterator<Item = &Waiters> {
-        let tables = self.connections.iter().chain(&self.listeners).chain(self.handshakes.values());
-        tables.chain(&self.probes).chain([&self.quiescence])
-    }
-
     fn leave(&mut self, source: Source, ticket: Option<Ticket>, after: &mut Afterwards) {
-        if let (Some(waiters), Some(ticket)) = (self.existing(source), ticket) {
+        let Some(waiters) = self.waiters.existing(source) else { return };
+        if let Some(ticket) = ticket {
             waiters.dequeue(ticket, after);
         }
-        if let Source::Handshake(tuple) = source
-            && self.handshakes.get(&tuple).is_some_and(Waiters::is_empty)
-        {
-            self.handshakes.remove(&tuple);
+        // Nobody closes a handshake.
+        if matches!(source, Source::Handshake(_)) && waiters.is_empty() {
+            self.waiters.remove(source);
         }
     }
-
-    /// The waiters of `source`, with a place made for them.
-    fn waiters(&mut self, source: Source) -> &mut Waiters {
-        let waiters = match source {
-            Source::Connection(id) => place(&mut self.connections, id.index()),
-            Source::Listener(id) => place(&mut self.listeners, id.index()),
-            Source::Probe(id) => place(&mut self.probes, id.index()),
-            Source::Handshake(tuple) => self.handshakes.entry(tuple).or_default(),
-            Source::Quiescence => &mut self.quiescence,
-        };
-        waiters.source = Some(source);
-        waiters
-    }
-
-    /// The waiters of `source`, unless nobody has ever waited there.
-    fn existing(&mut self, source: Source) -> Option<&mut Waiters> {
-        match source {
-            Source::Connection(id) => self.connections.get_mut(id.index()),
-            Source::Listener(id) => self.listeners.get_mut(id.index()),
-            Source::Handshake(tuple) => self.handshakes.get_mut(&tuple),
-            Source::Probe(id) => self.probes.get_mut(id.index()),
-            Source::Quiescence => Some(&mut self.quiescence),
-        }
-    }
-}
-
-/// The entry of a table that grows as it is used.
-fn place(table: &mut Vec<Waiters>, index: usize) -> &mut Waiters {
-    if table.len() <= index {
-        table.resize_with(index + 1, Waiters::default);
-    }
-    #[expect(clippy::indexing_slicing, reason = "the table has just been made long enough")]
-    &mut table[index]
 }
 
 /// Whether no connection is left, in whichever state that is not TIME-WAIT.

@@ -1,5 +1,7 @@
 //! Who waits for one connection or listener, and what wakes them.
 
+pub(crate) mod table;
+
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
@@ -30,6 +32,8 @@ pub(crate) struct Afterwards {
     keeper: Option<Thread>,
     woken: Vec<Waker>,
     discarded: Vec<Waker>,
+    /// The stack has ended.
+    everyone: bool,
 }
 
 impl Afterwards {
@@ -41,6 +45,15 @@ impl Afterwards {
         if let Some(keeper) = self.keeper.take() {
             keeper.unpark();
         }
+    }
+
+    /// Everyone who waits is to be woken.
+    pub(crate) fn concern_all(&mut self) {
+        self.everyone = true;
+    }
+
+    pub(crate) fn concerns_all(&self) -> bool {
+        self.everyone
     }
 
     /// Whether a task will be woken that waits for a socket.

@@ -87,7 +87,7 @@ impl fmt::Display for WaitingFor {
 /// All that wait for something of the stack.
 pub(super) fn tasks(state: &shard::State, now: Timestamp) -> Vec<WaitingTask> {
     let mut tasks = Vec::new();
-    for waiters in state.all_waiters() {
+    for waiters in state.waiters.iter() {
         let Some(source) = waiters.source else { continue };
         tasks.extend(waiters.iter().map(|(interest, waker)| {
             let what = waiting_for(state, now, source, interest).unwrap_or(WaitingFor::Ended);
