@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 use crate::pages::Pages;
 use crate::time::Timestamp;
 
-/// Children of a place in the heap: half as many levels as with two, and their entries lie side by side.
+/// Children of a place in the heap: half as many levels as with two.
 const CHILDREN: u32 = 4;
 
 /// A number below `u32::MAX` that leaves a value to spare, so that an `Option` of what has it takes no more room.
@@ -37,96 +37,132 @@ struct Entry {
     slot: Number,
 }
 
+/// The children of one place: four entries, and one line of the cache.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Siblings([Entry; CHILDREN as usize]);
+
+/// Where no entry is. It comes after all.
+const NOBODY: Entry = Entry { at: Timestamp::END, slot: Number(NonZeroU32::MAX) };
+
+/// The place of what is due first. It is the last of the first four, so that the children of each place are a
+/// whole [`Siblings`].
+const ROOT: u32 = CHILDREN - 1;
+
 /// A heap that knows where each slot's entry is.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DeadlineQueue {
-    heap: Pages<Entry>,
+    heap: Pages<Siblings>,
+    /// How many entries there are.
+    len: u32,
     /// The place of each slot's entry in the heap.
     places: Pages<Number>,
 }
 
+/// The parent of a place that is not the root.
+fn above(place: u32) -> u32 {
+    place / CHILDREN + ROOT - 1
+}
+
+/// Which siblings are the children of a place.
+fn below(place: u32) -> u32 {
+    place - ROOT + 1
+}
+
 impl DeadlineQueue {
     pub(crate) fn earliest(&self) -> Option<Timestamp> {
-        self.heap.get(0).map(|entry| entry.at)
+        self.entry(ROOT).map(|entry| entry.at)
     }
 
     /// Enters a slot, or moves it forward if `at` is earlier than what is queued.
     pub(crate) fn advance(&mut self, slot: u32, at: Timestamp) {
         let entry = Entry { at, slot: Number::new(slot) };
-        match self.place_of(slot) {
+        match self.places.get(slot).copied().map(Number::get) {
             None => {
-                let last = self.len();
-                self.heap.put(last, entry);
-                self.rise(last, entry);
+                let place = ROOT + self.len;
+                if self.len == 0 || place % CHILDREN == 0 {
+                    self.heap.put(place / CHILDREN, Siblings([NOBODY; CHILDREN as usize]));
+                }
+                self.len += 1;
+                self.places.put(slot, Number::new(place));
+                self.rise(place, entry);
             }
-            Some(place) if self.heap.get(place).is_some_and(|queued| at < queued.at) => {
-                self.rise(place, entry)
-            }
+            Some(place) if self.entry(place).is_some_and(|queued| at < queued.at) => self.rise(place, entry),
             Some(_) => {}
         }
     }
 
     /// Takes the slot whose deadline is the earliest, if it is due.
     pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<u32> {
-        let slot = self.heap.get(0).filter(|entry| entry.at <= now)?.slot.get();
+        let slot = self.entry(ROOT).filter(|entry| entry.at <= now)?.slot.get();
         self.remove(slot);
         Some(slot)
     }
 
     pub(crate) fn remove(&mut self, slot: u32) {
         let Some(place) = self.places.take(slot).map(Number::get) else { return };
-        let Some(last) = self.len().checked_sub(1).and_then(|last| self.heap.take(last)) else { return };
-        if place < self.len() {
+        let Some(last) = self.take_last() else { return };
+        if last.slot.get() != slot {
             // The last one takes the place, and moves on from there.
             let hole = self.sink(place, last);
             self.rise(hole, last);
         }
     }
 
-    fn len(&self) -> u32 {
-        u32::try_from(self.heap.len()).unwrap_or(u32::MAX)
+    fn take_last(&mut self) -> Option<Entry> {
+        let place = ROOT + self.len.checked_sub(1)?;
+        let last = *self.entry(place)?;
+        self.len -= 1;
+        if self.len == 0 || place % CHILDREN == 0 {
+            self.heap.take(place / CHILDREN);
+        } else if let Some(home) = self.entry_mut(place) {
+            *home = NOBODY;
+        }
+        Some(last)
     }
 
-    fn place_of(&self, slot: u32) -> Option<u32> {
-        self.places.get(slot).copied().map(Number::get)
+    fn entry(&self, place: u32) -> Option<&Entry> {
+        let Siblings(siblings) = self.heap.get(place / CHILDREN)?;
+        siblings.get((place % CHILDREN) as usize)
+    }
+
+    fn entry_mut(&mut self, place: u32) -> Option<&mut Entry> {
+        let Siblings(siblings) = self.heap.get_mut(place / CHILDREN)?;
+        siblings.get_mut((place % CHILDREN) as usize)
     }
 
     /// Writes an entry down at a place that the heap has.
+    #[inline]
     fn set(&mut self, place: u32, entry: Entry) {
-        if let Some(home) = self.heap.get_mut(place) {
+        if let Some(home) = self.entry_mut(place) {
             *home = entry;
         }
-        let (slot, place) = (entry.slot.get(), Number::new(place));
-        match self.places.get_mut(slot) {
-            Some(noted) => *noted = place,
-            None => drop(self.places.put(slot, place)),
+        if let Some(noted) = self.places.get_mut(entry.slot.get()) {
+            *noted = Number::new(place);
         }
     }
 
     /// Puts an entry at this place, or as far above as it comes before those that are there.
     fn rise(&mut self, mut place: u32, entry: Entry) {
-        while let Some(above) = place.checked_sub(1).map(|below| below / CHILDREN)
-            && let Some(parent) = self.heap.get(above).copied().filter(|parent| entry < *parent)
+        while place > ROOT
+            && let Some(parent) = self.entry(above(place)).copied().filter(|parent| entry < *parent)
         {
             self.set(place, parent);
-            place = above;
+            place = above(place);
         }
         self.set(place, entry);
     }
 
     /// Makes room for an entry at this place, or as far below as others come before it. Gives where.
     fn sink(&mut self, mut place: u32, entry: Entry) -> u32 {
-        loop {
-            let first = place * CHILDREN + 1;
-            let children = (first..first + CHILDREN).map_while(|child| Some((*self.heap.get(child)?, child)));
-            match children.min().filter(|(child, _)| *child < entry) {
-                None => return place,
-                Some((child, below)) => {
-                    self.set(place, child);
-                    place = below;
-                }
-            }
+        while let Some(Siblings(children)) = self.heap.get(below(place))
+            && let Some((child, nth)) = children.iter().copied().zip(0..).min()
+            && child < entry
+        {
+            self.set(place, child);
+            place = below(place) * CHILDREN + nth;
         }
+        place
     }
 }
 
@@ -165,7 +201,7 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(queue.earliest(), map.values().min().copied());
-                prop_assert_eq!((queue.heap.len(), queue.places.len()), (map.len(), map.len()));
+                prop_assert_eq!((queue.len as usize, queue.places.len()), (map.len(), map.len()));
             }
         }
     }
@@ -183,7 +219,7 @@ mod tests {
             assert_eq!(queue.earliest(), Some(at));
             assert_eq!(queue.pop_due(at), Some(slot));
         }
-        assert_eq!((queue.heap.pages(), queue.places.pages()), (1, 1));
-        assert_eq!((size_of::<Option<Entry>>(), size_of::<Option<Number>>()), (16, 4));
+        assert_eq!((queue.len, queue.heap.pages(), queue.places.pages()), (0, 1, 1));
+        assert_eq!((size_of::<Option<Siblings>>(), size_of::<Option<Number>>()), (64, 4));
     }
 }

@@ -24,7 +24,7 @@ const MOST: u32 = 1 << 28;
 #[derive(Clone)]
 pub struct Pages<T> {
     /// Small tables have no other. It stays when it is empty.
-    first: Page<T>,
+    first: FirstPage<T>,
     /// All other pages.
     blocks: Vec<Block<T>>,
     /// The blocks that have room.
@@ -33,7 +33,7 @@ pub struct Pages<T> {
 }
 
 #[derive(Clone)]
-struct Page<T> {
+struct FirstPage<T> {
     /// A bit for each slot that is taken.
     taken: u64,
     /// As many slots as were ever needed, and 64 at most.
@@ -41,12 +41,19 @@ struct Page<T> {
 }
 
 #[derive(Clone)]
+struct Page<T> {
+    /// A bit for each slot that is taken.
+    taken: u64,
+    slots: [Option<T>; SLOTS as usize],
+}
+
+#[derive(Clone)]
 struct Block<T> {
-    /// As many pages as were ever needed, and 256 at most.
-    pages: Vec<Page<T>>,
+    /// As many as were ever needed, and 256 at most. One goes with its last entry.
+    pages: Vec<Option<Box<Page<T>>>>,
     /// A bit for each page that is full.
     full: [u64; (PAGES / u64::BITS) as usize],
-    /// How many pages have an entry.
+    /// How many pages there are.
     used: u32,
 }
 
@@ -69,24 +76,25 @@ impl Place {
     }
 }
 
-impl<T> Page<T> {
-    const fn new() -> Self {
-        Self { taken: 0, slots: Vec::new() }
-    }
-
+impl<T> FirstPage<T> {
     fn is_full(&self) -> bool {
         self.taken == u64::MAX
     }
 
+    #[inline]
     fn put(&mut self, slot: u32, value: T) -> Option<T> {
-        let at = slot as usize;
-        if self.slots.len() <= at {
-            self.slots.resize_with(at + 1, || None);
-        }
         self.taken |= 1 << slot;
-        self.slots.get_mut(at)?.replace(value)
+        match self.slots.get_mut(slot as usize) {
+            Some(home) => home.replace(value),
+            None => {
+                self.slots.resize_with(slot as usize, || None);
+                self.slots.push(Some(value));
+                None
+            }
+        }
     }
 
+    #[inline]
     fn take(&mut self, slot: u32) -> Option<T> {
         let value = self.slots.get_mut(slot as usize)?.take()?;
         self.taken &= !(1 << slot);
@@ -97,6 +105,39 @@ impl<T> Page<T> {
 impl<T> Block<T> {
     const fn new() -> Self {
         Self { pages: Vec::new(), full: [0; (PAGES / u64::BITS) as usize], used: 0 }
+    }
+
+    #[inline]
+    fn page(&self, page: u32) -> Option<&Page<T>> {
+        self.pages.get(page as usize)?.as_deref()
+    }
+
+    #[inline]
+    fn page_mut(&mut self, page: u32) -> Option<&mut Page<T>> {
+        self.pages.get_mut(page as usize)?.as_deref_mut()
+    }
+
+    /// The page with this number, which is made if there is none.
+    fn make_page(&mut self, page: u32) -> Option<&mut Page<T>> {
+        if self.pages.len() <= page as usize {
+            self.pages.resize_with(page as usize + 1, || None);
+        }
+        let used = &mut self.used;
+        let page = self.pages.get_mut(page as usize)?.get_or_insert_with(|| {
+            *used += 1;
+            Box::new(Page { taken: 0, slots: [const { None }; SLOTS as usize] })
+        });
+        Some(page)
+    }
+
+    fn drop_page(&mut self, page: u32) {
+        if let Some(home) = self.pages.get_mut(page as usize) {
+            *home = None;
+            self.used -= 1;
+        }
+        if self.used == 0 {
+            *self = Self::new();
+        }
     }
 
     /// The first page that has room; one more than there are if all are full.
@@ -129,7 +170,12 @@ impl<T> Pages<T> {
     /// An empty table.
     #[must_use]
     pub const fn new() -> Self {
-        Self { first: Page::new(), blocks: Vec::new(), roomy: BTreeSet::new(), len: 0 }
+        Self {
+            first: FirstPage { taken: 0, slots: Vec::new() },
+            blocks: Vec::new(),
+            roomy: BTreeSet::new(),
+            len: 0,
+        }
     }
 
     /// How many slots are taken.
@@ -144,26 +190,35 @@ impl<T> Pages<T> {
         self.len == 0
     }
 
-    fn page(&self, page: Option<(u32, u32)>) -> Option<&Page<T>> {
-        let Some((block, page)) = page else { return Some(&self.first) };
-        self.blocks.get(block as usize)?.pages.get(page as usize)
-    }
-
     /// What is in a slot.
+    #[inline]
     #[must_use]
     pub fn get(&self, index: u32) -> Option<&T> {
-        let place = Place::of(index);
-        self.page(place.page)?.slots.get(place.slot as usize)?.as_ref()
+        let Place { page, slot } = Place::of(index);
+        match page {
+            None => self.first.slots.get(slot as usize)?.as_ref(),
+            Some((block, page)) => {
+                self.blocks.get(block as usize)?.page(page)?.slots.get(slot as usize)?.as_ref()
+            }
+        }
     }
 
     /// What is in a slot, to be changed.
+    #[inline]
     pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        let place = Place::of(index);
-        let page = match place.page {
-            None => &mut self.first,
-            Some((block, page)) => self.blocks.get_mut(block as usize)?.pages.get_mut(page as usize)?,
-        };
-        page.slots.get_mut(place.slot as usize)?.as_mut()
+        let Place { page, slot } = Place::of(index);
+        match page {
+            None => self.first.slots.get_mut(slot as usize)?.as_mut(),
+            Some((block, page)) => {
+                self.blocks.get_mut(block as usize)?.page_mut(page)?.slots.get_mut(slot as usize)?.as_mut()
+            }
+        }
+    }
+
+    /// Which slots of a page are taken.
+    fn taken(&self, page: Option<(u32, u32)>) -> u64 {
+        let Some((block, page)) = page else { return self.first.taken };
+        self.blocks.get(block as usize).and_then(|block| block.page(page)).map_or(0, |page| page.taken)
     }
 
     /// What is in a slot, to be changed; its default if it was empty. `None` if there is no such slot.
@@ -178,84 +233,78 @@ impl<T> Pages<T> {
     }
 
     /// Enters what `make` makes of the number of its slot; `None` if there are no more slots.
+    #[inline]
     pub fn insert_with(&mut self, make: impl FnOnce(u32) -> T) -> Option<u32> {
-        let index = self.vacant()?;
+        let index = if self.first.is_full() { self.vacant()? } else { self.first.taken.trailing_ones() };
         self.put(index, make(index));
         Some(index)
     }
 
-    /// The lowest slot that is free.
+    /// The lowest slot that is free, behind the first page.
     fn vacant(&self) -> Option<u32> {
-        let page = match (self.first.is_full(), self.roomy.first()) {
-            (false, _) => None,
-            (true, None) => Some((u32::try_from(self.blocks.len()).ok()?, 0)),
-            (true, Some(block)) => Some((*block, self.blocks.get(*block as usize)?.roomy_page())),
+        let page = match self.roomy.first() {
+            None => (u32::try_from(self.blocks.len()).ok()?, 0),
+            Some(block) => (*block, self.blocks.get(*block as usize)?.roomy_page()),
         };
-        let slot = self.page(page).map_or(0, |page| page.taken.trailing_ones());
+        let page = Some(page);
+        let slot = self.taken(page).trailing_ones();
         Some(Place { page, slot }.index()).filter(|index| *index < MOST)
     }
 
     /// Enters a value in the slot with this number. Gives what was there, or the value itself if there is no such slot.
+    #[inline]
     pub fn put(&mut self, index: u32, value: T) -> Option<T> {
-        if index >= MOST {
+        let before = if index < SLOTS {
+            self.first.put(index, value)
+        } else if index < MOST {
+            self.put_in_block(Place::of(index), value)
+        } else {
             return Some(value);
-        }
-        let place = Place::of(index);
-        let before = match place.page {
-            None => self.first.put(place.slot, value),
-            Some((block, page)) => self.put_in_block(block, page, place.slot, value),
         };
         self.len += usize::from(before.is_none());
         before
     }
 
-    fn put_in_block(&mut self, number: u32, at: u32, slot: u32, value: T) -> Option<T> {
+    fn put_in_block(&mut self, place: Place, value: T) -> Option<T> {
+        let Place { page: Some((number, at)), slot } = place else { return Some(value) };
         while self.blocks.len() <= number as usize {
             self.roomy.insert(u32::try_from(self.blocks.len()).unwrap_or(u32::MAX));
             self.blocks.push(Block::new());
         }
         let block = self.blocks.get_mut(number as usize)?;
-        if block.pages.len() <= at as usize {
-            block.pages.resize_with(at as usize + 1, Page::new);
-        }
-        let page = block.pages.get_mut(at as usize)?;
-        block.used += u32::from(page.taken == 0);
-        let before = page.put(slot, value);
-        if page.is_full() && block.note(at, true) {
+        let page = block.make_page(at)?;
+        page.taken |= 1 << slot;
+        let is_full = page.taken == u64::MAX;
+        let before = page.slots.get_mut(slot as usize)?.replace(value);
+        if is_full && block.note(at, true) {
             self.roomy.remove(&number);
         }
         before
     }
 
     /// Empties a slot. Gives what was there.
+    #[inline]
     pub fn take(&mut self, index: u32) -> Option<T> {
-        let place = Place::of(index);
-        let value = match place.page {
-            None => self.first.take(place.slot),
-            Some((block, page)) => self.take_from_block(block, page, place.slot),
-        }?;
+        let value =
+            if index < SLOTS { self.first.take(index) } else { self.take_from_block(Place::of(index)) }?;
         self.len -= 1;
         Some(value)
     }
 
-    fn take_from_block(&mut self, number: u32, at: u32, slot: u32) -> Option<T> {
+    fn take_from_block(&mut self, place: Place) -> Option<T> {
+        let (number, at) = place.page?;
         let block = self.blocks.get_mut(number as usize)?;
-        let page = block.pages.get_mut(at as usize)?;
-        let was_full = page.is_full();
-        let value = page.take(slot)?;
+        let page = block.page_mut(at)?;
+        let value = page.slots.get_mut(place.slot as usize)?.take()?;
+        let was_full = page.taken == u64::MAX;
+        page.taken &= !(1 << place.slot);
         let is_empty = page.taken == 0;
-        if is_empty {
-            *page = Page::new();
-        }
         if was_full {
             block.note(at, false);
             self.roomy.insert(number);
         }
         if is_empty {
-            block.used -= 1;
-            if block.used == 0 {
-                *block = Block::new();
-            }
+            block.drop_page(at);
             self.drop_last_blocks();
         }
         Some(value)
@@ -282,7 +331,7 @@ impl<T> Pages<T> {
         for _ in 0..pages {
             let Some(number) = next else { break };
             let place = Place::of(number * SLOTS);
-            let taken = self.page(place.page).map_or(0, |page| page.taken);
+            let taken = self.taken(place.page);
             slots.extend(
                 (number * SLOTS..).take(SLOTS as usize).filter(|slot| taken >> (slot % SLOTS) & 1 == 1),
             );
@@ -304,21 +353,19 @@ impl<T> Pages<T> {
 
     /// All that are taken, in order.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        let pages = self
-            .blocks
-            .iter()
-            .zip((0u32..).step_by(PAGES as usize))
-            .flat_map(|(block, first)| block.pages.iter().zip(first + 1..));
-        std::iter::once((&self.first, 0)).chain(pages).flat_map(|(page, number)| {
-            (number * SLOTS..).zip(&page.slots).filter_map(|(index, slot)| Some((index, slot.as_ref()?)))
+        let blocks = self.blocks.iter().zip((0u32..).step_by(PAGES as usize));
+        let pages = blocks.flat_map(|(block, first)| block.pages.iter().zip(first + 1..));
+        let pages = pages.filter_map(|(page, number)| Some((page.as_deref()?.slots.as_slice(), number)));
+        std::iter::once((self.first.slots.as_slice(), 0)).chain(pages).flat_map(|(slots, number)| {
+            (number * SLOTS..).zip(slots).filter_map(|(index, slot)| Some((index, slot.as_ref()?)))
         })
     }
 
     /// How many pages hold memory, for tests.
     #[cfg(test)]
     pub(crate) fn pages(&self) -> usize {
-        let pages = self.blocks.iter().flat_map(|block| &block.pages).chain([&self.first]);
-        pages.filter(|page| page.slots.capacity() > 0).count()
+        let pages = self.blocks.iter().flat_map(|block| &block.pages).filter(|page| page.is_some()).count();
+        pages + usize::from(self.first.slots.capacity() > 0)
     }
 }
 

@@ -40,22 +40,26 @@ impl<T> Slab<T> {
         Some(Key { index, generation })
     }
 
+    #[inline]
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
         let slot = self.slots.get(key.index).filter(|slot| slot.generation == key.generation)?;
         Some(&slot.value)
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let slot = self.slots.get_mut(key.index).filter(|slot| slot.generation == key.generation)?;
         Some(&mut slot.value)
     }
 
     /// What is in a slot now.
+    #[inline]
     pub(crate) fn at(&self, index: u32) -> Option<&T> {
         self.slots.get(index).map(|slot| &slot.value)
     }
 
     /// The key of what is in a slot now.
+    #[inline]
     pub(crate) fn key_at(&self, index: u32) -> Option<Key> {
         self.slots.get(index).map(|slot| Key { index, generation: slot.generation })
     }

@@ -16,6 +16,9 @@ impl Timestamp {
     /// The first moment there is: one microsecond after the epoch.
     pub const START: Self = Self(NonZeroU64::MIN);
 
+    /// The last moment there is.
+    pub(crate) const END: Self = Self(NonZeroU64::MAX);
+
     /// The moment `micros` microseconds after the epoch; zero counts as [`START`](Self::START).
     #[must_use]
     pub const fn from_micros(micros: u64) -> Self {

@@ -14,6 +14,7 @@ pub(crate) struct TupleKey(u32);
 
 impl TupleKey {
     /// The number it is made of, below 2^30.
+    #[inline]
     pub(crate) fn get(self) -> u32 {
         self.0
     }
@@ -96,6 +97,7 @@ impl<T> TupleSlab<T> {
         }
     }
 
+    #[inline]
     pub(crate) fn get(&self, key: TupleKey) -> Option<&T> {
         if key.is_v4() {
             Some(&self.v4.get(key.index())?.value)
@@ -104,6 +106,7 @@ impl<T> TupleSlab<T> {
         }
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, key: TupleKey) -> Option<&mut T> {
         if key.is_v4() {
             Some(&mut self.v4.get_mut(key.index())?.value)
