@@ -48,10 +48,29 @@ impl Packed {
             _ => Room::Connection(number),
         }
     }
+}
 
-    /// The hash of the tuple that lives there.
-    fn hash(self, key: &[u8; 16], rooms: &Rooms) -> u64 {
-        rooms.tuple(self.room()).map_or(0, |tuple| Demux::hash(key, &tuple))
+/// What the table holds of a tuple. With the hash beside the room, nobody has to be asked for his tuple when a part of the
+/// table is divided, and hardly ever another than the one that is looked for.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    room: Packed,
+    hash: u32,
+}
+
+impl Entry {
+    /// What of a hash is kept.
+    fn kept(hash: u64) -> u32 {
+        u32::try_from(hash >> 32).unwrap_or(u32::MAX)
+    }
+
+    /// The hash by which an entry has its place: all of its bits depend on those that are kept.
+    fn placed_by(kept: u32) -> u64 {
+        u64::from(kept).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    fn place(&self) -> u64 {
+        Self::placed_by(self.hash)
     }
 }
 
@@ -76,7 +95,7 @@ impl Rooms {
 #[derive(Clone)]
 pub(crate) struct Demux {
     key: [u8; 16],
-    table: Parts<Packed>,
+    table: Parts<Entry>,
 }
 
 impl std::fmt::Debug for Demux {
@@ -90,32 +109,29 @@ impl Demux {
         Self { key, table: Parts::new() }
     }
 
-    fn hash(key: &[u8; 16], tuple: &FourTuple) -> u64 {
-        let mut hasher = SipHasher13::new_with_key(key);
+    /// A number that no one outside can foresee, the same for all segments of one tuple.
+    pub(crate) fn spread(&self, tuple: &FourTuple) -> u64 {
+        let mut hasher = SipHasher13::new_with_key(&self.key);
         write_tuple(&mut hasher, tuple);
         hasher.finish()
     }
 
-    /// A number that no one outside can foresee, the same for all segments of one tuple.
-    pub(crate) fn spread(&self, tuple: &FourTuple) -> u64 {
-        Self::hash(&self.key, tuple)
-    }
-
     pub(crate) fn find(&self, tuple: &FourTuple, rooms: &Rooms) -> Option<Room> {
-        let is_it = |packed: &Packed| rooms.tuple(packed.room()).as_ref() == Some(tuple);
-        self.table.find(Self::hash(&self.key, tuple), is_it).map(|packed| packed.room())
+        let hash = Entry::kept(self.spread(tuple));
+        let is_it =
+            |entry: &Entry| entry.hash == hash && rooms.tuple(entry.room.room()).as_ref() == Some(tuple);
+        self.table.find(Entry::placed_by(hash), is_it).map(|entry| entry.room.room())
     }
 
-    /// Enters a room whose tuple is not in the table. The room must hold it already.
-    pub(crate) fn insert(&mut self, tuple: &FourTuple, room: Room, rooms: &Rooms) {
-        let key = self.key;
-        self.table.insert(Self::hash(&key, tuple), Packed::new(room), |packed| packed.hash(&key, rooms));
+    /// Enters a room whose tuple is not in the table.
+    pub(crate) fn insert(&mut self, tuple: &FourTuple, room: Room) {
+        let entry = Entry { room: Packed::new(room), hash: Entry::kept(self.spread(tuple)) };
+        self.table.insert(entry.place(), entry, Entry::place);
     }
 
-    /// Strikes a room from the table; it may be empty already.
-    pub(crate) fn remove(&mut self, tuple: &FourTuple, room: Room, rooms: &Rooms) {
-        let key = self.key;
-        let packed = Packed::new(room);
-        self.table.remove(Self::hash(&key, tuple), |other| *other == packed, |other| other.hash(&key, rooms));
+    /// Strikes a room from the table.
+    pub(crate) fn remove(&mut self, tuple: &FourTuple, room: Room) {
+        let (room, hash) = (Packed::new(room), Entry::kept(self.spread(tuple)));
+        self.table.remove(Entry::placed_by(hash), |entry| entry.room == room, Entry::place);
     }
 }

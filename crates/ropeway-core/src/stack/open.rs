@@ -315,7 +315,7 @@ impl Stack {
         let (tuple, opened) = (connection.tuple, connection.state() == State::SynSent);
         connection.scheduled.registered = true;
         let key = self.rooms.connections.insert_with(|_| Box::new(connection))?;
-        self.demux.insert(&tuple, Room::Connection(key.index), &self.rooms);
+        self.demux.insert(&tuple, Room::Connection(key.index));
         self.ports.tcp.flow_begins(&tuple, opened);
         Some(key)
     }
@@ -326,7 +326,7 @@ impl Stack {
         self.undelivered -= usize::from(connection.scheduled.undelivered);
         self.deadlines.remove(key.index);
         if connection.scheduled.registered {
-            self.demux.remove(&connection.tuple, Room::Connection(key.index), &self.rooms);
+            self.demux.remove(&connection.tuple, Room::Connection(key.index));
             self.ports.tcp.flow_ends(&connection.tuple);
         }
     }

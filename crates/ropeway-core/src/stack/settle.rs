@@ -21,18 +21,12 @@ pub(super) fn connection_key(id: ConnectionId) -> Key {
 
 impl Stack {
     pub(super) fn settle(&mut self, key: Key, now: Timestamp) {
-        let Some(connection) = self.rooms.connections.get(key) else { return };
-        match connection.state() {
-            State::TimeWait if connection.scheduled.registered => self.move_to_time_wait(key, now),
-            State::Closed if connection.scheduled.registered => {
-                self.counters.bytes_lost += connection.bytes_lost();
-                if let Some(tuple) = self.unregister(key) {
-                    self.ports.tcp.flow_ends(&tuple);
-                }
-            }
-            _ => {}
+        let Some(mut connection) = self.rooms.connections.get_mut(key) else { return };
+        if connection.scheduled.registered && matches!(connection.state(), State::TimeWait | State::Closed) {
+            self.leave_table(key, now);
+            let Some(still_there) = self.rooms.connections.get_mut(key) else { return };
+            connection = still_there;
         }
-        let Some(connection) = self.rooms.connections.get_mut(key) else { return };
         let was_undelivered = connection.scheduled.undelivered;
         connection.scheduled.undelivered = connection.is_undelivered();
         self.undelivered += usize::from(connection.scheduled.undelivered);
@@ -60,6 +54,19 @@ impl Stack {
         }
     }
 
+    /// The state has no place in the table of connections any more.
+    fn leave_table(&mut self, key: Key, now: Timestamp) {
+        let Some(connection) = self.rooms.connections.get(key) else { return };
+        if connection.state() == State::TimeWait {
+            self.move_to_time_wait(key, now);
+            return;
+        }
+        self.counters.bytes_lost += connection.bytes_lost();
+        if let Some(tuple) = self.unregister(key) {
+            self.ports.tcp.flow_ends(&tuple);
+        }
+    }
+
     /// The tuple moves to TIME-WAIT's own table; the connection stays as long as somebody may read from it.
     fn move_to_time_wait(&mut self, key: Key, now: Timestamp) {
         let Some(connection) = self.rooms.connections.get(key) else { return };
@@ -78,7 +85,7 @@ impl Stack {
         }
         match self.rooms.time_wait.insert(&tuple, &parts, now) {
             Some(entry) => {
-                self.demux.insert(&tuple, Room::TimeWait(entry), &self.rooms);
+                self.demux.insert(&tuple, Room::TimeWait(entry));
                 if parts.ts_recent.is_some() {
                     self.ports.tcp.flow_waits(&tuple);
                 }
@@ -90,7 +97,7 @@ impl Stack {
     /// TIME-WAIT is over, in time or before.
     pub(super) fn end_time_wait(&mut self, key: TupleKey, cause: Cause) {
         let Some(tuple) = self.rooms.time_wait.remove(key) else { return };
-        self.demux.remove(&tuple, Room::TimeWait(key), &self.rooms);
+        self.demux.remove(&tuple, Room::TimeWait(key));
         self.ports.tcp.flow_ends(&tuple);
         self.report(&tuple, State::TimeWait, cause);
     }
@@ -100,7 +107,7 @@ impl Stack {
         let connection = self.rooms.connections.get_mut(key)?;
         connection.scheduled.registered = false;
         let tuple = connection.tuple;
-        self.demux.remove(&tuple, Room::Connection(key.index), &self.rooms);
+        self.demux.remove(&tuple, Room::Connection(key.index));
         Some(tuple)
     }
 }

@@ -90,7 +90,7 @@ impl Stack {
             self.counters.time_wait_reused += 1;
             self.end_time_wait(old, Cause::Syn);
         }
-        self.demux.insert(tuple, Room::HalfOpen(key), &self.rooms);
+        self.demux.insert(tuple, Room::HalfOpen(key));
         self.report(tuple, State::Listen, Cause::Syn);
         let Some(listener) = self.listeners.get_mut(id) else { return };
         listener.half_open += 1;
@@ -336,7 +336,7 @@ impl Stack {
     pub(super) fn strike_half_open(&mut self, key: TupleKey, tuple: &FourTuple) {
         let Some(slot) = self.rooms.half_open.listener(key) else { return };
         let refused = self.rooms.half_open.is_refused(key);
-        self.demux.remove(tuple, Room::HalfOpen(key), &self.rooms);
+        self.demux.remove(tuple, Room::HalfOpen(key));
         self.rooms.half_open.remove(key);
         self.listeners.entry_ends(slot, refused);
     }
