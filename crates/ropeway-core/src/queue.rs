@@ -5,49 +5,65 @@ use std::collections::{LinkedList, VecDeque};
 /// Entries of a page.
 const PAGE: usize = 64;
 
-/// Only the last page takes entries, and only the first gives them.
+/// Only the first page gives entries, and only the last one takes them.
 #[derive(Clone, Debug)]
 pub(crate) struct PagedQueue<T> {
-    pages: LinkedList<VecDeque<T>>,
-    len: usize,
+    /// It is empty only if there is nothing at all. It stays then, for what comes next.
+    first: VecDeque<T>,
+    /// All others. All but the last are full.
+    more: LinkedList<VecDeque<T>>,
 }
 
 impl<T> Default for PagedQueue<T> {
     fn default() -> Self {
-        Self { pages: LinkedList::new(), len: 0 }
+        Self { first: VecDeque::new(), more: LinkedList::new() }
     }
 }
 
 impl<T> PagedQueue<T> {
     pub(crate) fn len(&self) -> usize {
-        self.len
+        let last = self.more.back().map_or(0, VecDeque::len);
+        self.first.len() + self.more.len().saturating_sub(1) * PAGE + last
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.first.is_empty()
     }
 
+    #[inline]
     pub(crate) fn push_back(&mut self, value: T) {
-        self.len += 1;
-        match self.pages.back_mut().filter(|last| last.len() < PAGE) {
-            Some(last) => last.push_back(value),
-            None => self.pages.push_back(VecDeque::from([value])),
+        if self.more.is_empty() && self.first.len() < PAGE {
+            self.first.push_back(value);
+        } else {
+            self.push_behind(value);
         }
     }
 
-    pub(crate) fn pop_front(&mut self) -> Option<T> {
-        let first = self.pages.front_mut()?;
-        let value = first.pop_front()?;
-        // The last page stays, for what comes next.
-        if first.is_empty() && self.pages.len() > 1 {
-            self.pages.pop_front();
+    fn push_behind(&mut self, value: T) {
+        match self.more.back_mut().filter(|last| last.len() < PAGE) {
+            Some(last) => last.push_back(value),
+            None => self.more.push_back(VecDeque::from([value])),
         }
-        self.len -= 1;
+    }
+
+    #[inline]
+    pub(crate) fn pop_front(&mut self) -> Option<T> {
+        let value = self.first.pop_front()?;
+        if self.first.is_empty() && !self.more.is_empty() {
+            self.turn_page();
+        }
         Some(value)
     }
 
+    fn turn_page(&mut self) {
+        if let Some(next) = self.more.pop_front() {
+            self.first = next;
+        }
+    }
+
     pub(crate) fn front_mut(&mut self) -> Option<&mut T> {
-        self.pages.front_mut()?.front_mut()
+        self.first.front_mut()
     }
 }
 
@@ -76,7 +92,7 @@ mod tests {
                     prop_assert_eq!(queue.len(), reference.len());
                     prop_assert_eq!(queue.is_empty(), reference.is_empty());
                 }
-                prop_assert!(queue.pages.len() <= reference.len() / PAGE + 2);
+                prop_assert!(queue.more.len() <= reference.len() / PAGE + 1);
             }
         }
     }

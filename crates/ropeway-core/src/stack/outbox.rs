@@ -48,8 +48,12 @@ pub(super) enum Whom {
 
 impl Outbox {
     pub(super) fn is_empty(&self) -> bool {
-        let lines = [&self.to_peers, &self.decided, &self.to_strangers];
-        self.ready.is_empty() && lines.iter().all(|line| line.is_empty()) && !self.has_local()
+        self.ready.is_empty() && !self.has_answers() && !self.has_local()
+    }
+
+    /// Whether an answer waits for the device.
+    pub(super) fn has_answers(&self) -> bool {
+        !(self.to_peers.is_empty() && self.decided.is_empty() && self.to_strangers.is_empty())
     }
 
     /// Whether something waits that is for ourselves.
@@ -84,6 +88,11 @@ impl Outbox {
     /// Nothing waits: whoever comes first then goes first.
     pub(super) fn begin_anew(&mut self) {
         self.next = Turn::default();
+    }
+
+    /// No answer waits: the turns of their lines are over.
+    pub(super) fn skip_answers(&mut self) {
+        self.next = Turn::Connections;
     }
 
     /// Whose turn it is now; the next time it is another's.

@@ -64,6 +64,9 @@ impl Stack {
 
     /// The next packet for the device.
     fn next_transmit(&mut self, now: Timestamp) -> Option<Transmit> {
+        if !self.outbox.has_answers() {
+            self.outbox.skip_answers();
+        }
         let found = (0..Turn::ALL).find_map(|_| match self.outbox.take_turn() {
             Turn::Connections => self.next_of_connections(now),
             turn => self.outbox.pop(turn),
