@@ -30,6 +30,9 @@ const BATCH: usize = 64;
 /// Batches received in one turn, so that a flood cannot keep the driver from answering.
 const INPUT_BATCHES: usize = 4;
 
+/// Steps of what has expired in one turn, each under a lock of its own.
+const TIMEOUT_STEPS: usize = 16;
+
 /// Batches sent in one turn, before other tasks get theirs.
 const OUTPUT_BATCHES: usize = 16;
 
@@ -95,24 +98,29 @@ impl Driver {
     ///
     /// The device comes first: an acknowledgement that was in its queue in time is no loss, although this task was late.
     fn input(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let (mut drained, mut more) = (false, false);
         for round in 1..=INPUT_BATCHES {
-            let drained = self.device.poll_recv(cx, &mut self.batch, BATCH)?.is_pending();
-            self.shard.locked(|state, now, _| {
+            drained = self.device.poll_recv(cx, &mut self.batch, BATCH)?.is_pending();
+            more = self.shard.locked(|state, now, _| {
                 // We are awake. It is the waker of the task that is running, so dropping it runs no code.
                 state.driver = None;
                 for packet in self.batch.drain(..) {
                     state.core.handle_packet(now, packet);
                 }
                 // The clock decides what has expired, not whether `sleep` was polled, and not what the device takes.
-                if (drained || round == INPUT_BATCHES) && state.is_due(now) {
-                    state.core.handle_timeout(now);
-                }
+                (drained || round == INPUT_BATCHES) && state.expire(now)
             });
             if drained {
-                return Ok(true);
+                break;
             }
         }
-        Ok(false)
+        for _ in 1..TIMEOUT_STEPS {
+            if !more {
+                break;
+            }
+            more = self.shard.locked(|state, now, _| state.expire(now));
+        }
+        Ok(drained)
     }
 
     /// Gives the device what the core has to send, and everyone their events.
@@ -169,6 +177,14 @@ impl State {
         {
             queue.push_back(packet);
         }
+    }
+
+    /// Does some of what is due. Says whether there is more.
+    fn expire(&mut self, now: Timestamp) -> bool {
+        if self.is_due(now) {
+            self.core.handle_timeout(now);
+        }
+        self.is_due(now)
     }
 
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {

@@ -9,7 +9,7 @@ use crate::slab::Key;
 use crate::time::Timestamp;
 
 /// So many pages of 64 connections are told in one step.
-const STEP: u32 = 2;
+const STEP: u32 = 1;
 
 /// What all connections are told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ropeway_packet::{FourTuple, Protocol, SeqNum};
 
+use super::output::TIMEOUT_BUDGET;
 use super::settle::{connection_id, connection_key};
 use super::{Binding, BindingId, Stack};
 use crate::demux::Room;
@@ -16,9 +17,6 @@ use crate::slab::Key;
 use crate::tcp::connection::state::{Cause, State};
 use crate::tcp::connection::{Connection, Env, Holder, Setup};
 use crate::time::Timestamp;
-
-/// Connections that one call resets because nobody will accept them any more.
-const RESET_BUDGET: usize = 256;
 
 impl Stack {
     /// Reserves a local address; port 0 chooses a free one. Release it before `listen` or `connect` uses it.
@@ -192,7 +190,7 @@ impl Stack {
 
     /// Resets connections whose listener is gone; if there are many, the rest is due at once.
     pub(super) fn reset_unaccepted(&mut self, now: Timestamp) {
-        for _ in 0..RESET_BUDGET {
+        for _ in 0..TIMEOUT_BUDGET {
             let Some(queue) = self.unaccepted.front_mut() else { break };
             let waiting = queue.pop();
             if queue.is_empty() {

@@ -17,8 +17,9 @@ use crate::transmit::{Received, RxChecksum, Transmit};
 /// Packets to ourselves that one `poll_transmit` works off before it lets others have a turn.
 const LOOPBACK_BUDGET: usize = 256;
 
-/// Timers of one kind that one `handle_timeout` works off: enough for a burst, short enough for others.
-const TIMEOUT_BUDGET: usize = 256;
+/// Things of one kind that one `handle_timeout` works off: timers, entries that expire, connections to be reset. Each may
+/// take some microseconds if its memory is cold, and others wait meanwhile.
+pub(super) const TIMEOUT_BUDGET: usize = 16;
 
 impl Stack {
     /// The next packet to send.

@@ -194,7 +194,7 @@ fn three_thousand_decisions_at_once_are_all_told() {
 }
 
 /// The most connections that one call tells that the stack ends.
-const STEP: usize = 128;
+const STEP: usize = 64;
 
 #[test]
 fn a_shutdown_of_three_thousand_connections_tells_each_a_bounded_number_in_one_call() {

@@ -85,7 +85,7 @@ pub(crate) struct HalfOpenTable {
 }
 
 /// So many pages of 64 slots are looked at in one step of a search for entries of closed listeners.
-const SWEEP: u32 = 4;
+const SWEEP: u32 = 1;
 
 impl HalfOpenTable {
     pub(crate) fn new(
