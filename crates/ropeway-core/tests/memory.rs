@@ -15,7 +15,7 @@ mod common;
 mod held;
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicIsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::*;
@@ -24,11 +24,13 @@ use ropeway_core::KeepAlive;
 struct Counting;
 
 static LIVE: AtomicIsize = AtomicIsize::new(0);
+static LARGEST: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: everything is done by the system's allocator; only a number is kept beside it.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE.fetch_add(layout.size().cast_signed(), Ordering::Relaxed);
+        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promises are passed on.
         unsafe { System.alloc(layout) }
     }
@@ -49,9 +51,10 @@ fn live() -> isize {
 
 #[test]
 fn memory_stays_bounded() {
-    let tests: [(&str, fn()); 11] = [
+    let tests: [(&str, fn()); 12] = [
         ("a long life with long timers", a_long_life_with_long_timers),
         ("many short lives", many_short_lives),
+        ("many at once, and none", many_at_once_and_none),
         ("a flood of half-open connections", a_flood_of_half_open_connections),
         ("a FIN repeated in TIME-WAIT", a_fin_repeated_in_time_wait),
         ("single bytes beyond gaps", single_bytes_beyond_gaps),
@@ -127,6 +130,48 @@ fn many_short_lives() {
     }
     assert_eq!(lab.stack.sizes().connections, 0);
     assert!(live() - before < 64 * 1024, "{} bytes more after 25000 connections", live() - before);
+}
+
+/// Tables that grow by pages: no call needs memory for all there is, whether their number grows or shrinks, and what they
+/// had is given back.
+fn many_at_once_and_none() {
+    const MANY: u32 = 30_000;
+    let mut lab = silent();
+    let listener = lab.listen_with(MANY as usize, |options| options.keep_alive = Some(KeepAlive::default()));
+    let (mut ids, mut before) = (Vec::new(), 0);
+    for host in 0..MANY + 10 {
+        lab.flow = lab::Flow { win: 65_535, ..lab::Flow::default() };
+        lab.remote.set_ip([10, 1, (host >> 8) as u8, host as u8].into());
+        lab.input(syn().mss(1460));
+        lab.collect();
+        lab.input(ack());
+        lab.drain();
+        lab.events.clear();
+        // The first few are there from the beginning.
+        if host == 9 {
+            ids = Vec::with_capacity(MANY as usize + 1);
+            before = live();
+        }
+        ids.extend(lab.accept(listener));
+        // Others than those that double a vector for the first times.
+        if host == 1000 {
+            LARGEST.store(0, Ordering::Relaxed);
+        }
+    }
+    let largest = LARGEST.load(Ordering::Relaxed);
+    assert!(largest <= 32 * 1024, "{largest} bytes at once for {MANY} connections");
+    let each = (live() - before) / MANY.cast_signed() as isize;
+    assert!(each < 1400, "{each} bytes each");
+    for id in ids {
+        let now = lab.ts();
+        lab.stack.abort(now, id);
+        lab.stack.close(now, id);
+        // The lab itself would remember each of them.
+        while lab.stack.poll_transmit(now).is_some() || lab.stack.poll_event().is_some() {}
+    }
+    let largest = LARGEST.load(Ordering::Relaxed);
+    assert!(largest <= 32 * 1024, "{largest} bytes at once when {MANY} connections end");
+    assert!(live() - before < 64 * 1024, "{} bytes more when {MANY} connections have ended", live() - before);
 }
 
 fn a_flood_of_half_open_connections() {
