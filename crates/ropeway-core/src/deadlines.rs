@@ -4,7 +4,7 @@
 //! later time is found out when its place comes up, and enters anew then: an acknowledgement that restarts
 //! the retransmission timer touches nothing that is shared.
 //!
-//! It is a heap and not a timer wheel: deadlines are exact to the nanosecond, and `earliest` must be one that is due then,
+//! It is a heap and not a timer wheel: deadlines are exact to the microsecond, and `earliest` must be one that is due then,
 //! or a simulation would stop at moments at which nothing happens. A wheel as exact has eleven levels, and moves a
 //! level's whole slot down at once; a heap takes ten steps for a million.
 

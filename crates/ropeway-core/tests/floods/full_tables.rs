@@ -143,7 +143,7 @@ fn a_listener_with_200_000_half_open_entries_is_closed_at_once_and_cleared_away_
             lab.stack.handle_timeout(now);
             calls += 1;
         }
-        assert!((many / 64..many / 64 + 50).contains(&calls), "{calls} calls");
+        assert!((many / 64 - 1..many / 64 + 50).contains(&calls), "{calls} calls");
         assert_eq!(lab.stack.poll_timeout(), None);
         lab.stack.close_listener(now, again);
         assert_eq!((lab.half_open(), lab.stack.poll_timeout()), (0, None));

@@ -146,6 +146,7 @@ const BY_HAND: [(&str, &str); 8] = [
     ("PortSelector", "the scenarios name their ports"),
     ("IsnGenerator", "keys: the same all along"),
     ("Demux", "it follows from the rooms"),
+    ("Pages", "says which slots are taken, and all that is in them"),
     ("Readiness", "says all of it"),
     ("Timestamp", "says all of it"),
 ];
