@@ -69,7 +69,7 @@ fn main() -> ExitCode {
 async fn run(options: Options, place: Option<Result<Namespace, String>>) -> Result<(), Box<dyn Error>> {
     let capture = Capture::create(options.pcap.as_deref())?;
     let recorder = Recorder::start(capture.clone());
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(recorder.clone()))?;
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(recorder.layer()))?;
     let site = Site::default();
     let journey = match place {
         None => journey_by_hand(&options, &recorder).await?,

@@ -7,19 +7,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use ropeway::State;
+use ropeway::events::STATE;
 use ropeway_packet::{Protocol, ip, parse_tcp};
 use tracing::field::{Field, Visit};
-use tracing::subscriber::Interest;
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::capture::Capture;
 use ropeway_sim::ladder::{Change, Crossing, Crossings};
 
-/// The target of the events by which the stack reports changes of state.
-const STATE_TARGET: &str = "ropeway::state";
-
-/// A shared recording. As a [`Layer`] of tracing it listens to the stack.
+/// A shared recording.
 #[derive(Clone)]
 pub struct Recorder(Arc<Mutex<Recording>>);
 
@@ -35,6 +34,14 @@ impl Recorder {
     pub fn start(capture: Capture) -> Self {
         let (crossings, changes) = (Crossings::default(), Vec::new());
         Self(Arc::new(Mutex::new(Recording { crossings, changes, capture })))
+    }
+
+    /// What listens to the stack. It has a filter of its own, and leaves all other events to others.
+    pub fn layer<S>(&self) -> impl Layer<S> + use<S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        Listening(self.clone()).with_filter(Targets::new().with_target(STATE, LevelFilter::DEBUG))
     }
 
     /// What is to see each packet that crosses.
@@ -88,22 +95,17 @@ fn parse(at: SystemTime, packet: &[u8]) -> Option<Crossing> {
     })
 }
 
-impl<S: Subscriber> Layer<S> for Recorder {
-    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if metadata.target() == STATE_TARGET { Interest::always() } else { Interest::never() }
-    }
+/// The layer: it can be made by [`Recorder::layer`] only, with the filter that belongs to it.
+struct Listening(Recorder);
 
-    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        metadata.target() == STATE_TARGET
-    }
-
+impl<S: Subscriber> Layer<S> for Listening {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let (Some(local), Some(remote), Some(to)) = (fields.local, fields.remote, fields.to) else {
             return;
         };
-        let mut recording = self.lock();
+        let mut recording = self.0.lock();
         let after = recording.crossings.len();
         recording.changes.push(Change { local, remote, to, after });
     }
