@@ -6,12 +6,14 @@ pub(crate) mod cell;
 mod cells;
 pub(crate) mod engine;
 pub(crate) mod floor;
+mod plots;
 pub(crate) mod results;
 mod series;
 mod table;
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,7 +34,7 @@ const TICKS: [Micros; 2] = [0, 1000];
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Settings {
     /// Only cells whose name, or the heading they stand under, has this in it.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, visible_alias = "cells", value_name = "TEXT")]
     filter: Option<String>,
     /// All cells, and not only those that every change has to pass.
     #[arg(long)]
@@ -58,10 +60,16 @@ pub(crate) struct Settings {
     /// Writes windows and rates over time, of the first cell that is found, to this file.
     #[arg(long, value_name = "FILE.tsv")]
     series: Option<PathBuf>,
-    /// The ticks of timers for that, in microseconds.
+    /// Draws the connections of each cell, with the first seed, into this directory, and measures nothing.
+    #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["series", "json", "check", "write"])]
+    plot: Option<PathBuf>,
+    /// Draws only what happens in such a span of seconds since a connection's first segment, such as 2..2.5.
+    #[arg(long, value_name = "FROM..UNTIL", value_parser = ropeway_plot::parse_span, requires = "plot")]
+    plot_span: Option<Range<Duration>>,
+    /// The ticks of timers for series and plots, in microseconds.
     #[arg(long, value_name = "MICROS", default_value_t = 1000)]
     tick: Micros,
-    /// How often, for that, in milliseconds.
+    /// How often, for series, in milliseconds.
     #[arg(long, value_name = "MILLIS", default_value_t = 10)]
     every: u64,
     /// Lists the cells, and runs none.
@@ -101,6 +109,9 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
     if let (Some(path), Some(cell)) = (&settings.series, cells.first()) {
         let cell = cell.clone().look_every(Duration::from_millis(settings.every));
         return write(path, &series::series(&cell.run(settings.seed, settings.tick).run()));
+    }
+    if let Some(directory) = &settings.plot {
+        return plots::draw(&cells, settings.seed, settings.tick, settings.plot_span.as_ref(), directory);
     }
     let start = Instant::now();
     let measured = measure(&cells, settings.seeds, settings.seed);
