@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ use ropeway_examples::namespace::Namespace;
 use ropeway_examples::recorder::Recorder;
 use ropeway_examples::site::{Site, hex};
 use ropeway_examples::{link, namespace, report, say};
+use ropeway_plot::Plotter;
 use ropeway_sim::ladder::{self, End};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
@@ -53,9 +55,25 @@ struct Options {
     /// Write all packets to a file that Wireshark opens
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
+    /// Draw the connection, as this end sees it, into an SVG file
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+    /// Draw only what happens in such a span of seconds since the first segment, such as 0..0.1
+    #[arg(long, value_name = "FROM..UNTIL", value_parser = ropeway_plot::parse_span, requires = "plot")]
+    plot_span: Option<Range<Duration>>,
     /// Give up when nothing arrives for so many seconds
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = report::seconds())]
     timeout: u64,
+}
+
+impl Options {
+    /// What listens for the picture, if there is to be one. Whether it can be written is known before anything is fetched.
+    fn plotter(&self) -> Result<Option<Plotter>, Box<dyn Error>> {
+        let Some(path) = &self.plot else { return Ok(None) };
+        ropeway_plot::prepare(path)?;
+        let all = Plotter::default();
+        Ok(Some(self.plot_span.as_ref().map_or_else(|| all.clone(), |span| all.clone().within(span))))
+    }
 }
 
 fn main() -> ExitCode {
@@ -69,7 +87,9 @@ fn main() -> ExitCode {
 async fn run(options: Options, place: Option<Result<Namespace, String>>) -> Result<(), Box<dyn Error>> {
     let capture = Capture::create(options.pcap.as_deref())?;
     let recorder = Recorder::start(capture.clone());
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(recorder.layer()))?;
+    let plotter = options.plotter()?;
+    let listeners = tracing_subscriber::registry().with(recorder.layer());
+    tracing::subscriber::set_global_default(listeners.with(plotter.as_ref().map(Plotter::layer)))?;
     let site = Site::default();
     let journey = match place {
         None => journey_by_hand(&options, &recorder).await?,
@@ -104,6 +124,14 @@ async fn run(options: Options, place: Option<Result<Namespace, String>>) -> Resu
     capture.finish()?;
     if let Some(path) = &options.pcap {
         say!("\nAll packets are in {}: wireshark {0}", path.display());
+    }
+    if let (Some(plotter), Some(path)) = (plotter, &options.plot) {
+        let own = fetched.local.to_string();
+        let pictures = plotter.pictures();
+        let picture = pictures.iter().find(|picture| picture.local() == own);
+        let picture = picture.ok_or("nothing happened in the span of --plot-span")?;
+        picture.write(&format!("GET {}", journey.url), path)?;
+        say!("\nThe connection is drawn in {}", path.display());
     }
     Ok(())
 }

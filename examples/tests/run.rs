@@ -58,6 +58,30 @@ fn http_fetch_fetches_much_and_writes_a_capture() {
 }
 
 #[test]
+fn http_fetch_draws_the_connection_and_a_span_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("fetch.svg");
+    let draw = |with: &[&str]| {
+        let (output, text) =
+            run("http_fetch", &[&["--size", "20M", "--plot", file.to_str().unwrap()], with].concat());
+        assert!(output.status.success() && text.contains("drawn in"), "{output:?}");
+        let svg = fs::read_to_string(&file).unwrap();
+        assert!(svg.starts_with("<svg") && svg.len() < 500_000, "{} bytes", svg.len());
+        svg
+    };
+    let whole = draw(&[]);
+    for text in ["/bytes/20971520", "21.0 MB received", "SYN", "FIN", "Congestion window", "Round-trip time"]
+    {
+        assert!(whole.contains(text), "{text} in {whole}");
+    }
+    let start = draw(&["--plot-span", "0..0.000001"]);
+    assert!(start.contains("SYN") && !start.contains("FIN"));
+    let never = ["--size", "1", "--plot", file.to_str().unwrap(), "--plot-span", "1000..1001"];
+    let (output, _) = run("http_fetch", &never);
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("--plot-span"));
+}
+
+#[test]
 fn what_cannot_be_done_is_told_in_one_line() {
     let fails = |arguments: &[&str], hint: &str| {
         let (output, _) = run("http_fetch", arguments);
@@ -81,6 +105,9 @@ fn what_cannot_be_done_is_told_in_one_line() {
     fails(&["http://me:secret@h/"], "password");
     fails(&[&["http://10.9.0.1/"], &["--tun", "x", "--address", "10.9.0.2"][..]].concat(), "10.0.0.2/24");
     fails(&["--pcap", "/there/is/no/such/directory"], "/there/is/no/such/directory");
+    fails(&["--plot", "/there/is/no/such/directory"], "/there/is/no/such/directory");
+    fails(&["--plot-span", "0..1"], "required");
+    fails(&["--plot", "x.svg", "--plot-span", "1..0"], "2..2.5");
 }
 
 #[test]

@@ -66,9 +66,9 @@
 //!
 //! # Logs
 //!
-//! Through `tracing`: TRACE for each segment and each change of a sender, DEBUG for what deviates and for each change of a connection's
-//! state (target `ropeway::state`), and for what is known of an error beyond its number; WARN when the runtime ends
-//! before all is acknowledged, for a connection that would need a device where there is none, and for a clock that is
+//! Through `tracing`: TRACE for each segment and each change of a sender, DEBUG for what deviates and for each change of
+//! a connection's state (target `ropeway::state`), and for what is known of an error beyond its number; WARN when the
+//! runtime ends before all is acknowledged, for a connection that would need a device where there is none, and for a clock that is
 //! paused too late; ERROR for a device that failed. Why packets were dropped is counted: [`Stack::counters`].
 
 #![deny(unsafe_code)]
