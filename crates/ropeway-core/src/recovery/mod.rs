@@ -347,7 +347,7 @@ impl Recovery {
             return;
         }
         // RFC 4015: what fills the hole was late, not lost.
-        if self.switches.undo && self.episode.undo.is_earlier(case.news.tsecr) {
+        if self.switches.undo && self.episode.undo.is_late(case.news) {
             if case.flight.retransmitted() > 0 {
                 return;
             }
@@ -411,7 +411,7 @@ impl Recovery {
     fn may_undo(&self, case: &Case<'_>) -> bool {
         self.switches.undo
             && self.episode.undo.is_possible()
-            && (self.episode.undo.is_disproved() || self.episode.undo.is_earlier(case.news.tsecr))
+            && (self.episode.undo.is_disproved() || self.episode.undo.is_late(case.news))
     }
 
     fn undo_reduction(&mut self, case: &mut Case<'_>, find: bool) {

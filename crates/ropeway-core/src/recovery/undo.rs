@@ -2,7 +2,7 @@
 
 use ropeway_packet::SeqNum;
 
-use super::Dsack;
+use super::{Dsack, News};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Undo {
@@ -58,6 +58,16 @@ impl Undo {
     /// All that was sent again has arrived twice.
     pub(super) fn is_disproved(&self) -> bool {
         self.marker.is_some() && self.any && self.resent == 0
+    }
+
+    /// Whether what is acknowledged was late, and not lost.
+    pub(super) fn is_late(&self, news: &News) -> bool {
+        self.is_earlier(news.tsecr) || self.is_premature(news)
+    }
+
+    /// Nothing was sent again yet, but the first that was missing is there (as in Linux since 6.12).
+    fn is_premature(&self, news: &News) -> bool {
+        !self.any && news.original && self.marker.is_some_and(|marker| news.una.after(marker))
     }
 
     /// Whether an echo is of something that was sent before the first retransmission.

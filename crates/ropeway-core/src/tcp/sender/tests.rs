@@ -327,6 +327,37 @@ fn an_echo_of_the_original_undoes_a_recovery() {
     assert!(bench.cwnd() >= 20, "{}", bench.cwnd());
 }
 
+// RACK's timer and what it waited for come at the same moment: nothing was sent again, so it was only late.
+#[test]
+fn what_comes_before_it_is_sent_again_was_not_lost() {
+    let benches = || {
+        let mut without_undo = Bench::with(|config| config.undo = false);
+        without_undo.sender.use_sack();
+        [Bench::new(), Bench::reno(), without_undo]
+    };
+    let in_recovery = |mut bench: Bench| {
+        let is_reno = !bench.sender.recovery().switches().sack;
+        for n in 0..3 {
+            let blocks = [(11, 12 + n)];
+            bench.take(10, if is_reno { &[] } else { &blocks }, None);
+        }
+        assert_eq!((bench.phase(), bench.sender.flight().lost()), (Phase::Recovery, MSS));
+        bench
+    };
+    for up_to in [14, 30] {
+        let outcomes = benches().map(|bench| {
+            let mut bench = in_recovery(twenty(bench));
+            let undone = bench.take(up_to, &[], None).outcome.undone;
+            (undone, bench.cwnd() >= 20, bench.sender.flight().lost())
+        });
+        assert_eq!(outcomes, [(true, true, 0), (true, true, 0), (false, false, 0)], "up to {up_to}");
+        // Once it is sent again, the acknowledgement may be that one's.
+        let mut bench = in_recovery(twenty(Bench::new()));
+        assert!(bench.send().starts_with("r10"));
+        assert!(!bench.take(up_to, &[], None).outcome.undone && bench.cwnd() < 20);
+    }
+}
+
 // RFC 3708, RFC 2883: the only retransmission arrived twice.
 #[test]
 fn a_d_sack_of_all_that_was_sent_again_undoes_a_recovery() {
