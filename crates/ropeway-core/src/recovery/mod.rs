@@ -352,6 +352,10 @@ impl Recovery {
                 return;
             }
             self.undo_reduction(case, true);
+            if !self.switches.sack {
+                // What was sent again makes one duplicate; others mean a loss.
+                self.high = case.news.una - 1;
+            }
             self.keep_open(case);
             return;
         }

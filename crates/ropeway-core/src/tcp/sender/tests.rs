@@ -491,6 +491,21 @@ fn without_sack_too_a_spurious_timeout_is_found_by_timestamps() {
     assert_eq!(bench.sender.flight().lost(), 0);
 }
 
+// The flight that was out when a recovery began may have lost something, though that recovery was a mistake.
+#[test]
+fn without_sack_a_loss_behind_an_undone_recovery_needs_no_timeout() {
+    let mut bench = Bench::reno();
+    bench.timestamps = true;
+    let mut bench = twenty(bench);
+    let sent: Vec<Sent> = (0..3).map(|_| bench.ack_echo(10, &[], 200)).collect();
+    assert!(sent[2].contains("r10"), "{sent:?}");
+    bench.at(305);
+    bench.ack_echo(14, &[], 200);
+    assert_eq!(bench.phase(), Phase::Open);
+    let sent: Vec<Sent> = (0..3).map(|_| bench.ack_echo(14, &[], 200)).collect();
+    assert!(sent[2].contains("r14"), "{sent:?}");
+}
+
 /// Blocks that lie change nothing that they are not about, and what they cost is bounded.
 #[test]
 fn blocks_that_lie_do_no_harm() {
