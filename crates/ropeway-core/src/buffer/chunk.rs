@@ -62,7 +62,7 @@ impl Chunk {
 
     /// What holding it as it is costs besides its bytes.
     pub(crate) fn waste(&self, overhead: usize) -> usize {
-        self.true_size() - self.len() + overhead
+        (self.true_size() - self.len()).saturating_add(overhead)
     }
 
     /// Cuts off what begins at `at`, and gives it.
