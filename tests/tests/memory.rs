@@ -66,13 +66,16 @@ async fn attack(connections: u16, len: usize, gap: usize, before: usize) {
     while seq + len < BUFFER {
         for (connection, _) in &held {
             peer.send(connection, seq, len).await;
-            // Others' packets come between them.
-            if connections < 10 {
-                neighbour.send(&mut peer).await;
-            }
             if peer.sent >= BATCH {
                 neighbour.wait(&mut peer).await;
             }
+        }
+        if connections < 10 {
+            // As many packets of others come between them as fit into 64 KiB.
+            for _ in 0..44 {
+                neighbour.send(&mut peer).await;
+            }
+            neighbour.wait(&mut peer).await;
         }
         seq += len + gap;
     }
