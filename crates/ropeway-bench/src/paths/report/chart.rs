@@ -80,7 +80,7 @@ fn legend() -> Group {
         18.0 + 3.0 * 130.0,
         50.0,
         "note",
-        "dot: the median of the runs; bar: the least and the greatest",
+        "dot: the median of the runs; bar: the least and the greatest; beyond 1.6: at the edge",
     ))
 }
 

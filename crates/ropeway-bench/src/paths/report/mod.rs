@@ -160,8 +160,8 @@ fn simulated(cell: &Cell, congestion: Congestion, results: &Results, seed: u64) 
 
 const ERRORS: &str = "\
 How late packets were delivered, and how long none was taken in, in microseconds: in half of all cases and in 99 of 100, both \
-in the median of the cell's runs, and at most in any of them. How many runs went on together at most, and how busy that kept \
-the CPU of the ends.\n\n\
+in the median of the cell's runs, and at most in any of them. How many runs went on together at most, and how busy the CPU of \
+the ends was, with whatever else ran on the machine.\n\n\
 | path | late: half | 99 of 100 | most | unseen: half | 99 of 100 | most | runs together | CPU |\n\
 |---|---|---|---|---|---|---|---|---|\n";
 
