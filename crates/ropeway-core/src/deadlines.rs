@@ -80,7 +80,7 @@ impl DeadlineQueue {
         match self.places.get(slot).copied().map(Number::get) {
             None => {
                 let place = ROOT + self.len;
-                if self.len == 0 || place % CHILDREN == 0 {
+                if self.len == 0 || place.is_multiple_of(CHILDREN) {
                     self.heap.put(place / CHILDREN, Siblings([NOBODY; CHILDREN as usize]));
                 }
                 self.len += 1;
@@ -113,7 +113,7 @@ impl DeadlineQueue {
         let place = ROOT + self.len.checked_sub(1)?;
         let last = *self.entry(place)?;
         self.len -= 1;
-        if self.len == 0 || place % CHILDREN == 0 {
+        if self.len == 0 || place.is_multiple_of(CHILDREN) {
             self.heap.take(place / CHILDREN);
         } else if let Some(home) = self.entry_mut(place) {
             *home = NOBODY;

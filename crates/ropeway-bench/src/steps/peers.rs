@@ -87,13 +87,13 @@ impl Peer {
 
     pub(super) fn data(&mut self, data: &[u8]) -> Received {
         let segment = self.segment(TcpFlags::ACK | TcpFlags::PSH, TcpOptions::default(), data);
-        self.seq = self.seq + u32::try_from(data.len()).unwrap_or(0);
+        self.seq += u32::try_from(data.len()).unwrap_or(0);
         segment
     }
 
     pub(super) fn fin(&mut self) -> Received {
         let segment = self.segment(TcpFlags::ACK | TcpFlags::FIN, TcpOptions::default(), b"");
-        self.seq = self.seq + 1;
+        self.seq += 1;
         segment
     }
 }

@@ -126,7 +126,7 @@ impl World {
 
     /// A permutation of the peers that no cache foresees.
     fn scattered(&self, n: u32) -> usize {
-        (u64::from(n) * 2_654_435_761 % u64::from(self.count.max(1))) as usize
+        usize::try_from(u64::from(n) * 2_654_435_761 % u64::from(self.count.max(1))).unwrap_or(0)
     }
 
     /// A request in, its answer out, and that acknowledged.
@@ -143,7 +143,7 @@ impl World {
             let sent = gauge.time(Kind::Send, || self.stack.send(now, id, &MESSAGE, SendFlags::default()));
             let sent = sent.map_err(io::Error::other)?;
             self.drain(gauge);
-            peer.ack = peer.ack + u32::try_from(sent).unwrap_or(0);
+            peer.ack += u32::try_from(sent).unwrap_or(0);
             let ack = peer.ack();
             self.stack.handle_packet(now, ack);
             self.drain(gauge);
@@ -194,7 +194,7 @@ impl World {
             let Some(id) = peer.id else { continue };
             let sent =
                 self.stack.send(self.now, id, &MESSAGE, SendFlags::default()).map_err(io::Error::other)?;
-            peer.ack = peer.ack + u32::try_from(sent).unwrap_or(0);
+            peer.ack += u32::try_from(sent).unwrap_or(0);
             self.drain(gauge);
             self.put(place, peer);
         }
@@ -239,7 +239,7 @@ impl World {
             let Some(id) = peer.id else { continue };
             gauge.time(Kind::Close, || self.stack.close(now, id));
             self.drain(gauge);
-            peer.ack = peer.ack + 1;
+            peer.ack += 1;
             let fin = peer.fin();
             gauge.time(Kind::FinIn, || self.stack.handle_packet(now, fin));
             self.drain(gauge);
