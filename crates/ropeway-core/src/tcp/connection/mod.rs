@@ -34,6 +34,7 @@ pub(crate) use self::segment_arrives::Arrival;
 use self::state::{Cause, State, StateMachine};
 use self::timers::{Timer, TimerTable};
 pub use self::user_call::SendFlags;
+use crate::buffer::send::length_u32;
 use crate::config::StackConfig;
 use crate::congestion::Unbuilt;
 use crate::error::ConnectionError;
@@ -215,7 +216,7 @@ impl Connection {
     fn finish(&mut self, cause: Cause) {
         self.transition(cause);
         self.timers.stop_all();
-        self.statistics.bytes_lost = self.sender.end() as u64;
+        self.statistics.bytes_lost = length_u32(self.sender.end());
         if self.statistics.bytes_lost > 0 {
             let (bytes, held) = (self.statistics.bytes_lost, self.holder == Holder::Application);
             tracing::debug!(connection = %self.tuple, bytes, held, "ended with data that was not acknowledged");

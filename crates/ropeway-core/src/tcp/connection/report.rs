@@ -23,8 +23,8 @@ pub(crate) struct Statistics {
     pub(crate) data_segments_out: u64,
     pub(crate) data_segments_in: u64,
     /// Segments that arrived beyond a gap, and were kept.
-    pub(crate) out_of_order: u64,
-    pub(crate) retransmitted: u64,
+    pub(crate) out_of_order: u32,
+    pub(crate) retransmitted: u32,
     pub(crate) bytes_retransmitted: u64,
     pub(crate) delivered: u64,
     pub(crate) bytes_acked: u64,
@@ -33,7 +33,7 @@ pub(crate) struct Statistics {
     pub(crate) last_data_sent: Option<Timestamp>,
     pub(crate) last_data_received: Option<Timestamp>,
     /// Bytes written that the peer had not acknowledged when the connection ended.
-    pub(crate) bytes_lost: u64,
+    pub(crate) bytes_lost: u32,
     /// What limits the sender, and since when.
     limited_by: SenderLimit,
     limited_since: Option<Timestamp>,
@@ -188,7 +188,7 @@ impl Connection {
 
     /// Bytes written that the peer had not acknowledged when the connection ended.
     pub(crate) fn bytes_lost(&self) -> u64 {
-        self.statistics.bytes_lost
+        self.statistics.bytes_lost.into()
     }
 
     /// Whether something was written, or the FIN, that the peer has not acknowledged.
@@ -236,7 +236,7 @@ impl Connection {
             reordering: recovery.dup_thresh(),
             reord_seen: recovery.reorderings(),
             dsack_dups: recovery.dsacked(),
-            retransmitted: statistics.retransmitted,
+            retransmitted: statistics.retransmitted.into(),
             bytes_retransmitted: statistics.bytes_retransmitted,
             delivered: statistics.delivered,
             bytes_acked: statistics.bytes_acked,
@@ -253,7 +253,7 @@ impl Connection {
             segments_out: statistics.segments_out,
             data_segments_in: statistics.data_segments_in,
             data_segments_out: statistics.data_segments_out,
-            out_of_order: statistics.out_of_order,
+            out_of_order: statistics.out_of_order.into(),
             snd_wnd: snd.wnd,
             rcv_wnd: rcv.wnd(),
             snd_wscale: snd.wscale.map(WindowScale::get),

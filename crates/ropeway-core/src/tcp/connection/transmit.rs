@@ -244,7 +244,7 @@ impl Connection {
 
     pub(super) fn count_retransmission(&mut self, len: u32, env: &mut Env<'_>) {
         env.counters.tcp_retransmitted += 1;
-        self.statistics.retransmitted += 1;
+        self.statistics.retransmitted = self.statistics.retransmitted.saturating_add(1);
         self.statistics.bytes_retransmitted += u64::from(len);
     }
 

@@ -56,15 +56,13 @@ pub(crate) struct Sender {
     release_small: bool,
     /// Timeouts in a row without an acknowledgement of anything new.
     retransmits: u32,
-    /// When our SYN was sent, if it was sent once (RFC 6298 3).
-    syn_sent: Option<Timestamp>,
     /// What our timestamp said when our SYN was sent again, or a moment before that (`RetransmitTS` of RFC 3522).
     syn_again: Option<NonZeroU32>,
     /// Until this is acknowledged, the congestion window has held the sender back lately.
     window_limited: SeqNum,
     /// Where the round trip ends in which the variation of round trips is looked at.
     round_end: SeqNum,
-    /// When data was last sent.
+    /// When data was last sent; before there was any, when our SYN was, if it was sent once (RFC 6298 3).
     last_sent: Option<Timestamp>,
     /// How coarse the clock is, in microseconds.
     granularity: u32,
@@ -99,7 +97,6 @@ impl Sender {
             pushes: true,
             release_small: false,
             retransmits: 0,
-            syn_sent: None,
             syn_again: None,
             window_limited: iss,
             round_end: iss,
@@ -179,9 +176,9 @@ impl Sender {
         let first = self.snd.nxt == self.snd.iss;
         if first {
             self.snd.nxt = self.snd.iss + 1;
-            self.syn_sent = Some(now);
+            self.last_sent = Some(now);
         } else {
-            self.syn_sent = None;
+            self.last_sent = None;
             self.syn_again = self.syn_again.or(tsval.and_then(NonZeroU32::new));
         }
         first
@@ -191,7 +188,7 @@ impl Sender {
     /// between the first and the second one.
     pub(crate) fn syn_was_sent(&mut self, at: Option<Timestamp>, retransmits: u32, between: Option<u32>) {
         self.snd.nxt = self.snd.iss + 1;
-        self.syn_sent = at;
+        self.last_sent = at;
         self.syn_again = between.and_then(NonZeroU32::new);
         self.retransmits = retransmits;
     }
@@ -215,7 +212,7 @@ impl Sender {
         self.snd.wnd = wnd;
         self.snd.max_wnd = wnd;
         // RFC 7323 4: an echo tells which of several transmissions is acknowledged.
-        let rtt = self.syn_sent.take().map(|at| now.since(at)).or(echo.map(|(_, rtt)| rtt));
+        let rtt = self.last_sent.take().map(|at| now.since(at)).or(echo.map(|(_, rtt)| rtt));
         if let Some(rtt) = rtt {
             self.rto.sample(rtt, now, true);
         }
@@ -387,7 +384,7 @@ impl Sender {
     pub(crate) fn on_syn_timeout(&mut self) {
         self.retransmits += 1;
         self.rto.back_off();
-        self.syn_sent = None;
+        self.last_sent = None;
     }
 
     /// The retransmission timer went off (RFC 6298 5).

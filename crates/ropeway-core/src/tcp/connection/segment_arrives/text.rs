@@ -48,7 +48,7 @@ impl Connection {
             }
             Took::Held => {
                 env.counters.out_of_order += u64::from(cut.0);
-                self.statistics.out_of_order += u64::from(cut.0);
+                self.statistics.out_of_order = self.statistics.out_of_order.saturating_add(cut.0);
             }
             Took::Dropped => env.counters.reassembly_overflows += 1,
         }
