@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::options::SocketOptions;
+use crate::options::{MAX_BUFFER, SocketOptions};
 
 /// An address of ours with the length of its network's prefix, as in `10.0.0.2/24`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -123,6 +123,37 @@ impl FromStr for IpCidr {
     }
 }
 
+/// How large a buffer may be that tunes itself: what `tcp_rmem` and `tcp_wmem` are to Linux, in bytes of payload.
+///
+/// What cannot be meant is clamped: all three are 1 byte to 1 GiB, and `min <= initial <= max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BufferRange {
+    /// Scarce memory does not take it below this.
+    pub min: usize,
+    /// What it begins with, and what it goes back to when nothing has moved for a retransmission timeout.
+    pub initial: usize,
+    /// It grows no further.
+    pub max: usize,
+}
+
+impl BufferRange {
+    const fn normalize(&mut self) {
+        self.max = clamp(self.max, 1, MAX_BUFFER);
+        self.min = clamp(self.min, 1, self.max);
+        self.initial = clamp(self.initial, self.min, self.max);
+    }
+}
+
+const fn clamp(size: usize, least: usize, most: usize) -> usize {
+    if size < least {
+        least
+    } else if size > most {
+        most
+    } else {
+        size
+    }
+}
+
 /// When a listener answers with SYN cookies (`tcp_syncookies`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -199,8 +230,13 @@ pub struct StackConfig {
     pub synack_retries: u32,
     /// How long a connection that no application holds any more waits in FIN-WAIT-2. 60 s.
     pub fin_timeout: Duration,
-    /// The largest window that may ever be asked for, in bytes: it decides the window scale that is
-    /// announced in our SYN (RFC 7323 2.3). 6 MiB.
+    /// The sizes of a receive buffer that tunes itself, which it does unless [`SocketOptions::recv_buffer`] says its size
+    /// (`tcp_rmem`). 4 KiB, 128 KiB and 32 MiB.
+    pub auto_recv_buffer: BufferRange,
+    /// Likewise of a send buffer (`tcp_wmem`). 4 KiB, 16 KiB and 32 MiB.
+    pub auto_send_buffer: BufferRange,
+    /// The largest window that may ever be asked for, in bytes: it decides the window scale that is announced in our SYN
+    /// (RFC 7323 2.3), with the size of the receive buffer if that is more, or the largest that it may grow to. 32 MiB.
     pub max_window: u32,
     /// Use RFC 7323 timestamps when the peer does. On.
     pub timestamps: bool,
@@ -256,6 +292,9 @@ pub struct StackConfig {
     pub icmp_errors_per_second: u32,
 }
 
+/// How far buffers grow by themselves.
+const LARGEST: u32 = 32 * 1024 * 1024;
+
 /// RFC 791 3.2: no link carries less.
 const MIN_MTU: u16 = 68;
 
@@ -266,9 +305,20 @@ pub(crate) const GRANULARITY: Duration = Duration::from_millis(1);
 pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 impl StackConfig {
+    /// The sizes in bytes that the receive buffer and the send buffer of a socket with these options begin with.
+    #[must_use]
+    pub fn initial_buffers(&self, options: &SocketOptions) -> (usize, usize) {
+        (
+            options.fixed_recv_buffer().unwrap_or(self.auto_recv_buffer.initial),
+            options.fixed_send_buffer().unwrap_or(self.auto_send_buffer.initial),
+        )
+    }
+
     /// Brings what the user said into the range that makes sense.
     pub(crate) fn normalize(&mut self) {
         self.socket.normalize();
+        self.auto_recv_buffer.normalize();
+        self.auto_send_buffer.normalize();
         self.mtu = self.mtu.max(MIN_MTU);
         self.max_rto = self.max_rto.clamp(GRANULARITY, FOREVER);
         self.initial_rto = self.initial_rto.clamp(GRANULARITY, self.max_rto);
@@ -300,7 +350,9 @@ impl Default for StackConfig {
             orphan_retries: 8,
             synack_retries: 5,
             fin_timeout: Duration::from_secs(60),
-            max_window: 6 * 1024 * 1024,
+            auto_recv_buffer: BufferRange { min: 4096, initial: 128 * 1024, max: LARGEST as usize },
+            auto_send_buffer: BufferRange { min: 4096, initial: 16 * 1024, max: LARGEST as usize },
+            max_window: LARGEST,
             timestamps: true,
             strict_timestamps: false,
             sack: true,

@@ -109,6 +109,16 @@ pub struct TcpInfo {
     pub snd_wnd: u32,
     /// `tcpi_rcv_wnd`: the receive window that we last announced, in bytes.
     pub rcv_wnd: u32,
+    /// `tcpi_rcv_rtt`: the round trip as seen from what arrives, once anything is known of it.
+    pub rcv_rtt: Option<Duration>,
+    /// `tcpi_rcv_space`: the most bytes that the application has read in a round trip, by which the receive buffer is tuned.
+    pub rcv_space: u32,
+    /// `tcpi_rcv_ssthresh`: the widest window that would be announced now, if all was read.
+    pub rcv_ssthresh: u32,
+    /// The size of the receive buffer in bytes (`SO_RCVBUF`), as it is now if it tunes itself.
+    pub recv_buffer: usize,
+    /// The size of the send buffer in bytes (`SO_SNDBUF`), as it is now if it tunes itself.
+    pub send_buffer: usize,
     /// `tcpi_snd_wscale`: the peer's window scale; `None` when scaling is not in use.
     pub snd_wscale: Option<u8>,
     /// `tcpi_rcv_wscale`: our window scale; `None` when scaling is not in use.

@@ -34,6 +34,7 @@ pub mod events;
 mod icmp;
 mod info;
 mod ip;
+mod memory;
 mod options;
 mod packet_pool;
 mod pages;
@@ -55,11 +56,12 @@ mod tuple_slab;
 
 pub use ropeway_packet as packet;
 
-pub use config::{IpCidr, ParseIpCidrError, StackConfig, SynCookieMode, TimeWaitReuse};
+pub use config::{BufferRange, IpCidr, ParseIpCidrError, StackConfig, SynCookieMode, TimeWaitReuse};
 pub use congestion::{Algorithm, UnknownAlgorithm};
 pub use error::{ConnectError, ConnectionError, ListenError, RecvError, SendError, ShutdownError, UnknownId};
 pub use event::{ConnectionId, Event, ListenerId, Readiness};
 pub use info::{SenderLimit, TcpInfo};
+pub use memory::MemoryPressure;
 pub use options::{KeepAlive, SocketOptions};
 pub use packet_pool::PacketPool;
 /// For the crate ropeway, whose wakers live in such a table too.

@@ -29,11 +29,20 @@ impl Default for KeepAlive {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SocketOptions {
-    /// Most received bytes that may wait for the application, exactly (`SO_RCVBUF`). The window never
-    /// promises more. 512 KiB by default; 1 byte to 1 GiB.
+    /// Most received bytes that may wait for the application, exactly (`SO_RCVBUF`): 1 byte to 1 GiB. The window never
+    /// promises more.
+    ///
+    /// 0, the default: the buffer tunes itself, within [`StackConfig::auto_recv_buffer`](crate::StackConfig::auto_recv_buffer).
+    /// It holds twice what the application reads in a round trip, and three times that while it reads more and more, so that
+    /// the window is never what limits a sender whose data is read. It does not grow for an application that leaves data
+    /// unread. [`TcpInfo::recv_buffer`](crate::TcpInfo::recv_buffer) tells its size.
     pub recv_buffer: usize,
-    /// Most bytes that may wait to be acknowledged, exactly (`SO_SNDBUF`). 512 KiB by default; 1 byte to 1 GiB. A writer
-    /// is woken when a sixteenth of it is free.
+    /// Most bytes that may wait to be acknowledged, exactly (`SO_SNDBUF`): 1 byte to 1 GiB. A writer is woken when a
+    /// sixteenth of it is free.
+    ///
+    /// 0, the default: the buffer tunes itself, within [`StackConfig::auto_send_buffer`](crate::StackConfig::auto_send_buffer).
+    /// It holds twice what may be in flight, and four times that in slow start.
+    /// [`TcpInfo::send_buffer`](crate::TcpInfo::send_buffer) tells its size.
     pub send_buffer: usize,
     /// Send small segments at once: Nagle's algorithm off (`TCP_NODELAY`, RFC 9293 3.7.4 MUST-17).
     pub nodelay: bool,
@@ -74,16 +83,26 @@ pub struct SocketOptions {
 }
 
 /// No window is larger (RFC 7323 2.3), and no more may be in flight.
-const MAX_BUFFER: usize = 1 << 30;
+pub(crate) const MAX_BUFFER: usize = 1 << 30;
 
 /// A probe this often is no probe any more.
 const MIN_KEEP_ALIVE: Duration = Duration::from_millis(1);
 
 impl SocketOptions {
+    /// The size of the receive buffer, if it does not tune itself.
+    pub(crate) fn fixed_recv_buffer(&self) -> Option<usize> {
+        Some(self.recv_buffer).filter(|size| *size > 0)
+    }
+
+    /// The size of the send buffer, if it does not tune itself.
+    pub(crate) fn fixed_send_buffer(&self) -> Option<usize> {
+        Some(self.send_buffer).filter(|size| *size > 0)
+    }
+
     /// Brings what the user said into the range that makes sense.
     pub(crate) fn normalize(&mut self) {
-        self.recv_buffer = self.recv_buffer.clamp(1, MAX_BUFFER);
-        self.send_buffer = self.send_buffer.clamp(1, MAX_BUFFER);
+        self.recv_buffer = self.recv_buffer.min(MAX_BUFFER);
+        self.send_buffer = self.send_buffer.min(MAX_BUFFER);
         if let Some(keep_alive) = &mut self.keep_alive {
             keep_alive.idle = keep_alive.idle.clamp(MIN_KEEP_ALIVE, FOREVER);
             keep_alive.interval = keep_alive.interval.clamp(MIN_KEEP_ALIVE, FOREVER);
@@ -102,8 +121,8 @@ impl SocketOptions {
 impl Default for SocketOptions {
     fn default() -> Self {
         Self {
-            recv_buffer: 512 * 1024,
-            send_buffer: 512 * 1024,
+            recv_buffer: 0,
+            send_buffer: 0,
             nodelay: false,
             cork: false,
             quick_ack: false,

@@ -39,7 +39,7 @@ async fn ten_connects_behind_a_full_device_are_given_up_in_time() {
 
 #[tokio::test(start_paused = true)]
 async fn twenty_user_timeouts_behind_a_blocked_device_pass_and_the_loopback_goes_on() {
-    let net = Net::new();
+    let net = Net::with(|config| config.socket.send_buffer = 1 << 20, 1024);
     let listener = net.listen().await;
     let mut streams = Vec::new();
     for _ in 0..20 {

@@ -139,7 +139,7 @@ async fn a_reader_that_stops_for_an_hour() {
 
 #[tokio::test(start_paused = true)]
 async fn a_device_that_takes_nothing_for_a_while() {
-    let net = Net::new();
+    let net = Net::with(|config| config.socket.send_buffer = 1 << 20, 1024);
     let (mut client, mut server) = net.connect().await;
     let local = TcpListener::bind_on(&net.left, "127.0.0.1:0").await.unwrap();
     net.trouble.set(Mode::Blocked);

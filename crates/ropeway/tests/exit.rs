@@ -316,6 +316,7 @@ fn the_loss_is_logged_once_with_counts() {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut stream = connect(device).await;
+            stream.set_send_buffer_size(1 << 20).unwrap();
             stream.write_all(&pattern(bytes)).await.unwrap();
         });
         drop(runtime);

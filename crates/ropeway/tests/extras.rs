@@ -149,6 +149,38 @@ async fn options_as_socket2_has_them() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn buffers_tune_themselves_until_a_size_is_set() {
+    let net = Net::new();
+    let usual = (128 * 1024, 16 * 1024);
+    let socket = TcpSocket::new_v4_on(&net.left).unwrap();
+    assert_eq!((socket.recv_buffer_size().unwrap(), socket.send_buffer_size().unwrap()), usual);
+    let listener = net.listen().await;
+    assert_eq!((listener.recv_buffer_size().unwrap(), listener.send_buffer_size().unwrap()), usual);
+    listener.set_recv_buffer_size(20_000).unwrap();
+    assert_eq!(listener.recv_buffer_size().unwrap(), 20_000);
+    let mut client = TcpStream::connect_on(&net.left, SERVER).await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    assert_eq!(client.recv_buffer_size().unwrap(), usual.0);
+    assert_eq!(server.recv_buffer_size().unwrap(), 20_000);
+
+    // What is sent grows with the congestion window, and what is read would let the other one grow.
+    let data = pattern(5_000_000);
+    let reader = tokio::spawn(async move {
+        let mut received = Vec::new();
+        server.read_to_end(&mut received).await.unwrap();
+        (server, received)
+    });
+    within(SOON, client.write_all(&data)).await.unwrap();
+    assert!(client.send_buffer_size().unwrap() > usual.1);
+    assert_eq!(client.send_buffer_size().unwrap() as usize, client.info().unwrap().send_buffer);
+    client.set_send_buffer_size(30_000).unwrap();
+    assert_eq!(client.send_buffer_size().unwrap(), 30_000);
+    client.shutdown().await.unwrap();
+    let (server, received) = within(SOON, reader).await.unwrap();
+    assert_eq!((received == data, server.recv_buffer_size().unwrap()), (true, 20_000));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cork_holds_small_segments() {
     let net = Net::new();
     let (mut client, server) = net.connect().await;

@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test(start_paused = true)]
 async fn shutdown_returns_when_all_is_acknowledged_although_the_peer_keeps_its_half_open() {
-    let net = Net::new();
+    let net = Net::with(|config| config.socket.send_buffer = 1 << 20, 1024);
     let (mut client, mut server) = net.connect().await;
     client.write_all(&pattern(400_000)).await.unwrap();
     let reads = tokio::spawn(async move {
@@ -39,7 +39,7 @@ async fn shutdown_returns_when_all_is_acknowledged_although_the_peer_keeps_its_h
 
 #[tokio::test(start_paused = true)]
 async fn shutdown_waits_for_what_was_dropped_before() {
-    let net = Net::new();
+    let net = Net::with(|config| config.socket.send_buffer = 1 << 20, 1024);
     let (mut client, mut server) = net.connect().await;
     client.write_all(&pattern(200_000)).await.unwrap();
     drop(client);
@@ -53,7 +53,7 @@ async fn shutdown_waits_for_what_was_dropped_before() {
 
 #[tokio::test(start_paused = true)]
 async fn shutdown_tells_what_did_not_arrive() {
-    let net = Net::new();
+    let net = Net::with(|config| config.socket.send_buffer = 1 << 20, 1024);
     let (mut client, mut server) = net.connect().await;
     // The peer does not read.
     client.write_all(&pattern(500_000)).await.unwrap();

@@ -68,6 +68,18 @@ pub struct Settings {
     pub notes: Vec<String>,
 }
 
+/// What a script says of windows holds for buffers of one size.
+const BUFFER: usize = 512 * 1024;
+
+/// It decides the window scale, and is as large as it was in most kernels that scripts were written for.
+const MAX_WINDOW: u32 = 6 * 1024 * 1024;
+
+fn usual() -> StackConfig {
+    let mut config = StackConfig { max_window: MAX_WINDOW, ..StackConfig::default() };
+    (config.socket.recv_buffer, config.socket.send_buffer) = (BUFFER, BUFFER);
+    config
+}
+
 impl Settings {
     /// The settings that `script`, found at `path`, asks for.
     ///
@@ -78,7 +90,7 @@ impl Settings {
         let mut settings = Self {
             mode,
             ip,
-            config: StackConfig::default(),
+            config: usual(),
             local: "192.168.0.1".parse().unwrap(),
             remote: "192.0.2.1".parse().unwrap(),
             bind_port: 8080,
@@ -136,7 +148,7 @@ impl Settings {
     /// The scale that is announced follows from the largest buffer there may be, which the script's author had
     /// and did not write down.
     fn adopt_window_scale(&mut self, script: &Script) {
-        let said = self.config.max_window != StackConfig::default().max_window;
+        let said = self.config.max_window != MAX_WINDOW;
         if said || self.mode == Mode::Strict {
             return;
         }

@@ -49,7 +49,7 @@ impl Stack {
         data: &[IoSlice<'_>],
         flags: SendFlags,
     ) -> Result<usize, SendError> {
-        self.with_connection(now, id, |connection, _| connection.send(data, flags))
+        self.with_connection(now, id, |connection, env| connection.send(data, flags, env))
             .unwrap_or(Err(SendError::NotConnected))
     }
 
@@ -64,7 +64,7 @@ impl Stack {
         data: &mut Bytes,
         flags: SendFlags,
     ) -> Result<usize, SendError> {
-        self.with_connection(now, id, |connection, _| connection.send_bytes(data, flags))
+        self.with_connection(now, id, |connection, env| connection.send_bytes(data, flags, env))
             .unwrap_or(Err(SendError::NotConnected))
     }
 
@@ -73,7 +73,7 @@ impl Stack {
     /// # Errors
     /// See [`RecvError`].
     pub fn recv(&mut self, now: Timestamp, id: ConnectionId, max: usize) -> Result<Payload, RecvError> {
-        self.with_connection(now, id, |connection, _| connection.recv(max))
+        self.with_connection(now, id, |connection, env| connection.recv(max, env))
             .unwrap_or(Err(RecvError::NotConnected))
     }
 
@@ -246,7 +246,13 @@ impl Stack {
     ) -> Option<R> {
         let key = connection_key(id);
         let connection = self.rooms.connections.get_mut(key)?;
-        let mut env = Env { now, config: &self.config, counters: &mut self.counters, handed: self.handed };
+        let mut env = Env {
+            now,
+            config: &self.config,
+            counters: &mut self.counters,
+            handed: self.handed,
+            pressure: self.pressure,
+        };
         let result = act(connection, &mut env);
         self.settle(key, now);
         Some(result)

@@ -31,6 +31,7 @@ use crate::event::ListenerId;
 use crate::icmp::RateLimit;
 use crate::ip::addresses::LocalAddresses;
 use crate::ip::path_mtu::PathMtuCache;
+use crate::memory::MemoryPressure;
 use crate::options::SocketOptions;
 use crate::policy::{PacketPolicy, PortPolicy};
 use crate::ports::choice::PortSelector;
@@ -112,6 +113,7 @@ pub struct Stack {
     deadlines: DeadlineQueue,
     outbox: Outbox,
     handed: Handed,
+    pressure: MemoryPressure,
     /// The accept queues of closed listeners: the connections in them are to be reset.
     unaccepted: PagedQueue<AcceptQueue>,
     /// Connections and listeners that have news.
@@ -187,6 +189,7 @@ impl Stack {
             deadlines: DeadlineQueue::default(),
             outbox: Outbox::default(),
             handed: Handed::default(),
+            pressure: MemoryPressure::None,
             unaccepted: PagedQueue::default(),
             event_queue: PagedQueue::default(),
             icmp_errors: RateLimit::new(config.icmp_errors_per_second),
@@ -239,6 +242,11 @@ impl Stack {
     /// Connections that exist are not touched.
     pub fn set_port_policy(&mut self, protocol: Protocol, ports: RangeInclusive<u16>, policy: PortPolicy) {
         self.policy.set(protocol, ports, policy);
+    }
+
+    /// Says how scarce memory is: from now on, buffers that tune themselves keep to it. Takes the same time whatever is open.
+    pub fn set_memory_pressure(&mut self, pressure: MemoryPressure) {
+        self.pressure = pressure;
     }
 
     /// The MTU towards `remote`, as far as known: the device's, or what a router said (RFC 1191, RFC 8201).

@@ -239,7 +239,13 @@ impl Stack {
             self.counters.time_wait_reused += 1;
             self.end_time_wait(key, Cause::Timeout);
         }
-        let env = Env { now, config: &self.config, counters: &mut self.counters, handed: self.handed };
+        let env = Env {
+            now,
+            config: &self.config,
+            counters: &mut self.counters,
+            handed: self.handed,
+            pressure: self.pressure,
+        };
         // Connections whose options are the usual ones share them.
         let mut options = options;
         options.normalize();

@@ -120,7 +120,8 @@ impl Stack {
         let connection = self.rooms.connections.get_mut(key)?;
         connection.scheduled.in_ready_list = false;
         let remote = connection.tuple.remote_addr;
-        let mut env = Env { now, config: &self.config, counters: &mut self.counters, handed };
+        let mut env =
+            Env { now, config: &self.config, counters: &mut self.counters, handed, pressure: self.pressure };
         let transmit = connection.poll_transmit(&mut env);
         self.settle(key, now);
         Some((transmit?, remote))
@@ -219,8 +220,13 @@ impl Stack {
             let Some(slot) = self.deadlines.pop_due(now) else { break };
             let Some(key) = self.rooms.connections.key_at(slot) else { continue };
             let Some(connection) = self.rooms.connections.get_mut(key) else { continue };
-            let mut env =
-                Env { now, config: &self.config, counters: &mut self.counters, handed: self.handed };
+            let mut env = Env {
+                now,
+                config: &self.config,
+                counters: &mut self.counters,
+                handed: self.handed,
+                pressure: self.pressure,
+            };
             connection.handle_timeout(&mut env);
             self.settle(key, now);
         }

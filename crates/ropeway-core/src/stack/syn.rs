@@ -14,7 +14,6 @@ use crate::tcp::connection::state::{Cause, State, report};
 use crate::tcp::connection::{
     Arrival, Connection, Env, Handshake, announced_scale, default_mss, header_overhead, timestamp_clock,
 };
-use crate::tcp::listen::Listener;
 use crate::tcp::listen::half_open::{Announced, Answer, Opening};
 use crate::tcp::listen::syn_cookie::{Remembered, syn_ack_options};
 use crate::time::Timestamp;
@@ -140,7 +139,7 @@ impl Stack {
         Announced {
             timestamp_offset: self.isn.timestamp_offset(tuple),
             advmss: limit.map_or(mtu, |limit| limit.min(mtu)).max(1),
-            window: self.listeners.get(id).map_or(0, Listener::initial_window),
+            window: self.listeners.get(id).map_or(0, |listener| listener.initial_window(&self.config)),
             strict_timestamps: self.config.strict_timestamps,
         }
     }
@@ -205,7 +204,7 @@ impl Stack {
         let own_scale = self.own_scale(id);
         let handshake = Handshake {
             irs: arrival.header.seq - 1,
-            announced_window: u32::from(listener.initial_window()),
+            announced_window: u32::from(listener.initial_window(&self.config)),
             negotiated: recovered.negotiated(own_scale, self.config.timestamps, self.config.sack),
             answered_at: None,
             sent_again_after: None,
@@ -294,7 +293,13 @@ impl Stack {
             return false;
         };
         let setup = self.setup(tuple, iss, self.isn.timestamp_offset(tuple));
-        let env = Env { now, config: &self.config, counters: &mut self.counters, handed: self.handed };
+        let env = Env {
+            now,
+            config: &self.config,
+            counters: &mut self.counters,
+            handed: self.handed,
+            pressure: self.pressure,
+        };
         let connection = Connection::from_half_open(*tuple, id, options, &setup, handshake, &env);
         let Some(key) = self.register(connection) else { return false };
         self.arrives_at_connection(now, key, arrival);

@@ -16,7 +16,7 @@ pub mod lab;
 pub mod wire;
 
 #[allow(unused_imports, reason = "not every test file needs a lab")]
-pub use lab::{Lab, Peer, established, in_state, shut_out};
+pub use lab::{Lab, Peer, established, in_state, roomy, shut_out};
 #[allow(unused_imports, reason = "not every test file needs two stacks")]
 pub use ropeway_sim::pair::{self, Fate, Op, Pair, ms, pattern, secs};
 pub use wire::*;

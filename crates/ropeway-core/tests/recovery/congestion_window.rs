@@ -9,12 +9,12 @@ use crate::{MSS, flight, reno, seg};
 fn the_initial_window_is_ten_segments() {
     for (mss, segments) in [(1460, 10), (536, 10), (48, 10)] {
         let mut lab = Lab::new();
-        let id = lab.accepted(Peer { mss: Some(mss), ..Peer::default() });
+        let id = lab.accepted_with(Peer { mss: Some(mss), ..Peer::default() }, roomy);
         lab.write(id, &pattern(0, 60_000));
         assert_eq!(lab.drain().len(), segments, "MSS {mss}");
     }
     let mut lab = Lab::with(|config| config.mtu = 9000);
-    let id = lab.accepted(Peer { mss: Some(8960), ..Peer::default() });
+    let id = lab.accepted_with(Peer { mss: Some(8960), ..Peer::default() }, roomy);
     lab.write(id, &pattern(0, 60_000));
     assert_eq!(lab.drain().len(), 2, "14600 bytes, but two segments at least");
 }
@@ -23,7 +23,7 @@ fn the_initial_window_is_ten_segments() {
 #[test]
 fn slow_start_doubles_each_round_trip() {
     let mut lab = Lab::with(|config| config.pacing = false);
-    let id = lab.accepted(Peer { ws: Some(7), win: 8000, ..Peer::default() });
+    let id = lab.accepted_with(Peer { ws: Some(7), win: 8000, ..Peer::default() }, roomy);
     lab.write(id, &pattern(0, 500_000));
     let mut round = lab.drain().len();
     assert_eq!(round, 10);
@@ -56,7 +56,7 @@ fn a_window_that_is_not_used_does_not_grow() {
 #[test]
 fn the_window_starts_anew_after_idle_time() {
     let mut lab = Lab::new();
-    let id = lab.accepted(Peer { ws: Some(7), win: 8000, ..Peer::default() });
+    let id = lab.accepted_with(Peer { ws: Some(7), win: 8000, ..Peer::default() }, roomy);
     lab.write(id, &pattern(0, 70 * MSS));
     for _ in 0..20 {
         lab.drain();
@@ -95,6 +95,7 @@ fn an_application_that_sends_little_does_not_grow_its_window_after_a_loss() {
 #[test]
 fn congestion_avoidance_adds_a_segment_per_round_trip() {
     let (mut lab, id) = reno();
+    lab.set(id, roomy);
     lab.write(id, &pattern(0, 200 * MSS));
     lab.drain();
     // One loss puts the threshold at about five segments.
@@ -120,6 +121,7 @@ fn congestion_avoidance_adds_a_segment_per_round_trip() {
 #[test]
 fn ack_splitting_does_not_pay() {
     let (mut lab, id) = established();
+    lab.set(id, roomy);
     lab.write(id, &pattern(0, 100 * MSS));
     lab.drain();
     for n in 1..=10u32 {
@@ -133,6 +135,7 @@ fn ack_splitting_does_not_pay() {
 #[test]
 fn optimistic_acknowledgements_do_not_pay() {
     let (mut lab, id) = established();
+    lab.set(id, roomy);
     lab.write(id, &pattern(0, 100 * MSS));
     lab.drain();
     let cwnd = lab.info(id).cwnd;
@@ -149,6 +152,7 @@ fn the_users_rate_holds_from_the_first_segment_on() {
     let mut lab = Lab::new();
     let peer = Peer { ws: Some(7), win: 8000, ..Peer::default() };
     let id = lab.accepted_with(peer, |options| options.max_pacing_rate = Some(146_000));
+    lab.set(id, roomy);
     lab.write(id, &pattern(0, 300 * MSS));
     let mut sent = 0;
     // Every millisecond all that is there is acknowledged.

@@ -123,7 +123,7 @@ fn no_packet_with_blocks_is_longer_than_the_mtu() {
         for peer in [SACK, STAMPED] {
             for mtu in [1280, 1281, 1500, 9000] {
                 let mut lab = Lab::with(|config| config.mtu = mtu).v6_if(v6);
-                let id = lab.accepted(Peer { mss: Some(9000), ..peer });
+                let id = lab.accepted_with(Peer { mss: Some(9000), ..peer }, roomy);
                 for n in 1..9 {
                     lab.input(nth(2 * n));
                 }

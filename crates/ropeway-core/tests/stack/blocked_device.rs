@@ -164,6 +164,7 @@ fn the_loopback_goes_on() {
     }
     let listener = lab.stack.listen(addr("127.0.0.1:80"), 16, SocketOptions::default()).unwrap();
     let client = lab.stack.connect(lab.ts(), None, addr("127.0.0.1:80"), SocketOptions::default()).unwrap();
+    lab.set(client, roomy);
     pass(&mut lab, 0);
     let (server, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
     let bytes = pattern(0, 400_000);

@@ -11,10 +11,10 @@ fn the_options_of_a_syn_stand_as_linux_writes_them() {
     let mut lab = Lab::new();
     lab.connect();
     let all = options(&lab.next_packet());
-    assert_eq!((&all[..8], &all[16..]), (&[2, 4, 5, 0xb4, 4, 2, 8, 10][..], &[1, 3, 3, 7][..]));
+    assert_eq!((&all[..8], &all[16..]), (&[2, 4, 5, 0xb4, 4, 2, 8, 10][..], &[1, 3, 3, 10][..]));
     let mut lab = Lab::with(|config| config.timestamps = false);
     lab.connect();
-    assert_eq!(options(&lab.next_packet()), [2, 4, 5, 0xb4, 1, 1, 4, 2, 1, 3, 3, 7]);
+    assert_eq!(options(&lab.next_packet()), [2, 4, 5, 0xb4, 1, 1, 4, 2, 1, 3, 3, 10]);
     let mut lab = Lab::with(|config| config.window_scaling = false);
     lab.connect();
     let all = options(&lab.next_packet());
@@ -30,7 +30,7 @@ fn the_options_of_a_syn_stand_as_linux_writes_them() {
     let mut lab = Lab::new();
     lab.listen();
     lab.send(syn().mss(1000).ws(2));
-    assert_eq!(options(&lab.next_packet()), [2, 4, 5, 0xb4, 1, 3, 3, 7]);
+    assert_eq!(options(&lab.next_packet()), [2, 4, 5, 0xb4, 1, 3, 3, 10]);
 }
 
 // RFC 6528, MUST-8, MUST-9; RFC 9293 3.4.1 SHLD-1, RFC 6528 3-1

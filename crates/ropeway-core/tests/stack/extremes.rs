@@ -67,6 +67,12 @@ fn extremes() -> Vec<(String, Change)> {
     for sizes in [0, 1, usize::MAX] {
         field!([sizes], max_connections);
         field!([sizes], max_time_wait);
+        field!([sizes], auto_recv_buffer.min);
+        field!([sizes], auto_recv_buffer.initial);
+        field!([sizes], auto_recv_buffer.max);
+        field!([sizes], auto_send_buffer.min);
+        field!([sizes], auto_send_buffer.initial);
+        field!([sizes], auto_send_buffer.max);
         field!([sizes], socket.recv_buffer);
         field!([sizes], socket.send_buffer);
         field!([sizes], socket.notsent_lowat, Some);
@@ -284,11 +290,20 @@ fn all_settings_at_their_least_and_all_at_their_most() {
 fn no_field_is_forgotten() {
     let shown = format!("{:#?}", StackConfig::default());
     let named: Vec<String> = extremes().iter().map(|(what, _)| field_of(what).to_string()).collect();
-    for (indent, prefix) in [("    ", ""), ("        ", "socket.")] {
-        let fields = shown.lines().filter_map(|line| line.strip_prefix(indent)?.split_once(": "));
-        for (field, _) in fields.filter(|(field, _)| !field.starts_with(' ') && *field != "socket") {
-            assert!(named.contains(&format!("{prefix}{field}")), "{prefix}{field} has no extremes here");
-        }
+    // A field that has fields of its own, which follow it.
+    let mut group = "";
+    for line in shown.lines() {
+        let Some((field, value)) = line.trim_start().split_once(": ") else { continue };
+        let name = match line.len() - line.trim_start().len() {
+            4 if ["socket", "auto_recv_buffer", "auto_send_buffer"].contains(&field) => {
+                group = field;
+                continue;
+            }
+            4 => field.to_string(),
+            8 => format!("{group}.{field}"),
+            _ => continue,
+        };
+        assert!(named.contains(&name), "{name} ({value}) has no extremes here");
     }
 }
 

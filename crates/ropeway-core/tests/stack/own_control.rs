@@ -99,6 +99,7 @@ fn at_most(window: u32, algorithm: Algorithm, v6: bool) -> (Lab, ropeway_core::C
     let mut lab = Lab::with(|config: &mut StackConfig| config.pacing = false).v6_if(v6);
     let id = lab.accepted_with(Peer::default(), |options| options.congestion = algorithm);
     assert_eq!((lab.info(id).congestion, lab.info(id).cwnd), ("fixed", window));
+    lab.set(id, roomy);
     (lab, id)
 }
 

@@ -150,7 +150,7 @@ fn urgent_data_longer_than_the_window_is_announced_ahead() {
 #[test]
 fn urgent_data_farther_than_the_pointer_reaches() {
     let mut lab = Lab::new();
-    let id = lab.accepted(Peer { win: 1000, ..Peer::default() });
+    let id = lab.accepted_with(Peer { win: 1000, ..Peer::default() }, roomy);
     write_urgent(&mut lab, id, &pattern(0, 100_000));
     lab.expect(some(1000).urg(65_535));
 }

@@ -9,7 +9,7 @@ use crate::common::*;
 /// Both sides have closed, and `unacknowledged` bytes of ours wait for an acknowledgement, with the FIN behind them.
 fn both_closed(state: State, unacknowledged: usize, v6: bool) -> (Lab, ConnectionId) {
     let mut lab = Lab::new().v6_if(v6);
-    let id = lab.accepted(Peer::default());
+    let id = lab.accepted_with(Peer::default(), roomy);
     if state == State::LastAck {
         lab.send(fin());
         lab.expect(ack());

@@ -103,10 +103,10 @@ fn the_nth_syn_ack_at_its_backoff_and_the_reaper_after_63_s() {
     lab.listen();
     lab.at(17);
     lab.send(syn().mss(1460).ws(3));
-    let first = lab.expect(syn_ack().seq(0).ack(1).mss(1460).ws(7));
+    let first = lab.expect(syn_ack().seq(0).ack(1).mss(1460).ws(10));
     for seconds in [1, 3, 7, 15, 31] {
         lab.at(17 + seconds * 1000);
-        let again = lab.expect(syn_ack().seq(0).ack(1).mss(1460).ws(7));
+        let again = lab.expect(syn_ack().seq(0).ack(1).mss(1460).ws(10));
         assert_eq!(again.tcp.seq, first.tcp.seq);
     }
     lab.at_us(ms(17) + secs(63) - 1);

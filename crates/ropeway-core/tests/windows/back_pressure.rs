@@ -81,7 +81,7 @@ fn a_reader_that_stops_stops_the_sender_and_loses_nothing() {
                 Op::RecvEof,
                 Op::Close,
             ],
-            |_| {},
+            |options| options.send_buffer = 512 * 1024,
             |options| options.recv_buffer = buffer,
         );
         for at in (0..400).map(secs) {

@@ -59,20 +59,6 @@ fn tiny_buffers_carry_a_conversation() {
     }
 }
 
-// "at least 1 byte", says the option.
-#[test]
-fn buffers_of_no_bytes_count_as_one() {
-    let mut pair = Pair::new();
-    let client = [Op::Send(20), Op::Recv(20), Op::Close];
-    let server = [Op::Recv(20), Op::Send(20), Op::RecvEof, Op::Close];
-    let none = |options: &mut SocketOptions| {
-        options.recv_buffer = 0;
-        options.send_buffer = 0;
-    };
-    pair.converse_with(&client, &server, none, none);
-    pair.live(secs(1000));
-}
-
 #[test]
 fn huge_buffers_carry_a_conversation() {
     for size in [1 << 30, usize::MAX / 2, usize::MAX] {

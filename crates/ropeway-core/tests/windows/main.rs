@@ -21,5 +21,6 @@ mod path_mtu;
 mod sequence_wrap;
 mod silly_window;
 mod timestamps;
+mod tuning;
 mod window_scale;
 mod zero_window;

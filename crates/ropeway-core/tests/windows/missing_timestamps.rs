@@ -293,7 +293,7 @@ fn a_cookie_knows_that_our_windows_are_scaled() {
     lab.after(40);
     let window = lab.expect(ack().ack(6).no_ts()).tcp.window;
     let promised = u32::from(window) << scale;
-    let buffer = lab.stack.options(id).unwrap().recv_buffer as u32;
+    let buffer = lab.info(id).recv_buffer as u32;
     assert!((buffer / 2..=buffer).contains(&promised), "{promised} bytes");
     // Nothing was announced where the SYN had no timestamps, or no scale.
     for offer in [syn().ws(7), syn().ts(5000, 0)] {

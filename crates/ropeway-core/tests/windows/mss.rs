@@ -50,7 +50,7 @@ fn the_segment_size_is_the_smaller_of_both_less_the_options() {
         (48, 1500, true, 36),
     ] {
         let mut lab = Lab::with(|config| config.mtu = mtu);
-        let id = lab.accepted(Peer { mss: Some(offered), ts, ..Peer::default() });
+        let id = lab.accepted_with(Peer { mss: Some(offered), ts, ..Peer::default() }, roomy);
         lab.write(id, &pattern(0, 20_000));
         assert_eq!(lab.next_tcp().payload.len(), len, "offered {offered}, MTU {mtu}, timestamps {ts}");
         assert_eq!(usize::from(lab.info(id).snd_mss), len);

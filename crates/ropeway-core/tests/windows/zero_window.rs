@@ -149,7 +149,7 @@ fn one_closed_window_does_not_slow_the_other_direction() {
             Op::RecvEof,
             Op::Close,
         ],
-        |_| {},
+        roomy,
         |options| options.recv_buffer = 20_000,
     );
     pair.run_to(secs(5));

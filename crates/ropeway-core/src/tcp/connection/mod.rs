@@ -2,6 +2,7 @@
 //!
 //! LISTEN, the passive SYN-RECEIVED and TIME-WAIT live in rooms of their own: there is nothing here for them.
 
+mod buffers;
 mod icmp;
 mod keepalive;
 mod mss;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use ropeway_packet::{FourTuple, IpParams, Protocol, SeqNum, TcpOptions, Timestamps, WindowScale};
 
+pub(crate) use self::buffers::{announced_scale, initial_window};
 use self::keepalive::Probing;
 use self::mss::MIN_MSS;
 pub(crate) use self::mss::{default_mss, header_overhead};
@@ -35,7 +37,6 @@ use self::state::{Cause, State, StateMachine};
 use self::timers::{Timer, TimerTable};
 pub use self::user_call::SendFlags;
 use crate::buffer::send::length_u32;
-use crate::config::StackConfig;
 use crate::congestion::Unbuilt;
 use crate::error::ConnectionError;
 use crate::event::{ListenerId, Readiness};
@@ -114,7 +115,7 @@ impl Connection {
             holder,
             scheduled: Scheduled::default(),
             sender,
-            receiver: Receiver::new(advmss, env.config.dsack),
+            receiver: Receiver::new(advmss, env.config.dsack, env.config.auto_recv_buffer.initial),
             timers: TimerTable::default(),
             probing: Probing::default(),
             offers_sack: env.config.sack,
@@ -290,16 +291,6 @@ impl Connection {
         }
     }
 
-    /// The window field of a SYN, which is never scaled (RFC 7323 2.2-3).
-    fn initial_window(&self) -> u16 {
-        u16::try_from(self.options.recv_buffer).unwrap_or(u16::MAX)
-    }
-
-    /// How many bytes may be held unread, as far as windows are concerned: in TIME-WAIT, none changes any more.
-    fn receive_room(&self) -> usize {
-        if self.state() == State::TimeWait { 0 } else { self.options.recv_buffer }
-    }
-
     /// The options of a SYN or SYN-ACK.
     fn syn_options(&self, env: &Env<'_>) -> TcpOptions {
         let answering = self.state() == State::SynReceived;
@@ -363,10 +354,3 @@ impl Connection {
 
 /// How long a corked or deferred small segment may wait. As in Linux.
 const CORK_LIMIT: Duration = Duration::from_millis(200);
-
-/// The scale that our SYN announces (RFC 7323 2.3): large enough for the largest window that may be set
-/// later, unless the user wants a buffer so small that the scale's steps would matter.
-pub(crate) fn announced_scale(options: &SocketOptions, config: &StackConfig) -> WindowScale {
-    let roomy = WindowScale::for_buffer(options.recv_buffer.max(config.max_window as usize));
-    if options.recv_buffer >> roomy.get() < 64 { WindowScale::for_buffer(options.recv_buffer) } else { roomy }
-}

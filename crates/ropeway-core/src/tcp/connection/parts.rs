@@ -4,6 +4,7 @@ use ropeway_packet::{SeqNum, WindowScale};
 
 use crate::config::StackConfig;
 use crate::event::{ListenerId, Readiness};
+use crate::memory::MemoryPressure;
 use crate::stats::Counters;
 use crate::tcp::isn::low_u32;
 use crate::time::Timestamp;
@@ -14,6 +15,7 @@ pub(crate) struct Env<'a> {
     pub(crate) config: &'a StackConfig,
     pub(crate) counters: &'a mut Counters,
     pub(crate) handed: Handed,
+    pub(crate) pressure: MemoryPressure,
 }
 
 /// The packets that were handed to the stack's owner, and which of them the device has not taken yet.

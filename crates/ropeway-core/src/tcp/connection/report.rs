@@ -6,6 +6,7 @@ use ropeway_packet::WindowScale;
 
 use super::state::State;
 use super::{Connection, Holder};
+use crate::buffer::send::length_u32;
 use crate::error::ConnectionError;
 use crate::event::Readiness;
 use crate::info::{SenderLimit, TcpInfo};
@@ -101,7 +102,7 @@ impl Connection {
     /// Whether it is worth waking a writer: a part of the send buffer is free that is too small for the peer to notice
     /// that it was missing.
     pub(super) fn is_writable(&self) -> bool {
-        self.has_room((self.options.send_buffer / WAKE_PARTS).max(1))
+        self.has_room((self.send_buffer() / WAKE_PARTS).max(1))
     }
 
     /// Whether `send` has an answer: it takes `room` bytes, or says that it never will.
@@ -110,7 +111,7 @@ impl Connection {
             return true;
         }
         let opening = matches!(self.state(), State::SynSent | State::SynReceived);
-        let free = self.options.send_buffer.saturating_sub(self.sender.buffer().len());
+        let free = self.send_buffer().saturating_sub(self.sender.buffer().len());
         !opening && free >= room && self.is_below_lowat()
     }
 
@@ -256,6 +257,11 @@ impl Connection {
             out_of_order: statistics.out_of_order.into(),
             snd_wnd: snd.wnd,
             rcv_wnd: rcv.wnd(),
+            rcv_rtt: self.receiver.rtt(),
+            rcv_space: self.receiver.space(),
+            rcv_ssthresh: length_u32(self.recv_buffer()).min(rcv.widest()),
+            recv_buffer: self.recv_buffer(),
+            send_buffer: self.send_buffer(),
             snd_wscale: snd.wscale.map(WindowScale::get),
             rcv_wscale: rcv.wscale.map(WindowScale::get),
             timestamps: self.timestamps.is_some(),

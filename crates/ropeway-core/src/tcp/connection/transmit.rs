@@ -124,7 +124,7 @@ impl Connection {
         Limits {
             nodelay: self.options.nodelay,
             cork: self.options.cork,
-            buffer: self.options.send_buffer,
+            buffer: self.send_buffer(),
             options: self.room_for_blocks(),
         }
     }
@@ -142,7 +142,7 @@ impl Connection {
                 return Some(self.send_segment(plan, env));
             }
             Next::Nothing => {
-                let full = self.sender.buffer().len() >= self.options.send_buffer;
+                let full = self.sender.buffer().len() >= self.send_buffer();
                 let limit = if full { SenderLimit::SendBuffer } else { SenderLimit::Application };
                 self.statistics.limit(limit, env.now);
                 self.stop_persist();

@@ -25,8 +25,13 @@ pub struct SendFlags {
 
 impl Connection {
     /// SEND (RFC 9293 3.10.2), gathering from several places.
-    pub(crate) fn send(&mut self, data: &[IoSlice<'_>], flags: SendFlags) -> Result<usize, SendError> {
-        let mut room = self.room_to_send()?;
+    pub(crate) fn send(
+        &mut self,
+        data: &[IoSlice<'_>],
+        flags: SendFlags,
+        env: &Env<'_>,
+    ) -> Result<usize, SendError> {
+        let mut room = self.room_to_send(env)?;
         let mut taken = 0;
         for part in data {
             let n = part.len().min(room);
@@ -38,8 +43,13 @@ impl Connection {
         Ok(taken)
     }
 
-    pub(crate) fn send_bytes(&mut self, data: &mut Bytes, flags: SendFlags) -> Result<usize, SendError> {
-        let room = self.room_to_send()?;
+    pub(crate) fn send_bytes(
+        &mut self,
+        data: &mut Bytes,
+        flags: SendFlags,
+        env: &Env<'_>,
+    ) -> Result<usize, SendError> {
+        let room = self.room_to_send(env)?;
         let part = data.split_to(data.len().min(room));
         let taken = part.len();
         self.sender.buffer_mut().push_bytes(part);
@@ -47,7 +57,7 @@ impl Connection {
         Ok(taken)
     }
 
-    fn room_to_send(&mut self) -> Result<usize, SendError> {
+    fn room_to_send(&mut self, env: &Env<'_>) -> Result<usize, SendError> {
         if let Some(error) = self.error.take() {
             return Err(match error {
                 ConnectionError::BrokenPipe => SendError::BrokenPipe,
@@ -57,7 +67,8 @@ impl Connection {
         if self.sender.fin_queued() || matches!(self.state(), State::Closed | State::TimeWait) {
             return Err(SendError::BrokenPipe);
         }
-        match self.options.send_buffer.saturating_sub(self.sender.buffer().len()) {
+        self.before_write(env);
+        match self.send_buffer().saturating_sub(self.sender.buffer().len()) {
             room if room > 0 && self.is_below_lowat() => Ok(room.min(self.room_below_lowat())),
             _ => Err(SendError::WouldBlock),
         }
@@ -73,8 +84,9 @@ impl Connection {
     }
 
     /// RECEIVE (RFC 9293 3.10.3). An empty payload is the end of the stream.
-    pub(crate) fn recv(&mut self, max: usize) -> Result<Payload, RecvError> {
+    pub(crate) fn recv(&mut self, max: usize, env: &Env<'_>) -> Result<Payload, RecvError> {
         self.check_readable()?;
+        self.before_read(env);
         let payload = self.receiver.read(max, self.receive_room());
         self.output_due |= self.receiver.is_ack_due();
         Ok(payload)
@@ -230,7 +242,7 @@ impl Connection {
         if before.max_segment != self.options.max_segment {
             self.update_mss(env.now);
         }
-        if self.options.recv_buffer > before.recv_buffer && self.state().is_synchronized() {
+        if self.options.recv_buffer != before.recv_buffer && self.state().is_synchronized() {
             self.receiver.update_window(self.receive_room());
         }
         if self.options.quick_ack && self.owes_ack() {

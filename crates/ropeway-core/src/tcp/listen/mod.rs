@@ -13,9 +13,11 @@ use std::sync::Arc;
 use ropeway_packet::TcpFlags;
 
 use self::accept_queue::AcceptQueue;
+use crate::config::StackConfig;
 use crate::event::ListenerId;
 use crate::options::SocketOptions;
 use crate::slab::{Key, Slab};
+use crate::tcp::connection::initial_window;
 use crate::time::Timestamp;
 
 #[derive(Clone, Debug)]
@@ -70,8 +72,8 @@ impl Listener {
     }
 
     /// The window of a SYN-ACK, which is never scaled.
-    pub(crate) fn initial_window(&self) -> u16 {
-        u16::try_from(self.options.recv_buffer).unwrap_or(u16::MAX)
+    pub(crate) fn initial_window(&self, config: &StackConfig) -> u16 {
+        initial_window(&self.options, config)
     }
 }
 

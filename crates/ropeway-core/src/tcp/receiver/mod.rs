@@ -10,6 +10,7 @@ mod sack;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tuning;
 mod window;
 
 use ropeway_packet::{Payload, SeqNum, WindowScale};
@@ -19,6 +20,8 @@ pub(crate) use self::acks::AckTiming;
 use self::rcv::Rcv;
 use self::sack::SackList;
 pub(crate) use self::text::{Text, Took};
+pub(crate) use self::tuning::Tick;
+use self::tuning::Tuning;
 use crate::buffer::reassembly::Reassembly;
 use crate::buffer::receive::ReceiveBuffer;
 use crate::buffer::send::length_u32;
@@ -31,6 +34,7 @@ pub(crate) struct Receiver {
     /// Nothing, as a rule.
     beyond: Option<Box<Beyond>>,
     acks: AckPolicy,
+    tuning: Tuning,
     /// Both ends use SACK.
     sack: bool,
     /// What has come twice is told of (D-SACK).
@@ -49,13 +53,15 @@ struct Beyond {
 }
 
 impl Receiver {
-    /// `advmss`: the MSS that we announce. `dsack`: duplicates are to be told of, if both ends use SACK.
-    pub(crate) fn new(advmss: u16, dsack: bool) -> Self {
+    /// `advmss`: the MSS that we announce. `dsack`: duplicates are to be told of, if both ends use SACK. `buffer`: how many
+    /// bytes may be held unread at first, if the buffer tunes itself.
+    pub(crate) fn new(advmss: u16, dsack: bool, buffer: usize) -> Self {
         Self {
             rcv: Rcv::new(advmss),
             buffer: ReceiveBuffer::default(),
             beyond: None,
             acks: AckPolicy::default(),
+            tuning: Tuning::new(buffer, advmss),
             sack: false,
             dsack,
             read_shut: false,

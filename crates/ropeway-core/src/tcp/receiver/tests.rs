@@ -16,7 +16,7 @@ const DELAY: Duration = Duration::from_millis(40);
 
 /// The stream begins at 0, the window is 10,000 bytes wide, and both ends use SACK.
 fn opened() -> Receiver {
-    let mut receiver = Receiver::new(1000, true);
+    let mut receiver = Receiver::new(1000, true, BUFFER);
     receiver.peer_syn(SeqNum::new(0) - 1, None, true);
     receiver.open_window(10_000);
     receiver

@@ -9,6 +9,7 @@ pub(crate) mod next;
 mod order;
 mod pacer;
 pub(crate) mod rate;
+mod room;
 mod sent;
 mod snd;
 mod sums;
@@ -28,7 +29,7 @@ use self::pacer::Pacer;
 use self::rate::DeliveryRate;
 use self::snd::Snd;
 pub(crate) use self::why::Why;
-use crate::buffer::send::SendBuffer;
+use crate::buffer::send::{SendBuffer, length_u32};
 use crate::config::StackConfig;
 use crate::congestion::{Congestion, CongestionEvent, Controller};
 use crate::recovery::rto::Rto;
@@ -66,6 +67,8 @@ pub(crate) struct Sender {
     last_sent: Option<Timestamp>,
     /// How coarse the clock is, in microseconds.
     granularity: u32,
+    /// So many bytes may wait to be acknowledged, if the buffer tunes itself.
+    room: u32,
 }
 
 impl Sender {
@@ -102,6 +105,7 @@ impl Sender {
             round_end: iss,
             last_sent: None,
             granularity: u32::try_from(config.clock_granularity.as_micros()).unwrap_or(u32::MAX),
+            room: length_u32(config.auto_send_buffer.initial),
         }
     }
 
@@ -422,13 +426,15 @@ impl Sender {
         Some(crate::recovery::tlp::Tlp::timeout(self.rto.srtt(), lone, self.granularity()))
     }
 
-    /// RFC 5681 4.1: a window that was not used for a retransmission timeout proves nothing any more.
-    fn restart_after_idle(&mut self, now: Timestamp) {
+    /// RFC 5681 4.1: a window that was not used for a retransmission timeout proves nothing any more. Says whether it was so.
+    fn restart_after_idle(&mut self, now: Timestamp) -> bool {
         let idle = self.last_sent.map(|at| now.since(at));
-        if let Some(idle) = idle.filter(|idle| self.flight.is_empty() && *idle > self.rto.base()) {
-            self.last_sent = None;
-            self.congestion.on_idle(now, idle);
-        }
+        let Some(idle) = idle.filter(|idle| self.flight.is_empty() && *idle > self.rto.base()) else {
+            return false;
+        };
+        self.last_sent = None;
+        self.congestion.on_idle(now, idle);
+        true
     }
 
     /// Whether all invariants hold.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ropeway_core::packet::TcpSegment;
 use ropeway_core::{Event, SocketOptions, Stack, StackConfig, Timestamp};
-pub use setups::{established, in_state, shut_out};
+pub use setups::{established, in_state, roomy, shut_out};
 
 use super::{ms, syn, wire};
 

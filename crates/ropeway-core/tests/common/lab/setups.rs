@@ -1,9 +1,14 @@
 //! Connections as many tests want them.
 
-use ropeway_core::{ConnectionId, State};
+use ropeway_core::{ConnectionId, SocketOptions, State};
 
 use super::super::{ack, data, fin, syn, syn_ack};
 use super::{Lab, Peer};
+
+/// A send buffer that takes all that a test writes at once, whatever the congestion window.
+pub fn roomy(options: &mut SocketOptions) {
+    options.send_buffer = 1 << 20;
+}
 
 /// A connection that the lab has opened, and that was accepted, with everything at its default. Nothing was measured
 /// but a handshake in no time: the RTO is the minimum, 200 ms.

@@ -182,6 +182,12 @@ impl TcpListener {
         self.shard.look(|core, _| core.listener_options(self.id).map(look)).map_err(error::unknown)
     }
 
+    /// Of the receive buffer and of the send buffer that connections begin with, in bytes.
+    fn buffer_sizes(&self) -> io::Result<(usize, usize)> {
+        let sizes = |core: &Core| Ok(core.config().initial_buffers(core.listener_options(self.id)?));
+        self.shard.look(|core, _| sizes(core)).map_err(error::unknown)
+    }
+
     fn update_options(&self, change: impl FnOnce(&mut SocketOptions)) -> io::Result<()> {
         self.shard.attempt(Effect::None, |core, _| {
             Poll::Ready(core.update_listener_options(self.id, change).map_err(error::unknown))

@@ -337,27 +337,38 @@ macro_rules! impl_options {
                 self.update_options(|options| options.syn_retries = retries)
             }
 
-            /// The size of the send buffer in bytes (`SO_SNDBUF`).
+            /// The size of the send buffer in bytes (`SO_SNDBUF`): that which was set, or that which it has tuned itself to by
+            /// now; before there is a connection, what it will begin with.
             pub fn send_buffer_size(&self) -> io::Result<u32> {
-                self.options(|options| saturate(options.send_buffer))
+                self.buffer_sizes().map(|(_, size)| saturate(size))
             }
 
             /// Sets the size of the send buffer (`SO_SNDBUF`): the most bytes that may wait to be
             /// acknowledged, exactly; but not less than 4608, as in the kernel. Unlike the kernel, ropeway does not
             /// double it.
+            ///
+            /// A buffer whose size was never set tunes itself: it follows the congestion window, within
+            /// [`auto_send_buffer`](crate::StackConfig::auto_send_buffer). One whose size was set stays that size.
             pub fn set_send_buffer_size(&self, size: u32) -> io::Result<()> {
                 let size = buffer_size(size, MIN_SEND_BUFFER);
                 self.update_options(|options| options.send_buffer = size)
             }
 
-            /// The size of the receive buffer in bytes (`SO_RCVBUF`).
+            /// The size of the receive buffer in bytes (`SO_RCVBUF`): that which was set, or that which it has tuned itself to by
+            /// now; before there is a connection, what it will begin with.
             pub fn recv_buffer_size(&self) -> io::Result<u32> {
-                self.options(|options| saturate(options.recv_buffer))
+                self.buffer_sizes().map(|(size, _)| saturate(size))
             }
 
             /// Sets the size of the receive buffer (`SO_RCVBUF`): the most received bytes that may wait to
             /// be read, exactly; but not less than 2304, as in the kernel. The window never promises more. Unlike
             /// the kernel, ropeway does not double it.
+            ///
+            /// A buffer whose size was never set tunes itself: it holds what the program reads in a round trip twice
+            /// over, within [`auto_recv_buffer`](crate::StackConfig::auto_recv_buffer), so that the window does not slow the
+            /// peer down on any path. One whose size was set stays that size. The window scale is announced in
+            /// the SYN, so a size beyond 65,535 is best set before [`connect`](crate::net::TcpSocket::connect) or
+            /// [`listen`](crate::net::TcpSocket::listen) (RFC 7323 2.2).
             pub fn set_recv_buffer_size(&self, size: u32) -> io::Result<()> {
                 let size = buffer_size(size, MIN_RECV_BUFFER);
                 self.update_options(|options| options.recv_buffer = size)

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use ropeway_core::{BindingId, SocketOptions, Stack as Core};
+use ropeway_core::{BindingId, SocketOptions, Stack as Core, StackConfig};
 use tokio::runtime::Handle;
 
 use super::connection::{Connection, shown};
@@ -356,6 +356,15 @@ impl TcpSocket {
 
     fn options<R>(&self, look: impl FnOnce(&SocketOptions) -> R) -> io::Result<R> {
         Ok(look(&self.lock().options))
+    }
+
+    /// Of the receive buffer and of the send buffer that a connection will begin with, in bytes.
+    fn buffer_sizes(&self) -> io::Result<(usize, usize)> {
+        let state = self.lock();
+        let Some(stack) = &state.stack else {
+            return Ok(StackConfig::default().initial_buffers(&state.options));
+        };
+        Ok(stack.shard().look(|core, _| core.config().initial_buffers(&state.options)))
     }
 
     fn update_options(&self, change: impl FnOnce(&mut SocketOptions)) -> io::Result<()> {

@@ -275,6 +275,11 @@ impl TcpStream {
     fn update_options(&self, change: impl FnOnce(&mut SocketOptions)) -> io::Result<()> {
         self.connection.update_options(change)
     }
+
+    /// Of the receive buffer and of the send buffer, in bytes.
+    fn buffer_sizes(&self) -> io::Result<(usize, usize)> {
+        self.connection.info().map(|info| (info.recv_buffer, info.send_buffer))
+    }
 }
 
 impl_options!(TcpStream);

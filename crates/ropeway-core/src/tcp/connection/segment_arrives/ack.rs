@@ -40,7 +40,7 @@ impl Connection {
             env.counters.unacceptable_acks += 1;
             return ControlFlow::Break(Verdict::Challenge);
         }
-        let window = self.window_of(segment);
+        let (window, before) = (self.window_of(segment), self.sender.snd().una);
         // With nothing out, a D-SACK may still tell that a probe or a retransmission was needless.
         let tells = self.receiver.uses_sack() && segment.header.options.sack != SackBlocks::EMPTY;
         if ack.after(self.sender.snd().una) || self.sender.outstanding() > 0 || tells {
@@ -53,6 +53,7 @@ impl Connection {
                 self.stop_persist();
             }
         }
+        self.fit_send_buffer(self.sender.snd().una.since(before), env);
         self.check_ack_of_fin(env);
         ControlFlow::Continue(())
     }
@@ -85,6 +86,7 @@ impl Connection {
         self.unsent_timeouts = 0;
         // As in Linux, `tcpi_last_data_recv` counts from here.
         self.statistics.last_data_received = Some(env.now);
+        self.begin_tuning(env);
         self.soft_error = None;
         // Its timer may have gone off at the same moment.
         self.syn_due = false;

@@ -29,14 +29,15 @@ impl Connection {
             self.finish_with(FinalReset { seq: segment.ack(), acknowledges: false }, Cause::Abort);
             return ControlFlow::Break(Verdict::Drop);
         }
-        self.statistics.last_data_received = Some(env.now);
+        let pause = self.statistics.last_data_received.replace(env.now).map(|at| env.now.since(at));
         let (seq, len) = (segment.seq(), length_u32(payload.len()));
+        self.tune_recv_buffer(&segment.header, (seq, len), pause.unwrap_or_default(), env);
         let before = self.receiver.rcv().nxt;
         let pushed = segment.has(TcpFlags::PSH);
         let data = Chunk::new(payload, segment.true_size);
         let text = Text { seq, data, pushed, repeats: segment.repeats, cut };
         let timing = self.ack_timing(env);
-        match self.receiver.take_text(text, self.options.recv_buffer, &timing) {
+        match self.receiver.take_text(text, self.room_beyond(), &timing) {
             Took::InOrder { ack_by } => {
                 self.statistics.bytes_received += u64::from(self.receiver.rcv().nxt.since(before));
                 self.gain(Readiness::READABLE);

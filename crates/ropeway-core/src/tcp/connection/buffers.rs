@@ -1,0 +1,95 @@
+//! How large the buffers are: as the user says, or as they tune themselves.
+
+use std::time::Duration;
+
+use ropeway_packet::{SeqNum, TcpHeader, WindowScale};
+
+use super::state::State;
+use super::{Connection, Env};
+use crate::config::StackConfig;
+use crate::options::SocketOptions;
+use crate::tcp::receiver::Tick;
+
+impl Connection {
+    /// The size of the receive buffer.
+    pub(super) fn recv_buffer(&self) -> usize {
+        self.options.fixed_recv_buffer().unwrap_or_else(|| self.receiver.tuned_size())
+    }
+
+    /// The size of the send buffer.
+    pub(super) fn send_buffer(&self) -> usize {
+        self.options.fixed_send_buffer().unwrap_or_else(|| self.sender.tuned_size())
+    }
+
+    /// The window field of a SYN, which is never scaled (RFC 7323 2.2-3).
+    pub(super) fn initial_window(&self) -> u16 {
+        u16::try_from(self.recv_buffer()).unwrap_or(u16::MAX)
+    }
+
+    /// How many bytes may be held unread, as far as windows are concerned: in TIME-WAIT, none changes any more.
+    pub(super) fn receive_room(&self) -> usize {
+        if self.state() == State::TimeWait { 0 } else { self.recv_buffer() }
+    }
+
+    /// How many bytes may be held beyond a gap: what was promised counts, though the buffer may have become smaller since.
+    pub(super) fn room_beyond(&self) -> usize {
+        let promised = self.receiver.rcv().wnd() as usize;
+        self.options.fixed_recv_buffer().unwrap_or_else(|| self.receiver.tuned_size().max(promised))
+    }
+
+    /// Both buffers begin, now that the handshake is complete.
+    pub(super) fn begin_tuning(&mut self, env: &Env<'_>) {
+        self.receiver.begin_tuning(env.now, self.sender.rto().srtt());
+        self.fit_send_buffer(0, env);
+    }
+
+    /// Data arrives, from `seq` on, so long after the last.
+    pub(super) fn tune_recv_buffer(
+        &mut self,
+        header: &TcpHeader,
+        (seq, len): (SeqNum, u32),
+        pause: Duration,
+        env: &Env<'_>,
+    ) {
+        if self.options.fixed_recv_buffer().is_some() {
+            return;
+        }
+        let (echo, rto) = (self.echoed_rtt(header, env.now), self.sender.rto().current());
+        let tick = Tick { now: env.now, end: seq + len, len, echo, pause, rto };
+        let allowed = env.pressure.leaves(&env.config.auto_recv_buffer);
+        self.receiver.shrink(allowed);
+        self.receiver.tune(&tick, allowed);
+    }
+
+    /// The send buffer follows the congestion window. So much has been acknowledged just now.
+    pub(super) fn fit_send_buffer(&mut self, advanced: u32, env: &Env<'_>) {
+        let range = &env.config.auto_send_buffer;
+        self.sender.fit_buffer(advanced, range.initial, env.pressure.leaves(range));
+    }
+
+    /// Data is about to be read.
+    pub(super) fn before_read(&mut self, env: &Env<'_>) {
+        self.receiver.shrink(env.pressure.leaves(&env.config.auto_recv_buffer));
+    }
+
+    /// Data is about to be written.
+    pub(super) fn before_write(&mut self, env: &Env<'_>) {
+        let range = &env.config.auto_send_buffer;
+        let allowed = env.pressure.leaves(range);
+        self.sender.begin_anew_after_idle(env.now, range.initial, allowed);
+        self.sender.shrink(allowed);
+    }
+}
+
+/// The window field of a SYN-ACK, which is never scaled (RFC 7323 2.2-3).
+pub(crate) fn initial_window(options: &SocketOptions, config: &StackConfig) -> u16 {
+    u16::try_from(config.initial_buffers(options).0).unwrap_or(u16::MAX)
+}
+
+/// The scale that our SYN announces (RFC 7323 2.3): large enough for the largest window that the buffer may grow to, or that
+/// may be set later, unless the user wants a buffer so small that the scale's steps would matter.
+pub(crate) fn announced_scale(options: &SocketOptions, config: &StackConfig) -> WindowScale {
+    let largest = options.fixed_recv_buffer().unwrap_or(config.auto_recv_buffer.max);
+    let roomy = WindowScale::for_buffer(largest.max(config.max_window as usize));
+    if largest >> roomy.get() < 64 { WindowScale::for_buffer(largest) } else { roomy }
+}
