@@ -32,8 +32,19 @@ pub(crate) struct Cell {
     pub(crate) tolerance: u64,
     pub(crate) limits: Vec<Limit>,
     pub(crate) look_every: Duration,
-    /// The size of all buffers, if it is not what the path asks for.
-    pub(crate) buffer: Option<usize>,
+    /// How large the buffers at both ends are.
+    pub(crate) buffers: Buffers,
+}
+
+/// How large the buffers at both ends are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Buffers {
+    /// Large enough to be in nobody's way: min(2 * (BDP + queue), 1 GiB).
+    Ample,
+    /// As large as that.
+    Fixed(usize),
+    /// As they are by default: they tune themselves.
+    Automatic,
 }
 
 /// A flow of a cell.
@@ -63,7 +74,7 @@ pub(crate) enum Limit {
     /// The first flow's share when the first one is done, in percent.
     Share(RangeInclusive<u64>),
     /// So many percent of the goodput of another cell at least.
-    GoodputOf { cell: &'static str, percent: u64 },
+    GoodputOf { cell: String, percent: u64 },
     /// So many connections failed, all runs together.
     Failures(RangeInclusive<u64>),
 }
@@ -100,7 +111,7 @@ impl Cell {
             tolerance: 3,
             limits: Vec::new(),
             look_every: Duration::ZERO,
-            buffer: None,
+            buffers: Buffers::Ample,
         }
     }
 
@@ -181,8 +192,8 @@ impl Cell {
         self
     }
 
-    pub(crate) fn buffer(mut self, bytes: usize) -> Self {
-        self.buffer = Some(bytes);
+    pub(crate) fn buffers(mut self, buffers: Buffers) -> Self {
+        self.buffers = buffers;
         self
     }
 
@@ -215,11 +226,17 @@ impl Cell {
         rates.chain(self.forth.rate).max()
     }
 
-    /// min(2 * (BDP + queue), 1 GiB) at both ends.
-    pub(crate) fn buffer_bytes(&self) -> usize {
-        if let Some(bytes) = self.buffer {
-            return bytes;
+    /// The size of the buffers at both ends, unless they tune themselves.
+    pub(crate) fn buffer_bytes(&self) -> Option<usize> {
+        match self.buffers {
+            Buffers::Ample => Some(self.ample()),
+            Buffers::Fixed(bytes) => Some(bytes),
+            Buffers::Automatic => None,
         }
+    }
+
+    /// min(2 * (BDP + queue), 1 GiB)
+    fn ample(&self) -> usize {
         let rtt = self.rtt() + self.forth.jitter + self.back.jitter + self.back.bunch;
         let bdp = self.fastest().map_or(MOST_BUFFER, |rate| product(rate, rtt));
         let queue = match self.forth.queue.limit {
@@ -232,10 +249,11 @@ impl Cell {
 
     /// The run of this cell with this seed, on hosts whose timers tick so.
     pub(crate) fn run(&self, seed: u64, granularity: Micros) -> Run {
-        let buffer = self.buffer_bytes();
         let mut config = self.config.clone();
-        config.max_window = u32::try_from(buffer).unwrap_or(u32::MAX);
-        (config.socket.send_buffer, config.socket.recv_buffer) = (buffer, buffer);
+        if let Some(buffer) = self.buffer_bytes() {
+            config.max_window = u32::try_from(buffer).unwrap_or(u32::MAX);
+            (config.socket.send_buffer, config.socket.recv_buffer) = (buffer, buffer);
+        }
         let flows = self.flows.iter().map(|flow| {
             let mut options = config.socket.clone();
             if let Some(congestion) = &flow.congestion {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ropeway_sim::{Loss, Pipe, Rate};
 
-use crate::grid::cell::Cell;
+use crate::grid::cell::{Buffers, Cell};
 use crate::grid::engine::Change;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -36,6 +36,7 @@ pub(crate) fn all() -> Vec<Cell> {
     let groups = [
         ("Short transfers", short()),
         ("Clean paths", clean()),
+        ("Buffers at their defaults", defaults()),
         ("Losses", losses()),
         ("Order and delay", order()),
         ("Paths that change", changes()),
@@ -66,6 +67,12 @@ fn clean() -> Vec<Cell> {
         path("", 60_000_000, 300, 5, 10),
         path("", 60_000_000, 300, 40, 10),
     ]
+}
+
+fn defaults() -> Vec<Cell> {
+    let cell =
+        |bytes, mbit, rtt| path("buffers at their defaults", bytes, mbit, rtt, 10).buffers(Buffers::Automatic);
+    vec![cell(1_000_000, 300, 50), cell(20_000_000, 100, 20), cell(30_000_000, 100, 100), cell(60_000_000, 300, 40)]
 }
 
 fn losses() -> Vec<Cell> {

@@ -14,6 +14,8 @@ use crate::sys::{self, Tun};
 
 /// Packets that wait for the path, or for a stack, before the kernel drops some: more than any window here.
 pub(crate) const TX_QUEUE_LEN: u16 = 20_000;
+/// How far buffers grow that tune themselves, ropeway's and the kernel's: the kernel's own limit for senders is 4 MiB.
+pub(crate) const LARGEST_BUFFER: usize = 32 * 1024 * 1024;
 /// Of the network of a path.
 pub(crate) const PREFIX_LEN: u8 = 24;
 /// Of the half of it that lies behind the device of a stack in user space.
@@ -64,6 +66,8 @@ impl Net {
 fn prepare() -> io::Result<()> {
     // What one connection has learned of a path must not help the next one.
     fs::write("/proc/sys/net/ipv4/tcp_no_metrics_save", "1")?;
+    fs::write("/proc/sys/net/ipv4/tcp_rmem", format!("4096 131072 {LARGEST_BUFFER}"))?;
+    fs::write("/proc/sys/net/ipv4/tcp_wmem", format!("4096 16384 {LARGEST_BUFFER}"))?;
     // Answers come through another device than the one that a route would take to their sender.
     fs::write("/proc/sys/net/ipv4/conf/all/rp_filter", "0")?;
     fs::write("/proc/sys/net/ipv4/conf/default/rp_filter", "0")

@@ -2,6 +2,7 @@
 
 mod acks;
 mod clean;
+mod defaults;
 mod losses;
 mod order;
 mod published;
@@ -23,6 +24,7 @@ const SECS: fn(u64) -> Duration = Duration::from_secs;
 pub(crate) fn all() -> Vec<Cell> {
     let groups = [
         ("Clean paths", clean::cells()),
+        ("Buffers at their defaults", defaults::cells()),
         ("Losses", losses::cells()),
         ("Order and delay", order::cells()),
         ("Acknowledgements", acks::cells()),

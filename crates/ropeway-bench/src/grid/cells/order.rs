@@ -20,7 +20,7 @@ fn fast(name: &str, change: impl FnOnce(Pipe) -> Pipe) -> Cell {
 
 pub(super) fn cells() -> Vec<Cell> {
     // Jitter alone is to cost next to nothing.
-    let as_plain = Limit::GoodputOf { cell: PLAIN, percent: 95 };
+    let as_plain = Limit::GoodputOf { cell: PLAIN.to_owned(), percent: 95 };
     vec![
         usual("", |pipe| pipe).seeds(1, 3).ci(),
         usual(", 10 ms jitter in order", |pipe| pipe.jitter(MS(10))).limit(as_plain.clone()).ci(),
@@ -39,7 +39,7 @@ pub(super) fn cells() -> Vec<Cell> {
         usual(", 20 % twice", |pipe| pipe.duplicate(0.2)),
         fast("", |pipe| pipe).seeds(1, 3).ci(),
         fast(", 5 ms jitter that reorders", |pipe| pipe.jitter(MS(5)).overtaking(true))
-            .limit(Limit::GoodputOf { cell: "100 MB: 200 Mbit/s, 20 ms, 2 BDP", percent: 95 })
+            .limit(Limit::GoodputOf { cell: "100 MB: 200 Mbit/s, 20 ms, 2 BDP".to_owned(), percent: 95 })
             .ci(),
         fast(", 1 % 1 ms late", |pipe| pipe.reorder(0.01).reorder_by(MS(1))),
     ]

@@ -8,7 +8,7 @@ use ropeway_core::congestion::Cubic;
 use ropeway_sim::{CoDel, Loss, Pipe, Queue, Rate};
 
 use super::{MS, SECS};
-use crate::grid::cell::{Cell, Limit, product};
+use crate::grid::cell::{Buffers, Cell, Limit, product};
 use crate::grid::engine::{Change, Work};
 
 pub(super) fn cells() -> Vec<Cell> {
@@ -23,7 +23,7 @@ fn ns3() -> Vec<Cell> {
         Cell::link(name, forth.clone())
             .flow(Work::Endless)
             .until(SECS(14))
-            .buffer(32_768_000)
+            .buffers(Buffers::Fixed(32_768_000))
             .look_every(MS(1))
             .ci()
     };
@@ -178,7 +178,7 @@ fn response_function() -> Vec<Cell> {
             .flow(Work::Endless)
             .until(SECS(until))
             // So far slow start goes before the first loss.
-            .buffer(usize::try_from(segments * 4 * 1448).unwrap_or(usize::MAX))
+            .buffers(Buffers::Fixed(usize::try_from(segments * 4 * 1448).unwrap_or(usize::MAX)))
             .look_every(rtt)
             .limit(Limit::MeanWindow { from: SECS(until / 2), segments, percent: 10 });
         if every < 1_000_000 { cell.ci() } else { cell }

@@ -16,9 +16,11 @@ const BACKLOG: i32 = 64;
 
 fn socket(end: &End) -> io::Result<Socket> {
     let socket = link::kernel_socket_with(end.congestion.name().as_bytes())?;
-    sys::force_buffers(&socket, end.buffer).map_err(|error| {
-        io::Error::new(error.kind(), format!("buffers beyond the machine's limits need root ({error})"))
-    })?;
+    if let Some(buffer) = end.buffer {
+        sys::force_buffers(&socket, buffer).map_err(|error| {
+            io::Error::new(error.kind(), format!("buffers beyond the machine's limits need root ({error})"))
+        })?;
+    }
     socket.set_nonblocking(true)?;
     // What is left of a run must not cross the next one: it ends with a RST.
     socket.set_linger(Some(Duration::ZERO))?;

@@ -37,8 +37,8 @@ pub(crate) enum Stage {
 pub(crate) struct End {
     pub(crate) lane: Lane,
     pub(crate) congestion: Congestion,
-    /// Bytes in each socket buffer.
-    pub(crate) buffer: usize,
+    /// Bytes in each socket buffer, unless they tune themselves.
+    pub(crate) buffer: Option<usize>,
     /// The bytes of each flow.
     pub(crate) flows: Vec<u64>,
     pub(crate) stage: watch::Receiver<Stage>,

@@ -22,8 +22,10 @@ fn stack(end: &End) -> io::Result<Stack> {
         .up()
         .build()?;
     let mut config = StackConfig::default();
-    config.max_window = u32::try_from(end.buffer).unwrap_or(u32::MAX);
-    (config.socket.send_buffer, config.socket.recv_buffer) = (end.buffer, end.buffer);
+    if let Some(buffer) = end.buffer {
+        config.max_window = u32::try_from(buffer).unwrap_or(u32::MAX);
+        (config.socket.send_buffer, config.socket.recv_buffer) = (buffer, buffer);
+    }
     config.socket.congestion = end.congestion.name().parse().map_err(io::Error::other)?;
     config.socket.nodelay = true;
     let address = IpCidr::new(end.lane.stack().into(), PREFIX_LEN);

@@ -7,6 +7,7 @@ use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
+use crate::paths::net::LARGEST_BUFFER;
 use super::{APPLICATION_BUFFER, End, PORT, Sent, Stage};
 use crate::paths::Congestion;
 use crate::paths::net::{MTU, PREFIX_LEN, STACK_PREFIX_LEN, TX_QUEUE_LEN};
@@ -61,7 +62,7 @@ pub(crate) fn send(end: &End, to: std::net::Ipv4Addr) -> io::Result<Sent> {
 }
 
 fn socket(end: &End) -> Socket<'static> {
-    let buffer = || SocketBuffer::new(vec![0; end.buffer]);
+    let buffer = || SocketBuffer::new(vec![0; end.buffer.unwrap_or(LARGEST_BUFFER)]);
     let mut socket = Socket::new(buffer(), buffer());
     socket.set_nagle_enabled(false);
     socket.set_congestion_control(match end.congestion {
