@@ -51,7 +51,7 @@ fn live() -> isize {
 
 #[test]
 fn memory_stays_bounded() {
-    let tests: [(&str, fn()); 12] = [
+    let tests: [(&str, fn()); 13] = [
         ("a long life with long timers", a_long_life_with_long_timers),
         ("many short lives", many_short_lives),
         ("many at once, and none", many_at_once_and_none),
@@ -64,6 +64,7 @@ fn memory_stays_bounded() {
         ("gaps that close", held::gaps_that_close_byte_by_byte_cost_no_more),
         ("long packets, nearly read", held::a_reader_that_leaves_a_byte_of_a_long_packet),
         ("full segments, not copied", held::full_segments_stay_where_they_lie),
+        ("connections that have been busy", connections_that_have_been_busy),
     ];
     for (name, test) in tests {
         test();
@@ -257,4 +258,57 @@ fn single_bytes_written() {
     }
     let used = live() - before;
     assert!(used < 256 * 1024, "{used} bytes for 30000");
+}
+
+/// Both buffers have grown, and are empty again: a connection that has been busy costs what one costs that never was.
+fn connections_that_have_been_busy() {
+    let never = idle_connection(&[]);
+    let been = idle_connection(&[10, 20, 40, 80]);
+    // The stack keeps some room in its lists.
+    assert!(been - never < 64, "{been} bytes each, and {never} for one that never was");
+    // With its places in the stack's tables, and the congestion control.
+    assert!(been < 1280, "{been} bytes each");
+}
+
+/// What an idle connection costs after rounds of so many segments each way.
+fn idle_connection(rounds: &[u32]) -> isize {
+    const CONNECTIONS: u16 = 1024;
+    let mut lab = silent();
+    let listener = lab.listen();
+    let before = live();
+    for port in 0..CONNECTIONS {
+        lab.switch(1000 + port);
+        lab.flow.win = 65_535;
+        lab.input(syn().mss(1460).ws(10));
+        lab.drain();
+        lab.run_to(lab.now + ms(3));
+        lab.input(ack());
+        lab.drain();
+        let id = lab.accept(listener).unwrap();
+        for &segments in rounds {
+            for _ in 0..segments {
+                lab.input(some(1460));
+            }
+            let _ = lab.stack.recv(lab.ts(), id, usize::MAX);
+            for _ in 0..segments {
+                let _ = lab.stack.send(lab.ts(), id, &[0; 1460], Default::default());
+            }
+            lab.drain();
+            lab.run_to(lab.now + ms(3));
+            lab.input(ack());
+        }
+        let info = lab.info(id);
+        assert!(rounds.is_empty() || (info.recv_buffer > 200_000 && info.send_buffer > 100_000), "{info:?}");
+        while lab.info(id).unacked > 0 || lab.info(id).not_sent > 0 {
+            lab.drain();
+            lab.run_to(lab.now + ms(3));
+            lab.input(ack());
+        }
+        lab.drain();
+        lab.events.clear();
+    }
+    lab.run_to(lab.now + secs(60));
+    lab.drain();
+    lab.events.clear();
+    (live() - before) / isize::try_from(CONNECTIONS).unwrap()
 }
