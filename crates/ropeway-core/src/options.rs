@@ -30,7 +30,8 @@ impl Default for KeepAlive {
 #[non_exhaustive]
 pub struct SocketOptions {
     /// Most received bytes that may wait for the application, exactly (`SO_RCVBUF`): 1 byte to 1 GiB. The window never
-    /// promises more.
+    /// promises more. Only on a connection whose SYN announced a scale for a larger one, a smaller size counts as the unit of the
+    /// window field (RFC 7323 2.3): 1 KiB by default.
     ///
     /// 0, the default: the buffer tunes itself, within [`StackConfig::auto_recv_buffer`](crate::StackConfig::auto_recv_buffer).
     /// It holds twice what the application reads in a round trip, and three times that while it reads more and more, so that

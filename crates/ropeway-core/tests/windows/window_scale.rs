@@ -119,3 +119,19 @@ fn the_right_edge_never_recedes_by_a_unit() {
         }
     }
 }
+
+// RFC 7323 2.3: the window field counts in units of 1024 here.
+#[test]
+fn a_buffer_smaller_than_the_units_of_the_window_still_opens_a_window() {
+    let mut pair = Pair::new();
+    let bytes = 100_000;
+    pair.converse(
+        &[Op::Send(bytes), Op::ShutdownWrite, Op::RecvEof, Op::Close],
+        &[Op::Recv(bytes), Op::RecvEof, Op::Close],
+    );
+    pair.run_to(ms(2));
+    let (now, id) = (pair.ts(), pair.programs[1].id.unwrap());
+    pair.stacks[1].update_options(now, id, |options| options.recv_buffer = 300).unwrap();
+    // What the SYN promised is used up; from then on, probes alone would take two hours.
+    pair.live(secs(60));
+}

@@ -41,6 +41,11 @@ impl Rcv {
         self.mss = self.mss.max(len);
     }
 
+    /// What the window field counts in.
+    pub(crate) fn unit(&self) -> u32 {
+        self.wscale.unwrap_or(WindowScale::ZERO).unscale(1)
+    }
+
     /// The widest window that the window field can announce.
     pub(crate) fn widest(&self) -> u32 {
         self.wscale.unwrap_or(WindowScale::ZERO).unscale(u16::MAX)

@@ -10,6 +10,8 @@ impl Receiver {
     /// The right edge that the buffer allows: what is unread closes the window, for as long as it takes
     /// (RFC 9293 3.8.6.1 MAY-8).
     fn affordable_edge(&self, buffer: usize) -> SeqNum {
+        // What is less than a unit of the window field could not be announced: it would be a window that never opens.
+        let buffer = if buffer > 0 { buffer.max(self.rcv.unit() as usize) } else { 0 };
         let room = buffer.saturating_sub(self.buffer.len());
         self.rcv.nxt + length_u32(room).min(self.rcv.widest())
     }
@@ -21,9 +23,14 @@ impl Receiver {
         if !edge.after(self.rcv.edge) {
             return 0;
         }
-        let advance = edge.since(self.rcv.edge);
+        let gain = self.shown(edge.since(self.rcv.nxt)).saturating_sub(self.shown(self.rcv.wnd()));
         let worthwhile = length_u32(buffer / 2).min(u32::from(self.rcv.advmss)).max(1);
-        if advance >= worthwhile { advance } else { 0 }
+        if gain >= worthwhile { edge.since(self.rcv.edge) } else { 0 }
+    }
+
+    /// What the peer sees of a window: whole units of its field (RFC 7323 2.3).
+    fn shown(&self, window: u32) -> u32 {
+        window - window % self.rcv.unit()
     }
 
     /// The window is opened as far as it may be.
@@ -45,8 +52,8 @@ impl Receiver {
     /// The application has read: is it time to tell the peer? When the window has at least doubled, as in
     /// Linux, so that a reader of small pieces does not cause a segment each.
     pub(crate) fn update_window(&mut self, buffer: usize) {
-        let advance = self.edge_advance(buffer);
-        if advance > 0 && advance >= self.rcv.wnd() && !self.fin_received {
+        let (advance, window) = (self.edge_advance(buffer), self.rcv.wnd());
+        if advance > 0 && self.shown(window + advance) >= 2 * self.shown(window) && !self.fin_received {
             self.ack_now();
         }
     }
