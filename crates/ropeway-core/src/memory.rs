@@ -13,7 +13,7 @@ pub enum MemoryPressure {
     /// No buffer grows. Those that are large stay so.
     Moderate,
     /// Each buffer goes back to its least size when something is sent, received, read or written. What a window has
-    /// promised is taken all the same (RFC 9293 3.8.6 SHLD-14): it closes as data arrives.
+    /// promised is taken all the same (RFC 9293 3.8.6): it closes as data arrives.
     Severe,
 }
 

@@ -75,7 +75,8 @@ const BUFFER: usize = 512 * 1024;
 const MAX_WINDOW: u32 = 6 * 1024 * 1024;
 
 fn usual() -> StackConfig {
-    let mut config = StackConfig { max_window: MAX_WINDOW, ..StackConfig::default() };
+    let mut config = StackConfig::default();
+    config.max_window = MAX_WINDOW;
     (config.socket.recv_buffer, config.socket.send_buffer) = (BUFFER, BUFFER);
     config
 }

@@ -61,6 +61,29 @@ fn a_long_fast_path_is_filled_at_defaults_as_with_ample_buffers() {
     }
 }
 
+// Each half second, 1.25 MB of what the path brings meanwhile are read at once.
+#[test]
+fn an_application_that_reads_seldom_and_much_is_not_held_back() {
+    let received = |size: usize| {
+        let mut pair = far();
+        let change = |options: &mut SocketOptions| options.recv_buffer = size;
+        pair.converse_with(&[Op::Send(100_000_000)], &[Op::Pause(100_000)], |_| {}, change);
+        let mut received = [0, 0];
+        for half_second in 1..=40 {
+            pair.run_to(ms(500 * half_second));
+            let Some(id) = pair.programs[1].id else { continue };
+            let now = pair.ts();
+            while let Ok(read) = pair.stacks[1].recv(now, id, usize::MAX) {
+                received[usize::from(half_second > 20)] += read.len();
+            }
+            pair.pump();
+        }
+        received[1]
+    };
+    let (ample, tuned) = (received(1 << 25), received(0));
+    assert!(tuned * 100 >= ample * 97, "{tuned} of {ample} bytes");
+}
+
 #[test]
 fn slow_start_is_never_held_back_by_the_receive_window() {
     let mut pair = far();
@@ -229,6 +252,27 @@ fn a_gap_that_is_never_filled_does_not_grow_the_buffer_without_bounds() {
     let info = lab.info(id);
     assert!(info.recv_buffer <= 6 * read, "{}", info.recv_buffer);
     assert_eq!(info.unread, 0);
+}
+
+// It makes the round trip look ten times as long. A window that arrives in less proves it shorter.
+#[test]
+fn a_peer_that_echoes_old_timestamps_gains_what_is_read_in_its_round_trip() {
+    let mut lab = silent(|_| {});
+    let id = accepted(&mut lab);
+    lab.run_to(lab.now + secs(2));
+    for n in 0..300 {
+        for _ in 0..10 {
+            let old = lab.flow.tsval.wrapping_sub(if n == 0 { 0 } else { 900 });
+            lab.input(some(1448).ts(1000 + (lab.now / 1000) as u32, old));
+        }
+        let _ = lab.stack.recv(lab.ts(), id, usize::MAX);
+        lab.collect();
+        lab.run_to(lab.now + ms(100));
+        lab.drain();
+    }
+    let (info, second) = (lab.info(id), 10 * 14_480);
+    assert!(info.rcv_rtt.unwrap() > Duration::from_millis(500), "{:?}", info.rcv_rtt);
+    assert!((INITIAL..=6 * second).contains(&info.recv_buffer), "{}", info.recv_buffer);
 }
 
 #[test]

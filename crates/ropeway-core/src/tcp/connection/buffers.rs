@@ -54,8 +54,8 @@ impl Connection {
         if self.options.fixed_recv_buffer().is_some() {
             return;
         }
-        let (echo, rto) = (self.echoed_rtt(header, env.now), self.sender.rto().current());
-        let tick = Tick { now: env.now, end: seq + len, len, echo, pause, rto };
+        let echo = self.echoed_rtt(header, env.now);
+        let tick = Tick { now: env.now, end: seq + len, len, echo, pause };
         let allowed = env.pressure.leaves(&env.config.auto_recv_buffer);
         self.receiver.shrink(allowed);
         self.receiver.tune(&tick, allowed);

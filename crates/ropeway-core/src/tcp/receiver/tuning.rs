@@ -41,8 +41,6 @@ pub(crate) struct Tick {
     pub(crate) echo: Option<Duration>,
     /// How long no data had arrived before it.
     pub(crate) pause: Duration,
-    /// The retransmission timeout: a sender that paused for longer begins anew (RFC 5681 4.1).
-    pub(crate) rto: Duration,
 }
 
 /// Tasks do not run more often than that: what is read at once after such a pause was not read slowly.
@@ -130,10 +128,6 @@ impl Receiver {
         let now = low_micros(tick.now);
         let unread = length_u32(self.buffer.len());
         let read = self.rcv.nxt - unread;
-        if tick.pause > tick.rto {
-            self.tuning.begin(now, read, self.rcv.edge);
-            return;
-        }
         self.sample_round_trip(now, tick);
         self.make_room_beyond(tick, allowed);
         let tuning = &mut self.tuning;
@@ -147,8 +141,9 @@ impl Receiver {
         if taken > 0 && taken <= unread {
             return;
         }
-        let space = u64::from(taken.saturating_sub(unread)) * u64::from(round) / u64::from(elapsed.max(1));
-        let space = u32::try_from(space).unwrap_or(u32::MAX);
+        // It took longer than a round trip if nothing came meanwhile: because nothing was sent, or the window was closed by an
+        // application that reads seldom, and much.
+        let space = taken.saturating_sub(unread);
         if space > tuning.space {
             tuning.grow(space, allowed.to_grow);
         }
