@@ -70,9 +70,15 @@ fn clean() -> Vec<Cell> {
 }
 
 fn defaults() -> Vec<Cell> {
-    let cell =
-        |bytes, mbit, rtt| path("buffers at their defaults", bytes, mbit, rtt, 10).buffers(Buffers::Automatic);
-    vec![cell(1_000_000, 300, 50), cell(20_000_000, 100, 20), cell(30_000_000, 100, 100), cell(60_000_000, 300, 40)]
+    let cell = |bytes, mbit, rtt| {
+        path("buffers at their defaults", bytes, mbit, rtt, 10).buffers(Buffers::Automatic)
+    };
+    vec![
+        cell(1_000_000, 300, 50),
+        cell(20_000_000, 100, 20),
+        cell(30_000_000, 100, 100),
+        cell(60_000_000, 300, 40),
+    ]
 }
 
 fn losses() -> Vec<Cell> {

@@ -7,9 +7,9 @@ use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
-use crate::paths::net::LARGEST_BUFFER;
 use super::{APPLICATION_BUFFER, End, PORT, Sent, Stage};
 use crate::paths::Congestion;
+use crate::paths::net::LARGEST_BUFFER;
 use crate::paths::net::{MTU, PREFIX_LEN, STACK_PREFIX_LEN, TX_QUEUE_LEN};
 use crate::sys::{self, Tun};
 use crate::tun::smoltcp::TunDevice;
