@@ -243,6 +243,8 @@ impl Connection {
             self.update_mss(env.now);
         }
         if self.options.recv_buffer != before.recv_buffer && self.state().is_synchronized() {
+            // What was read meanwhile does not count.
+            self.receiver.begin_tuning(env.now, None);
             self.receiver.update_window(self.receive_room());
         }
         if self.options.quick_ack && self.owes_ack() {
