@@ -31,12 +31,6 @@ impl Connection {
         if self.state() == State::TimeWait { 0 } else { self.recv_buffer() }
     }
 
-    /// How many bytes may be held beyond a gap: what was promised counts, though the buffer may have become smaller since.
-    pub(super) fn room_beyond(&self) -> usize {
-        let promised = self.receiver.rcv().wnd() as usize;
-        self.options.fixed_recv_buffer().unwrap_or_else(|| self.receiver.tuned_size().max(promised))
-    }
-
     /// Both buffers begin, now that the handshake is complete.
     pub(super) fn begin_tuning(&mut self, env: &Env<'_>) {
         self.receiver.begin_tuning(env.now, self.sender.rto().srtt());

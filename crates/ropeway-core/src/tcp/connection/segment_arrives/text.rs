@@ -37,7 +37,7 @@ impl Connection {
         let data = Chunk::new(payload, segment.true_size);
         let text = Text { seq, data, pushed, repeats: segment.repeats, cut };
         let timing = self.ack_timing(env);
-        match self.receiver.take_text(text, self.room_beyond(), &timing) {
+        match self.receiver.take_text(text, self.recv_buffer(), &timing) {
             Took::InOrder { ack_by } => {
                 self.statistics.bytes_received += u64::from(self.receiver.rcv().nxt.since(before));
                 self.gain(Readiness::READABLE);
