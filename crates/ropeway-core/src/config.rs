@@ -286,6 +286,8 @@ pub struct StackConfig {
     pub decision_timeout: Duration,
     /// Most challenge ACKs of one connection a second (RFC 5961 7-2). 100.
     pub challenge_acks_per_second: u32,
+    /// How much memory the stack may take, in bytes: [`MemoryUse`](crate::MemoryUse) tells what counts. 1 GiB; at least 1 MiB.
+    pub memory_budget: usize,
     /// Answer ICMP echo requests. On.
     pub echo_replies: bool,
     /// Most ICMP errors we send a second (RFC 1812 4.3.2.8, RFC 4443 2.4 f). 1000.
@@ -297,6 +299,9 @@ const LARGEST: u32 = 32 * 1024 * 1024;
 
 /// RFC 791 3.2: no link carries less.
 const MIN_MTU: u16 = 68;
+
+/// Less memory than this is no stack.
+const MIN_BUDGET: usize = 1 << 20;
 
 /// The clock's granularity, G of RFC 6298: no timeout is shorter.
 pub(crate) const GRANULARITY: Duration = Duration::from_millis(1);
@@ -323,6 +328,7 @@ impl StackConfig {
         self.max_rto = self.max_rto.clamp(GRANULARITY, FOREVER);
         self.initial_rto = self.initial_rto.clamp(GRANULARITY, self.max_rto);
         self.min_rto = self.min_rto.min(self.max_rto);
+        self.memory_budget = self.memory_budget.max(MIN_BUDGET);
         self.clock_granularity = self.clock_granularity.min(Duration::from_secs(1));
         let waits =
             [&mut self.time_wait, &mut self.delayed_ack, &mut self.fin_timeout, &mut self.decision_timeout];
@@ -374,6 +380,7 @@ impl Default for StackConfig {
             abort_on_overflow: false,
             decision_timeout: Duration::from_secs(120),
             challenge_acks_per_second: 100,
+            memory_budget: 1 << 30,
             echo_replies: true,
             icmp_errors_per_second: 1000,
         }

@@ -35,6 +35,7 @@ mod icmp;
 mod info;
 mod ip;
 mod memory;
+mod ledger;
 mod options;
 mod packet_pool;
 mod pages;
@@ -62,6 +63,7 @@ pub use error::{ConnectError, ConnectionError, ListenError, RecvError, SendError
 pub use event::{ConnectionId, Event, ListenerId, Readiness};
 pub use info::{SenderLimit, TcpInfo};
 pub use memory::MemoryPressure;
+pub use ledger::MemoryUse;
 pub use options::{KeepAlive, SocketOptions};
 pub use packet_pool::PacketPool;
 /// For the crate ropeway, whose wakers live in such a table too.

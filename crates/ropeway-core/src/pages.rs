@@ -30,6 +30,8 @@ pub struct Pages<T> {
     /// The blocks that have room.
     roomy: BTreeSet<u32>,
     len: usize,
+    /// How many pages there are besides the first.
+    pages: usize,
 }
 
 #[derive(Clone)]
@@ -175,6 +177,7 @@ impl<T> Pages<T> {
             blocks: Vec::new(),
             roomy: BTreeSet::new(),
             len: 0,
+            pages: 0,
         }
     }
 
@@ -182,6 +185,12 @@ impl<T> Pages<T> {
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// The memory that the slots take, free ones included, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        (self.first.slots.capacity() + self.pages * SLOTS as usize) * size_of::<Option<T>>()
     }
 
     /// Whether no slot is taken.
@@ -272,6 +281,7 @@ impl<T> Pages<T> {
             self.blocks.push(Block::new());
         }
         let block = self.blocks.get_mut(number as usize)?;
+        let used = block.used;
         let page = block.make_page(at)?;
         page.taken |= 1 << slot;
         let is_full = page.taken == u64::MAX;
@@ -279,6 +289,7 @@ impl<T> Pages<T> {
         if is_full && block.note(at, true) {
             self.roomy.remove(&number);
         }
+        self.pages += (block.used - used) as usize;
         before
     }
 
@@ -305,6 +316,7 @@ impl<T> Pages<T> {
         }
         if is_empty {
             block.drop_page(at);
+            self.pages -= 1;
             self.drop_last_blocks();
         }
         Some(value)

@@ -74,6 +74,11 @@ impl<T> TupleSlab<T> {
         self.v4.len() + self.v6.len()
     }
 
+    /// The memory that it takes, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.v4.memory() + self.v6.memory()
+    }
+
     pub(crate) fn insert(&mut self, tuple: &FourTuple, value: T) -> Option<TupleKey> {
         let (local_port, remote_port) = (tuple.local_port, tuple.remote_port);
         match (tuple.local_addr, tuple.remote_addr) {

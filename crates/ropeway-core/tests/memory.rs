@@ -13,6 +13,8 @@
 mod common;
 #[path = "memory/held.rs"]
 mod held;
+#[path = "memory/ledger.rs"]
+mod ledger;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
@@ -51,7 +53,7 @@ fn live() -> isize {
 
 #[test]
 fn memory_stays_bounded() {
-    let tests: [(&str, fn()); 13] = [
+    let tests: [(&str, fn()); 15] = [
         ("a long life with long timers", a_long_life_with_long_timers),
         ("many short lives", many_short_lives),
         ("many at once, and none", many_at_once_and_none),
@@ -63,6 +65,8 @@ fn memory_stays_bounded() {
         ("what packets keep alive", held::no_connection_holds_more_than_twice_its_buffer_and_16_kib),
         ("gaps that close", held::gaps_that_close_byte_by_byte_cost_no_more),
         ("long packets, nearly read", held::a_reader_that_leaves_a_byte_of_a_long_packet),
+        ("the ledger", ledger::the_ledger_tells_what_is_held),
+        ("churn", ledger::after_churn_nothing_is_charged_to_anybody),
         ("full segments, not copied", held::full_segments_stay_where_they_lie),
         ("connections that have been busy", connections_that_have_been_busy),
     ];

@@ -8,6 +8,9 @@ use ropeway_packet::{Payload, SeqNum};
 /// Small writes share a chunk of this size, so that a byte-wise writer costs no allocation per byte.
 const SMALL_CHUNK: usize = 2048;
 
+/// What counts the parts of a chunk's memory.
+const OWNER: usize = 64;
+
 /// Bytes written and not acknowledged yet. A retransmission shares the very bytes of the first transmission.
 #[derive(Clone, Debug)]
 pub(crate) struct SendBuffer {
@@ -22,6 +25,8 @@ pub(crate) struct SendBuffer {
 #[derive(Clone, Debug, Default)]
 struct Held {
     chunks: VecDeque<Chunk>,
+    /// The true sizes of the chunks, as far as known.
+    true_size: usize,
     /// The newest bytes, still growing.
     tail: BytesMut,
     /// Where the first byte that is not acknowledged stands in the stream, and where the tail begins.
@@ -33,6 +38,8 @@ struct Held {
 struct Chunk {
     start: u64,
     bytes: Bytes,
+    /// What it keeps alive, as far as known.
+    true_size: u32,
 }
 
 impl Chunk {
@@ -42,17 +49,42 @@ impl Chunk {
 }
 
 impl Held {
-    fn push(&mut self, bytes: Bytes) {
+    fn push(&mut self, bytes: Bytes, true_size: u32) {
         let start = self.tail_start;
         self.tail_start += bytes.len() as u64;
-        self.chunks.push_back(Chunk { start, bytes });
+        self.true_size += true_size as usize;
+        self.chunks.push_back(Chunk { start, bytes, true_size });
     }
 
+    fn pop(&mut self) {
+        if let Some(gone) = self.chunks.pop_front() {
+            self.true_size -= gone.true_size as usize;
+        }
+    }
+
+    /// What the tail has becomes a chunk, and the tail goes on behind it.
     fn seal_tail(&mut self) {
         if !self.tail.is_empty() {
             let sealed = self.tail.split().freeze();
-            self.push(sealed);
+            let len = length_u32(sealed.len());
+            self.push(sealed, len);
         }
+    }
+
+    /// The tail ends. What is left of its memory stays with its last chunk.
+    fn end_tail(&mut self) {
+        let rest = self.tail.capacity() - self.tail.len();
+        self.seal_tail();
+        self.tail = BytesMut::new();
+        if let Some(last) = self.chunks.back_mut() {
+            last.true_size += length_u32(rest);
+            self.true_size += rest;
+        }
+    }
+
+    fn memory(&self) -> usize {
+        let queue = self.chunks.len() * OWNER + self.chunks.capacity() * size_of::<Chunk>();
+        size_of::<Self>() + self.true_size + queue + self.tail.capacity()
     }
 }
 
@@ -69,6 +101,11 @@ impl SendBuffer {
         self.len == 0
     }
 
+    /// The memory that is held: bytes, what is known that they keep alive besides, and bookkeeping.
+    pub(crate) fn memory(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.memory())
+    }
+
     /// The sequence number after the last byte: where a FIN goes.
     pub(crate) fn end(&self) -> SeqNum {
         self.base + length_u32(self.len)
@@ -81,7 +118,7 @@ impl SendBuffer {
         }
         let held = self.held.get_or_insert_default();
         if held.tail.capacity() - held.tail.len() < data.len() {
-            held.seal_tail();
+            held.end_tail();
             held.tail = BytesMut::with_capacity(data.len().max(SMALL_CHUNK));
         }
         held.tail.extend_from_slice(data);
@@ -96,7 +133,8 @@ impl SendBuffer {
         self.len += data.len();
         let held = self.held.get_or_insert_default();
         held.seal_tail();
-        held.push(data);
+        let len = length_u32(data.len());
+        held.push(data, len);
     }
 
     /// Lets go of everything before `una`, and of nothing that was only reported by SACK (RFC 2018 8-2), at a step for each chunk that goes.
@@ -114,7 +152,7 @@ impl SendBuffer {
             held.seal_tail();
         }
         while held.chunks.front().is_some_and(|chunk| chunk.end() <= held.first) {
-            held.chunks.pop_front();
+            held.pop();
         }
     }
 

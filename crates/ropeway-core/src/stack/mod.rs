@@ -32,6 +32,7 @@ use crate::icmp::RateLimit;
 use crate::ip::addresses::LocalAddresses;
 use crate::ip::path_mtu::PathMtuCache;
 use crate::memory::MemoryPressure;
+use crate::ledger::{Ledger, MemoryUse};
 use crate::options::SocketOptions;
 use crate::policy::{PacketPolicy, PortPolicy};
 use crate::ports::choice::PortSelector;
@@ -99,6 +100,7 @@ pub struct Stack {
     /// The options that sockets start with.
     usual_options: Arc<SocketOptions>,
     counters: Counters,
+    ledger: Ledger,
     addresses: LocalAddresses,
     path_mtu: PathMtuCache,
     isn: IsnGenerator,
@@ -193,6 +195,7 @@ impl Stack {
             unaccepted: PagedQueue::default(),
             event_queue: PagedQueue::default(),
             icmp_errors: RateLimit::new(config.icmp_errors_per_second),
+            ledger: Ledger::new(config.memory_budget, key_of(&mut rng)),
             now,
             config,
         }
@@ -220,6 +223,18 @@ impl Stack {
             listeners: self.listeners.len(),
             bindings: self.bindings.len(),
         }
+    }
+
+    /// What is held in memory at this moment, by kind.
+    #[must_use]
+    pub fn memory(&self) -> MemoryUse {
+        self.ledger.memory()
+    }
+
+    /// Tells how much memory the device keeps to read packets to ([`PacketPool::capacity`](crate::PacketPool::capacity)). It
+    /// counts as held.
+    pub fn set_slabs(&mut self, bytes: usize) {
+        self.ledger.set_slabs(bytes);
     }
 
     /// Our addresses on the device; the loopback addresses are not listed.

@@ -319,6 +319,9 @@ impl Stack {
         let (tuple, opened) = (connection.tuple, connection.state() == State::SynSent);
         connection.scheduled.registered = true;
         let key = self.rooms.connections.insert_with(|_| Box::new(connection))?;
+        if let Some(connection) = self.rooms.connections.get_mut(key) {
+            connection.scheduled.charged = self.ledger.open(tuple.remote_addr);
+        }
         self.demux.insert(&tuple, Room::Connection(key.index));
         self.ports.tcp.flow_begins(&tuple, opened);
         Some(key)
@@ -326,9 +329,8 @@ impl Stack {
 
     /// Takes a connection away that never came to be.
     pub(super) fn discard(&mut self, key: Key) {
-        let Some(connection) = self.rooms.connections.remove(key) else { return };
+        let Some(connection) = self.forget(key) else { return };
         self.undelivered -= usize::from(connection.scheduled.undelivered);
-        self.deadlines.remove(key.index);
         if connection.scheduled.registered {
             self.demux.remove(&connection.tuple, Room::Connection(key.index));
             self.ports.tcp.flow_ends(&connection.tuple);

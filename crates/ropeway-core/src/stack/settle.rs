@@ -6,8 +6,8 @@ use super::{Noticed, Stack};
 use crate::demux::Room;
 use crate::event::{ConnectionId, Readiness};
 use crate::slab::Key;
-use crate::tcp::connection::Holder;
 use crate::tcp::connection::state::{Cause, State};
+use crate::tcp::connection::{Connection, Holder};
 use crate::time::Timestamp;
 use crate::tuple_slab::TupleKey;
 
@@ -32,10 +32,11 @@ impl Stack {
         self.undelivered += usize::from(connection.scheduled.undelivered);
         self.undelivered -= usize::from(was_undelivered);
         if connection.is_done() {
-            self.rooms.connections.remove(key);
-            self.deadlines.remove(key.index);
+            self.forget(key);
             return;
         }
+        let holds = connection.charge();
+        self.ledger.charge(&mut connection.scheduled.charged, holds);
         if connection.wants_transmit() && !connection.scheduled.in_ready_list {
             connection.scheduled.in_ready_list = true;
             connection.await_turn(now);
@@ -67,6 +68,19 @@ impl Stack {
         }
     }
 
+    /// The connection leaves its room.
+    pub(super) fn forget(&mut self, key: Key) -> Option<Box<Connection>> {
+        let connection = self.rooms.connections.remove(key)?;
+        self.deadlines.remove(key.index);
+        self.ledger.close(connection.scheduled.charged);
+        Some(connection)
+    }
+
+    /// What the tables of small entries take may have changed.
+    pub(super) fn weigh_tables(&mut self) {
+        self.ledger.set_tables(self.rooms.half_open.memory(), self.rooms.time_wait.memory());
+    }
+
     /// The tuple moves to TIME-WAIT's own table; the connection stays as long as somebody may read from it.
     fn move_to_time_wait(&mut self, key: Key, now: Timestamp) {
         let Some(connection) = self.rooms.connections.get(key) else { return };
@@ -92,6 +106,7 @@ impl Stack {
             }
             None => self.ports.tcp.flow_ends(&tuple),
         }
+        self.weigh_tables();
     }
 
     /// TIME-WAIT is over, in time or before.
@@ -100,6 +115,7 @@ impl Stack {
         self.demux.remove(&tuple, Room::TimeWait(key));
         self.ports.tcp.flow_ends(&tuple);
         self.report(&tuple, State::TimeWait, cause);
+        self.weigh_tables();
     }
 
     /// Segments do not find the connection any more. Gives its tuple.

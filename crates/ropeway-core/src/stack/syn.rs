@@ -90,6 +90,7 @@ impl Stack {
             self.end_time_wait(old, Cause::Syn);
         }
         self.demux.insert(tuple, Room::HalfOpen(key));
+        self.weigh_tables();
         self.report(tuple, State::Listen, Cause::Syn);
         let Some(listener) = self.listeners.get_mut(id) else { return };
         listener.half_open += 1;
@@ -343,6 +344,7 @@ impl Stack {
         let refused = self.rooms.half_open.is_refused(key);
         self.demux.remove(tuple, Room::HalfOpen(key));
         self.rooms.half_open.remove(key);
+        self.weigh_tables();
         self.listeners.entry_ends(slot, refused);
     }
 

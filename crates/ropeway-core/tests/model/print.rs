@@ -7,8 +7,10 @@ use std::fmt::{self, Write};
 
 use ropeway_core::Stack;
 
-/// Fields that count or configure, and that nothing a stack does depends on.
-const UNSEEN: [&str; 21] = [
+/// Fields that count or configure, and that nothing a stack does depends on: there is memory enough here.
+const UNSEEN: [&str; 23] = [
+    "ledger",
+    "charged",
     "config",
     "counters",
     "handed",

@@ -5,6 +5,7 @@ use ropeway_packet::{SeqNum, WindowScale};
 use crate::config::StackConfig;
 use crate::event::{ListenerId, Readiness};
 use crate::memory::MemoryPressure;
+use crate::ledger::Charged;
 use crate::stats::Counters;
 use crate::tcp::isn::low_u32;
 use crate::time::Timestamp;
@@ -82,6 +83,8 @@ pub(crate) struct Scheduled {
     pub(crate) undelivered: bool,
     /// Readiness gained since the last event.
     pub(crate) gained: Readiness,
+    /// What the ledger knows of it.
+    pub(crate) charged: Charged,
 }
 
 /// What a handshake has agreed on.

@@ -10,7 +10,15 @@ use crate::buffer::send::length_u32;
 use crate::error::ConnectionError;
 use crate::event::Readiness;
 use crate::info::{SenderLimit, TcpInfo};
+use crate::ledger::Charge;
 use crate::time::Timestamp;
+
+/// What a connection takes besides what it says itself: its place in the slab, in the queue of deadlines, in the
+/// demultiplexer and among the flows of its port.
+const PLACES: usize = 64;
+
+/// What each connection takes.
+const FIXED: usize = size_of::<Connection>() + PLACES;
 
 /// A writer is woken when one in so many parts of the send buffer is free. Where the buffer limits an upload, half of
 /// such a part is missing on the way, on average.
@@ -174,6 +182,16 @@ impl Connection {
     /// Whether received bytes still wait to be acknowledged.
     pub(crate) fn owes_ack(&self) -> bool {
         self.receiver.owes_ack()
+    }
+
+    /// What it holds.
+    pub(crate) fn charge(&self) -> Charge {
+        Charge {
+            send: length_u32(self.sender.buffer().memory()),
+            receive: length_u32(self.receive_memory()),
+            reassembly: length_u32(self.reassembly_memory()),
+            records: length_u32(FIXED + self.sender.records()),
+        }
     }
 
     /// Memory that unread data takes, in bytes.

@@ -3,7 +3,7 @@
 pub(crate) mod accept_queue;
 pub(crate) mod half_open;
 pub(crate) mod incoming;
-mod prefix;
+pub(crate) mod prefix;
 pub(crate) mod syn_cookie;
 
 use std::collections::BTreeMap;

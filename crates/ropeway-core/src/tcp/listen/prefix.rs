@@ -34,7 +34,7 @@ impl PrefixCounts {
 }
 
 /// The prefix as a number; an IPv4 prefix cannot be an IPv6 one, since 0::/32 is nobody's.
-fn prefix_of(source: IpAddr) -> u64 {
+pub(crate) fn prefix_of(source: IpAddr) -> u64 {
     match source {
         IpAddr::V4(address) => u64::from(address.to_bits() >> 8),
         IpAddr::V6(address) => {

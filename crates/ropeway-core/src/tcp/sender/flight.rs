@@ -51,6 +51,11 @@ impl Flight {
         course: Course::NONE,
     };
 
+    /// The memory that the record takes.
+    pub(crate) fn memory(&self) -> usize {
+        size_of::<Self>() + self.entries.capacity() * size_of::<Sent>() + self.order.memory()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -121,6 +121,12 @@ impl Sender {
         &mut self.buffer
     }
 
+    /// The memory that the records of what is out, and of how fast it goes, take.
+    pub(crate) fn records(&self) -> usize {
+        let flight = if self.flight.is_away() { 0 } else { self.flight.memory() };
+        flight + size_of_val(&*self.congestion)
+    }
+
     pub(crate) fn flight(&self) -> &Flight {
         &self.flight
     }

@@ -28,6 +28,10 @@ impl Order {
         }
     }
 
+    pub(super) fn memory(&self) -> usize {
+        self.0.capacity() * size_of::<Transmission>()
+    }
+
     pub(super) fn first(&self) -> Option<Transmission> {
         self.0.front().copied()
     }

@@ -117,6 +117,11 @@ impl HalfOpenTable {
         self.entries.len()
     }
 
+    /// The memory that the entries take, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.entries.memory()
+    }
+
     pub(crate) fn tuple(&self, key: TupleKey) -> Option<FourTuple> {
         self.entries.tuple(key)
     }

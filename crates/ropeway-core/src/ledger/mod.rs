@@ -1,0 +1,134 @@
+//! What is held in memory, by kind, and how much more there may be.
+//!
+//! It is kept by differences. A connection remembers what it was charged with, and wherever a touch of it ends
+//! (`Stack::settle`) the difference to what it holds now is booked. So all of it can be read at any time, and nothing is ever
+//! added up.
+
+mod accounts;
+mod budget;
+mod charge;
+
+use std::net::IpAddr;
+
+use self::accounts::Accounts;
+use self::budget::Budget;
+pub(crate) use self::charge::{Charge, Charged};
+
+/// What a stack holds in memory at a moment, in bytes, by what it holds it for.
+///
+/// What a packet keeps alive is counted as a whole. Memory that the application owns is not counted: what it has read, and what
+/// its own tasks and buffers take.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use ropeway_core::{SocketOptions, Stack, StackConfig, Timestamp};
+///
+/// let now = Timestamp::from_micros(1_000_000);
+/// let mut stack = Stack::new(Arc::new(StackConfig::default()), [7; 32], now);
+/// let idle = stack.memory().total();
+/// let client = stack.connect(now, None, "127.0.0.1:80".parse()?, SocketOptions::default())?;
+/// stack.send(now, client, &[0; 10_000], Default::default())?;
+/// assert!(stack.memory().send >= 10_000);
+/// stack.abort(now, client);
+/// stack.close(now, client);
+/// assert_eq!(stack.memory().total(), idle);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryUse {
+    /// Written, and not acknowledged by the peer. Of what `send_bytes` has taken only the length is known: a slice keeps all
+    /// that it was cut from alive.
+    pub send: usize,
+    /// Received in order, and not read.
+    pub receive: usize,
+    /// Received, and cannot be read yet: it lies beyond a gap, or came with a SYN.
+    pub reassembly: usize,
+    /// What connections are besides what they hold of the streams: state, timers, the record of what is in flight.
+    pub records: usize,
+    /// The SYN queue.
+    pub half_open: usize,
+    /// TIME-WAIT.
+    pub time_wait: usize,
+    /// What devices keep to read packets to, as far as the stack was told ([`set_slabs`](crate::Stack::set_slabs)). A part
+    /// of it may hold data that is counted above, too.
+    pub slabs: usize,
+    /// What all of it may come to ([`memory_budget`](crate::StackConfig::memory_budget)).
+    pub budget: usize,
+    /// What was drawn from the budget so far, in leases of 256 KiB.
+    pub leased: usize,
+}
+
+impl MemoryUse {
+    /// All that is held.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        let streams = self.send + self.receive + self.reassembly;
+        streams + self.records + self.half_open + self.time_wait + self.slabs
+    }
+}
+
+/// What a stack holds, and whom for.
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger {
+    budget: Budget,
+    used: MemoryUse,
+    accounts: Accounts,
+}
+
+impl Ledger {
+    pub(crate) fn new(budget: usize, secret: [u8; 16]) -> Self {
+        let used = MemoryUse { budget, ..MemoryUse::default() };
+        Self { budget: Budget::new(budget), used, accounts: Accounts::new(secret) }
+    }
+
+    pub(crate) fn memory(&self) -> MemoryUse {
+        self.used
+    }
+
+    /// A connection to `remote` begins.
+    pub(crate) fn open(&mut self, remote: IpAddr) -> Charged {
+        Charged { account: self.accounts.open(remote), ..Charged::default() }
+    }
+
+    /// A connection holds this now.
+    pub(crate) fn charge(&mut self, charged: &mut Charged, holds: Charge) {
+        if charged.last == holds {
+            return;
+        }
+        let was = std::mem::replace(&mut charged.last, holds);
+        was.each(&mut self.used, |kind, bytes| *kind -= bytes as usize);
+        holds.each(&mut self.used, |kind, bytes| *kind += bytes as usize);
+        self.accounts.charge(charged.account, was.total(), holds.total());
+        self.balance();
+    }
+
+    /// A connection is over, and holds nothing any more.
+    pub(crate) fn close(&mut self, mut charged: Charged) {
+        self.charge(&mut charged, Charge::default());
+        self.accounts.close(charged.account);
+    }
+
+    /// What the tables take now: the SYN queue, and TIME-WAIT.
+    pub(crate) fn set_tables(&mut self, half_open: usize, time_wait: usize) {
+        if (self.used.half_open, self.used.time_wait) != (half_open, time_wait) {
+            (self.used.half_open, self.used.time_wait) = (half_open, time_wait);
+            self.balance();
+        }
+    }
+
+    pub(crate) fn set_slabs(&mut self, slabs: usize) {
+        if self.used.slabs != slabs {
+            self.used.slabs = slabs;
+            self.balance();
+        }
+    }
+
+    /// Draws leases for what is held, or gives back what is not needed for it.
+    fn balance(&mut self) {
+        self.used.leased = self.budget.settle(self.used.leased, self.used.total());
+    }
+}

@@ -1,0 +1,127 @@
+//! What the ledger tells, beside what the allocator counts.
+
+use ropeway_core::{ConnectionId, MemoryUse};
+
+use super::common::*;
+use super::{live, silent};
+
+/// What so many connections do.
+type Load = (&'static str, fn(&mut Lab, ConnectionId), fn(&MemoryUse) -> usize);
+
+const LOADS: [Load; 6] = [
+    ("idle", |_, _| {}, |used| used.records),
+    (
+        "writes to a closed window",
+        |lab, id| {
+            lab.input(ack().win(0));
+            lab.stack.send(lab.ts(), id, &[7; 20_000], Default::default()).unwrap();
+        },
+        |used| used.send,
+    ),
+    (
+        "writes byte by byte",
+        |lab, id| {
+            lab.input(ack().win(0));
+            for _ in 0..3000 {
+                lab.stack.send(lab.ts(), id, b"x", Default::default()).unwrap();
+            }
+        },
+        |used| used.send,
+    ),
+    ("does not read", |lab, _| (0..10).for_each(|_| lab.input(some(1400))), |used| used.receive),
+    (
+        "leaves gaps",
+        |lab, _| (0..10).for_each(|n| lab.input(some(1400).seq(2 + 1401 * n))),
+        |used| used.reassembly,
+    ),
+    (
+        "is not acknowledged",
+        |lab, id| {
+            for _ in 0..10 {
+                lab.stack.send(lab.ts(), id, &[7; 1000], Default::default()).unwrap();
+                lab.collect();
+            }
+        },
+        |used| used.records,
+    ),
+];
+
+/// Connections from other ports of the lab, each accepted.
+fn opened(lab: &mut Lab, count: u16, mut each: impl FnMut(&mut Lab, ConnectionId)) -> Vec<ConnectionId> {
+    let listener = lab.listen_with(200, |_| {});
+    let ids = (0..count).map(|n| {
+        lab.flow = lab::Flow { win: 65_535, ..lab::Flow::default() };
+        lab.remote.set_port(1000 + n);
+        lab.input(syn().mss(1460).ws(0).sack_ok(true));
+        lab.collect();
+        lab.input(ack());
+        let id = lab.accept(listener).unwrap();
+        each(lab, id);
+        lab.drain();
+        lab.events.clear();
+        id
+    });
+    ids.collect()
+}
+
+/// Only the first page of each table may be left.
+fn assert_nothing_is_charged(lab: &Lab, what: &str) {
+    let used = lab.stack.memory();
+    assert_eq!([used.send, used.receive, used.reassembly, used.records, used.slabs], [0; 5], "{what}");
+    assert!(used.total() < 16 * 1024, "{what}: {used:?}");
+    assert!(used.leased <= 512 * 1024, "{what}: {used:?}");
+}
+
+pub(crate) fn the_ledger_tells_what_is_held() {
+    for (what, load, kind) in LOADS {
+        let mut lab = silent();
+        // The tables have their pages.
+        lab.events = Vec::with_capacity(4096);
+        let (before, counted_before) = (live(), lab.stack.memory());
+        let ids = opened(&mut lab, 500, load);
+        let held = live() - before;
+        let counted = lab.stack.memory();
+        let total = isize::try_from(counted.total() - counted_before.total()).unwrap();
+        println!("{what}: {} bytes each are held, {} counted", held / 500, total / 500);
+        assert!(total * 10 >= held * 8, "{what}: {held} bytes are held, and only {total} counted");
+        assert!(total * 8 <= held * 10, "{what}: {total} bytes are counted, and only {held} held");
+        assert!(kind(&counted) > 500 * 900, "{what}: {counted:?}");
+        assert!(counted.leased >= counted.total(), "{counted:?}");
+        for id in ids {
+            lab.stack.abort(lab.ts(), id);
+            lab.close(id);
+        }
+        lab.drain();
+        assert_nothing_is_charged(&lab, what);
+    }
+}
+
+pub(crate) fn after_churn_nothing_is_charged_to_anybody() {
+    let mut lab = silent();
+    let before = lab.stack.memory();
+    for round in 0..20 {
+        let ids = opened(&mut lab, 100, LOADS[round % LOADS.len()].1);
+        assert!(lab.stack.memory().total() > before.total());
+        for (n, id) in (0..).zip(ids) {
+            lab.flow = lab::Flow { win: 65_535, ..lab::Flow::default() };
+            lab.remote.set_port(1000 + n);
+            match n % 3 {
+                0 => lab.stack.abort(lab.ts(), id),
+                // It is given up in the end.
+                1 => {}
+                _ => lab.stack.shutdown(lab.ts(), id, std::net::Shutdown::Both).unwrap(),
+            }
+            lab.close(id);
+            lab.drain();
+        }
+        // Half-open ones, that are reaped.
+        lab.local.set_port(81 + u16::try_from(round).unwrap());
+        for _ in 0..20 {
+            lab.run_to(lab.now + ms(60_000));
+            lab.drain();
+        }
+        lab.events.clear();
+    }
+    assert_eq!(lab.stack.sizes().connections, 0);
+    assert_nothing_is_charged(&lab, "churn");
+}
