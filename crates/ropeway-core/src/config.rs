@@ -269,6 +269,9 @@ pub struct StackConfig {
     pub ephemeral_ports: RangeInclusive<u16>,
     /// Most connections at a time, all listeners together; SYNs beyond it are dropped. 1,000,000.
     pub max_connections: usize,
+    /// Most connections that were closed, that nobody holds any more, and that are still to send or to wait for the peer
+    /// (`tcp_max_orphans`); the next one is reset. 65,536.
+    pub max_orphans: usize,
     /// Most entries in TIME-WAIT; beyond it the oldest makes room. 262,144; 0 leaves TIME-WAIT out.
     pub max_time_wait: usize,
     /// Which connects may take over a tuple in TIME-WAIT when no port is free. Those to ourselves.
@@ -286,8 +289,19 @@ pub struct StackConfig {
     pub decision_timeout: Duration,
     /// Most challenge ACKs of one connection a second (RFC 5961 7-2). 100.
     pub challenge_acks_per_second: u32,
-    /// How much memory the stack may take, in bytes: [`MemoryUse`](crate::MemoryUse) tells what counts. 1 GiB; at least 1 MiB.
-    pub memory_budget: usize,
+    /// How much memory the stack may take, in bytes: [`MemoryUse`](crate::MemoryUse) tells what counts. At least
+    /// [`LEAST_MEMORY_BUDGET`](Self::LEAST_MEMORY_BUDGET).
+    ///
+    /// `None`, the default, is 4 GiB (1 GiB where addresses have 32 bits). In `ropeway`, a stack with a TUN device takes a quarter of the machine's memory instead,
+    /// or of what its control group may have (`memory.max`), whichever is less.
+    ///
+    /// A network (/24, or /64 for IPv6) is held to what it has and what is left, so that it never has all. From eight
+    /// sixteenths of that on, counting 5.5 KiB set aside for each connection, no buffer grows; from ten on windows close from
+    /// the left and writers wait; from eleven on what
+    /// lies beyond gaps is dropped when more arrives; from twelve on connections that nobody holds any more are reset; from
+    /// thirteen on no connection is taken or opened; from fourteen on data is dropped as if it had been lost. A connection may
+    /// always receive and send 4 KiB. SYN queue and TIME-WAIT take an eighth of the budget each at most.
+    pub memory_budget: Option<usize>,
     /// Answer ICMP echo requests. On.
     pub echo_replies: bool,
     /// Most ICMP errors we send a second (RFC 1812 4.3.2.8, RFC 4443 2.4 f). 1000.
@@ -300,8 +314,8 @@ const LARGEST: u32 = 32 * 1024 * 1024;
 /// RFC 791 3.2: no link carries less.
 const MIN_MTU: u16 = 68;
 
-/// Less memory than this is no stack.
-const MIN_BUDGET: usize = 1 << 20;
+/// The memory budget of a stack whose user does not say: the same everywhere.
+const MEMORY_BUDGET: usize = if usize::BITS > 32 { 4 << 30 } else { 1 << 30 };
 
 /// The clock's granularity, G of RFC 6298: no timeout is shorter.
 pub(crate) const GRANULARITY: Duration = Duration::from_millis(1);
@@ -310,6 +324,9 @@ pub(crate) const GRANULARITY: Duration = Duration::from_millis(1);
 pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 impl StackConfig {
+    /// The least that [`memory_budget`](Self::memory_budget) may be: 1 MiB.
+    pub const LEAST_MEMORY_BUDGET: usize = 1 << 20;
+
     /// The sizes in bytes that the receive buffer and the send buffer of a socket with these options begin with.
     #[must_use]
     pub fn initial_buffers(&self, options: &SocketOptions) -> (usize, usize) {
@@ -317,6 +334,11 @@ impl StackConfig {
             options.fixed_recv_buffer().unwrap_or(self.auto_recv_buffer.initial),
             options.fixed_send_buffer().unwrap_or(self.auto_send_buffer.initial),
         )
+    }
+
+    /// What all may take that the stack holds.
+    pub(crate) fn budget(&self) -> usize {
+        self.memory_budget.unwrap_or(MEMORY_BUDGET).max(Self::LEAST_MEMORY_BUDGET)
     }
 
     /// Brings what the user said into the range that makes sense.
@@ -328,7 +350,7 @@ impl StackConfig {
         self.max_rto = self.max_rto.clamp(GRANULARITY, FOREVER);
         self.initial_rto = self.initial_rto.clamp(GRANULARITY, self.max_rto);
         self.min_rto = self.min_rto.min(self.max_rto);
-        self.memory_budget = self.memory_budget.max(MIN_BUDGET);
+        self.memory_budget = Some(self.budget());
         self.clock_granularity = self.clock_granularity.min(Duration::from_secs(1));
         let waits =
             [&mut self.time_wait, &mut self.delayed_ack, &mut self.fin_timeout, &mut self.decision_timeout];
@@ -373,6 +395,7 @@ impl Default for StackConfig {
             pacing: true,
             ephemeral_ports: 32768..=60999,
             max_connections: 1_000_000,
+            max_orphans: 65_536,
             max_time_wait: 262_144,
             time_wait_reuse: TimeWaitReuse::Local,
             syn_cookies: SynCookieMode::WhenFull,
@@ -380,7 +403,7 @@ impl Default for StackConfig {
             abort_on_overflow: false,
             decision_timeout: Duration::from_secs(120),
             challenge_acks_per_second: 100,
-            memory_budget: 1 << 30,
+            memory_budget: None,
             echo_replies: true,
             icmp_errors_per_second: 1000,
         }

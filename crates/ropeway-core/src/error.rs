@@ -74,6 +74,8 @@ pub enum ConnectError {
     PortsExhausted,
     /// `max_connections` has been reached.
     TooManyConnections,
+    /// The memory budget is nearly used up, or the remote's network has its share of it.
+    OutOfMemory,
     /// The stack has been shut down.
     ShutDown,
 }
@@ -142,6 +144,7 @@ display! {
         Self::FamilyMismatch => "local and remote address are not both IPv4 or both IPv6",
         Self::PortsExhausted => "no ephemeral port is free",
         Self::TooManyConnections => "the stack's limit of connections has been reached",
+        Self::OutOfMemory => "the stack's memory budget is used up: close connections, or raise memory_budget",
         Self::ShutDown => "the stack has been shut down",
     }
     SendError {

@@ -4,7 +4,7 @@ use crate::buffer::send::length_u32;
 use crate::config::BufferRange;
 
 /// How scarce memory is, as the stack's owner sees it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum MemoryPressure {
     /// Buffers grow as they like, within their range.

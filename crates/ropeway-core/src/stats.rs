@@ -111,6 +111,16 @@ pub struct Counters {
     pub echo_replies: u64,
     /// Timeouts of what the device had not taken yet (Linux: TCPSpuriousRtxHostQueues).
     pub timeouts_unsent: u64,
+    /// Segments sent with a smaller window than the buffer has room for, because memory was scarce.
+    pub windows_closed: u64,
+    /// Bytes beyond gaps that had been reported, and were dropped because memory was scarce (RFC 2018 8).
+    pub bytes_reneged: u64,
+    /// Connections that nobody held any more, and that were reset: there were `max_orphans`, or memory was scarce.
+    pub orphans_reset: u64,
+    /// SYNs and final ACKs dropped, and calls of `connect` that failed, because memory was scarce.
+    pub opens_refused: u64,
+    /// Segments with data that a window had promised to take, dropped because memory was scarce.
+    pub promised_dropped: u64,
     /// Answers dropped because too many waited to be sent.
     pub replies_dropped: u64,
 }

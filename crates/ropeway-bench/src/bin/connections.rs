@@ -77,6 +77,7 @@ fn main() {
 
 fn stack(address: Ipv4Addr, change: impl FnOnce(&mut StackConfig)) -> Stack {
     let mut config = StackConfig::default();
+    config.memory_budget = Some(usize::MAX);
     config.addresses = vec![ropeway_core::IpCidr::new(address.into(), 8)];
     config.half_open_per_prefix = u32::MAX;
     config.max_time_wait = usize::MAX;

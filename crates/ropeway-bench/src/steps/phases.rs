@@ -38,6 +38,7 @@ impl World {
         config.addresses = vec![IpCidr::new(SERVER.into(), 8)];
         config.half_open_per_prefix = u32::MAX;
         config.max_connections = usize::MAX;
+        config.memory_budget = Some(usize::MAX);
         config.max_time_wait = usize::MAX;
         config.timestamps = false;
         let now = Timestamp::START;

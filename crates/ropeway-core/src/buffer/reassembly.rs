@@ -64,7 +64,6 @@ impl Reassembly {
     }
 
     /// Bytes of the stream that are held.
-    #[cfg(test)]
     pub(crate) fn buffered(&self) -> usize {
         self.buffered
     }

@@ -18,6 +18,9 @@ const CHUNK_OVERHEAD: usize = OWNER + 2 * size_of::<Chunk>();
 /// Copies are put together in pieces of this size.
 const SMALL_CHUNK: usize = 2048;
 
+/// Likewise, when memory is scarce.
+const TIGHT_CHUNK: usize = 512;
+
 /// A tail with no more room than this is as good as full.
 const NEARLY_FULL: usize = 128;
 
@@ -126,6 +129,12 @@ impl ReceiveBuffer {
             let room = if self.len < SHARE_FROM { data.len().max(64) } else { SMALL_CHUNK };
             held.copy(data.bytes(), room);
         }
+    }
+
+    /// Appends a copy of `data` that takes little more memory than the bytes.
+    pub(crate) fn push_tight(&mut self, data: &Chunk) {
+        self.len += data.len();
+        self.held.get_or_insert_default().copy(data.bytes(), TIGHT_CHUNK);
     }
 
     /// Appends what was held beyond a gap. Room for it was found then.

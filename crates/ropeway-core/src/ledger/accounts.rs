@@ -2,16 +2,20 @@
 
 use std::net::IpAddr;
 
+use super::pressure::RESERVE;
 use crate::parts::PartsMap;
 use crate::slab::{Key, Slab};
 use crate::tcp::listen::prefix::prefix_of;
+
+/// No account: there can be no more.
+const NOBODYS: u32 = u32::MAX;
 
 /// What a prefix has.
 #[derive(Clone, Debug)]
 struct Account {
     prefix: u64,
     connections: u32,
-    held: usize,
+    taken: usize,
 }
 
 /// An account for each /24 (IPv4) or /64 (IPv6) that has connections, and for no other.
@@ -19,46 +23,68 @@ struct Account {
 pub(super) struct Accounts {
     slab: Slab<Account>,
     by_prefix: PartsMap<u64, Key>,
+    /// What is taken on all accounts.
+    taken: usize,
 }
 
 impl Accounts {
     pub(super) fn new(secret: [u8; 16]) -> Self {
-        Self { slab: Slab::new(), by_prefix: PartsMap::new(secret) }
+        Self { slab: Slab::new(), by_prefix: PartsMap::new(secret), taken: 0 }
     }
 
     /// A connection to `remote` begins. Gives the account that it is on.
     pub(super) fn open(&mut self, remote: IpAddr) -> u32 {
         let prefix = prefix_of(remote);
+        self.taken += RESERVE;
         if let Some(key) = self.by_prefix.get(&prefix).copied() {
             if let Some(account) = self.slab.get_mut(key) {
                 account.connections += 1;
+                account.taken += RESERVE;
             }
             return key.index;
         }
-        let Some(key) = self.slab.insert_with(|_| Account { prefix, connections: 1, held: 0 }) else {
-            return u32::MAX;
+        let Some(key) = self.slab.insert_with(|_| Account { prefix, connections: 1, taken: RESERVE }) else {
+            return NOBODYS;
         };
         self.by_prefix.insert(prefix, key);
         key.index
     }
 
-    /// A connection on this account holds `now` instead of `was`.
+    /// A connection on this account takes `now` instead of `was`.
     pub(super) fn charge(&mut self, account: u32, was: usize, now: usize) {
+        self.taken = self.taken - was + now;
         if let Some(account) = self.at_mut(account) {
-            account.held = account.held - was + now;
+            account.taken = account.taken - was + now;
         }
     }
 
-    /// A connection on this account is over.
+    /// A connection on this account is over, and takes no more than what is set aside for it.
     pub(super) fn close(&mut self, account: u32) {
+        self.taken -= RESERVE;
         let Some(key) = self.slab.key_at(account) else { return };
         let Some(account) = self.slab.get_mut(key) else { return };
         account.connections -= 1;
+        account.taken -= RESERVE;
         if account.connections == 0 {
             let prefix = account.prefix;
             self.slab.remove(key);
             self.by_prefix.remove(&prefix);
         }
+    }
+
+    /// What is taken on all accounts.
+    pub(super) fn all(&self) -> usize {
+        self.taken
+    }
+
+    pub(super) fn taken(&self, account: u32) -> usize {
+        self.slab.at(account).map_or(0, |account| account.taken)
+    }
+
+    /// What is taken if one more connection to `remote` begins.
+    pub(super) fn taken_with_another(&self, remote: IpAddr) -> usize {
+        let key = self.by_prefix.get(&prefix_of(remote));
+        RESERVE + key.and_then(|key| self.slab.get(*key)).map_or(0, |account| account.taken)
     }
 
     fn at_mut(&mut self, account: u32) -> Option<&mut Account> {
@@ -79,13 +105,16 @@ mod tests {
         assert_eq!(accounts.open(address("192.0.2.200")), one);
         let other = accounts.open(address("2001:db8::1"));
         assert_ne!(one, other);
-        accounts.charge(one, 0, 100);
-        accounts.charge(one, 60, 10);
-        assert_eq!(accounts.at_mut(one).unwrap().held, 50);
+        accounts.charge(one, RESERVE, RESERVE + 100);
+        accounts.charge(one, RESERVE + 100, RESERVE + 50);
+        assert_eq!((accounts.taken(one), accounts.taken(other)), (2 * RESERVE + 50, RESERVE));
+        assert_eq!(accounts.taken_with_another(address("192.0.2.77")), 3 * RESERVE + 50);
+        assert_eq!(accounts.all(), 3 * RESERVE + 50);
+        accounts.charge(one, RESERVE + 50, RESERVE);
         accounts.close(one);
         assert_eq!(accounts.at_mut(one).unwrap().connections, 1);
         accounts.close(one);
         accounts.close(other);
-        assert_eq!((accounts.slab.len(), accounts.by_prefix.len()), (0, 0));
+        assert_eq!((accounts.slab.len(), accounts.by_prefix.len(), accounts.all()), (0, 0, 0));
     }
 }

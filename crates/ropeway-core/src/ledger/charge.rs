@@ -1,6 +1,7 @@
 //! What a connection is charged with.
 
 use super::MemoryUse;
+use super::pressure::RESERVE;
 
 /// What a connection holds, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,6 +15,12 @@ pub(crate) struct Charge {
 impl Charge {
     pub(crate) fn total(&self) -> usize {
         [self.send, self.receive, self.reassembly, self.records].iter().map(|bytes| *bytes as usize).sum()
+    }
+
+    /// What counts as taken: of the streams, no less than what is set aside for each connection.
+    pub(super) fn taken(&self) -> usize {
+        let streams = self.total() - self.records as usize;
+        self.records as usize + streams.max(RESERVE)
     }
 
     /// Books each kind where it belongs.

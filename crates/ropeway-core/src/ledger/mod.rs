@@ -7,12 +7,15 @@
 mod accounts;
 mod budget;
 mod charge;
+mod pressure;
 
 use std::net::IpAddr;
 
 use self::accounts::Accounts;
 use self::budget::Budget;
 pub(crate) use self::charge::{Charge, Charged};
+pub(crate) use self::pressure::{FLOOR, Measure, Pressure};
+use crate::memory::MemoryPressure;
 
 /// What a stack holds in memory at a moment, in bytes, by what it holds it for.
 ///
@@ -77,12 +80,19 @@ pub(crate) struct Ledger {
     budget: Budget,
     used: MemoryUse,
     accounts: Accounts,
+    /// How scarce the stack's owner says memory is.
+    told: MemoryPressure,
 }
 
 impl Ledger {
     pub(crate) fn new(budget: usize, secret: [u8; 16]) -> Self {
         let used = MemoryUse { budget, ..MemoryUse::default() };
-        Self { budget: Budget::new(budget), used, accounts: Accounts::new(secret) }
+        Self {
+            budget: Budget::new(budget),
+            used,
+            accounts: Accounts::new(secret),
+            told: MemoryPressure::None,
+        }
     }
 
     pub(crate) fn memory(&self) -> MemoryUse {
@@ -102,7 +112,7 @@ impl Ledger {
         let was = std::mem::replace(&mut charged.last, holds);
         was.each(&mut self.used, |kind, bytes| *kind -= bytes as usize);
         holds.each(&mut self.used, |kind, bytes| *kind += bytes as usize);
-        self.accounts.charge(charged.account, was.total(), holds.total());
+        self.accounts.charge(charged.account, was.taken(), holds.taken());
         self.balance();
     }
 
@@ -110,6 +120,26 @@ impl Ledger {
     pub(crate) fn close(&mut self, mut charged: Charged) {
         self.charge(&mut charged, Charge::default());
         self.accounts.close(charged.account);
+    }
+
+    pub(crate) fn tell(&mut self, told: MemoryPressure) {
+        self.told = told;
+    }
+
+    /// How scarce memory is for a connection.
+    pub(crate) fn pressure(&self, charged: &Charged) -> Pressure {
+        self.pressure_of(self.accounts.taken(charged.account))
+    }
+
+    /// How scarce memory is for one more connection to `remote`.
+    pub(crate) fn pressure_towards(&self, remote: IpAddr) -> Pressure {
+        self.pressure_of(self.accounts.taken_with_another(remote))
+    }
+
+    fn pressure_of(&self, taken: usize) -> Pressure {
+        let tables = self.used.half_open + self.used.time_wait + self.used.slabs;
+        let left = (self.budget.rest() + self.used.leased).saturating_sub(tables + self.accounts.all());
+        Pressure::new(taken, left, self.told)
     }
 
     /// What the tables take now: the SYN queue, and TIME-WAIT.

@@ -94,7 +94,7 @@ impl Stack {
     /// # Errors
     /// [`ShutdownError::NotConnected`] if the connection is over, or never was.
     pub fn shutdown(&mut self, now: Timestamp, id: ConnectionId, how: Shutdown) -> Result<(), ShutdownError> {
-        self.with_connection(now, id, |connection, _| connection.shutdown(how))
+        self.with_connection(now, id, |connection, env| connection.shutdown(how, env))
             .unwrap_or(Err(ShutdownError::NotConnected))
     }
 
@@ -246,13 +246,9 @@ impl Stack {
     ) -> Option<R> {
         let key = connection_key(id);
         let connection = self.rooms.connections.get_mut(key)?;
-        let mut env = Env {
-            now,
-            config: &self.config,
-            counters: &mut self.counters,
-            handed: self.handed,
-            pressure: self.pressure,
-        };
+        let pressure = self.ledger.pressure(&connection.scheduled.charged);
+        let counters = &mut self.counters;
+        let mut env = Env { now, config: &self.config, counters, handed: self.handed, pressure };
         let result = act(connection, &mut env);
         self.settle(key, now);
         Some(result)

@@ -104,9 +104,9 @@ impl Stack {
         if word == Word::WindUp && remote.is_ok_and(|remote| self.addresses.is_local(remote)) {
             return;
         }
-        self.act_on(now, id, |connection, _| match word {
+        self.act_on(now, id, |connection, env| match word {
             Word::ShutDown => {
-                let _over = connection.shutdown(Shutdown::Write);
+                let _over = connection.shutdown(Shutdown::Write, env);
             }
             Word::WindUp => connection.wind_up(),
             Word::CutOff => connection.cut_off(),

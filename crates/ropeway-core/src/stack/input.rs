@@ -158,13 +158,9 @@ impl Stack {
     pub(super) fn arrives_at_connection(&mut self, now: Timestamp, key: Key, arrival: Arrival) {
         let Some(connection) = self.rooms.connections.get_mut(key) else { return };
         let tuple = connection.tuple;
-        let mut env = Env {
-            now,
-            config: &self.config,
-            counters: &mut self.counters,
-            handed: self.handed,
-            pressure: self.pressure,
-        };
+        let pressure = self.ledger.pressure(&connection.scheduled.charged);
+        let counters = &mut self.counters;
+        let mut env = Env { now, config: &self.config, counters, handed: self.handed, pressure };
         let reset = connection.segment_arrives(arrival, &mut env);
         if let Some(reset) = reset {
             self.reply_to_peer(&tuple, &reset);

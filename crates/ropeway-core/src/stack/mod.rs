@@ -31,8 +31,8 @@ use crate::event::ListenerId;
 use crate::icmp::RateLimit;
 use crate::ip::addresses::LocalAddresses;
 use crate::ip::path_mtu::PathMtuCache;
-use crate::memory::MemoryPressure;
 use crate::ledger::{Ledger, MemoryUse};
+use crate::memory::MemoryPressure;
 use crate::options::SocketOptions;
 use crate::policy::{PacketPolicy, PortPolicy};
 use crate::ports::choice::PortSelector;
@@ -69,6 +69,8 @@ struct Binding {
 pub struct TableSizes {
     /// Connections that exist in full, those nobody holds any more included.
     pub connections: usize,
+    /// Those of them that were closed, that nobody holds any more, and that have yet to end.
+    pub orphans: usize,
     /// Passive handshakes that wait for their third segment.
     pub half_open: usize,
     /// Tuples in TIME-WAIT.
@@ -115,7 +117,6 @@ pub struct Stack {
     deadlines: DeadlineQueue,
     outbox: Outbox,
     handed: Handed,
-    pressure: MemoryPressure,
     /// The accept queues of closed listeners: the connections in them are to be reset.
     unaccepted: PagedQueue<AcceptQueue>,
     /// Connections and listeners that have news.
@@ -127,6 +128,8 @@ pub struct Stack {
     farewell: Option<Farewell>,
     /// Connections with something that the peer has not acknowledged.
     undelivered: usize,
+    /// Connections that nobody holds any more, and that are not over.
+    orphans: usize,
     /// Connections may have local addresses that are not ours, since `listen_any` was called.
     any_address: bool,
     /// The last moment seen.
@@ -176,6 +179,7 @@ impl Stack {
             shut_down: false,
             farewell: None,
             undelivered: 0,
+            orphans: 0,
             any_address: false,
             isn: IsnGenerator::new(isn_key, timestamp_key, label_key),
             ports: Ports {
@@ -191,11 +195,10 @@ impl Stack {
             deadlines: DeadlineQueue::default(),
             outbox: Outbox::default(),
             handed: Handed::default(),
-            pressure: MemoryPressure::None,
             unaccepted: PagedQueue::default(),
             event_queue: PagedQueue::default(),
             icmp_errors: RateLimit::new(config.icmp_errors_per_second),
-            ledger: Ledger::new(config.memory_budget, key_of(&mut rng)),
+            ledger: Ledger::new(config.budget(), key_of(&mut rng)),
             now,
             config,
         }
@@ -218,6 +221,7 @@ impl Stack {
     pub fn sizes(&self) -> TableSizes {
         TableSizes {
             connections: self.rooms.connections.len(),
+            orphans: self.orphans,
             half_open: self.rooms.half_open.len() - self.listeners.forsaken(),
             time_wait: self.rooms.time_wait.len(),
             listeners: self.listeners.len(),
@@ -261,7 +265,7 @@ impl Stack {
 
     /// Says how scarce memory is: from now on, buffers that tune themselves keep to it. Takes the same time whatever is open.
     pub fn set_memory_pressure(&mut self, pressure: MemoryPressure) {
-        self.pressure = pressure;
+        self.ledger.tell(pressure);
     }
 
     /// The MTU towards `remote`, as far as known: the device's, or what a router said (RFC 1191, RFC 8201).

@@ -11,6 +11,7 @@ use super::{Binding, BindingId, Stack};
 use crate::demux::Room;
 use crate::error::{ConnectError, ListenError, UnknownId};
 use crate::event::{ConnectionId, ListenerId};
+use crate::ledger::Measure;
 use crate::options::SocketOptions;
 use crate::ports::{Claim, Sharing};
 use crate::slab::Key;
@@ -228,6 +229,11 @@ impl Stack {
         if self.rooms.connections.len() >= self.config.max_connections {
             return Err(ConnectError::TooManyConnections);
         }
+        let pressure = self.ledger.pressure_towards(remote.ip());
+        if pressure.calls_for(Measure::RefuseConnections) {
+            self.counters.opens_refused += 1;
+            return Err(ConnectError::OutOfMemory);
+        }
         let (tuple, taken_over) = self.choose_tuple(now, local_addr, local_port, remote)?;
         let iss = match taken_over {
             Some((_, old)) => self.isn.isn_beyond(&tuple, now, old.snd_nxt),
@@ -239,13 +245,8 @@ impl Stack {
             self.counters.time_wait_reused += 1;
             self.end_time_wait(key, Cause::Timeout);
         }
-        let env = Env {
-            now,
-            config: &self.config,
-            counters: &mut self.counters,
-            handed: self.handed,
-            pressure: self.pressure,
-        };
+        let counters = &mut self.counters;
+        let env = Env { now, config: &self.config, counters, handed: self.handed, pressure };
         // Connections whose options are the usual ones share them.
         let mut options = options;
         options.normalize();
@@ -331,6 +332,7 @@ impl Stack {
     pub(super) fn discard(&mut self, key: Key) {
         let Some(connection) = self.forget(key) else { return };
         self.undelivered -= usize::from(connection.scheduled.undelivered);
+        self.orphans -= usize::from(connection.scheduled.orphan);
         if connection.scheduled.registered {
             self.demux.remove(&connection.tuple, Room::Connection(key.index));
             self.ports.tcp.flow_ends(&connection.tuple);

@@ -120,8 +120,8 @@ impl Stack {
         let connection = self.rooms.connections.get_mut(key)?;
         connection.scheduled.in_ready_list = false;
         let remote = connection.tuple.remote_addr;
-        let mut env =
-            Env { now, config: &self.config, counters: &mut self.counters, handed, pressure: self.pressure };
+        let pressure = self.ledger.pressure(&connection.scheduled.charged);
+        let mut env = Env { now, config: &self.config, counters: &mut self.counters, handed, pressure };
         let transmit = connection.poll_transmit(&mut env);
         self.settle(key, now);
         Some((transmit?, remote))
@@ -220,13 +220,9 @@ impl Stack {
             let Some(slot) = self.deadlines.pop_due(now) else { break };
             let Some(key) = self.rooms.connections.key_at(slot) else { continue };
             let Some(connection) = self.rooms.connections.get_mut(key) else { continue };
-            let mut env = Env {
-                now,
-                config: &self.config,
-                counters: &mut self.counters,
-                handed: self.handed,
-                pressure: self.pressure,
-            };
+            let pressure = self.ledger.pressure(&connection.scheduled.charged);
+            let counters = &mut self.counters;
+            let mut env = Env { now, config: &self.config, counters, handed: self.handed, pressure };
             connection.handle_timeout(&mut env);
             self.settle(key, now);
         }

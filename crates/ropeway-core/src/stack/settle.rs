@@ -5,6 +5,7 @@ use ropeway_packet::FourTuple;
 use super::{Noticed, Stack};
 use crate::demux::Room;
 use crate::event::{ConnectionId, Readiness};
+use crate::ledger::Measure;
 use crate::slab::Key;
 use crate::tcp::connection::state::{Cause, State};
 use crate::tcp::connection::{Connection, Holder};
@@ -21,6 +22,7 @@ pub(super) fn connection_key(id: ConnectionId) -> Key {
 
 impl Stack {
     pub(super) fn settle(&mut self, key: Key, now: Timestamp) {
+        self.look_after_orphan(key);
         let Some(mut connection) = self.rooms.connections.get_mut(key) else { return };
         if connection.scheduled.registered && matches!(connection.state(), State::TimeWait | State::Closed) {
             self.leave_table(key, now);
@@ -31,6 +33,10 @@ impl Stack {
         connection.scheduled.undelivered = connection.is_undelivered();
         self.undelivered += usize::from(connection.scheduled.undelivered);
         self.undelivered -= usize::from(was_undelivered);
+        let was_orphan = connection.scheduled.orphan;
+        connection.scheduled.orphan = connection.is_orphan();
+        self.orphans += usize::from(connection.scheduled.orphan);
+        self.orphans -= usize::from(was_orphan);
         if connection.is_done() {
             self.forget(key);
             return;
@@ -68,6 +74,20 @@ impl Stack {
         }
     }
 
+    /// A connection that nobody holds any more is reset if there are too many of them, or memory is scarce.
+    fn look_after_orphan(&mut self, key: Key) {
+        let Some(connection) = self.rooms.connections.get_mut(key) else { return };
+        if !connection.is_orphan() {
+            return;
+        }
+        let too_many = !connection.scheduled.orphan && self.orphans >= self.config.max_orphans;
+        let pressure = self.ledger.pressure(&connection.scheduled.charged);
+        if too_many || pressure.calls_for(Measure::ResetOrphans) {
+            self.counters.orphans_reset += 1;
+            connection.abort();
+        }
+    }
+
     /// The connection leaves its room.
     pub(super) fn forget(&mut self, key: Key) -> Option<Box<Connection>> {
         let connection = self.rooms.connections.remove(key)?;
@@ -91,9 +111,10 @@ impl Stack {
             self.report(&tuple, State::TimeWait, Cause::Timeout);
             return;
         }
-        if self.rooms.time_wait.len() >= self.config.max_time_wait
-            && let Some(oldest) = self.rooms.time_wait.oldest()
-        {
+        // An eighth of the budget, likewise.
+        let full = self.rooms.time_wait.len() >= self.config.max_time_wait
+            || self.rooms.time_wait.memory() >= self.config.budget() / 8;
+        if full && let Some(oldest) = self.rooms.time_wait.oldest() {
             self.counters.time_wait_overflows += 1;
             self.end_time_wait(oldest, Cause::Timeout);
         }

@@ -1,5 +1,7 @@
 //! From a SYN to an established connection: the SYN queue, SYN cookies.
 
+use std::net::IpAddr;
+
 use ropeway_packet::{FourTuple, SeqNum, TcpFlags, TcpHeader, WindowScale};
 
 use super::outbox::Whom;
@@ -9,6 +11,7 @@ use crate::config::SynCookieMode;
 use crate::demux::Room;
 use crate::event::ListenerId;
 use crate::events::Sending;
+use crate::ledger::Measure;
 use crate::tcp::closed::reset_for;
 use crate::tcp::connection::state::{Cause, State, report};
 use crate::tcp::connection::{
@@ -38,7 +41,7 @@ impl Stack {
         reused: Option<(TupleKey, SeqNum)>,
     ) {
         self.counters.syns_received += 1;
-        if !self.has_room_to_accept(id) {
+        if !self.has_room_to_accept(id, tuple.remote_addr) {
             if self.config.abort_on_overflow {
                 self.reset(tuple, syn, 0);
             }
@@ -46,7 +49,7 @@ impl Stack {
         }
         let Some(listener) = self.listeners.get(id) else { return };
         let undecided = listener.asks_user;
-        let queue_full = listener.syn_queue_is_full();
+        let queue_full = listener.syn_queue_is_full() || self.half_open_has_its_share();
         let prefix_full = self.rooms.half_open.of_prefix(tuple) >= self.config.half_open_per_prefix;
         let cookies_may = !undecided && reused.is_none();
         let always = cookies_may && self.config.syn_cookies == SynCookieMode::Always;
@@ -211,7 +214,7 @@ impl Stack {
             sent_again_after: None,
             retransmits: 0,
         };
-        if self.has_room_to_accept(id) {
+        if self.has_room_to_accept(id, tuple.remote_addr) {
             let iss = arrival.header.ack - 1;
             self.report(tuple, State::Listen, Cause::Syn);
             if self.establish(now, tuple, id, iss, &handshake, arrival) {
@@ -257,7 +260,7 @@ impl Stack {
         id: ListenerId,
         arrival: Arrival,
     ) {
-        if !self.has_room_to_accept(id) {
+        if !self.has_room_to_accept(id, tuple.remote_addr) {
             // As Linux does by default, the ACK is dropped: our SYN-ACK will ask for it again.
             if self.config.abort_on_overflow {
                 self.reset(tuple, &arrival.header, arrival.payload.len());
@@ -273,11 +276,20 @@ impl Stack {
         self.establish(now, tuple, id, iss, &handshake, arrival);
     }
 
-    fn has_room_to_accept(&mut self, id: ListenerId) -> bool {
+    fn has_room_to_accept(&mut self, id: ListenerId, remote: IpAddr) -> bool {
+        if self.ledger.pressure_towards(remote).calls_for(Measure::RefuseConnections) {
+            self.counters.opens_refused += 1;
+            return false;
+        }
         let full = self.listeners.get(id).is_none_or(|listener| listener.accept_queue.is_full())
             || self.rooms.connections.len() >= self.config.max_connections;
         self.counters.accept_queue_overflows += u64::from(full);
         !full
+    }
+
+    /// Whether the SYN queue takes as much of the budget as it may: an eighth.
+    fn half_open_has_its_share(&self) -> bool {
+        self.rooms.half_open.memory() >= self.config.budget() / 8
     }
 
     /// Makes the connection, lets the segment that completed it arrive there, and queues it to be accepted.
@@ -294,13 +306,9 @@ impl Stack {
             return false;
         };
         let setup = self.setup(tuple, iss, self.isn.timestamp_offset(tuple));
-        let env = Env {
-            now,
-            config: &self.config,
-            counters: &mut self.counters,
-            handed: self.handed,
-            pressure: self.pressure,
-        };
+        let pressure = self.ledger.pressure_towards(tuple.remote_addr);
+        let counters = &mut self.counters;
+        let env = Env { now, config: &self.config, counters, handed: self.handed, pressure };
         let connection = Connection::from_half_open(*tuple, id, options, &setup, handshake, &env);
         let Some(key) = self.register(connection) else { return false };
         self.arrives_at_connection(now, key, arrival);

@@ -10,6 +10,7 @@ mod cookies;
 mod full_tables;
 mod honest;
 mod listen_any;
+mod memory;
 mod policy;
 mod probes;
 mod sharing;

@@ -73,7 +73,8 @@ fn extremes() -> Vec<(String, Change)> {
         field!([sizes], auto_send_buffer.min);
         field!([sizes], auto_send_buffer.initial);
         field!([sizes], auto_send_buffer.max);
-        field!([sizes], memory_budget);
+        field!([sizes], max_orphans);
+        field!([sizes], memory_budget, Some);
         field!([sizes], socket.recv_buffer);
         field!([sizes], socket.send_buffer);
         field!([sizes], socket.notsent_lowat, Some);

@@ -40,6 +40,7 @@ use crate::buffer::send::length_u32;
 use crate::congestion::Unbuilt;
 use crate::error::ConnectionError;
 use crate::event::{ListenerId, Readiness};
+use crate::ledger::Pressure;
 use crate::options::SocketOptions;
 use crate::tcp::receiver::Receiver;
 use crate::tcp::sender::Sender;
@@ -76,6 +77,8 @@ pub(crate) struct Connection {
     winds_up: bool,
     /// Text and FIN of a SYN that crossed ours, for when the connection is open (RFC 9293 3.10.7.3 R-03).
     rest_of_syn: Option<Box<Arrival>>,
+    /// Memory is scarce: the writer waits until some of what it has written is acknowledged.
+    held_back: bool,
     /// There may be something to send; `poll_transmit` finds out.
     output_due: bool,
     /// Timeouts in a row that passed before the device took what was to be sent.
@@ -129,6 +132,7 @@ impl Connection {
             reset_due: None,
             winds_up: false,
             rest_of_syn: None,
+            held_back: false,
             output_due: false,
             unsent_timeouts: 0,
             handed: 0,
@@ -289,6 +293,16 @@ impl Connection {
             ident: 0,
             flow_label: self.flow_label,
         }
+    }
+
+    /// How many bytes may be held unread, when memory may be scarce.
+    fn affordable_room(&self, pressure: Pressure) -> usize {
+        pressure.to_receive(self.receive_room(), self.receiver.unread())
+    }
+
+    /// Nobody holds it any more, and it is not over.
+    pub(crate) fn is_orphan(&self) -> bool {
+        self.holder == Holder::Nobody && !matches!(self.state(), State::Closed | State::TimeWait)
     }
 
     /// The options of a SYN or SYN-ACK.

@@ -4,8 +4,7 @@ use ropeway_packet::{SeqNum, WindowScale};
 
 use crate::config::StackConfig;
 use crate::event::{ListenerId, Readiness};
-use crate::memory::MemoryPressure;
-use crate::ledger::Charged;
+use crate::ledger::{Charged, Pressure};
 use crate::stats::Counters;
 use crate::tcp::isn::low_u32;
 use crate::time::Timestamp;
@@ -16,7 +15,8 @@ pub(crate) struct Env<'a> {
     pub(crate) config: &'a StackConfig,
     pub(crate) counters: &'a mut Counters,
     pub(crate) handed: Handed,
-    pub(crate) pressure: MemoryPressure,
+    /// How scarce memory is.
+    pub(crate) pressure: Pressure,
 }
 
 /// The packets that were handed to the stack's owner, and which of them the device has not taken yet.
@@ -81,6 +81,8 @@ pub(crate) struct Scheduled {
     pub(crate) in_event_queue: bool,
     /// It counts among those whose peer has not acknowledged everything.
     pub(crate) undelivered: bool,
+    /// It counts among those that nobody holds any more.
+    pub(crate) orphan: bool,
     /// Readiness gained since the last event.
     pub(crate) gained: Readiness,
     /// What the ledger knows of it.

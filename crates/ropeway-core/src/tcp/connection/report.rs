@@ -114,13 +114,13 @@ impl Connection {
     }
 
     /// Whether `send` has an answer: it takes `room` bytes, or says that it never will.
-    fn has_room(&self, room: usize) -> bool {
+    pub(super) fn has_room(&self, room: usize) -> bool {
         if self.sender.fin_queued() || matches!(self.state(), State::Closed | State::TimeWait) {
             return true;
         }
         let opening = matches!(self.state(), State::SynSent | State::SynReceived);
         let free = self.send_buffer().saturating_sub(self.sender.buffer().len());
-        !opening && free >= room && self.is_below_lowat()
+        !opening && !self.held_back && free >= room && self.is_below_lowat()
     }
 
     /// Whether little enough waits unsent (`TCP_NOTSENT_LOWAT`).

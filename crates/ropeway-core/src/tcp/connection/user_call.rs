@@ -12,6 +12,7 @@ use super::{Connection, Env, FinalReset, Holder};
 use crate::congestion::Start;
 use crate::error::{ConnectionError, RecvError, SendError, ShutdownError};
 use crate::event::Readiness;
+use crate::ledger::Pressure;
 use crate::options::SocketOptions;
 
 /// How `send` is meant.
@@ -68,10 +69,23 @@ impl Connection {
             return Err(SendError::BrokenPipe);
         }
         self.before_write(env);
-        match self.send_buffer().saturating_sub(self.sender.buffer().len()) {
+        let free = self.free_to_send(env.pressure);
+        self.held_back = false;
+        self.held_back = free == 0 && self.has_room(1);
+        match free {
             room if room > 0 && self.is_below_lowat() => Ok(room.min(self.room_below_lowat())),
             _ => Err(SendError::WouldBlock),
         }
+    }
+
+    /// How much of the send buffer is free, and may be used.
+    fn free_to_send(&self, pressure: Pressure) -> usize {
+        pressure.to_send(self.send_buffer()).saturating_sub(self.sender.buffer().len())
+    }
+
+    /// Something has been acknowledged: a writer that was held back may go on.
+    pub(super) fn reconsider_writer(&mut self, pressure: Pressure) {
+        self.held_back &= self.free_to_send(pressure) == 0;
     }
 
     fn written(&mut self, taken: usize, flags: SendFlags) {
@@ -87,7 +101,9 @@ impl Connection {
     pub(crate) fn recv(&mut self, max: usize, env: &Env<'_>) -> Result<Payload, RecvError> {
         self.check_readable()?;
         self.before_read(env);
-        let payload = self.receiver.read(max, self.receive_room());
+        // What is read is not unread any more.
+        let unread = self.receiver.unread().saturating_sub(max);
+        let payload = self.receiver.read(max, env.pressure.to_receive(self.receive_room(), unread));
         self.output_due |= self.receiver.is_ack_due();
         Ok(payload)
     }
@@ -112,12 +128,12 @@ impl Connection {
     }
 
     /// Half-close (RFC 9293 3.6).
-    pub(crate) fn shutdown(&mut self, how: Shutdown) -> Result<(), ShutdownError> {
+    pub(crate) fn shutdown(&mut self, how: Shutdown, env: &Env<'_>) -> Result<(), ShutdownError> {
         if matches!(self.state(), State::Closed | State::TimeWait) {
             return Err(ShutdownError::NotConnected);
         }
         if how != Shutdown::Write && !self.receiver.is_read_shut() {
-            self.receiver.shut_read(self.receive_room());
+            self.receiver.shut_read(env.pressure.to_receive(self.receive_room(), 0));
             self.output_due |= self.receiver.is_ack_due();
             self.gain(Readiness::READABLE | Readiness::READ_CLOSED);
         }
@@ -245,7 +261,7 @@ impl Connection {
         if self.options.recv_buffer != before.recv_buffer && self.state().is_synchronized() {
             // What was read meanwhile does not count.
             self.receiver.begin_tuning(env.now, None);
-            self.receiver.update_window(self.receive_room());
+            self.receiver.update_window(self.affordable_room(env.pressure));
         }
         if self.options.quick_ack && self.owes_ack() {
             self.receiver.ack_now();

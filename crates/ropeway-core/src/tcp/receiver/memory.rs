@@ -7,6 +7,7 @@
 //! bookkeeping too.
 
 use super::Receiver;
+use crate::buffer::reassembly::Reassembly;
 
 /// What may be spent besides the bytes themselves and half of the buffer.
 const SLACK: usize = 8 * 1024;
@@ -20,6 +21,22 @@ impl Receiver {
     /// The memory that data beyond a gap takes, in bytes.
     pub(crate) fn reassembly_memory(&self) -> usize {
         self.beyond.as_ref().map_or(0, |beyond| beyond.reassembly.memory())
+    }
+
+    /// Bytes of the stream that are held, unread or beyond a gap.
+    pub(crate) fn held(&self) -> usize {
+        self.buffer.len() + self.beyond.as_ref().map_or(0, |beyond| beyond.reassembly.buffered())
+    }
+
+    /// Drops what is held beyond gaps, although the peer was told that it had arrived (RFC 2018 8-3). No block tells of it any
+    /// more; what is told next is what arrives next. Says how many bytes that were.
+    pub(crate) fn renege(&mut self) -> usize {
+        let Some(beyond) = &mut self.beyond else { return 0 };
+        let dropped = beyond.reassembly.buffered();
+        beyond.reassembly = Reassembly::default();
+        beyond.told.forget_held();
+        self.tidy();
+        dropped
     }
 
     /// How many bytes of memory may be spent, besides those of the data itself. `buffer`: how many bytes may be held unread.

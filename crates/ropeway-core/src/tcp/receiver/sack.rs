@@ -42,6 +42,11 @@ impl SackList {
         self.blocks = list(self.blocks.as_slice().iter().filter(|(_, end)| end.after(nxt)));
     }
 
+    /// Nothing is held any more.
+    pub(super) fn forget_held(&mut self) {
+        self.blocks = SackBlocks::EMPTY;
+    }
+
     /// Whether something came twice that no acknowledgement has told of.
     pub(super) fn has_repeated(&self) -> bool {
         !self.repeated.is_empty()

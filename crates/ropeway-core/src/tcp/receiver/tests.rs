@@ -37,7 +37,7 @@ fn bytes(from: u32, to: u32) -> Chunk {
 
 fn text(from: u32, to: u32) -> Text {
     let cut = (1, to - from);
-    Text { seq: SeqNum::new(from), data: bytes(from, to), pushed: false, repeats: false, cut }
+    Text { seq: SeqNum::new(from), data: bytes(from, to), pushed: false, repeats: false, cut, tight: false }
 }
 
 fn take(receiver: &mut Receiver, from: u32, to: u32) -> Took {

@@ -19,6 +19,8 @@ pub(crate) struct Text {
     pub(crate) repeats: bool,
     /// In how many segments it came, and how long the longest of them was.
     pub(crate) cut: (u32, u32),
+    /// Memory is scarce: it is to keep nothing alive but itself.
+    pub(crate) tight: bool,
 }
 
 /// What became of data.
@@ -49,7 +51,7 @@ impl Receiver {
         if let Some((start, end)) = repeated.filter(|_| !text.repeats) {
             self.note_repeated(start, end);
         }
-        self.deliver(text.data, buffer);
+        self.deliver(text.data, buffer, text.tight);
         while let Some(next) = self.beyond.as_mut().and_then(|held| held.reassembly.take_from(self.rcv.nxt)) {
             self.deliver_held(next);
         }
@@ -66,10 +68,12 @@ impl Receiver {
         Took::InOrder { ack_by: self.ack_soon(len, text.pushed, timing) }
     }
 
-    fn deliver(&mut self, data: Chunk, buffer: usize) {
+    fn deliver(&mut self, data: Chunk, buffer: usize, tight: bool) {
         self.rcv.nxt += length_u32(data.len());
         if self.read_shut {
             self.forget_read_urgent();
+        } else if tight {
+            self.buffer.push_tight(&data);
         } else {
             let spare = self.spare(buffer);
             self.buffer.push(data, spare);

@@ -171,7 +171,7 @@ impl Connection {
         }
         match self.state() {
             State::LastAck => self.finish(Cause::AckOfFin),
-            State::Closing => self.enter_time_wait(Cause::AckOfFin),
+            State::Closing => self.enter_time_wait(Cause::AckOfFin, env),
             _ => {
                 self.transition(Cause::AckOfFin);
                 self.arm_fin_wait_2(env);
@@ -181,9 +181,9 @@ impl Connection {
     }
 
     /// TIME-WAIT: from here on the table of the stack answers, and what is unread can be read.
-    pub(super) fn enter_time_wait(&mut self, cause: Cause) {
+    pub(super) fn enter_time_wait(&mut self, cause: Cause, env: &Env<'_>) {
         // The last ACK and the table announce the same window.
-        self.receiver.move_edge(self.receive_room());
+        self.receiver.move_edge(self.affordable_room(env.pressure));
         self.transition(cause);
         self.timers.stop_all();
         self.output_due = false;

@@ -133,6 +133,7 @@ impl Connection {
             }
             ControlFlow::Break(Verdict::Reset(header)) => Some(header),
         };
+        self.reconsider_writer(env.pressure);
         if !was_writable && self.is_writable() {
             self.gain(Readiness::WRITABLE);
         }
@@ -163,7 +164,7 @@ impl Connection {
         self.check_urg(segment, seq); // sixth
         let has_text = !segment.payload.is_empty();
         self.take_text(segment, env)?; // seventh
-        self.check_fin(segment, has_text); // eighth
+        self.check_fin(segment, has_text, env); // eighth
         ControlFlow::Continue(())
     }
 

@@ -81,7 +81,7 @@ impl Connection {
         self.check_urg(segment, self.receiver.rcv().irs);
         let has_text = !segment.payload.is_empty();
         self.take_text(segment, env)?;
-        self.check_fin(segment, has_text);
+        self.check_fin(segment, has_text, env);
         ControlFlow::Continue(())
     }
 

@@ -2,12 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use ropeway_packet::TcpFlags;
+use ropeway_packet::{TcpFlags, TcpHeader};
 
 use super::{Arrival, Step, Verdict};
 use crate::buffer::chunk::Chunk;
 use crate::buffer::send::length_u32;
 use crate::event::Readiness;
+use crate::ledger::{FLOOR, Measure, Pressure};
 use crate::tcp::connection::state::{Cause, State};
 use crate::tcp::connection::timers::Timer;
 use crate::tcp::connection::{Connection, Env, FinalReset, Holder};
@@ -16,7 +17,7 @@ use crate::tcp::receiver::{AckTiming, Text, Took};
 impl Connection {
     pub(super) fn take_text(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
         let cut = segment.cut();
-        let payload = std::mem::take(&mut segment.payload);
+        let mut payload = std::mem::take(&mut segment.payload);
         let receives = matches!(self.state(), State::Established | State::FinWait1 | State::FinWait2);
         if payload.is_empty() || !receives {
             return ControlFlow::Continue(());
@@ -29,14 +30,28 @@ impl Connection {
             self.finish_with(FinalReset { seq: segment.ack(), acknowledges: false }, Cause::Abort);
             return ControlFlow::Break(Verdict::Drop);
         }
+        let len = self.memory_for(&segment.header, payload.len(), env.pressure);
+        if len < payload.len() {
+            // As if it had been lost on its way: nothing of it is acknowledged, and it will come again.
+            env.counters.promised_dropped += u64::from(cut.0);
+            payload.truncate(len);
+            segment.clear(TcpFlags::FIN);
+        }
+        if payload.is_empty() {
+            return ControlFlow::Break(Verdict::Drop);
+        }
         let pause = self.statistics.last_data_received.replace(env.now).map(|at| env.now.since(at));
         let (seq, len) = (segment.seq(), length_u32(payload.len()));
         self.tune_recv_buffer(&segment.header, (seq, len), pause.unwrap_or_default(), env);
         let before = self.receiver.rcv().nxt;
         let pushed = segment.has(TcpFlags::PSH);
         let data = Chunk::new(payload, segment.true_size);
-        let text = Text { seq, data, pushed, repeats: segment.repeats, cut };
+        let tight = env.pressure.calls_for(Measure::CloseWindows);
+        let text = Text { seq, data, pushed, repeats: segment.repeats, cut, tight };
         let timing = self.ack_timing(env);
+        if seq != before {
+            self.renege_if_scarce(env);
+        }
         match self.receiver.take_text(text, self.recv_buffer(), &timing) {
             Took::InOrder { ack_by } => {
                 self.statistics.bytes_received += u64::from(self.receiver.rcv().nxt.since(before));
@@ -56,6 +71,22 @@ impl Connection {
         // The FIN, if there is one, follows the text.
         segment.header.seq = seq + len;
         ControlFlow::Continue(())
+    }
+
+    /// How much of so many bytes may be held. Up to the floor, all may; of what is next in order its beginning is enough.
+    fn memory_for(&self, header: &TcpHeader, len: usize, pressure: Pressure) -> usize {
+        if !pressure.calls_for(Measure::DropPromised) {
+            return len;
+        }
+        let room = FLOOR.saturating_sub(self.receiver.held());
+        if len > room && header.seq != self.receiver.rcv().nxt { 0 } else { len.min(room) }
+    }
+
+    /// More arrives beyond a gap while memory is scarce: what was held there is dropped, unless it is little.
+    fn renege_if_scarce(&mut self, env: &mut Env<'_>) {
+        if env.pressure.calls_for(Measure::DropBeyond) && self.receiver.held() > FLOOR {
+            env.counters.bytes_reneged += self.receiver.renege() as u64;
+        }
     }
 
     fn ack_timing(&self, env: &Env<'_>) -> AckTiming {

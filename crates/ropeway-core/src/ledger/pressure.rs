@@ -1,0 +1,127 @@
+//! How scarce memory is, and what is done about it.
+
+use crate::config::BufferRange;
+use crate::memory::{Allowed, MemoryPressure};
+
+/// A window of so many bytes always remains, and so many may always be written: with that much a connection works, if slowly.
+pub(crate) const FLOOR: usize = 4096;
+
+/// What that may take, with bookkeeping. So much counts as taken for each connection at the least, whether it is or not: what
+/// is promised can be kept.
+pub(super) const RESERVE: usize = FLOOR + 1536;
+
+/// What is done when memory is scarce, in this order. Each begins when a source prefix has taken so many sixteenths of what
+/// it could have: of what it has, and what is left. For one that is alone, that is a share of the budget; of several, each
+/// finds less left, so none can have it all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Measure {
+    /// Buffers that tune themselves stay as large as they are.
+    StopGrowth = 8,
+    /// Windows close from the left: what was announced is taken, and no more than the floor is announced anew to whoever does
+    /// not read. Writers wait likewise.
+    CloseWindows = 10,
+    /// What a connection holds beyond gaps is dropped when more arrives there.
+    DropBeyond = 11,
+    /// Connections that nobody holds any more are reset.
+    ResetOrphans = 12,
+    /// No connection is opened or taken.
+    RefuseConnections = 13,
+    /// What arrives is dropped as if it had been lost on its way, promised or not, but for the floor.
+    DropPromised = 14,
+}
+
+/// How scarce memory is for a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pressure {
+    /// So much of what its prefix could have is taken.
+    sixteenths: u8,
+    /// So many bytes are left.
+    left: usize,
+    /// What the stack's owner says of it.
+    told: MemoryPressure,
+}
+
+impl Pressure {
+    /// A prefix has taken so many bytes, and so many are left.
+    pub(super) fn new(taken: usize, left: usize, told: MemoryPressure) -> Self {
+        // By far the most frequent case costs no division.
+        if taken < left {
+            return Self { sixteenths: 0, left, told };
+        }
+        let could_have = taken.saturating_add(left).max(1);
+        let sixteenths = u8::try_from(taken.saturating_mul(16) / could_have).unwrap_or(16);
+        Self { sixteenths, left, told }
+    }
+
+    pub(crate) fn calls_for(self, measure: Measure) -> bool {
+        self.sixteenths >= measure as u8
+    }
+
+    /// Whether a buffer that tunes itself may grow.
+    fn may_grow(self) -> bool {
+        !self.calls_for(Measure::StopGrowth)
+    }
+
+    /// What is left of the range of a buffer that tunes itself.
+    pub(crate) fn leaves(self, range: &BufferRange) -> Allowed {
+        let own = if self.may_grow() { MemoryPressure::None } else { MemoryPressure::Moderate };
+        self.told.max(own).leaves(range)
+    }
+
+    /// How much of a receive buffer of so many bytes may be promised, if so much of it is unread. Whoever reads finds a window
+    /// that is a fair part of what is left; each byte that stays unread closes it by sixteen.
+    pub(crate) fn to_receive(self, buffer: usize, unread: usize) -> usize {
+        if !self.calls_for(Measure::CloseWindows) {
+            return buffer;
+        }
+        let window = (self.left / 8).saturating_sub(16 * unread).max(FLOOR.saturating_sub(unread));
+        buffer.min(unread + window)
+    }
+
+    /// How much of a send buffer of so many bytes may be used.
+    pub(crate) fn to_send(self, buffer: usize) -> usize {
+        if self.calls_for(Measure::CloseWindows) { buffer.min((self.left / 8).max(FLOOR)) } else { buffer }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scarcity(taken: usize, left: usize) -> Pressure {
+        Pressure::new(taken, left, MemoryPressure::None)
+    }
+
+    #[test]
+    fn a_floor_remains_and_what_is_unread_closes_the_window_first() {
+        let roomy = scarcity(9 << 20, 7 << 20);
+        assert_eq!((roomy.to_receive(1 << 20, 1 << 19), roomy.to_send(1 << 20)), (1 << 20, 1 << 20));
+        let scarce = scarcity(10 << 20, 6 << 20);
+        assert_eq!(scarce.to_receive(1 << 20, 0), 6 << 17);
+        assert_eq!(scarce.to_receive(1 << 20, 40_000), 40_000 + (6 << 17) - 640_000);
+        assert_eq!(scarce.to_receive(1 << 20, 400_000), 400_000);
+        let none = scarcity(10, 0);
+        assert_eq!((none.to_receive(1 << 20, 0), none.to_send(1 << 20)), (FLOOR, FLOOR));
+        assert_eq!((none.to_receive(1 << 20, 4000), none.to_receive(1 << 20, 5000)), (FLOOR, 5000));
+        assert_eq!((none.to_receive(100, 0), none.to_send(100)), (100, 100));
+    }
+
+    #[test]
+    fn growth_stops_at_half_or_when_the_owner_says_so() {
+        let range = crate::StackConfig::default().auto_recv_buffer;
+        assert_eq!(scarcity(79, 81).leaves(&range), MemoryPressure::None.leaves(&range));
+        assert_eq!(scarcity(80, 80).leaves(&range), MemoryPressure::Moderate.leaves(&range));
+        let told = Pressure::new(1, 100, MemoryPressure::Severe);
+        assert_eq!(told.leaves(&range), MemoryPressure::Severe.leaves(&range));
+    }
+
+    #[test]
+    fn measures_begin_in_their_order() {
+        use Measure::{CloseWindows, DropBeyond, DropPromised, RefuseConnections, ResetOrphans};
+        let order = [CloseWindows, DropBeyond, ResetOrphans, RefuseConnections, DropPromised];
+        let stops = (0..=160).find(|n| !scarcity(*n, 160 - n).may_grow());
+        assert_eq!(stops, Some(80));
+        let begin = order.map(|measure| (0..=160).find(|n| scarcity(*n, 160 - n).calls_for(measure)));
+        assert_eq!(begin, [Some(100), Some(110), Some(120), Some(130), Some(140)]);
+    }
+}
