@@ -101,7 +101,9 @@ impl Driver {
         let (mut drained, mut more) = (false, false);
         for round in 1..=INPUT_BATCHES {
             drained = self.device.poll_recv(cx, &mut self.batch, BATCH)?.is_pending();
+            let slabs = self.device.slabs();
             more = self.shard.locked(|state, now, _| {
+                state.core.set_slabs(slabs);
                 // We are awake. It is the waker of the task that is running, so dropping it runs no code.
                 state.driver = None;
                 for packet in self.batch.drain(..) {

@@ -129,6 +129,7 @@ pub(crate) fn connect(error: ConnectError, remote: SocketAddr) -> io::Error {
         ConnectError::FamilyMismatch => os::EAFNOSUPPORT,
         // The stack's own limit, and its own state.
         ConnectError::TooManyConnections => return io::Error::new(ErrorKind::QuotaExceeded, error),
+        ConnectError::OutOfMemory => return io::Error::new(ErrorKind::OutOfMemory, error),
         ConnectError::ShutDown => return io::Error::new(ErrorKind::NetworkDown, error),
         _ => return io::Error::other(error),
     };

@@ -2,6 +2,7 @@
 
 mod builder;
 pub(crate) mod current;
+mod machine;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -15,7 +16,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ropeway_core::packet::Protocol;
-use ropeway_core::{Counters, IpCidr, PortPolicy, SocketOptions, Stack as Core, StackConfig, TableSizes};
+use ropeway_core::{
+    Counters, IpCidr, MemoryUse, PortPolicy, SocketOptions, Stack as Core, StackConfig, TableSizes,
+};
 
 pub use builder::Builder;
 pub use current::{EnterGuard, FinderGuard, find_with};
@@ -218,6 +221,12 @@ impl Stack {
     #[must_use]
     pub fn sizes(&self) -> TableSizes {
         self.shard().look(|core, _| core.sizes())
+    }
+
+    /// What the stack holds in memory at this moment, by kind. It costs nothing to ask.
+    #[must_use]
+    pub fn memory(&self) -> MemoryUse {
+        self.shard().look(|core, _| core.memory())
     }
 
     /// The addresses on the device. The loopback addresses, which every stack has, are not among them.

@@ -9,18 +9,18 @@ use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use common::{builder, kind, pattern, settle, within};
-use ropeway::Stack;
 use ropeway::device::channel::{self, TryRecvError, TrySendError};
 use ropeway::device::memory;
 use ropeway::device::tap::{Direction, Tap};
-use ropeway::device::{Device, Transmit};
+use ropeway::device::{Capabilities, Device, Received, Transmit};
 use ropeway::net::{TcpListener, TcpSocket, TcpStream};
 use ropeway::packet::{icmp, ip, parse_tcp};
+use ropeway::{Stack, StackConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const SOON: Duration = Duration::from_secs(1);
@@ -247,4 +247,75 @@ async fn what_does_not_fit_stays_in_order() {
     assert!(queue.is_empty());
     let bytes: Vec<_> = batch.iter().map(|received| received.packet[0]).collect();
     assert_eq!(bytes, [0, 1, 2, 3, 4]);
+}
+
+/// A device that keeps memory to read packets to.
+struct Hoarder {
+    of_machine: bool,
+}
+
+impl Device for Hoarder {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new(1500).with_packets_of_machine(self.of_machine)
+    }
+
+    fn poll_recv(
+        &mut self,
+        _: &mut Context<'_>,
+        _: &mut Vec<Received>,
+        _: usize,
+    ) -> Poll<std::io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_send(
+        &mut self,
+        _: &mut Context<'_>,
+        queue: &mut VecDeque<Transmit>,
+    ) -> Poll<std::io::Result<()>> {
+        queue.clear();
+        Poll::Ready(Ok(()))
+    }
+
+    fn slabs(&self) -> usize {
+        123_456
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_device_keeps_counts_and_a_tap_on_it_changes_nothing() {
+    for tapped in [false, true] {
+        let builder = builder(1);
+        let device = Hoarder { of_machine: true };
+        let stack = match tapped {
+            false => builder.device(device).build().unwrap(),
+            true => builder.device(Tap::new(device, |_, _, _: &[u8]| {})).build().unwrap(),
+        };
+        settle().await;
+        assert_eq!(stack.memory().slabs, 123_456);
+        let budget = stack.config().memory_budget;
+        assert_eq!(budget, Some(stack.memory().budget));
+        // A quarter of the machine's memory, or of what the control group may have.
+        if let Ok(info) = std::fs::read_to_string("/proc/meminfo") {
+            let total = info.lines().next().unwrap().split_whitespace().nth(1).unwrap();
+            assert!(stack.memory().budget <= total.parse::<usize>().unwrap() * 1024 / 4);
+        }
+    }
+}
+
+/// Equal programs are to do the same everywhere.
+#[tokio::test(start_paused = true)]
+async fn without_a_device_of_the_machine_the_budget_is_a_constant() {
+    let (left, _right) = memory::pair(1500);
+    for stack in [
+        builder(1).device(left).build().unwrap(),
+        builder(1).device(Hoarder { of_machine: false }).build().unwrap(),
+        Stack::loopback().unwrap(),
+    ] {
+        assert_eq!(stack.memory().budget, 4 << 30);
+    }
+    let mut config = StackConfig::default();
+    config.memory_budget = Some(50 << 20);
+    let stack = builder(1).config(config).device(Hoarder { of_machine: true }).build().unwrap();
+    assert_eq!(stack.memory().budget, 50 << 20, "what the user says counts");
 }

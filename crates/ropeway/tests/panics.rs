@@ -289,6 +289,11 @@ async fn what_a_builder_refuses_it_explains() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains("32768..=60999"), "{error}");
     }
+    let mut config = StackConfig::default();
+    config.memory_budget = Some((1 << 20) - 1);
+    let error = Stack::builder().config(config).build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("memory_budget") && error.to_string().contains("1 MiB"), "{error}");
     for (mtu, of_device, address, word) in [
         (67, 1500, "10.0.0.1/24", "68"),
         (0, 1500, "10.0.0.1/24", "68"),

@@ -38,6 +38,11 @@ pub trait Device: Send + 'static {
         max: usize,
     ) -> Poll<io::Result<()>>;
 
+    /// How many bytes of memory the device keeps to read packets to ([`PacketPool::capacity`]). They count as the stack's.
+    fn slabs(&self) -> usize {
+        0
+    }
+
     /// Sends from the front of `queue` until it is empty.
     ///
     /// `Ready(Ok(()))` when all of it was sent; `Pending`, with the waker of `cx` registered, when the device
@@ -65,19 +70,30 @@ pub struct Capabilities {
     /// It finishes transport checksums, so that the stack writes only their pseudo-header sum
     /// ([`Transmit::checksum`]).
     pub tx_checksum_offload: bool,
+    /// Its packets come from outside of the process. Then the default of
+    /// [`memory_budget`](crate::StackConfig::memory_budget) depends on the machine; otherwise equal programs have equal
+    /// budgets everywhere.
+    pub of_machine: bool,
 }
 
 impl Capabilities {
     /// A device that carries packets of up to `mtu` bytes, and does nothing else to them.
     #[must_use]
     pub const fn new(mtu: u16) -> Self {
-        Self { mtu, tx_checksum_offload: false }
+        Self { mtu, tx_checksum_offload: false, of_machine: false }
     }
 
     /// Sets whether the device finishes transport checksums.
     #[must_use]
     pub const fn with_tx_checksum_offload(mut self, offload: bool) -> Self {
         self.tx_checksum_offload = offload;
+        self
+    }
+
+    /// Sets whether packets come from outside of the process.
+    #[must_use]
+    pub const fn with_packets_of_machine(mut self, of_machine: bool) -> Self {
+        self.of_machine = of_machine;
         self
     }
 }
@@ -123,5 +139,9 @@ impl<D: Device + ?Sized> Device for Box<D> {
 
     fn flush(&mut self, queue: &mut VecDeque<Transmit>) {
         (**self).flush(queue);
+    }
+
+    fn slabs(&self) -> usize {
+        (**self).slabs()
     }
 }

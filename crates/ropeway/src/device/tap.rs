@@ -105,7 +105,12 @@ where
     F: FnMut(Direction, SystemTime, &[u8]) + Send + 'static,
 {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new(self.device.capabilities().mtu)
+        let inner = self.device.capabilities();
+        Capabilities::new(inner.mtu).with_packets_of_machine(inner.of_machine)
+    }
+
+    fn slabs(&self) -> usize {
+        self.device.slabs()
     }
 
     fn poll_recv(

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use ropeway_core::{IpCidr, Stack as Core, StackConfig};
 
 use super::current::Implicit;
+use super::machine;
 use super::{Resolver, Stack};
 use crate::clock::{Clock, TimeSource};
 use crate::device::{Device, Nowhere};
@@ -116,7 +117,7 @@ impl Builder {
     /// - [`Other`](io::ErrorKind::Other) outside of a Tokio runtime;
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput) for an MTU that is more than the device's, or less
     ///   than 68 bytes (RFC 791 3.2), or less than 1280 bytes with an IPv6 address (RFC 8200 5); and for
-    ///   `ephemeral_ports` without a port;
+    ///   `ephemeral_ports` without a port, or a `memory_budget` of less than 1 MiB;
     /// - that of the operating system, if it has no entropy.
     ///
     /// # Panics
@@ -163,6 +164,10 @@ impl Builder {
         config.tx_checksum_offload = capabilities.tx_checksum_offload;
         check_mtu(&config, capabilities.mtu)?;
         check_ports(&config)?;
+        check_budget(&config)?;
+        if capabilities.of_machine {
+            config.memory_budget = config.memory_budget.or_else(machine::budget);
+        }
         let seed = self.seed.map_or_else(seed_from_system, Ok)?;
         let core = Core::new(Arc::new(config), seed, clock.now());
         Ok((Arc::new(Shard::new(core, clock)), device))
@@ -190,6 +195,13 @@ fn check_ports(config: &StackConfig) -> io::Result<()> {
         return Err(bad_setting(
             "ephemeral_ports has no port to choose from: write a range such as 32768..=60999",
         ));
+    }
+    Ok(())
+}
+
+fn check_budget(config: &StackConfig) -> io::Result<()> {
+    if config.memory_budget.is_some_and(|budget| budget < StackConfig::LEAST_MEMORY_BUDGET) {
+        return Err(bad_setting("memory_budget is less than a stack can work with: 1 MiB at least"));
     }
     Ok(())
 }

@@ -291,7 +291,11 @@ impl TunDevice {
 
 impl Device for TunDevice {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new(self.mtu)
+        Capabilities::new(self.mtu).with_packets_of_machine(true)
+    }
+
+    fn slabs(&self) -> usize {
+        self.pool.capacity()
     }
 
     fn poll_recv(
