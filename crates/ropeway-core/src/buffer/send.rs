@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use ropeway_packet::{Payload, SeqNum};
 
+use super::chunk::SHARE_FROM;
+
 /// Small writes share a chunk of this size, so that a byte-wise writer costs no allocation per byte.
 const SMALL_CHUNK: usize = 2048;
 
@@ -125,9 +127,10 @@ impl SendBuffer {
         self.len += data.len();
     }
 
-    /// Appends `data` without copying it.
+    /// Appends `data` without copying it, unless it is short: nobody knows how much it would keep alive.
     pub(crate) fn push_bytes(&mut self, data: Bytes) {
-        if data.is_empty() {
+        if data.len() < SHARE_FROM {
+            self.push_slice(&data);
             return;
         }
         self.len += data.len();
@@ -209,6 +212,17 @@ mod tests {
         assert!(buffer.slice(base + 10, 1).is_empty());
     }
 
+    #[test]
+    fn a_short_slice_of_much_keeps_none_of_it_alive() {
+        for (len, shares) in [(1, false), (SHARE_FROM - 1, false), (SHARE_FROM, true)] {
+            let much = Bytes::from(vec![7; 64 * 1024]);
+            let mut buffer = SendBuffer::new(SeqNum::new(1));
+            buffer.push_bytes(much.slice(10..10 + len));
+            assert_eq!(!much.is_unique(), shares, "{len} bytes");
+            assert_eq!(buffer.slice(SeqNum::new(1), len).to_vec(), vec![7; len]);
+        }
+    }
+
     proptest! {
         /// Against the obvious reference: one flat vector.
         #[test]
@@ -234,6 +248,9 @@ mod tests {
                         prop_assert_eq!(&got[..], &flat[from..flat.len().min(from + 1448)]);
                     }
                 }
+                let known = buffer.held.as_ref().map_or(0, |held| held.chunks.iter().map(|chunk| chunk.true_size as usize).sum());
+                prop_assert_eq!(buffer.held.as_ref().map_or(0, |held| held.true_size), known);
+                prop_assert!(buffer.memory() >= buffer.len() && (buffer.memory() == 0) == flat.is_empty());
                 prop_assert_eq!(buffer.len(), flat.len());
                 prop_assert_eq!(buffer.end(), seq + u32::try_from(flat.len()).unwrap());
             }

@@ -53,7 +53,7 @@ impl Stack {
             .unwrap_or(Err(SendError::NotConnected))
     }
 
-    /// Like [`send`](Self::send), but copies nothing: `data` is left with what did not fit.
+    /// Like [`send`](Self::send), but copies nothing from 512 bytes on: `data` is left with what did not fit.
     ///
     /// # Errors
     /// See [`SendError`]; nothing was taken then.

@@ -68,6 +68,7 @@ impl TcpStream {
     }
 
     /// Writes as much of `data` as there is room for without copying it, and advances `data` by that.
+    /// Less than 512 bytes are copied: nobody knows how much memory a short slice keeps alive.
     ///
     /// # Errors
     ///
