@@ -99,9 +99,9 @@ pub struct TcpInfo {
     pub segments_in: u64,
     /// `tcpi_segs_out`: segments sent.
     pub segments_out: u64,
-    /// `tcpi_data_segs_in`: segments received with data.
+    /// `tcpi_data_segs_in`: segments received with data, modulo 2^32, as in Linux.
     pub data_segments_in: u64,
-    /// `tcpi_data_segs_out`: segments sent with data.
+    /// `tcpi_data_segs_out`: segments sent with data, modulo 2^32.
     pub data_segments_out: u64,
     /// `tcpi_rcv_ooopack`: segments received beyond a gap.
     pub out_of_order: u64,

@@ -26,7 +26,7 @@ pub(crate) use self::buffers::{announced_scale, initial_window};
 use self::keepalive::Probing;
 use self::mss::MIN_MSS;
 pub(crate) use self::mss::{default_mss, header_overhead};
-use self::parts::{ChallengeLimit, FinalReset};
+use self::parts::{ChallengeLimit, FinalReset, Rare};
 pub(crate) use self::parts::{Env, Handed, Handshake, Holder, Negotiated, Scheduled, Setup, TimeWaitParts};
 use self::paws::TimestampState;
 pub(crate) use self::paws::timestamp_clock;
@@ -42,6 +42,7 @@ use crate::error::ConnectionError;
 use crate::event::{ListenerId, Readiness};
 use crate::ledger::Pressure;
 use crate::options::SocketOptions;
+use crate::spare::Spare;
 use crate::tcp::receiver::Receiver;
 use crate::tcp::sender::Sender;
 use crate::time::Timestamp;
@@ -62,8 +63,7 @@ pub(crate) struct Connection {
     /// We offered timestamps in our SYN.
     offers_timestamps: bool,
     timestamps: Option<TimestampState>,
-    /// TS.Recent of the connection whose tuple was taken over from TIME-WAIT.
-    old_ts_recent: Option<u32>,
+    rare: Spare<Rare>,
     statistics: Statistics,
     /// The error that ended the connection, until it is told.
     error: Option<ConnectionError>,
@@ -75,8 +75,6 @@ pub(crate) struct Connection {
     reset_due: Option<FinalReset>,
     /// The stack ends: after what can be sent at once comes a RST.
     winds_up: bool,
-    /// Text and FIN of a SYN that crossed ours, for when the connection is open (RFC 9293 3.10.7.3 R-03).
-    rest_of_syn: Option<Box<Arrival>>,
     /// Memory is scarce: the writer waits until some of what it has written is acknowledged.
     held_back: bool,
     /// There may be something to send; `poll_transmit` finds out.
@@ -93,8 +91,6 @@ pub(crate) struct Connection {
     timestamp_offset: u32,
     flow_label: u32,
     path_mtu: u16,
-    /// When what was in flight was last cut anew for a smaller path MTU.
-    repacketized: Option<Timestamp>,
 }
 
 impl Connection {
@@ -124,14 +120,13 @@ impl Connection {
             offers_sack: env.config.sack,
             offers_timestamps: env.config.timestamps,
             timestamps: None,
-            old_ts_recent: setup.old_ts_recent,
+            rare: Rare::new(setup.old_ts_recent),
             statistics: Statistics::default(),
             error: None,
             soft_error: None,
             syn_due: false,
             reset_due: None,
             winds_up: false,
-            rest_of_syn: None,
             held_back: false,
             output_due: false,
             unsent_timeouts: 0,
@@ -142,7 +137,6 @@ impl Connection {
             timestamp_offset: setup.timestamp_offset,
             flow_label: setup.flow_label,
             path_mtu: setup.path_mtu,
-            repacketized: None,
             options,
         }
     }
@@ -226,7 +220,9 @@ impl Connection {
             let (bytes, held) = (self.statistics.bytes_lost, self.holder == Holder::Application);
             tracing::debug!(connection = %self.tuple, bytes, held, "ended with data that was not acknowledged");
         }
-        self.rest_of_syn = None;
+        if self.rare.rest_of_syn.is_some() {
+            self.rare.rest_of_syn = None;
+        }
         self.syn_due = false;
         self.output_due = false;
         self.receiver.end();

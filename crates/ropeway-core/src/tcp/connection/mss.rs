@@ -60,7 +60,7 @@ impl Connection {
             return;
         }
         let round_trip = self.sender.rto().srtt().unwrap_or(self.sender.rto().base());
-        match self.repacketized.map(|at| at + round_trip).filter(|next| *next > now) {
+        match self.rare.repacketized.map(|at| at + round_trip).filter(|next| *next > now) {
             Some(next) => self.timers.set(Timer::Repacketize, next),
             None => self.repacketize(now),
         }
@@ -69,7 +69,7 @@ impl Connection {
     /// Sends again what is in flight, cut anew. It was lost, but not by congestion (RFC 1191 6.5); and what goes out at
     /// once is what the congestion window allows without any allowance for segments that have left the network.
     pub(super) fn repacketize(&mut self, now: Timestamp) {
-        self.repacketized = Some(now);
+        self.rare.repacketized = Some(now);
         self.sender.on_too_big();
         events::changed(now, &self.tuple, &self.sender, Change::PathMtu);
         self.output_due = true;

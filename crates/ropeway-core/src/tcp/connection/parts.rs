@@ -2,9 +2,11 @@
 
 use ropeway_packet::{SeqNum, WindowScale};
 
+use super::Arrival;
 use crate::config::StackConfig;
 use crate::event::{ListenerId, Readiness};
 use crate::ledger::{Charged, Pressure};
+use crate::spare::{Blank, Spare};
 use crate::stats::Counters;
 use crate::tcp::isn::low_u32;
 use crate::time::Timestamp;
@@ -60,6 +62,32 @@ pub(crate) enum Holder {
     Application,
     /// Nobody: it was closed, and finishes by itself.
     Nobody,
+}
+
+/// What few connections have, and those that have it not for long.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rare {
+    /// TS.Recent of the connection whose tuple was taken over from TIME-WAIT.
+    pub(super) old_ts_recent: Option<u32>,
+    /// Text and FIN of a SYN that crossed ours, for when the connection is open (RFC 9293 3.10.7.3 R-03).
+    pub(super) rest_of_syn: Option<Box<Arrival>>,
+    /// When what was in flight was last cut anew for a smaller path MTU.
+    pub(super) repacketized: Option<Timestamp>,
+}
+
+impl Blank for Rare {
+    const BLANK: &'static Self = &Self { old_ts_recent: None, rest_of_syn: None, repacketized: None };
+}
+
+impl Rare {
+    /// For a tuple that was taken over from TIME-WAIT, perhaps.
+    pub(super) fn new(old_ts_recent: Option<u32>) -> Spare<Self> {
+        let mut rare = Spare::<Self>::default();
+        if old_ts_recent.is_some() {
+            rare.old_ts_recent = old_ts_recent;
+        }
+        rare
+    }
 }
 
 /// The RST that ends a connection from this side. It outlives what it is made of: the send sequence space of a

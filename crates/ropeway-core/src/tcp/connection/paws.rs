@@ -129,7 +129,7 @@ impl Connection {
     /// Whether a SYN belongs to the connection whose tuple this one took over from TIME-WAIT: it cannot be a
     /// simultaneous open then. A SYN-ACK tells by what it acknowledges.
     pub(super) fn is_from_old_incarnation(&self, syn: &TcpHeader) -> bool {
-        match (self.old_ts_recent, syn.options.timestamps) {
+        match (self.rare.old_ts_recent, syn.options.timestamps) {
             (Some(old), Some(timestamps)) => SeqNum::new(timestamps.tsval).at_or_before(SeqNum::new(old)),
             _ => false,
         }

@@ -29,8 +29,9 @@ const WAKE_PARTS: usize = 16;
 pub(crate) struct Statistics {
     pub(crate) segments_in: u64,
     pub(crate) segments_out: u64,
-    pub(crate) data_segments_out: u64,
-    pub(crate) data_segments_in: u64,
+    /// Modulo 2^32, as in Linux.
+    pub(crate) data_segments_out: u32,
+    pub(crate) data_segments_in: u32,
     /// Segments that arrived beyond a gap, and were kept.
     pub(crate) out_of_order: u32,
     pub(crate) retransmitted: u32,
@@ -201,7 +202,7 @@ impl Connection {
 
     /// Memory that data takes which cannot be read yet, in bytes: it lies beyond a gap, or came with a SYN.
     pub(crate) fn reassembly_memory(&self) -> usize {
-        let rest = self.rest_of_syn.as_ref().map_or(0, |rest| size_of_val(&**rest) + rest.payload.len());
+        let rest = self.rare.rest_of_syn.as_ref().map_or(0, |rest| size_of_val(&**rest) + rest.payload.len());
         self.receiver.reassembly_memory() + rest
     }
 
@@ -270,8 +271,8 @@ impl Connection {
             delivery_rate_app_limited: rate.is_some_and(|(_, limited)| limited),
             segments_in: statistics.segments_in,
             segments_out: statistics.segments_out,
-            data_segments_in: statistics.data_segments_in,
-            data_segments_out: statistics.data_segments_out,
+            data_segments_in: u64::from(statistics.data_segments_in),
+            data_segments_out: u64::from(statistics.data_segments_out),
             out_of_order: statistics.out_of_order.into(),
             snd_wnd: snd.wnd,
             rcv_wnd: rcv.wnd(),

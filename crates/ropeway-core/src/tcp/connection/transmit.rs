@@ -194,7 +194,7 @@ impl Connection {
         }
         self.receiver.data_sent(env.now, env.config.delayed_ack);
         self.statistics.bytes_sent += u64::from(plan.len);
-        self.statistics.data_segments_out += 1;
+        self.statistics.data_segments_out = self.statistics.data_segments_out.wrapping_add(1);
         self.statistics.last_data_sent = Some(env.now);
         self.handed = env.handed.next();
         // RFC 6298 5-1, RFC 6298 5-6

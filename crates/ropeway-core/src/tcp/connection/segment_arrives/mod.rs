@@ -107,7 +107,7 @@ impl Connection {
         let (segments, longest) = segment.cut();
         self.statistics.segments_in += u64::from(segments);
         if longest > 0 {
-            self.statistics.data_segments_in += u64::from(segments);
+            self.statistics.data_segments_in = self.statistics.data_segments_in.wrapping_add(segments);
         }
         let was_writable = self.is_writable();
         let step = match self.state() {
@@ -154,7 +154,9 @@ impl Connection {
         // Only now: what is challenged may be forged, and would make the peer's own timestamps look old
         // (RFC 7323 5.2-2).
         self.update_ts_recent(seq, &segment.header, env.now);
-        if let Some(mut rest) = self.rest_of_syn.take() {
+        if self.rare.rest_of_syn.is_some()
+            && let Some(mut rest) = self.rare.rest_of_syn.take()
+        {
             // As if it came with this one.
             rest.header.flags |= TcpFlags::ACK;
             rest.header.ack = segment.ack();

@@ -63,7 +63,7 @@ impl Connection {
             // A copy, so that the packet's slab is not pinned for as long as the handshake takes.
             let payload = Bytes::copy_from_slice(&segment.payload);
             let true_size = Some(length_u32(payload.len()));
-            self.rest_of_syn = Some(Box::new(Arrival { payload, true_size, ..segment.clone() }));
+            self.rare.rest_of_syn = Some(Box::new(Arrival { payload, true_size, ..segment.clone() }));
         }
         ControlFlow::Break(Verdict::Drop)
     }
