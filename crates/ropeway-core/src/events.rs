@@ -139,7 +139,7 @@ impl From<&Plan> for Sending {
 #[inline]
 pub(crate) fn sent(segment: &Segment<'_>, scale: Option<WindowScale>, sending: Sending) {
     if are_wanted() {
-        tell_sent(segment, scale, sending);
+        tell_segment(segment, scale, Some(sending));
     }
 }
 
@@ -147,13 +147,14 @@ pub(crate) fn sent(segment: &Segment<'_>, scale: Option<WindowScale>, sending: S
 #[inline]
 pub(crate) fn received(segment: &Segment<'_>, scale: impl FnOnce() -> Option<WindowScale>) {
     if are_wanted() {
-        tell_received(segment, scale());
+        tell_segment(segment, scale(), None);
     }
 }
 
+/// `sending`: why, if it is sent.
 #[cold]
 #[inline(never)]
-fn tell_sent(segment: &Segment<'_>, scale: Option<WindowScale>, sending: Sending) {
+fn tell_segment(segment: &Segment<'_>, scale: Option<WindowScale>, sending: Option<Sending>) {
     let Segment { now, tuple, header, len, segment_size } = *segment;
     let options = &header.options;
     tracing::trace!(
@@ -161,7 +162,7 @@ fn tell_sent(segment: &Segment<'_>, scale: Option<WindowScale>, sending: Sending
         at = now.as_micros(),
         local = %tuple.local(),
         remote = %tuple.remote(),
-        direction = "sent",
+        direction = if sending.is_some() { "sent" } else { "received" },
         flags = ?header.flags,
         seq = header.seq.get(),
         ack = ack_of(header),
@@ -173,34 +174,8 @@ fn tell_sent(segment: &Segment<'_>, scale: Option<WindowScale>, sending: Sending
         wscale = options.window_scale,
         tsval = options.timestamps.map(|timestamps| timestamps.tsval),
         tsecr = options.timestamps.map(|timestamps| timestamps.tsecr),
-        retransmission = sending.again,
-        cause = sending.why.map(Why::name),
-        "segment"
-    );
-}
-
-#[cold]
-#[inline(never)]
-fn tell_received(segment: &Segment<'_>, scale: Option<WindowScale>) {
-    let Segment { now, tuple, header, len, segment_size } = *segment;
-    let options = &header.options;
-    tracing::trace!(
-        target: SEGMENT,
-        at = now.as_micros(),
-        local = %tuple.local(),
-        remote = %tuple.remote(),
-        direction = "received",
-        flags = ?header.flags,
-        seq = header.seq.get(),
-        ack = ack_of(header),
-        len,
-        segment_size,
-        window = window_of(header, scale),
-        sack = blocks_of(options.sack).map(tracing::field::display),
-        mss = options.mss,
-        wscale = options.window_scale,
-        tsval = options.timestamps.map(|timestamps| timestamps.tsval),
-        tsecr = options.timestamps.map(|timestamps| timestamps.tsecr),
+        retransmission = sending.map(|sending| sending.again),
+        cause = sending.and_then(|sending| sending.why).map(Why::name),
         "segment"
     );
 }
