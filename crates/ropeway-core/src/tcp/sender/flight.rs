@@ -144,9 +144,9 @@ impl Flight {
                 self.entries.pop_front();
             } else {
                 first.start = una;
-                // Whole segments only.
-                gone.segments = gone.len() / mss;
-                first.segments = first.segments.saturating_sub(gone.segments).max(1);
+                // Whole segments only; and one, at least, is left, whatever the MSS was when it was sent.
+                gone.segments = (gone.len() / mss).min(first.segments - 1);
+                first.segments -= gone.segments;
             }
             self.sums.leaves(&gone);
             if !gone.marks.has(Marks::SACKED) {

@@ -87,8 +87,7 @@ impl Sums {
         let len = sent.len();
         if sent.marks.has(Marks::SACKED) {
             self.sacked -= len;
-            // An acknowledgement within a segment leaves all of it.
-            self.sacked_segments = self.sacked_segments.saturating_sub(sent.segments);
+            self.sacked_segments -= sent.segments;
         }
         if sent.marks.has(Marks::LOST) {
             self.lost -= len;
@@ -121,7 +120,6 @@ impl Sums {
     pub(super) fn are_those_of<'a>(&self, ranges: impl Iterator<Item = &'a Sent>) -> bool {
         let mut anew = Self::NONE;
         ranges.for_each(|sent| anew.enters(sent));
-        (anew.outstanding, anew.sacked, anew.lost, anew.retransmitted)
-            == (self.outstanding, self.sacked, self.lost, self.retransmitted)
+        *self == Self { inferred: self.inferred, ..anew }
     }
 }
