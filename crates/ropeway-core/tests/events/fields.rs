@@ -56,6 +56,26 @@ fn each_field_is_documented_and_each_documented_field_is_told() {
     assert_eq!(documented.keys().map(String::as_str).collect::<Vec<_>>(), [STATE, SEGMENT, SENDER]);
 }
 
+// The peer's window closes with an acknowledgement, and opens when nothing is out.
+#[test]
+fn a_window_is_told_as_it_is_after_the_segment_that_brings_it() {
+    let mut windows = Vec::new();
+    for told in told_at(tracing::Level::TRACE, || {
+        let mut lab = lab();
+        let id = lab.accepted(SACK);
+        lab.write(id, &pattern(0, 1000));
+        lab.drain();
+        lab.send(ack().ack(1001).win(0));
+        lab.send(ack().ack(1001).win(3000));
+        lab.send(ack().ack(1001).win(3000));
+    }) {
+        if told.target == SENDER && told.get("cause") == "ack" {
+            windows.push(told.number("snd_wnd"));
+        }
+    }
+    assert_eq!(windows, [0, 3000]);
+}
+
 #[test]
 fn each_cause_is_documented() {
     let (_, documented) = documented();

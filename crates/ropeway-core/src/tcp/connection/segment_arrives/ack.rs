@@ -8,6 +8,7 @@ use ropeway_packet::{SackBlocks, SeqNum, TcpFlags, TcpHeader};
 use super::{Arrival, Step, Verdict};
 use crate::event::Readiness;
 use crate::events::{self, Change};
+use crate::recovery::Outcome;
 use crate::tcp::closed::reset_for;
 use crate::tcp::connection::state::{Cause, State};
 use crate::tcp::connection::timers::Timer;
@@ -43,15 +44,19 @@ impl Connection {
         let (window, before) = (self.window_of(segment), self.sender.snd().una);
         // With nothing out, a D-SACK may still tell that a probe or a retransmission was needless.
         let tells = self.receiver.uses_sack() && segment.header.options.sack != SackBlocks::EMPTY;
-        if ack.after(self.sender.snd().una) || self.sender.outstanding() > 0 || tells {
-            self.take_ack(segment, window, env);
-        }
+        let matters = ack.after(self.sender.snd().una) || self.sender.outstanding() > 0 || tells;
+        let outcome = matters.then(|| self.take_ack(segment, window, env));
         // SHLD-15, MUST-34: the window may shrink; what is in flight stays there.
-        if ack == self.sender.snd().una && self.sender.update_window(segment.seq(), ack, window) {
+        let updated = ack == self.sender.snd().una && self.sender.update_window(segment.seq(), ack, window);
+        if updated {
             self.output_due = true;
             if window > 0 {
                 self.stop_persist();
             }
+        }
+        if outcome.is_some() || updated {
+            let change = Change::Ack(&outcome.unwrap_or_default());
+            events::changed(env.now, &self.tuple, &self.sender, change);
         }
         self.fit_send_buffer(self.sender.snd().una.since(before), env);
         self.check_ack_of_fin(env);
@@ -102,7 +107,7 @@ impl Connection {
     }
 
     /// The acknowledgement goes to the sender; what follows from it for timers and users is done here.
-    fn take_ack(&mut self, segment: &Arrival, window: u32, env: &mut Env<'_>) {
+    fn take_ack(&mut self, segment: &Arrival, window: u32, env: &mut Env<'_>) -> Outcome {
         let news = AckNews {
             now: env.now,
             ack: segment.ack(),
@@ -115,7 +120,6 @@ impl Connection {
             paces: env.config.pacing,
         };
         let acked = self.sender.on_ack(&news);
-        events::changed(env.now, &self.tuple, &self.sender, Change::Ack(&acked.outcome));
         self.statistics.delivered += u64::from(acked.delivered);
         env.counters.fast_retransmits += u64::from(acked.outcome.began);
         env.counters.spurious_timeouts += u64::from(acked.outcome.spurious_timeout);
@@ -123,7 +127,7 @@ impl Connection {
         self.set_reorder(acked.outcome.reorder);
         self.output_due = true;
         if acked.advanced == 0 {
-            return;
+            return acked.outcome;
         }
         // Progress outranks what routers say (RFC 5927 7.2).
         self.timers.stop(Timer::Repacketize);
@@ -146,6 +150,7 @@ impl Connection {
                 self.arm_tail_probe(env.now);
             }
         }
+        acked.outcome
     }
 
     /// The timestamp that a segment echoes, and the round trip that this tells of (RFC 7323 4.1).
