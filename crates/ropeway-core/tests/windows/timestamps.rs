@@ -161,6 +161,28 @@ fn paws_stays_half_a_second_behind_at_most() {
     assert_eq!(lab.stack.counters().paws_dropped, 1);
 }
 
+// RFC 7323 5.3-1: milliseconds in 32 bits come round after 50 days; a peer's clock may tick ten times as slowly.
+#[test]
+fn what_was_overtaken_fifty_days_ago_is_forgotten() {
+    let (mut lab, _) = with_timestamps();
+    lab.send(some(10).ts(5000, 0));
+    lab.send(some(10).seq(21).ts(5002, 0));
+    lab.expect(ack().ack(11));
+    lab.send(some(10).seq(11).ts(5050, 0));
+    lab.expect(ack().ack(31));
+    lab.after(10_000);
+    lab.send(some(10).seq(31).ts(6000, 0));
+    lab.after(40);
+    lab.expect(ack().ack(41));
+    lab.after((1 << 32) - 10_040 + 50);
+    lab.send(some(10).seq(41).ts(429_500_000, 0));
+    lab.after(40);
+    lab.expect(ack().ack(51));
+    lab.send(some(10).seq(51).ts(429_499_000, 0));
+    lab.expect(ack().ack(51));
+    assert_eq!(lab.stack.counters().paws_dropped, 1);
+}
+
 // RFC 7323 5.2-1
 #[test]
 fn paws_does_not_stop_a_reset() {

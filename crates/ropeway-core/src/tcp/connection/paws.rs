@@ -29,8 +29,8 @@ pub(crate) struct TimestampState {
 /// The least timestamp of what a retransmission may have overtaken: TS.Recent before the retransmission came.
 ///
 /// RFC 7323 5.3 has such segments dropped. Where the network reorders, each retransmission then makes a loss of whatever
-/// it overtakes. They are taken instead, for four times [`OVERTAKEN_FOR`] at the most: too short for 4 GiB, behind which
-/// an old duplicate would have its number again.
+/// it overtakes. They are taken instead, for four times [`OVERTAKEN_FOR`] at the most: too short for 4 GiB less two windows,
+/// behind which an old duplicate would have its number again, below 40 Gbit/s.
 #[derive(Clone, Copy, Debug, Default)]
 struct Overtaken {
     least: u32,
@@ -81,6 +81,9 @@ impl TimestampState {
         if newer && seq.at_or_before(self.last_ack_sent) {
             if fills_gap {
                 self.overtaken.note(self.recent, now);
+            } else if self.overtaken.age(now).is_none() {
+                // The clock of `since` comes round.
+                self.overtaken = Overtaken::default();
             }
             self.recent = tsval;
             self.recent_at = now;
