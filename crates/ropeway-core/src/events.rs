@@ -50,7 +50,7 @@
 //! | field | type | what it tells |
 //! |---|---|---|
 //! | `at`, `local`, `remote` | | as above |
-//! | `cause` | text | what has happened: `established`, `ack` (an acknowledgement has arrived), `sent` (data, a FIN or a probe was sent), `rto` (the retransmission timer), `rack` (RACK's reordering timer), `pmtu` (the flight is cut anew) |
+//! | `cause` | text | what has happened: `established`, `ack` (an acknowledgement has arrived), `sent` (data, a FIN, or a probe of the window or of the tail was sent), `rto` (the retransmission timer), `rack` (RACK's reordering timer), `pmtu` (the flight is cut anew) |
 //! | `ca_state` | text | `Open`, `Disorder`, `Cwr`, `Recovery` or `Loss` |
 //! | `snd_una`, `snd_nxt` | u64 | the oldest number that is not acknowledged, and the next to be sent |
 //! | `snd_wnd` | u64 | the peer's window |
@@ -76,7 +76,6 @@
 //! | `cause` | text | what has happened: a [`Cause`](crate::Cause) |
 
 use std::fmt;
-use std::time::Duration;
 
 use ropeway_packet::{FourTuple, SackBlocks, TcpFlags, TcpHeader, WindowScale};
 use tracing::Level;
@@ -84,7 +83,7 @@ use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 
 use crate::recovery::Outcome;
 use crate::tcp::sender::{Plan, Sender, Why};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, micros};
 
 /// The target of events of segments.
 pub const SEGMENT: &str = "ropeway::tcp::segment";
@@ -273,8 +272,4 @@ fn tell_changed(now: Timestamp, tuple: &FourTuple, sender: &Sender, change: Chan
         spurious_timeout = spurious,
         "sender"
     );
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -51,7 +51,7 @@ impl Add<Duration> for Timestamp {
     type Output = Self;
 
     fn add(self, delay: Duration) -> Self {
-        let micros = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
+        let micros = micros(delay);
         Self(self.0.saturating_add(micros))
     }
 }
@@ -74,6 +74,11 @@ impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:06}s", self.as_micros() / 1_000_000, self.as_micros() % 1_000_000)
     }
+}
+
+/// All that a span of time is, in microseconds.
+pub(crate) fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A moment in five bytes, for tables with a million entries: it is exact to the microsecond, and known up to
@@ -102,7 +107,7 @@ impl ShortTimestamp {
 
     /// The moment from which it was `delay` ahead, if that is within six days of `near`.
     pub(crate) fn before(self, delay: Duration, near: Timestamp) -> Timestamp {
-        let delay = u64::try_from(Self::longest(delay).as_micros()).unwrap_or(u64::MAX);
+        let delay = micros(Self::longest(delay));
         Timestamp::from_micros(self.near(near).as_micros().saturating_sub(delay))
     }
 

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::config::{GRANULARITY, StackConfig};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, micros};
 
 /// How long the smallest round trip counts (`tcp_min_rtt_wlen`).
 const MIN_RTT_WINDOW: Duration = Duration::from_secs(300);
@@ -44,10 +44,6 @@ fn duration(micros: u32) -> Duration {
     Duration::from_micros(u64::from(micros))
 }
 
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
 impl Rto {
     pub(crate) fn new(config: &StackConfig) -> Self {
         Self {
@@ -58,7 +54,7 @@ impl Rto {
             min_rtt: None,
             min_rtt_at: Timestamp::START,
             rto: micros(config.initial_rto),
-            min: u32::try_from(micros(config.min_rto)).unwrap_or(LONGEST),
+            min: u32::try_from(micros(config.min_rto)).map_or(LONGEST, |min| min.min(LONGEST)),
             max: u32::try_from(config.max_rto.as_micros().div_ceil(1000)).unwrap_or(u32::MAX),
             backoff: 0,
         }

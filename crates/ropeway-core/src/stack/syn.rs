@@ -288,6 +288,7 @@ impl Stack {
     }
 
     /// Whether the SYN queue takes as much of the budget as it may: an eighth.
+    /// Pages count as a whole: until a flood's last entry on one has timed out, SYNs get cookies though there are free slots.
     fn half_open_has_its_share(&self) -> bool {
         self.rooms.half_open.memory() >= self.config.budget() / 8
     }

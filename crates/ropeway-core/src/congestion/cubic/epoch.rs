@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::time::Timestamp;
+use crate::time::{Timestamp, micros};
 
 /// *α_cubic* is 3 (1 - β) / (1 + β) = 9/17: the numerators of it and of Reno's 1.
 const ALPHA: u64 = 9;
@@ -118,10 +118,6 @@ fn cube_root(n: u128, d: u128) -> u64 {
 fn ticks(micros: u64) -> u64 {
     // 2^20 / 10^6 = 16384 / 15625
     micros.min(2 * FAR) * 16_384 / 15_625
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn saturate(bytes: u64) -> u32 {

@@ -280,9 +280,7 @@ impl HalfOpen {
     ) -> Handshake {
         let once = matches!(self.phase, Phase::Answered { twice: false });
         let retransmits = u32::from(self.retransmits);
-        let before = |waited: Duration| {
-            Timestamp::from_micros(self.deadline.near(now).as_micros().saturating_sub(micros(waited)))
-        };
+        let before = |waited: Duration| self.deadline.before(waited, now);
         // The timers may have been late: half of the first timeout is left to them.
         let since_second = (1..=retransmits).map(&timeout).fold(timeout(0) / 2, Duration::saturating_add);
         Handshake {
@@ -315,10 +313,6 @@ impl HalfOpen {
             seq: self.irs,
         }
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
