@@ -16,7 +16,16 @@ pub enum RxChecksum {
 }
 
 /// A whole IP packet that a device received.
+///
+/// ```
+/// use bytes::Bytes;
+/// use ropeway_core::{Received, RxChecksum};
+///
+/// let received = Received::alone(Bytes::from(vec![0x45; 4000])).with_checksum(RxChecksum::Verified).with_segment_size(Some(1448));
+/// assert_eq!(received.true_size, Some(4000));
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Received {
     /// The packet, from its IP header on. Payloads are kept as slices of it.
     pub packet: Bytes,
@@ -45,6 +54,39 @@ impl Received {
         let true_size = Some(length_u32(packet.len()));
         Self { true_size, ..Self::new(packet) }
     }
+
+    /// Sets what is known of its checksum.
+    #[must_use]
+    pub fn with_checksum(self, checksum: RxChecksum) -> Self {
+        Self { checksum, ..self }
+    }
+
+    /// Sets of how many bytes each of the segments was that were merged into it.
+    #[must_use]
+    pub fn with_segment_size(self, segment_size: Option<u16>) -> Self {
+        Self { segment_size, ..self }
+    }
+
+    /// Sets how much memory it keeps allocated, in bytes.
+    #[must_use]
+    pub fn with_true_size(self, true_size: Option<u32>) -> Self {
+        Self { true_size, ..self }
+    }
+
+    /// The IPv4 type of service or IPv6 traffic class: DSCP and ECN. 0 if this is no IP packet.
+    #[must_use]
+    pub fn traffic_class(&self) -> u8 {
+        traffic_class(&self.packet)
+    }
+}
+
+/// The second byte of an IPv4 header, or what follows the version in an IPv6 header.
+fn traffic_class(packet: &[u8]) -> u8 {
+    match *packet {
+        [first, second, ..] if first >> 4 == 4 => second,
+        [first, second, ..] if first >> 4 == 6 => first << 4 | second >> 4,
+        _ => 0,
+    }
 }
 
 impl From<Bytes> for Received {
@@ -56,6 +98,7 @@ impl From<Bytes> for Received {
 /// A whole IP packet to send: headers of its own, and a payload that is shared with the send buffer.
 #[derive(Clone, Debug)]
 #[must_use = "a packet that is not handed to a device is lost"]
+#[non_exhaustive]
 pub struct Transmit {
     /// IP and transport headers. For a packet that is not TCP, the whole packet may be in `payload`.
     pub header: HeaderBuf,
@@ -68,13 +111,27 @@ pub struct Transmit {
 }
 
 impl Transmit {
+    /// A packet of these headers and this payload.
+    pub fn new(header: HeaderBuf, payload: Payload, checksum: ChecksumMode) -> Self {
+        Self { header, payload, checksum, segment_size: None }
+    }
+
     /// A packet that is complete as it stands.
     pub fn whole(packet: Bytes) -> Self {
-        Self {
-            header: HeaderBuf::default(),
-            payload: Payload::from(packet),
-            checksum: ChecksumMode::Full,
-            segment_size: None,
+        Self::new(HeaderBuf::default(), Payload::from(packet), ChecksumMode::Full)
+    }
+
+    /// Sets of how many bytes each of the segments is that the device is to cut.
+    pub fn with_segment_size(self, segment_size: Option<u16>) -> Self {
+        Self { segment_size, ..self }
+    }
+
+    /// The IPv4 type of service or IPv6 traffic class: DSCP and ECN. 0 if this is no IP packet.
+    #[must_use]
+    pub fn traffic_class(&self) -> u8 {
+        match self.header.is_empty() {
+            true => self.payload.parts().next().map_or(0, |packet| traffic_class(packet)),
+            false => traffic_class(&self.header),
         }
     }
 

@@ -62,7 +62,7 @@ impl Peer {
         };
         let payload = Payload::from(Bytes::copy_from_slice(data));
         let header = emit_tcp(&ip, &header, &payload, ChecksumMode::Full);
-        let transmit = Transmit { header, payload, checksum: ChecksumMode::Full, segment_size: None };
+        let transmit = Transmit::new(header, payload, ChecksumMode::Full);
         Received::new(transmit.to_bytes())
     }
 

@@ -130,7 +130,9 @@ impl Stack {
     /// Sends a packet to ourselves.
     fn push_local(&mut self, transmit: &Transmit) {
         self.counters.sent += 1;
-        let packet = Received { checksum: RxChecksum::Verified, ..Received::alone(transmit.to_bytes()) };
+        let packet = Received::alone(transmit.to_bytes())
+            .with_checksum(RxChecksum::Verified)
+            .with_segment_size(transmit.segment_size);
         self.outbox.loopback.push_back(packet);
     }
 
@@ -174,7 +176,7 @@ impl Stack {
             if self.config.tx_checksum_offload { ChecksumMode::Partial } else { ChecksumMode::Full };
         let payload = Payload::new();
         let header = emit_tcp(&ip, header, &payload, checksum);
-        self.push_reply(tuple.remote_addr, whom, Transmit { header, payload, checksum, segment_size: None });
+        self.push_reply(tuple.remote_addr, whom, Transmit::new(header, payload, checksum));
     }
 
     /// Queues an answer. One for the device is dropped if too many wait already. One to ourselves needs no bound: it

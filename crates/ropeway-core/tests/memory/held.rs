@@ -42,7 +42,7 @@ impl Device {
                 slab.resize(room - packet.len(), 0);
                 drop(slab.split());
                 let true_size = tells.then_some(u32::try_from(*size).unwrap());
-                Received { true_size, ..Received::new(packet) }
+                Received::new(packet).with_true_size(true_size)
             }
             Self::Pool(pool) => {
                 if pool.window().len() <= packet.len() {

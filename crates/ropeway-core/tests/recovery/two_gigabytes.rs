@@ -75,8 +75,7 @@ fn old_urgent_data_does_not_come_back_after_two_gigabytes() {
     while seq < (1 << 31) + (1 << 20) {
         // Only the sequence number changes; the device vouches for the checksum.
         packet[24..28].copy_from_slice(&seq.to_be_bytes());
-        let received =
-            Received { checksum: RxChecksum::Verified, ..Received::alone(Bytes::copy_from_slice(&packet)) };
+        let received = Received::alone(Bytes::copy_from_slice(&packet)).with_checksum(RxChecksum::Verified);
         lab.stack.handle_packet(lab.ts(), received);
         seq += 65_000;
         assert_eq!(lab.stack.recv(lab.ts(), id, 100_000).unwrap().len(), 65_000);

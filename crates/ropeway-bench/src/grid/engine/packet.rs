@@ -23,7 +23,7 @@ impl Packet {
 
     /// The packet in one piece, as a device hands it over.
     pub(super) fn receive(&self, pool: &mut PacketPool, checksum: RxChecksum) -> Received {
-        Received { checksum, ..carry(&self.transmit, pool) }
+        carry(&self.transmit, pool).with_checksum(checksum)
     }
 
     /// For the hash of a run.

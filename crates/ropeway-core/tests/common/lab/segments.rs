@@ -82,7 +82,7 @@ impl Lab {
     fn inject_merged(&mut self, packet: impl Into<Bytes>, segment_size: Option<u16>) {
         let packet = packet.into();
         self.note("lab >  ", &packet, false);
-        self.stack.handle_packet(self.ts(), Received { segment_size, ..Received::new(packet) });
+        self.stack.handle_packet(self.ts(), Received::new(packet).with_segment_size(segment_size));
     }
 
     /// Any packet arrives, and the stack says all it has to say.
