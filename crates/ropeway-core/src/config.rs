@@ -200,6 +200,9 @@ pub struct StackConfig {
     pub mtu: u16,
     /// The device finishes transport checksums, so the stack writes only their pseudo-header sum.
     pub tx_checksum_offload: bool,
+    /// The longest train, in bytes, IP header included: several segments of a connection in one packet that the device cuts
+    /// ([`Transmit::segment_size`](crate::Transmit::segment_size)). 0, the default: it cuts none.
+    pub longest_train: u16,
     /// What new sockets start with.
     pub socket: SocketOptions,
     /// How long TIME-WAIT lasts: 2 MSL. 60 s by default; RFC 9293's own MSL would make it 4 minutes. Five days
@@ -366,6 +369,7 @@ impl Default for StackConfig {
             addresses: Vec::new(),
             mtu: 1500,
             tx_checksum_offload: false,
+            longest_train: 0,
             socket: SocketOptions::default(),
             time_wait: Duration::from_secs(60),
             initial_rto: Duration::from_secs(1),

@@ -19,7 +19,7 @@
 //! | `seq` | u64 | SEG.SEQ |
 //! | `ack` | u64 | SEG.ACK, if the ACK bit is set |
 //! | `len` | u64 | bytes of data |
-//! | `segment_size` | u64 | the bytes of each, if a device has merged several segments into this one |
+//! | `segment_size` | u64 | the bytes of each, if these are several segments: a device has merged them, or will cut them |
 //! | `window` | u64 | SEG.WND, scaled, where the scale is known |
 //! | `sack` | text | the SACK blocks in their order, such as `2897:4345 1:1449`: the second number is the right edge, which is not in the block (RFC 2018) |
 //! | `mss`, `wscale` | u64 | what a SYN offers |
@@ -118,19 +118,21 @@ pub(crate) struct Sending {
     pub(crate) again: bool,
     /// What asked for it, if it is a retransmission or a probe.
     pub(crate) why: Option<Why>,
+    /// If it is a train: how long each of its segments is.
+    pub(crate) segment_size: Option<u16>,
 }
 
 impl Sending {
     /// What it is about is sent for the first time.
-    pub(crate) const NEW: Self = Self { again: false, why: None };
+    pub(crate) const NEW: Self = Self { again: false, why: None, segment_size: None };
     /// The retransmission timer of a SYN went off.
-    pub(crate) const SYN_AGAIN: Self = Self { again: true, why: Some(Why::Timeout) };
-    pub(crate) const KEEP_ALIVE: Self = Self { again: false, why: Some(Why::KeepAlive) };
+    pub(crate) const SYN_AGAIN: Self = Self { why: Some(Why::Timeout), again: true, ..Self::NEW };
+    pub(crate) const KEEP_ALIVE: Self = Self { why: Some(Why::KeepAlive), ..Self::NEW };
 }
 
 impl From<&Plan> for Sending {
     fn from(plan: &Plan) -> Self {
-        Self { again: plan.again, why: plan.why }
+        Self { again: plan.again, why: plan.why, segment_size: plan.segment_size }
     }
 }
 

@@ -21,6 +21,7 @@ mod path_mtu;
 mod sequence_wrap;
 mod silly_window;
 mod timestamps;
+mod trains;
 mod tuning;
 mod window_scale;
 mod zero_window;

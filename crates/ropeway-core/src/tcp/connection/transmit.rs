@@ -15,6 +15,9 @@ use crate::tcp::sender::{Limits, Next, Plan};
 use crate::time::Timestamp;
 use crate::transmit::Transmit;
 
+/// The longest IPv6 and TCP headers, in bytes.
+const LONGEST_HEADERS: u32 = 40 + 60;
+
 impl Connection {
     /// The next segment to send, if there is one. After `None` there is nothing until something happens.
     pub(crate) fn poll_transmit(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
@@ -126,7 +129,14 @@ impl Connection {
             cork: self.options.cork,
             buffer: self.send_buffer(),
             options: self.room_for_blocks(),
+            train: 0,
         }
+    }
+
+    /// How many bytes may go as one train: none if each segment must have something of its own.
+    fn longest_train(&mut self, env: &Env<'_>) -> u32 {
+        let all = u32::from(env.config.longest_train);
+        if all == 0 || self.sender.urgent().is_some() { 0 } else { all.saturating_sub(LONGEST_HEADERS) }
     }
 
     /// Data and the FIN.
@@ -134,7 +144,7 @@ impl Connection {
         if !self.is_open_for_sending() {
             return None;
         }
-        let limits = self.limits();
+        let limits = Limits { train: self.longest_train(env), ..self.limits() };
         match self.sender.next(env.now, &limits) {
             Next::Segment(plan) => {
                 self.statistics.limit(SenderLimit::Application, env.now);
@@ -194,7 +204,8 @@ impl Connection {
         }
         self.receiver.data_sent(env.now, env.config.delayed_ack);
         self.statistics.bytes_sent += u64::from(plan.len);
-        self.statistics.data_segments_out = self.statistics.data_segments_out.wrapping_add(1);
+        let segments = &mut self.statistics.data_segments_out;
+        *segments = segments.wrapping_add(plan.segments());
         self.statistics.last_data_sent = Some(env.now);
         self.handed = env.handed.next();
         // RFC 6298 5-1, RFC 6298 5-6
@@ -299,18 +310,20 @@ impl Connection {
         sending: Sending,
         env: &mut Env<'_>,
     ) -> Transmit {
-        self.statistics.segments_out += 1;
-        env.counters.tcp_sent += 1;
-        let (now, tuple, len) = (env.now, &self.tuple, payload.len());
-        let told = events::Segment { now, tuple, header, len, segment_size: None };
+        let (now, tuple, len, segment_size) = (env.now, &self.tuple, payload.len(), sending.segment_size);
+        let segments = segment_size.map_or(1, |size| len.div_ceil(usize::from(size.max(1)))) as u64;
+        self.statistics.segments_out += segments;
+        env.counters.tcp_sent += segments;
+        let told = events::Segment { now, tuple, header, len, segment_size };
         events::sent(&told, Some(self.receiver.rcv().wscale.unwrap_or(WindowScale::ZERO)), sending);
-        let checksum =
-            if env.config.tx_checksum_offload { ChecksumMode::Partial } else { ChecksumMode::Full };
+        // Whoever cuts a train completes the checksums of its segments.
+        let partial = env.config.tx_checksum_offload || segment_size.is_some();
+        let checksum = if partial { ChecksumMode::Partial } else { ChecksumMode::Full };
         Transmit {
             header: emit_tcp(&self.ip_params(), header, &payload, checksum),
             payload,
             checksum,
-            segment_size: None,
+            segment_size,
         }
     }
 }

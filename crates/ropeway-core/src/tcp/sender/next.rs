@@ -8,12 +8,14 @@ use super::why::Why;
 use crate::info::SenderLimit;
 use crate::time::Timestamp;
 
-/// A segment of data that is to be sent.
+/// A segment of data that is to be sent, or a train of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) seq: SeqNum,
     /// Bytes of data.
     pub(crate) len: u32,
+    /// If it is a train: how long each of its segments is.
+    pub(crate) segment_size: Option<u16>,
     pub(crate) fin: bool,
     /// It was sent before.
     pub(crate) again: bool,
@@ -24,7 +26,12 @@ pub(crate) struct Plan {
 impl Plan {
     fn of(piece: Piece) -> Self {
         let len = piece.end.since(piece.start) - u32::from(piece.fin);
-        Self { seq: piece.start, len, fin: piece.fin, again: true, why: piece.why }
+        Self { seq: piece.start, len, segment_size: None, fin: piece.fin, again: true, why: piece.why }
+    }
+
+    /// How many segments it is.
+    pub(crate) fn segments(&self) -> u32 {
+        self.segment_size.map_or(1, |size| self.len.div_ceil(u32::from(size.max(1))))
     }
 
     pub(crate) fn end(&self) -> SeqNum {
@@ -47,6 +54,8 @@ pub(crate) struct Limits {
     pub(crate) buffer: usize,
     /// Bytes of options besides the usual ones: SACK blocks.
     pub(crate) options: u32,
+    /// The most bytes of data that may go as one train.
+    pub(crate) train: u32,
 }
 
 /// What may be sent now.
@@ -84,7 +93,11 @@ impl Sender {
                 let (mss, congestion) = (self.mss(), &self.congestion);
                 let slow_start = || congestion.window() < congestion.ssthresh();
                 let paced = self.pacer.waits_until(now, mss, slow_start, || congestion.quantum());
-                paced.filter(|_| plan.len > 0).map_or(next, Next::Paced)
+                match paced.filter(|_| plan.len > 0) {
+                    Some(at) => Next::Paced(at),
+                    None if new_first => next,
+                    None => Next::Segment(self.train_from(plan, limits)),
+                }
             }
             Next::Wait(SenderLimit::CongestionWindow) => {
                 self.window_limited = self.snd.nxt;
@@ -165,12 +178,32 @@ impl Sender {
             return match len > 0 || fin {
                 true => {
                     let why = again.then_some(Why::WindowProbe);
-                    Next::Segment(Plan { seq, len, fin, again, why })
+                    Next::Segment(Plan { seq, len, segment_size: None, fin, again, why })
                 }
                 false => Next::Wait(SenderLimit::ReceiveWindow),
             };
         }
         Next::Small { corked: limits.cork || self.more_to_come }
+    }
+
+    /// A full segment of new data, with all full segments that would follow it at once: what the windows and the pacer would
+    /// let go one by one goes as one train.
+    fn train_from(&self, first: Plan, limits: &Limits) -> Plan {
+        let mss = self.mss();
+        if limits.train < 2 * mss || first.len != mss || first.again || first.fin || limits.options > 0 {
+            return first;
+        }
+        let unsent = self.buffer.end().since(first.seq);
+        let window = self.snd.window_from(first.seq);
+        let cwnd = self.cwnd().saturating_sub(self.flight.pipe()).max(mss);
+        let slow_start = || self.congestion.window() < self.congestion.ssthresh();
+        let paced = self.pacer.room(mss, slow_start);
+        let len = unsent.min(window).min(cwnd).min(paced).min(limits.train) / mss * mss;
+        if len < 2 * mss {
+            return first;
+        }
+        let fin = self.fin_queued && len == unsent && window > len;
+        Plan { len, segment_size: Some(self.snd.mss), fin, ..first }
     }
 
     /// Nagle's algorithm as Minshall amended it (RFC 9293 3.7.4 SHLD-7, appendix A.3): the last small segment
@@ -226,7 +259,8 @@ impl Sender {
             let start = plan.seq.max(self.snd.nxt);
             // A window probe counts as lost at once.
             let why = plan.why.filter(|_| marks.has(Marks::LOST));
-            let sent = Sent { start, end: plan.end(), at: now, marks, why, segments: 1, stamp };
+            let segments = plan.segments();
+            let sent = Sent { start, end: plan.end(), at: now, marks, why, segments, stamp };
             self.flight.push(sent, ordered, joins);
             self.snd.nxt = plan.end();
             self.snd.note_flight();
@@ -268,7 +302,8 @@ impl Sender {
         let len = waiting.min(most);
         let fin = len == 0 && self.fin_queued && seq == end;
         let again = seq.before(self.snd.nxt);
-        (len > 0 || fin).then_some(Plan { seq, len, fin, again, why: Some(Why::WindowProbe) })
+        let why = Some(Why::WindowProbe);
+        (len > 0 || fin).then_some(Plan { seq, len, segment_size: None, fin, again, why })
     }
 
     /// A probe of the tail: new data if there is some, otherwise the last segment again (RFC 8985 7.3).
@@ -290,7 +325,7 @@ impl Sender {
         let (seq, end) = (self.snd.nxt, self.buffer.end());
         let unsent = if end.after(seq) { end.since(seq) } else { 0 };
         let len = unsent.min(self.mss()).min(self.snd.window_from(seq));
-        (len > 0).then_some(Plan { seq, len, fin: false, again: false, why: None })
+        (len > 0).then_some(Plan { seq, len, segment_size: None, fin: false, again: false, why: None })
     }
 
     pub(crate) fn on_tail_probe_sent(&mut self, plan: &Plan) {

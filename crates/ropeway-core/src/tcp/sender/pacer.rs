@@ -104,6 +104,17 @@ impl Pacer {
         Some(Timestamp::from_micros(now.as_micros().saturating_add(wait.max(1))))
     }
 
+    /// How many bytes may go at once, after `waits_until` has let one segment go: as many whole segments as it would.
+    pub(crate) fn room(&self, mss: u32, slow_start: impl FnOnce() -> bool) -> u32 {
+        if self.rate == 0 {
+            return u32::MAX;
+        }
+        let segments = if slow_start() { SLOW_START_BURST_SEGMENTS } else { BURST_SEGMENTS };
+        let room = self.worth(BURST_MILLIS, segments, mss).saturating_sub(self.level);
+        let mss = u64::from(mss.max(1));
+        u32::try_from(room.div_ceil(mss * BYTE) * mss).unwrap_or(u32::MAX)
+    }
+
     pub(crate) fn on_sent(&mut self, now: Timestamp, len: u32) {
         if self.rate > 0 {
             self.run_out(now);

@@ -65,7 +65,7 @@ impl Bench {
     }
 
     fn send(&mut self) -> Sent {
-        let limits = Limits { nodelay: true, cork: false, buffer: usize::MAX, options: 0 };
+        let limits = Limits { nodelay: true, cork: false, buffer: usize::MAX, options: 0, train: 0 };
         let mut sent = Vec::new();
         while let Next::Segment(plan) = self.sender.next(self.ts(), &limits) {
             self.sender.on_sent(&plan, self.ts(), self.tsval());
@@ -438,7 +438,7 @@ fn a_lost_tail_is_repaired_without_a_timeout() {
     let timeout = bench.sender.probe_timeout().unwrap();
     assert_eq!(timeout, Duration::from_millis(202));
     bench.at(302);
-    let limits = Limits { nodelay: true, cork: false, buffer: usize::MAX, options: 0 };
+    let limits = Limits { nodelay: true, cork: false, buffer: usize::MAX, options: 0, train: 0 };
     let plan = bench.sender.tail_probe(&limits).unwrap();
     assert_eq!((plan.seq.get(), plan.len, plan.again), (2 * MSS, MSS, true));
     bench.sender.on_sent(&plan, bench.ts(), None);
@@ -459,7 +459,7 @@ fn a_probe_that_repairs_a_loss_reduces_the_window() {
     bench.at(200);
     bench.ack(9, &[]);
     bench.at(402);
-    let limits = Limits { nodelay: true, cork: false, buffer: usize::MAX, options: 0 };
+    let limits = Limits { nodelay: true, cork: false, buffer: usize::MAX, options: 0, train: 0 };
     let plan = bench.sender.tail_probe(&limits).unwrap();
     bench.sender.on_sent(&plan, bench.ts(), None);
     bench.sender.on_tail_probe_sent(&plan);

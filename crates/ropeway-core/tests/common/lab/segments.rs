@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use ropeway_core::Received;
-use ropeway_core::packet::{SeqNum, TcpFlags, TcpSegment};
+use ropeway_core::packet::{Checksum, ChecksumMode, SeqNum, TcpFlags, TcpSegment};
+use ropeway_core::{Received, Transmit};
 
 use super::super::wire::{self, Seg};
 use super::{Flow, Lab, Sent};
@@ -104,7 +104,7 @@ impl Lab {
             if !announced {
                 self.fail("has_output did not tell of a packet");
             }
-            let packet = transmit.to_bytes();
+            let packet = complete(&transmit);
             assert!(!packet.is_empty(), "an empty packet");
             let tcp = wire::parse(&packet);
             if let Some(segment) = &tcp {
@@ -147,4 +147,16 @@ impl Lab {
             flow.tsval = ts.tsval;
         }
     }
+}
+
+/// A packet with its checksum, which may have been left to the device.
+fn complete(transmit: &Transmit) -> Bytes {
+    let mut packet = transmit.to_bytes().to_vec();
+    if transmit.checksum == ChecksumMode::Partial {
+        let at = if packet[0] >> 4 == 4 { 20 } else { 40 };
+        let mut sum = Checksum::new();
+        sum.add_bytes(&packet[at..]);
+        packet[at + 16..at + 18].copy_from_slice(&sum.finish().to_be_bytes());
+    }
+    packet.into()
 }
