@@ -71,12 +71,13 @@ pub(crate) fn silence() -> io::Result<()> {
 
 /// Makes a device, up, whose kernel side in the calling thread's namespace has `address`, and in which so many packets
 /// wait for the stack before the kernel drops some.
-pub(crate) fn tun_device(address: Ipv4Addr, tx_queue_len: u32) -> io::Result<TunDevice> {
+pub(crate) fn tun_device(address: Ipv4Addr, tx_queue_len: u32, offload: bool) -> io::Result<TunDevice> {
     TunDevice::builder()
         .name(DEVICE)
         .mtu(MTU)
         .address(IpCidr::new(address.into(), PREFIX_LEN))
         .tx_queue_len(tx_queue_len)
+        .offload(offload)
         .up()
         .build()
 }

@@ -9,6 +9,8 @@ use crate::transmit::Received;
 
 /// Slabs that may be waited for, in bytes: what is beyond belongs to those who hold it, and then to the allocator.
 const MOST: usize = 1024 * 1024;
+/// Likewise, of trains: a few dozen of them.
+const MOST_OF_TRAINS: usize = 2 * 1024 * 1024;
 
 /// Short packets are copied together in pieces of this size.
 const SHORT: usize = 16 * 1024;
@@ -16,8 +18,8 @@ const SHORT: usize = 16 * 1024;
 /// Memory that packets are read to, and that is used again when they are gone.
 ///
 /// A packet that fills half of its slab, or more, takes the slab along, and the pool uses it again when the last part of the
-/// packet was let go of: in the long run a packet costs neither an allocation nor a copy. A shorter packet is copied out. So
-/// whoever holds a packet holds at most twice its length, and nothing that belongs to another packet.
+/// packet was let go of: in the long run a packet costs neither an allocation nor a copy. A shorter one is copied, and its slab
+/// stays: to a piece that other short packets share, of which nobody can say how much it keeps alive.
 ///
 /// # Examples
 ///
@@ -38,10 +40,9 @@ const SHORT: usize = 16 * 1024;
 /// ```
 #[derive(Debug)]
 pub struct PacketPool {
-    /// The slab that the next packet is read to. Its length is that of all of them.
-    window: BytesMut,
-    /// The slabs that packets have taken along, the oldest first. Whoever holds the only part of one can write to it.
-    lent: VecDeque<Bytes>,
+    slabs: Slabs,
+    /// For packets that are longer than those.
+    trains: Option<Slabs>,
     /// Where short packets are copied to.
     short: BytesMut,
 }
@@ -50,21 +51,79 @@ impl PacketPool {
     /// A pool for packets of up to `longest` bytes.
     #[must_use]
     pub fn new(longest: u16) -> Self {
-        let window = slab((usize::from(longest) + 1).next_multiple_of(64));
-        Self { window, lent: VecDeque::new(), short: BytesMut::new() }
+        Self { slabs: Slabs::new(longest, MOST), trains: None, short: BytesMut::new() }
     }
 
-    /// Where to read the next packet to. It is longer than the longest packet: one that fills it has been cut short.
+    /// Likewise, for a device that merges several of them into trains of up to 65,535 bytes. What does not fit into
+    /// [`window`](Self::window) goes to the second of [`windows`](Self::windows).
+    #[must_use]
+    pub fn with_trains(longest: u16) -> Self {
+        Self { trains: Some(Slabs::new(u16::MAX, MOST_OF_TRAINS)), ..Self::new(longest) }
+    }
+
+    /// Where to read the next packet to. It is longer than the longest packet: one that fills it has been cut short, or is a
+    /// train.
     pub fn window(&mut self) -> &mut [u8] {
-        &mut self.window
+        &mut self.slabs.window
     }
 
-    /// The packet that was read to the first `len` bytes of the window.
+    /// The window, and what follows where it is full. The latter is empty unless the pool was made
+    /// [with trains](Self::with_trains).
+    pub fn windows(&mut self) -> [&mut [u8]; 2] {
+        let len = self.slabs.window.len();
+        let overflow = self.trains.as_mut().and_then(|trains| trains.window.get_mut(len..));
+        [&mut self.slabs.window, overflow.unwrap_or_default()]
+    }
+
+    /// The packet that was read to the first `len` bytes of the windows.
     pub fn take(&mut self, len: usize) -> Received {
-        let len = len.min(self.window.len());
-        if 2 * len < self.window.len() {
-            return Received::new(self.copy(len));
+        if len > self.slabs.window.len()
+            && let Some(trains) = &mut self.trains
+        {
+            return trains.take_train(&self.slabs.window, len);
         }
+        let len = len.min(self.slabs.window.len());
+        if self.slabs.is_worth_taking(len) { self.slabs.take(len) } else { Received::new(self.copy(len)) }
+    }
+
+    /// Bytes of memory that the pool has, or will have when packets are gone.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.slabs.capacity() + self.trains.as_ref().map_or(0, Slabs::capacity) + self.short.capacity()
+    }
+
+    fn copy(&mut self, len: usize) -> Bytes {
+        if self.short.capacity() < len {
+            self.short.reserve(SHORT.max(len));
+        }
+        self.short.extend_from_slice(self.slabs.window.get(..len).unwrap_or_default());
+        self.short.split().freeze()
+    }
+}
+
+/// Slabs of one size.
+#[derive(Debug)]
+struct Slabs {
+    /// The slab that the next packet is read to. Its length is that of all of them.
+    window: BytesMut,
+    /// The slabs that packets have taken along, the oldest first. Whoever holds the only part of one can write to it.
+    lent: VecDeque<Bytes>,
+    /// So many bytes may be waited for.
+    most: usize,
+}
+
+impl Slabs {
+    fn new(longest: u16, most: usize) -> Self {
+        let window = slab((usize::from(longest) + 1).next_multiple_of(64));
+        Self { window, lent: VecDeque::new(), most }
+    }
+
+    fn is_worth_taking(&self, len: usize) -> bool {
+        2 * len >= self.window.len()
+    }
+
+    /// The first `len` bytes of the window, with the slab.
+    fn take(&mut self, len: usize) -> Received {
         let true_size = Some(length_u32(self.window.len()));
         let next = self.next_slab();
         let slab = std::mem::replace(&mut self.window, next).freeze();
@@ -74,18 +133,20 @@ impl PacketPool {
         Received { true_size, ..Received::new(packet) }
     }
 
-    /// Bytes of memory that the pool has, or will have when packets are gone.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        (self.lent.len() + 1) * self.window.len() + self.short.capacity()
+    /// A packet that begins in another window, and goes on in this one where it would be.
+    fn take_train(&mut self, begin: &[u8], len: usize) -> Received {
+        let len = len.min(self.window.len());
+        if let Some(head) = self.window.get_mut(..begin.len()) {
+            head.copy_from_slice(begin);
+        }
+        if self.is_worth_taking(len) {
+            return self.take(len);
+        }
+        Received::alone(Bytes::copy_from_slice(self.window.get(..len).unwrap_or_default()))
     }
 
-    fn copy(&mut self, len: usize) -> Bytes {
-        if self.short.capacity() < len {
-            self.short.reserve(SHORT.max(len));
-        }
-        self.short.extend_from_slice(self.window.get(..len).unwrap_or_default());
-        self.short.split().freeze()
+    fn capacity(&self) -> usize {
+        (self.lent.len() + 1) * self.window.len()
     }
 
     fn next_slab(&mut self) -> BytesMut {
@@ -93,7 +154,7 @@ impl PacketPool {
         match self.lent.pop_front().map(Bytes::try_into_mut) {
             Some(Ok(slab)) => return slab,
             // Packets go in the order in which they came, as a rule. It will be free next, unless there are too many.
-            Some(Err(held)) if (self.lent.len() + 3) * len <= MOST => self.lent.push_front(held),
+            Some(Err(held)) if (self.lent.len() + 3) * len <= self.most => self.lent.push_front(held),
             _ => {}
         }
         slab(len)
@@ -148,6 +209,26 @@ mod tests {
                 assert_eq!(true_size, (2 * len >= slab).then_some(length_u32(slab)), "{len} bytes");
             }
         }
+    }
+
+    #[test]
+    fn a_train_begins_in_the_window_and_goes_on_in_the_overflow() {
+        let mut pool = PacketPool::with_trains(1500);
+        let train: Vec<u8> = (0..65_535_u32).map(|at| (at % 251) as u8).collect();
+        let room = pool.window().len();
+        for len in [1, 40, 1500, room - 1, room, room + 1, 2000, 9000, 32_000, 33_000, 65_535] {
+            let [window, overflow] = pool.windows();
+            let (first, rest) = train[..len].split_at(len.min(window.len()));
+            window[..first.len()].copy_from_slice(first);
+            overflow[..rest.len()].copy_from_slice(rest);
+            let received = pool.take(len);
+            assert_eq!(received.packet, train[..len], "{len} bytes");
+            let most = (len >= 750).then_some(length_u32(2 * len));
+            assert_eq!(received.true_size.is_some(), most.is_some(), "{len} bytes");
+            assert!(received.true_size <= most, "{len} bytes take {:?}", received.true_size);
+        }
+        assert!(pool.windows()[1].len() + room > usize::from(u16::MAX));
+        assert!(PacketPool::new(1500).windows()[1].is_empty());
     }
 
     /// Where in memory packets come to lie, roughly.

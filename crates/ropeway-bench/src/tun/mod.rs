@@ -44,6 +44,9 @@ pub(crate) struct Settings {
     /// How long a transfer runs before it is measured, in seconds.
     #[arg(long, default_value_t = 0.5)]
     warm_up: f64,
+    /// Without offload: ropeway's packets cross its device one by one, as those of the other stacks do.
+    #[arg(long)]
+    plain: bool,
 }
 
 /// What a run does.
@@ -83,6 +86,8 @@ pub(crate) struct Job {
     buffer: usize,
     /// Whether a stack that knows TCP timestamps uses them.
     timestamps: bool,
+    /// Whether a stack that knows offload uses it.
+    offload: bool,
     /// Set by whoever ends the transfer: the stack in a download, otherwise the kernel's side.
     stop: AtomicBool,
     /// When to give up.
@@ -124,6 +129,7 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
     report.setting("MTU", MTU);
     report.setting("buffer KiB", settings.common.buffer);
     report.setting("timestamps", !settings.common.no_timestamps);
+    report.setting("offload", !settings.plain);
     report.setting("seconds", settings.seconds);
     report.setting("rounds", settings.common.rounds);
     report.setting("kernel", fs::read_to_string("/proc/sys/kernel/osrelease")?.trim());
@@ -160,6 +166,7 @@ fn run_once(
         window,
         buffer: settings.common.buffer_bytes(),
         timestamps: !settings.common.no_timestamps,
+        offload: !settings.plain,
         stop: AtomicBool::new(false),
         deadline: Instant::now() + window.warm_up + window.measure + PATIENCE,
     });

@@ -27,6 +27,18 @@ pub trait Device: Send + 'static {
     /// What the device can do. It is asked once, when the stack is built.
     fn capabilities(&self) -> Capabilities;
 
+    /// Whether the device may hand over what it would otherwise complete for us: trains ([`Received::segment_size`]), and packets
+    /// without a checksum ([`RxChecksum::Verified`]). It must not before it is asked to; so whoever wraps a device and does not
+    /// know of these never sees them.
+    ///
+    /// # Errors
+    ///
+    /// The stack goes on without.
+    fn set_offload(&mut self, on: bool) -> io::Result<()> {
+        let _ = on;
+        Ok(())
+    }
+
     /// Appends up to `max` packets to `batch`.
     ///
     /// `Ready(Ok(()))` once at least one packet was appended; `Pending`, with the waker of `cx` registered,
@@ -70,6 +82,9 @@ pub struct Capabilities {
     /// It finishes transport checksums, so that the stack writes only their pseudo-header sum
     /// ([`Transmit::checksum`]).
     pub tx_checksum_offload: bool,
+    /// The longest train, in bytes, IP header included: a packet of several segments that it cuts, or carries whole
+    /// ([`Transmit::segment_size`]). 0: none.
+    pub longest_train: u16,
     /// Its packets come from outside of the process. Then the default of
     /// [`memory_budget`](crate::StackConfig::memory_budget) depends on the machine; otherwise equal programs have equal
     /// budgets everywhere.
@@ -80,13 +95,20 @@ impl Capabilities {
     /// A device that carries packets of up to `mtu` bytes, and does nothing else to them.
     #[must_use]
     pub const fn new(mtu: u16) -> Self {
-        Self { mtu, tx_checksum_offload: false, of_machine: false }
+        Self { mtu, tx_checksum_offload: false, longest_train: 0, of_machine: false }
     }
 
     /// Sets whether the device finishes transport checksums.
     #[must_use]
     pub const fn with_tx_checksum_offload(mut self, offload: bool) -> Self {
         self.tx_checksum_offload = offload;
+        self
+    }
+
+    /// Sets the longest train that the device takes, in bytes; it completes the checksums of its segments.
+    #[must_use]
+    pub const fn with_longest_train(mut self, bytes: u16) -> Self {
+        self.longest_train = bytes;
         self
     }
 
@@ -139,6 +161,10 @@ impl<D: Device + ?Sized> Device for Box<D> {
 
     fn flush(&mut self, queue: &mut VecDeque<Transmit>) {
         (**self).flush(queue);
+    }
+
+    fn set_offload(&mut self, on: bool) -> io::Result<()> {
+        (**self).set_offload(on)
     }
 
     fn slabs(&self) -> usize {

@@ -156,12 +156,16 @@ impl Builder {
     }
 
     fn make(self, clock: Clock) -> io::Result<(Arc<Shard>, Box<dyn Device>)> {
-        let device = self.device.unwrap_or_else(|| Box::new(Nowhere));
+        let mut device = self.device.unwrap_or_else(|| Box::new(Nowhere));
         let capabilities = device.capabilities();
+        if let Err(error) = device.set_offload(true) {
+            tracing::warn!(%error, "the device gives us packets one by one");
+        }
         let mut config = self.config;
         config.addresses.extend(self.addresses);
         config.mtu = self.mtu.unwrap_or(capabilities.mtu);
         config.tx_checksum_offload = capabilities.tx_checksum_offload;
+        config.longest_train = capabilities.longest_train;
         check_mtu(&config, capabilities.mtu)?;
         check_ports(&config)?;
         check_budget(&config)?;

@@ -15,6 +15,7 @@ use super::error::TunError;
 use super::name::InterfaceName;
 use super::netlink::Interface;
 use super::sys::{self, Probe};
+use super::vnet;
 
 /// The smallest IPv4 MTU (RFC 791 3.2), in bytes.
 const LEAST_MTU: u16 = 68;
@@ -33,6 +34,7 @@ pub struct TunBuilder {
     tx_queue_len: u32,
     addresses: Vec<IpCidr>,
     up: bool,
+    offload: bool,
 }
 
 impl TunBuilder {
@@ -43,6 +45,7 @@ impl TunBuilder {
             tx_queue_len: TX_QUEUE_LEN,
             addresses: Vec::new(),
             up: false,
+            offload: true,
         }
     }
 
@@ -80,6 +83,16 @@ impl TunBuilder {
         self
     }
 
+    /// Whether packets of up to 64 KiB cross the device, that are cut to segments or merged from segments by whoever is behind
+    /// it, and checksums that nobody has to compute. It is several times faster, and costs nothing where the other end is on
+    /// this machine. On by default.
+    ///
+    /// Where the kernel cannot do it, the device works without, and the log says so.
+    pub fn offload(mut self, offload: bool) -> Self {
+        self.offload = offload;
+        self
+    }
+
     /// Makes the device, in the network namespace of the calling thread. It is gone when the [`TunDevice`] is
     /// dropped; when this fails, it is gone at once.
     ///
@@ -101,7 +114,12 @@ impl TunBuilder {
         }
         check_may_create(&name)?;
 
-        let tun = open(&name).map_err(|error| TunError::from_create(&name, error))?;
+        let with_offload = if self.offload { open_with_offload(&name)? } else { None };
+        let offload = with_offload.is_some();
+        let tun = match with_offload {
+            Some(tun) => tun,
+            None => open(&name, 1).map_err(|error| TunError::from_create(&name, error))?,
+        };
         let name = InterfaceName::new(tun.name())?;
         // Somebody may have made a persistent device of that name since it was looked for.
         let is_new = flags(&tun)? & libc::IFF_PERSIST == 0;
@@ -110,7 +128,7 @@ impl TunBuilder {
         }
         clear_offload(&tun)?;
         self.configure(&name, v6)?;
-        TunDevice::new(&tun, self.mtu)
+        TunDevice::new(&tun, self.mtu, offload)
     }
 
     fn configure(&self, name: &InterfaceName, v6: bool) -> Result<(), TunError> {
@@ -155,12 +173,12 @@ pub(super) fn attach(name: &str) -> io::Result<TunDevice> {
     drop(sys::watch_for_errors(&node)?);
     drop(node);
 
-    let tun = open(&name).map_err(|error| TunError::from_attach(&name, error))?;
+    let tun = open(&name, 1).map_err(|error| TunError::from_attach(&name, error))?;
     clear_offload(&tun)?;
     // A link that was waiting for us begins to carry packets in the background.
     wait_until(|| tun.flags().is_ok_and(is_ready));
     let mtu = super::device_mtu(&tun)?;
-    TunDevice::new(&tun, mtu)
+    TunDevice::new(&tun, mtu, false)
 }
 
 /// Finds out whether making a device would fail, since tokio-tun leaks a descriptor when it does.
@@ -173,7 +191,7 @@ fn check_may_create(name: &InterfaceName) -> Result<(), TunError> {
     match sys::set_interface(&node, name, Probe::MayCreate) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
         Err(error) => return Err(TunError::from_create(name, error)),
-        Ok(()) => {}
+        Ok(_) => {}
     }
     // A runtime without an I/O driver panics here, while there is no device yet that it would leak.
     let watch = sys::watch_for_errors(&node);
@@ -184,10 +202,34 @@ fn check_runtime() -> Result<(), TunError> {
     Handle::try_current().map(drop).map_err(|_| TunError::NoRuntime)
 }
 
-/// Opens the device by name only: settings are ours to make, since tokio-tun leaks the device when one fails.
-fn open(name: &InterfaceName) -> io::Result<Tun> {
-    let tuns = Tun::builder().name(name.as_str()).build().map_err(from_tokio_tun)?;
+/// Opens the device by name only: settings are ours to make, since tokio-tun leaks the device when one fails. All `queues` but
+/// the first are closed again.
+fn open(name: &InterfaceName, queues: usize) -> io::Result<Tun> {
+    let tuns = Tun::builder().name(name.as_str()).queues(queues).build().map_err(from_tokio_tun)?;
     tuns.into_iter().next().ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Makes a device with offload. tokio-tun does not know of it, but what it opens has the flags that the device has already, if
+/// another queue of it is open. `None`, and no device, where the kernel has no offload.
+fn open_with_offload(name: &InterfaceName) -> Result<Option<Tun>, TunError> {
+    let node = sys::open_node().map_err(TunError::from_open)?;
+    let opened = sys::set_interface(&node, name, Probe::WithOffload).and_then(|name| open(&name, 2));
+    let offered = opened.and_then(|tun| {
+        let has_it = sys::interface_flags(&tun)? & libc::IFF_VNET_HDR != 0;
+        sys::set_header_len(&tun, vnet::LEN)?;
+        // Whether it would do it. It does not before somebody asks.
+        sys::set_offload(&tun, true)?;
+        Ok((tun, has_it))
+    });
+    match offered {
+        Ok((tun, true)) => Ok(Some(tun)),
+        Ok((_, false)) => Ok(None),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTTY | libc::EBADFD)) => {
+            tracing::warn!(device = %name, %error, "no offload here: packets cross one by one");
+            Ok(None)
+        }
+        Err(error) => Err(TunError::from_create(name, error)),
+    }
 }
 
 pub(super) fn from_tokio_tun(error: tokio_tun::Error) -> io::Error {
@@ -219,7 +261,7 @@ fn flags(tun: &impl std::os::fd::AsRawFd) -> Result<libc::c_int, TunError> {
 }
 
 fn clear_offload(tun: &Tun) -> Result<(), TunError> {
-    sys::clear_offload(tun).map_err(|source| TunError::Io { attempt: "turning offload off", source })
+    sys::set_offload(tun, false).map_err(|source| TunError::Io { attempt: "turning offload off", source })
 }
 
 /// Keeps the kernel from talking IPv6 on its own on this link: router solicitations, a link-local address

@@ -5,17 +5,18 @@ mod counters;
 mod error;
 mod name;
 mod netlink;
+mod queue;
 mod sys;
+mod vnet;
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::future::{Future, poll_fn};
-use std::io::{self, IoSlice, Read, Write};
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::coop;
@@ -26,13 +27,8 @@ use self::counters::Counts;
 pub use self::counters::TunCounters;
 pub use self::error::TunError;
 use self::netlink::Interface;
-use super::{Capabilities, Device, PacketPool, Received, Transmit};
-
-/// Payloads from this size on are written in pieces as they lie. Below it, a copy to one piece is cheaper than
-/// what the kernel spends on several.
-const GATHER_FROM: usize = 16 * 1024;
-/// Most pieces that are written as they lie.
-const GATHER_MOST: usize = 16;
+use self::queue::Queue;
+use super::{Capabilities, Device, Received, Transmit};
 
 /// A TUN device of Linux, through tokio-tun.
 ///
@@ -62,8 +58,7 @@ const GATHER_MOST: usize = 16;
 /// ```
 pub struct TunDevice {
     name: String,
-    /// Our own handle of what tokio-tun has opened.
-    queue: Arc<File>,
+    queue: Queue,
     /// Set while there is nothing to read, or the kernel takes no more. Without it nobody is called for each
     /// packet that arrives, which costs a busy device a tenth of its time.
     watch: Option<Watch>,
@@ -74,9 +69,6 @@ pub struct TunDevice {
     /// It has been deleted.
     gone: bool,
     mtu: u16,
-    pool: PacketPool,
-    /// The packet that is being sent, in one piece.
-    outgoing: BytesMut,
     counters: Arc<Counts>,
 }
 
@@ -133,20 +125,18 @@ impl TunDevice {
         builder::attach(name)
     }
 
-    fn new(tun: &Tun, mtu: u16) -> io::Result<Self> {
+    fn new(tun: &Tun, mtu: u16, offload: bool) -> io::Result<Self> {
         let interface =
             name::InterfaceName::new(tun.name()).ok().and_then(|name| sys::interface_index(&name));
         let interface = interface.and_then(|index| Interface::open(index).ok());
         Ok(Self {
             name: tun.name().to_owned(),
-            queue: Arc::new(sys::duplicate(tun)?),
+            queue: Queue::new(sys::duplicate(tun)?, mtu, offload),
             watch: None,
             dry: 0,
             blocked: false,
             gone: false,
             mtu,
-            pool: PacketPool::new(mtu),
-            outgoing: BytesMut::new(),
             counters: Arc::new(Counts { interface: Mutex::new(interface), ..Counts::default() }),
         })
     }
@@ -161,6 +151,13 @@ impl TunDevice {
     #[must_use]
     pub fn mtu(&self) -> u16 {
         self.mtu
+    }
+
+    /// Whether segments cross the device in trains of up to 64 KiB, and nobody computes their checksums
+    /// ([`TunBuilder::offload`]).
+    #[must_use]
+    pub fn has_offload(&self) -> bool {
+        self.queue.has_offload()
     }
 
     /// A handle to the counts of what was lost, which outlives the device.
@@ -204,16 +201,8 @@ impl TunDevice {
                 Some(watch) => Some(ready!(watch.ready.poll_read_ready(cx))?),
                 None => None,
             };
-            let window = self.pool.window();
-            let room = window.len();
-            let error = match (&*self.queue).read(window) {
-                Ok(len) if len < room => return Poll::Ready(Ok(Some(self.pool.take(len)))),
-                Ok(_) => {
-                    // Somebody has raised the MTU, and the kernel has cut this packet to the room there was.
-                    Counts::add(&self.counters.truncated);
-                    self.pool = PacketPool::new(u16::MAX);
-                    return Poll::Ready(Ok(None));
-                }
+            let error = match self.queue.read(&self.counters) {
+                Ok(received) => return Poll::Ready(Ok(received)),
                 Err(error) => error,
             };
             match (error.kind(), guard) {
@@ -225,7 +214,7 @@ impl TunDevice {
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
-                    self.watch = Some(Watch::new(&self.queue, &self.name)?);
+                    self.watch = Some(Watch::new(self.queue.file(), &self.name)?);
                 }
                 _ => return Poll::Ready(Err(self.fatal(error))),
             }
@@ -239,7 +228,7 @@ impl TunDevice {
                 Some(watch) if self.blocked => Some(ready!(watch.ready.poll_write_ready(cx))?),
                 _ => None,
             };
-            let Err(error) = write_now(&self.queue, &mut self.outgoing, packet) else {
+            let Err(error) = self.queue.write(packet) else {
                 self.blocked = false;
                 return Poll::Ready(Ok(()));
             };
@@ -249,7 +238,7 @@ impl TunDevice {
                 (io::ErrorKind::WouldBlock, None) => {
                     self.blocked = true;
                     if self.watch.is_none() {
-                        self.watch = Some(Watch::new(&self.queue, &self.name)?);
+                        self.watch = Some(Watch::new(self.queue.file(), &self.name)?);
                     }
                 }
                 _ => {
@@ -291,11 +280,19 @@ impl TunDevice {
 
 impl Device for TunDevice {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new(self.mtu).with_packets_of_machine(true)
+        let capabilities = Capabilities::new(self.mtu).with_packets_of_machine(true);
+        if !self.queue.has_offload() {
+            return capabilities;
+        }
+        capabilities.with_tx_checksum_offload(true).with_longest_train(u16::MAX)
+    }
+
+    fn set_offload(&mut self, on: bool) -> io::Result<()> {
+        if self.queue.has_offload() { sys::set_offload(&**self.queue.file(), on) } else { Ok(()) }
     }
 
     fn slabs(&self) -> usize {
-        self.pool.capacity()
+        self.queue.slabs()
     }
 
     fn poll_recv(
@@ -320,8 +317,7 @@ impl Device for TunDevice {
 
     fn flush(&mut self, queue: &mut VecDeque<Transmit>) {
         while let Some(packet) = queue.front() {
-            let result =
-                if packet.is_empty() { Ok(0) } else { write_now(&self.queue, &mut self.outgoing, packet) };
+            let result = if packet.is_empty() { Ok(0) } else { self.queue.write(packet) };
             match result.map_err(|error| error.kind()) {
                 Err(io::ErrorKind::Interrupted) => {}
                 Err(io::ErrorKind::WouldBlock) => return,
@@ -338,31 +334,6 @@ impl std::fmt::Debug for TunDevice {
             .field("mtu", &self.mtu)
             .finish_non_exhaustive()
     }
-}
-
-/// One write, which does not wait. `scratch` is where a packet is put together that is not written in pieces.
-fn write_now(mut queue: &File, scratch: &mut BytesMut, packet: &Transmit) -> io::Result<usize> {
-    if let Some(pieces) = gather(packet) {
-        return queue.write_vectored(&pieces);
-    }
-    scratch.clear();
-    packet.write_to(scratch);
-    queue.write(scratch)
-}
-
-/// The pieces of a packet whose payload is too large to be copied for nothing.
-fn gather(packet: &Transmit) -> Option<Vec<IoSlice<'_>>> {
-    if packet.payload.len() < GATHER_FROM {
-        return None;
-    }
-    let header = (!packet.header.is_empty()).then_some(&*packet.header);
-    let pieces: Vec<_> = header
-        .into_iter()
-        .chain(packet.payload.parts().map(|part| &**part))
-        .map(IoSlice::new)
-        .take(GATHER_MOST + 1)
-        .collect();
-    (pieces.len() <= GATHER_MOST).then_some(pieces)
 }
 
 /// A future that ends, with the error to tell, when the device is deleted.

@@ -16,6 +16,10 @@ use super::name::InterfaceName;
 /// A TUN device without the 4 bytes of packet information in front of each packet.
 pub(super) const PLAIN_TUN: libc::c_int = libc::IFF_TUN | libc::IFF_NO_PI;
 
+/// And with offload: a header before each packet that says what is left to do. tokio-tun asks for it only where a device of
+/// several queues has it already, so it has several queues, of which one is used.
+pub(super) const WITH_OFFLOAD: libc::c_int = libc::IFF_VNET_HDR | libc::IFF_MULTI_QUEUE;
+
 /// What `TUNSETIFF` is asked for on a file descriptor of [`open_node`]'s.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Probe {
@@ -24,6 +28,8 @@ pub(super) enum Probe {
     MayCreate,
     /// A TUN device: attaches to the persistent one of that name, if that is possible.
     Attach,
+    /// A TUN device with offload: makes one, or attaches to that of that name.
+    WithOffload,
 }
 
 /// Opens `/dev/net/tun`.
@@ -38,8 +44,8 @@ pub(super) fn interface_index(name: &InterfaceName) -> Option<u32> {
     (index != 0).then_some(index)
 }
 
-/// Asks the kernel to connect `node` with the device `name`.
-pub(super) fn set_interface(node: &File, name: &InterfaceName, probe: Probe) -> io::Result<()> {
+/// Asks the kernel to connect `node` with the device `name`. Gives the name that it has, without a pattern.
+pub(super) fn set_interface(node: &File, name: &InterfaceName, probe: Probe) -> io::Result<InterfaceName> {
     let mut request = interface_request();
     for (to, from) in request.ifr_name.iter_mut().zip(name.as_c_str().to_bytes()) {
         *to = libc::c_char::from_ne_bytes([*from]);
@@ -47,10 +53,14 @@ pub(super) fn set_interface(node: &File, name: &InterfaceName, probe: Probe) -> 
     let flags = match probe {
         Probe::MayCreate => libc::IFF_NO_PI,
         Probe::Attach => PLAIN_TUN,
+        Probe::WithOffload => PLAIN_TUN | WITH_OFFLOAD,
     };
     request.ifr_ifru.ifru_flags = libc::c_short::try_from(flags).unwrap_or_default();
     // SAFETY: TUNSETIFF reads and writes one `ifreq`, which `request` is.
-    check(unsafe { libc::ioctl(node.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })
+    check(unsafe { libc::ioctl(node.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })?;
+    let name: Vec<u8> =
+        request.ifr_name.iter().map(|c| c.to_ne_bytes()[0]).take_while(|byte| *byte != 0).collect();
+    InterfaceName::new(&String::from_utf8_lossy(&name)).map_err(io::Error::from)
 }
 
 /// The `IFF_*` flags of the device that `tun` is connected with.
@@ -63,12 +73,20 @@ pub(super) fn interface_flags(tun: &impl AsRawFd) -> io::Result<libc::c_int> {
     Ok(libc::c_int::from(flags.cast_unsigned()))
 }
 
-/// Turns all offload of the device off: it belongs to the device, and a persistent one may still have what
-/// the program before us asked for.
-pub(super) fn clear_offload(tun: &impl AsRawFd) -> io::Result<()> {
-    let none: libc::c_ulong = 0;
+/// Whether the kernel may give us TCP segments that it has merged or not cut, and leave their checksums to us. This belongs to
+/// the device: a persistent one may still have what the program before us asked for.
+pub(super) fn set_offload(tun: &impl AsRawFd, on: bool) -> io::Result<()> {
+    let bits = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
+    let bits = libc::c_ulong::from(if on { bits } else { 0 });
     // SAFETY: TUNSETOFFLOAD takes its bits by value and touches no memory of ours.
-    check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETOFFLOAD, none) })
+    check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETOFFLOAD, bits) })
+}
+
+/// The header before each packet is of so many bytes.
+pub(super) fn set_header_len(tun: &impl AsRawFd, len: usize) -> io::Result<()> {
+    let len = libc::c_int::try_from(len).unwrap_or_default();
+    // SAFETY: TUNSETVNETHDRSZ reads one `int`, which outlives the call.
+    check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const len) })
 }
 
 /// A routing socket of the network namespace of this thread.

@@ -1,0 +1,104 @@
+//! A queue of a TUN device: reads and writes that do not wait.
+
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::super::{PacketPool, Received, Transmit};
+use super::counters::Counts;
+use super::vnet;
+
+/// Payloads from this size on are written in pieces as they lie. Below it, a copy to one piece is cheaper than
+/// what the kernel spends on several.
+const GATHER_FROM: usize = 16 * 1024;
+/// Most pieces that are written as they lie.
+const GATHER_MOST: usize = 64;
+
+pub(super) struct Queue {
+    /// Our own handle of what tokio-tun has opened.
+    file: Arc<File>,
+    /// A header before each packet says what is left to do.
+    offload: bool,
+    pool: PacketPool,
+    /// The packet that is being sent, in one piece.
+    outgoing: BytesMut,
+}
+
+impl Queue {
+    pub(super) fn new(file: File, mtu: u16, offload: bool) -> Self {
+        let pool = if offload { PacketPool::with_trains(mtu) } else { PacketPool::new(mtu) };
+        Self { file: Arc::new(file), offload, pool, outgoing: BytesMut::new() }
+    }
+
+    pub(super) fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    pub(super) fn has_offload(&self) -> bool {
+        self.offload
+    }
+
+    /// Bytes of memory that wait for packets.
+    pub(super) fn slabs(&self) -> usize {
+        self.pool.capacity()
+    }
+
+    /// Reads a packet; `None` if it had to be thrown away.
+    pub(super) fn read(&mut self, counters: &Counts) -> io::Result<Option<Received>> {
+        if self.offload {
+            return self.read_offloaded();
+        }
+        let window = self.pool.window();
+        let room = window.len();
+        let len = (&*self.file).read(window)?;
+        if len < room {
+            return Ok(Some(self.pool.take(len)));
+        }
+        // Somebody has raised the MTU, and the kernel has cut this packet to the room there was.
+        Counts::add(&counters.truncated);
+        self.pool = PacketPool::new(u16::MAX);
+        Ok(None)
+    }
+
+    /// Likewise, after its header. There is room for whatever comes.
+    fn read_offloaded(&mut self) -> io::Result<Option<Received>> {
+        let mut header = [0; vnet::LEN];
+        let [window, overflow] = self.pool.windows();
+        let mut pieces = [&mut header[..], window, overflow].map(IoSliceMut::new);
+        let len = (&*self.file).read_vectored(&mut pieces)?;
+        let Some(len) = len.checked_sub(vnet::LEN) else { return Ok(None) };
+        let vnet::Offload { checksum, segment_size } = vnet::parse(&header);
+        Ok(Some(self.pool.take(len).with_checksum(checksum).with_segment_size(segment_size)))
+    }
+
+    /// Writes a packet.
+    pub(super) fn write(&mut self, packet: &Transmit) -> io::Result<usize> {
+        let Self { file, offload, outgoing, .. } = self;
+        let mut file = &**file;
+        let header = offload.then(|| vnet::of(packet));
+        let header = header.as_ref().map_or(&[][..], |header| header);
+        if packet.payload.len() >= GATHER_FROM
+            && let Some(sent) = gather(header, packet, |pieces| file.write_vectored(pieces))
+        {
+            return sent;
+        }
+        outgoing.clear();
+        outgoing.extend_from_slice(header);
+        packet.write_to(outgoing);
+        file.write(outgoing)
+    }
+}
+
+/// Gives the pieces of a packet to `write`, unless there are too many.
+fn gather<R>(before: &[u8], packet: &Transmit, write: impl FnOnce(&[IoSlice<'_>]) -> R) -> Option<R> {
+    let mut pieces = [IoSlice::new(&[]); GATHER_MOST];
+    let mut used = 0;
+    let all = [before, &packet.header].into_iter().chain(packet.payload.parts().map(|part| &**part));
+    for piece in all.filter(|piece| !piece.is_empty()) {
+        *pieces.get_mut(used)? = IoSlice::new(piece);
+        used += 1;
+    }
+    pieces.get(..used).map(write)
+}
