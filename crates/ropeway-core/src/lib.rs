@@ -35,7 +35,6 @@ mod icmp;
 mod info;
 mod ip;
 mod ledger;
-mod memory;
 mod options;
 mod packet_pool;
 mod pages;
@@ -63,7 +62,6 @@ pub use error::{ConnectError, ConnectionError, ListenError, RecvError, SendError
 pub use event::{ConnectionId, Event, ListenerId, Readiness};
 pub use info::{SenderLimit, TcpInfo};
 pub use ledger::MemoryUse;
-pub use memory::MemoryPressure;
 pub use options::{KeepAlive, SocketOptions};
 pub use packet_pool::PacketPool;
 /// For the crate ropeway, whose wakers live in such a table too.

@@ -111,6 +111,8 @@ pub struct Counters {
     pub echo_replies: u64,
     /// Timeouts of what the device had not taken yet (Linux: TCPSpuriousRtxHostQueues).
     pub timeouts_unsent: u64,
+    /// Times at which a buffer that tunes itself wanted to grow, and did not because memory was scarce.
+    pub growth_stopped: u64,
     /// Segments sent with a smaller window than the buffer has room for, because memory was scarce.
     pub windows_closed: u64,
     /// Bytes beyond gaps that had been reported, and were dropped because memory was scarce (RFC 2018 8).

@@ -14,8 +14,7 @@ use std::net::IpAddr;
 use self::accounts::Accounts;
 use self::budget::Budget;
 pub(crate) use self::charge::{Charge, Charged};
-pub(crate) use self::pressure::{FLOOR, Measure, Pressure};
-use crate::memory::MemoryPressure;
+pub(crate) use self::pressure::{FLOOR, Growth, Measure, Pressure};
 
 /// What a stack holds in memory at a moment, in bytes, by what it holds it for.
 ///
@@ -80,19 +79,12 @@ pub(crate) struct Ledger {
     budget: Budget,
     used: MemoryUse,
     accounts: Accounts,
-    /// How scarce the stack's owner says memory is.
-    told: MemoryPressure,
 }
 
 impl Ledger {
     pub(crate) fn new(budget: usize, secret: [u8; 16]) -> Self {
         let used = MemoryUse { budget, ..MemoryUse::default() };
-        Self {
-            budget: Budget::new(budget),
-            used,
-            accounts: Accounts::new(secret),
-            told: MemoryPressure::None,
-        }
+        Self { budget: Budget::new(budget), used, accounts: Accounts::new(secret) }
     }
 
     pub(crate) fn memory(&self) -> MemoryUse {
@@ -122,10 +114,6 @@ impl Ledger {
         self.accounts.close(charged.account);
     }
 
-    pub(crate) fn tell(&mut self, told: MemoryPressure) {
-        self.told = told;
-    }
-
     /// How scarce memory is for a connection.
     pub(crate) fn pressure(&self, charged: &Charged) -> Pressure {
         self.pressure_of(self.accounts.taken(charged.account))
@@ -139,7 +127,7 @@ impl Ledger {
     fn pressure_of(&self, taken: usize) -> Pressure {
         let tables = self.used.half_open + self.used.time_wait + self.used.slabs;
         let left = (self.budget.rest() + self.used.leased).saturating_sub(tables + self.accounts.all());
-        Pressure::new(taken, left, self.told)
+        Pressure::new(taken, left)
     }
 
     /// What the tables take now: the SYN queue, and TIME-WAIT.

@@ -1,7 +1,7 @@
 //! How scarce memory is, and what is done about it.
 
+use crate::buffer::send::length_u32;
 use crate::config::BufferRange;
-use crate::memory::{Allowed, MemoryPressure};
 
 /// A window of so many bytes always remains, and so many may always be written: with that much a connection works, if slowly.
 pub(crate) const FLOOR: usize = 4096;
@@ -37,35 +37,50 @@ pub(crate) struct Pressure {
     sixteenths: u8,
     /// So many bytes are left.
     left: usize,
-    /// What the stack's owner says of it.
-    told: MemoryPressure,
+}
+
+/// How far a buffer that tunes itself may grow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Growth {
+    most: u32,
+    /// Memory is scarce: it stays as it is.
+    stopped: bool,
+    denied: bool,
+}
+
+impl Growth {
+    /// A buffer of `size` bytes wants to have so many. Says how many it gets.
+    pub(crate) fn grow(&mut self, size: u32, wanted: u32) -> u32 {
+        let wanted = wanted.min(self.most);
+        self.denied |= self.stopped && wanted > size;
+        if self.stopped { size } else { size.max(wanted) }
+    }
+
+    /// Whether a buffer did not get what it wanted because memory is scarce.
+    pub(crate) fn was_denied(self) -> bool {
+        self.denied
+    }
 }
 
 impl Pressure {
     /// A prefix has taken so many bytes, and so many are left.
-    pub(super) fn new(taken: usize, left: usize, told: MemoryPressure) -> Self {
+    pub(super) fn new(taken: usize, left: usize) -> Self {
         // By far the most frequent case costs no division.
         if taken < left {
-            return Self { sixteenths: 0, left, told };
+            return Self { sixteenths: 0, left };
         }
         let could_have = taken.saturating_add(left).max(1);
         let sixteenths = u8::try_from(taken.saturating_mul(16) / could_have).unwrap_or(16);
-        Self { sixteenths, left, told }
+        Self { sixteenths, left }
     }
 
     pub(crate) fn calls_for(self, measure: Measure) -> bool {
         self.sixteenths >= measure as u8
     }
 
-    /// Whether a buffer that tunes itself may grow.
-    fn may_grow(self) -> bool {
-        !self.calls_for(Measure::StopGrowth)
-    }
-
-    /// What is left of the range of a buffer that tunes itself.
-    pub(crate) fn leaves(self, range: &BufferRange) -> Allowed {
-        let own = if self.may_grow() { MemoryPressure::None } else { MemoryPressure::Moderate };
-        self.told.max(own).leaves(range)
+    /// How far a buffer of this range may grow.
+    pub(crate) fn growth(self, range: &BufferRange) -> Growth {
+        Growth { most: length_u32(range.max), stopped: self.calls_for(Measure::StopGrowth), denied: false }
     }
 
     /// How much of a receive buffer of so many bytes may be promised, if so much of it is unread. Whoever reads finds a window
@@ -89,7 +104,7 @@ mod tests {
     use super::*;
 
     fn scarcity(taken: usize, left: usize) -> Pressure {
-        Pressure::new(taken, left, MemoryPressure::None)
+        Pressure::new(taken, left)
     }
 
     #[test]
@@ -107,21 +122,23 @@ mod tests {
     }
 
     #[test]
-    fn growth_stops_at_half_or_when_the_owner_says_so() {
-        let range = crate::StackConfig::default().auto_recv_buffer;
-        assert_eq!(scarcity(79, 81).leaves(&range), MemoryPressure::None.leaves(&range));
-        assert_eq!(scarcity(80, 80).leaves(&range), MemoryPressure::Moderate.leaves(&range));
-        let told = Pressure::new(1, 100, MemoryPressure::Severe);
-        assert_eq!(told.leaves(&range), MemoryPressure::Severe.leaves(&range));
+    fn growth_stops_at_half_and_is_denied_to_whoever_wants_it() {
+        let range = BufferRange { min: 1, initial: 10, max: 1000 };
+        for (taken, wanted, gets, denied) in
+            [(79, 500, 500, false), (79, 5000, 1000, false), (80, 500, 100, true), (80, 50, 100, false)]
+        {
+            let mut growth = scarcity(taken, 160 - taken).growth(&range);
+            assert_eq!((growth.grow(100, wanted), growth.was_denied()), (gets, denied));
+        }
+        let mut growth = scarcity(80, 80).growth(&range);
+        assert_eq!((growth.grow(1000, 5000), growth.was_denied()), (1000, false), "it has all it may");
     }
 
     #[test]
     fn measures_begin_in_their_order() {
-        use Measure::{CloseWindows, DropBeyond, DropPromised, RefuseConnections, ResetOrphans};
-        let order = [CloseWindows, DropBeyond, ResetOrphans, RefuseConnections, DropPromised];
-        let stops = (0..=160).find(|n| !scarcity(*n, 160 - n).may_grow());
-        assert_eq!(stops, Some(80));
+        use Measure::{CloseWindows, DropBeyond, DropPromised, RefuseConnections, ResetOrphans, StopGrowth};
+        let order = [StopGrowth, CloseWindows, DropBeyond, ResetOrphans, RefuseConnections, DropPromised];
         let begin = order.map(|measure| (0..=160).find(|n| scarcity(*n, 160 - n).calls_for(measure)));
-        assert_eq!(begin, [Some(100), Some(110), Some(120), Some(130), Some(140)]);
+        assert_eq!(begin, [Some(80), Some(100), Some(110), Some(120), Some(130), Some(140)]);
     }
 }

@@ -32,7 +32,6 @@ use crate::icmp::RateLimit;
 use crate::ip::addresses::LocalAddresses;
 use crate::ip::path_mtu::PathMtuCache;
 use crate::ledger::{Ledger, MemoryUse};
-use crate::memory::MemoryPressure;
 use crate::options::SocketOptions;
 use crate::policy::{PacketPolicy, PortPolicy};
 use crate::ports::choice::PortSelector;
@@ -261,11 +260,6 @@ impl Stack {
     /// Connections that exist are not touched.
     pub fn set_port_policy(&mut self, protocol: Protocol, ports: RangeInclusive<u16>, policy: PortPolicy) {
         self.policy.set(protocol, ports, policy);
-    }
-
-    /// Says how scarce memory is: from now on, buffers that tune themselves keep to it. Takes the same time whatever is open.
-    pub fn set_memory_pressure(&mut self, pressure: MemoryPressure) {
-        self.ledger.tell(pressure);
     }
 
     /// The MTU towards `remote`, as far as known: the device's, or what a router said (RFC 1191, RFC 8201).

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use ropeway_core::{
-    BufferRange, ConnectionId, MemoryPressure, SendFlags, SocketOptions, StackConfig, TcpInfo,
-};
+use ropeway_core::{BufferRange, ConnectionId, SendFlags, SocketOptions, StackConfig, TcpInfo};
 
 use crate::common::*;
 
@@ -367,62 +365,51 @@ fn the_window_scale_is_chosen_for_the_largest_buffer() {
     }
 }
 
-/// A pair in the middle of a transfer, with large buffers.
-fn busy() -> Pair {
-    let mut pair = far();
-    pair.watch = Pair::new().watch;
-    pair.converse(&[Op::Send(20_000_000), Op::Close], &[Op::Recv(20_000_000), Op::RecvEof, Op::Close]);
-    pair.run_to(secs(3));
-    assert!(info(&pair, 1).unwrap().recv_buffer > BDP && info(&pair, 0).unwrap().send_buffer > BDP);
-    pair
-}
-
 #[test]
-fn under_moderate_pressure_no_buffer_grows() {
+fn no_buffer_grows_while_memory_is_scarce_and_each_does_later() {
     let mut pair = far();
     for stack in &mut pair.stacks {
-        stack.set_memory_pressure(MemoryPressure::Moderate);
+        // So little is left that a connection has taken half of it from the beginning.
+        stack.set_slabs(stack.memory().budget - 12_500);
     }
     let bytes = 20_000_000;
     pair.converse(&[Op::Send(bytes), Op::Close], &[Op::Recv(bytes), Op::RecvEof, Op::Close]);
-    while pair.programs[1].received() < 500_000 {
+    while pair.programs[1].received() < 50_000 {
         assert!(pair.step(), "it stands still");
         assert!(info(&pair, 0).is_none_or(|info| info.send_buffer == 16 * 1024));
         assert!(info(&pair, 1).is_none_or(|info| info.recv_buffer == INITIAL));
     }
-    for stack in &mut pair.stacks {
-        stack.set_memory_pressure(MemoryPressure::None);
-    }
-    pair.run_to(pair.now + secs(3));
+    let stopped = pair.stacks.each_ref().map(|stack| stack.counters().growth_stopped);
+    assert!(stopped[0] > 0, "{stopped:?}");
+    pair.stacks.iter_mut().for_each(|stack| stack.set_slabs(0));
+    pair.run_to(pair.now + secs(5));
     assert!(info(&pair, 1).unwrap().recv_buffer > BDP && info(&pair, 0).unwrap().send_buffer > BDP);
-    let mut pair = busy();
-    let large = info(&pair, 1).unwrap().recv_buffer;
-    pair.stacks[1].set_memory_pressure(MemoryPressure::Moderate);
-    pair.run_to(secs(5));
-    assert_eq!(info(&pair, 1).unwrap().recv_buffer, large);
+    assert_eq!(pair.stacks.each_ref().map(|stack| stack.counters().growth_stopped), stopped);
 }
 
-// The watch looks at every right edge: none moves back.
 #[test]
-fn under_severe_pressure_buffers_fall_to_their_least_size_and_recover() {
-    let mut pair = busy();
-    for stack in &mut pair.stacks {
-        stack.set_memory_pressure(MemoryPressure::Severe);
+fn a_sender_that_has_taken_half_of_the_budget_grows_no_further() {
+    for (budget, stops) in [(1 << 20, true), (1 << 32, false)] {
+        let mut pair = far_with(|config| config.memory_budget = Some(budget));
+        pair.converse(&[Op::Send(20_000_000)], &[Op::Recv(20_000_000)]);
+        while pair.now < secs(5) {
+            assert!(pair.step(), "it stands still");
+            let used = pair.stacks[0].memory();
+            assert!(used.total() <= budget, "{used:?}");
+        }
+        assert_eq!(pair.stacks[0].counters().growth_stopped > 0, stops);
     }
-    // What was promised is used up.
+}
+
+// A user's size is not one that grows.
+#[test]
+fn a_buffer_of_a_fixed_size_wants_no_more() {
+    let mut pair = far_with(|config| config.memory_budget = Some(1 << 20));
+    let fixed = |options: &mut SocketOptions| (options.recv_buffer, options.send_buffer) = (700_000, 700_000);
+    pair.converse_with(&[Op::Send(20_000_000)], &[Op::Recv(20_000_000)], fixed, fixed);
     pair.run_to(secs(5));
-    assert_eq!(info(&pair, 1).unwrap().recv_buffer, 4096);
-    assert_eq!(info(&pair, 0).unwrap().send_buffer, 4096);
-    let before = pair.programs[1].received();
-    pair.run_to(secs(7));
-    let received = pair.programs[1].received();
-    assert!(received > before && received - before < 200_000, "{}", received - before);
-    for stack in &mut pair.stacks {
-        stack.set_memory_pressure(MemoryPressure::None);
-    }
-    pair.run_to(secs(10));
-    assert!(info(&pair, 1).unwrap().recv_buffer > BDP);
-    pair.live(secs(100));
+    assert!(info(&pair, 0).unwrap().unacked > 0);
+    assert_eq!(pair.stacks.each_ref().map(|stack| stack.counters().growth_stopped), [0, 0]);
 }
 
 #[test]

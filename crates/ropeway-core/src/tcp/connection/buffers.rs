@@ -7,6 +7,7 @@ use ropeway_packet::{SeqNum, TcpHeader, WindowScale};
 use super::state::State;
 use super::{Connection, Env};
 use crate::config::StackConfig;
+use crate::ledger::Growth;
 use crate::options::SocketOptions;
 use crate::tcp::receiver::Tick;
 
@@ -32,7 +33,7 @@ impl Connection {
     }
 
     /// Both buffers begin, now that the handshake is complete.
-    pub(super) fn begin_tuning(&mut self, env: &Env<'_>) {
+    pub(super) fn begin_tuning(&mut self, env: &mut Env<'_>) {
         self.receiver.begin_tuning(env.now, self.sender.rto().srtt());
         self.fit_send_buffer(0, env);
     }
@@ -43,35 +44,38 @@ impl Connection {
         header: &TcpHeader,
         (seq, len): (SeqNum, u32),
         pause: Duration,
-        env: &Env<'_>,
+        env: &mut Env<'_>,
     ) {
         if self.options.fixed_recv_buffer().is_some() {
             return;
         }
         let echo = self.echoed_rtt(header, env.now);
         let tick = Tick { now: env.now, end: seq + len, len, echo, pause };
-        let allowed = env.pressure.leaves(&env.config.auto_recv_buffer);
-        self.receiver.shrink(allowed);
-        self.receiver.tune(&tick, allowed);
+        let mut growth = env.pressure.growth(&env.config.auto_recv_buffer);
+        self.receiver.tune(&tick, &mut growth);
+        env.counters.growth_stopped += u64::from(growth.was_denied());
     }
 
     /// The send buffer follows the congestion window. So much has been acknowledged just now.
-    pub(super) fn fit_send_buffer(&mut self, advanced: u32, env: &Env<'_>) {
+    pub(super) fn fit_send_buffer(&mut self, advanced: u32, env: &mut Env<'_>) {
         let range = &env.config.auto_send_buffer;
-        self.sender.fit_buffer(advanced, range.initial, env.pressure.leaves(range));
-    }
-
-    /// Data is about to be read.
-    pub(super) fn before_read(&mut self, env: &Env<'_>) {
-        self.receiver.shrink(env.pressure.leaves(&env.config.auto_recv_buffer));
+        let mut growth = env.pressure.growth(range);
+        self.sender.fit_buffer(advanced, range.initial, &mut growth);
+        self.count_denied(growth, env);
     }
 
     /// Data is about to be written.
-    pub(super) fn before_write(&mut self, env: &Env<'_>) {
+    pub(super) fn before_write(&mut self, env: &mut Env<'_>) {
         let range = &env.config.auto_send_buffer;
-        let allowed = env.pressure.leaves(range);
-        self.sender.begin_anew_after_idle(env.now, range.initial, allowed);
-        self.sender.shrink(allowed);
+        let mut growth = env.pressure.growth(range);
+        self.sender.begin_anew_after_idle(env.now, range.initial, &mut growth);
+        self.count_denied(growth, env);
+    }
+
+    /// A size that the user has set wants no growth.
+    fn count_denied(&self, growth: Growth, env: &mut Env<'_>) {
+        let tunes_itself = self.options.fixed_send_buffer().is_none();
+        env.counters.growth_stopped += u64::from(tunes_itself && growth.was_denied());
     }
 }
 

@@ -30,7 +30,7 @@ impl Connection {
         &mut self,
         data: &[IoSlice<'_>],
         flags: SendFlags,
-        env: &Env<'_>,
+        env: &mut Env<'_>,
     ) -> Result<usize, SendError> {
         let mut room = self.room_to_send(env)?;
         let mut taken = 0;
@@ -48,7 +48,7 @@ impl Connection {
         &mut self,
         data: &mut Bytes,
         flags: SendFlags,
-        env: &Env<'_>,
+        env: &mut Env<'_>,
     ) -> Result<usize, SendError> {
         let room = self.room_to_send(env)?;
         let part = data.split_to(data.len().min(room));
@@ -58,7 +58,7 @@ impl Connection {
         Ok(taken)
     }
 
-    fn room_to_send(&mut self, env: &Env<'_>) -> Result<usize, SendError> {
+    fn room_to_send(&mut self, env: &mut Env<'_>) -> Result<usize, SendError> {
         if let Some(error) = self.error.take() {
             return Err(match error {
                 ConnectionError::BrokenPipe => SendError::BrokenPipe,
@@ -100,7 +100,6 @@ impl Connection {
     /// RECEIVE (RFC 9293 3.10.3). An empty payload is the end of the stream.
     pub(crate) fn recv(&mut self, max: usize, env: &Env<'_>) -> Result<Payload, RecvError> {
         self.check_readable()?;
-        self.before_read(env);
         // What is read is not unread any more.
         let unread = self.receiver.unread().saturating_sub(max);
         let payload = self.receiver.read(max, env.pressure.to_receive(self.receive_room(), unread));

@@ -10,7 +10,7 @@ use ropeway_packet::SeqNum;
 
 use super::Receiver;
 use crate::buffer::send::length_u32;
-use crate::memory::Allowed;
+use crate::ledger::Growth;
 use crate::time::Timestamp;
 
 /// What the buffer's size depends on.
@@ -70,19 +70,18 @@ impl Tuning {
     /// The application reads so much in a round trip. What it reads now was sent a round trip ago, so twice that is on its way;
     /// and if it is more than before, the sender is about to send as much more again, twice before this is known. As in
     /// Linux, but for the bound: no sender more than doubles what it sends.
-    fn grow(&mut self, space: u32, most: u32) {
+    fn grow(&mut self, space: u32, growth: &mut Growth) {
         let (old, new) = (u64::from(self.space.max(1)), u64::from(space));
         let window = 2 * new;
         let more = (2 * window * (new - old).min(old)) / old;
-        self.grow_to(window + more, most);
+        self.grow_to(window + more, growth);
         // If it may not grow now, it is to do so later.
         self.space = space.min(self.size / 2).max(1);
     }
 
     /// The one place where it grows.
-    fn grow_to(&mut self, wanted: u64, most: u32) {
-        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-        self.size = self.size.max(wanted.min(most));
+    fn grow_to(&mut self, wanted: u64, growth: &mut Growth) {
+        self.size = growth.grow(self.size, u32::try_from(wanted).unwrap_or(u32::MAX));
     }
 }
 
@@ -115,21 +114,13 @@ impl Receiver {
         self.tuning.begin(low_micros(now), self.rcv.nxt, self.rcv.edge);
     }
 
-    /// The buffer may be no larger any more. What was promised stays so: the window closes from the left.
-    pub(crate) fn shrink(&mut self, allowed: Allowed) {
-        if self.tuning.size > allowed.largest {
-            self.tuning.size = allowed.largest;
-            self.tuning.space = first_space(allowed.largest, self.rcv.advmss);
-        }
-    }
-
     /// Data arrives, and was not taken yet: has a round trip passed, and how much was read in it?
-    pub(crate) fn tune(&mut self, tick: &Tick, allowed: Allowed) {
+    pub(crate) fn tune(&mut self, tick: &Tick, growth: &mut Growth) {
         let now = low_micros(tick.now);
         let unread = length_u32(self.buffer.len());
         let read = self.rcv.nxt - unread;
         self.sample_round_trip(now, tick);
-        self.make_room_beyond(tick, allowed);
+        self.make_room_beyond(tick, growth);
         let tuning = &mut self.tuning;
         let elapsed = now.wrapping_sub(tuning.began);
         let round = tuning.rtt.max(SHORTEST_ROUND);
@@ -145,7 +136,7 @@ impl Receiver {
         // application that reads seldom, and much.
         let space = taken.saturating_sub(unread);
         if space > tuning.space {
-            tuning.grow(space, allowed.to_grow);
+            tuning.grow(space, growth);
         }
         tuning.begin(now, read, self.rcv.edge);
     }
@@ -165,11 +156,11 @@ impl Receiver {
     }
 
     /// While a gap is repaired the sender goes on, for another round trip: there is to be room for what lies beyond the gap.
-    fn make_room_beyond(&mut self, tick: &Tick, allowed: Allowed) {
+    fn make_room_beyond(&mut self, tick: &Tick, growth: &mut Growth) {
         if tick.end - tick.len != self.rcv.nxt {
             let in_flight = 2 * u64::from(self.tuning.space);
             let beyond = u64::from(tick.end.since(self.rcv.nxt));
-            self.tuning.grow_to(in_flight + beyond.min(in_flight), allowed.to_grow);
+            self.tuning.grow_to(in_flight + beyond.min(in_flight), growth);
         }
     }
 }

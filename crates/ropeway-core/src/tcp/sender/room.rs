@@ -3,7 +3,7 @@
 use super::Sender;
 use crate::buffer::send::length_u32;
 use crate::congestion::Phase;
-use crate::memory::Allowed;
+use crate::ledger::Growth;
 use crate::time::Timestamp;
 
 /// What is in flight is held until it is acknowledged, and as much is written meanwhile. While losses are repaired, what is
@@ -24,29 +24,24 @@ impl Sender {
 
     /// The buffer follows what may be in flight, and never falls below `initial` by itself: it grows at once, and shrinks
     /// slowly, unless losses are being repaired. `advanced`: so much has just been acknowledged.
-    pub(crate) fn fit_buffer(&mut self, advanced: u32, initial: usize, allowed: Allowed) {
+    pub(crate) fn fit_buffer(&mut self, advanced: u32, initial: usize, growth: &mut Growth) {
         let (cwnd, ssthresh) = self.window_and_threshold();
         let windows = if cwnd < ssthresh { WINDOWS_IN_SLOW_START } else { WINDOWS };
         // What the peer does not let out does not have to wait here.
         let wanted = cwnd.min(self.snd.wnd).saturating_mul(windows).max(length_u32(initial));
-        self.room = self.room.max(wanted.min(allowed.to_grow)).min(allowed.largest);
+        self.room = growth.grow(self.room, wanted);
         if self.room > wanted && self.recovery.phase() == Phase::Open {
             let part = u64::from(self.room - wanted) * u64::from(advanced.min(cwnd)) / u64::from(cwnd.max(1));
             self.room -= u32::try_from(part / SHRINK).unwrap_or_default();
         }
     }
 
-    /// It may be no larger any more. What was written stays.
-    pub(crate) fn shrink(&mut self, allowed: Allowed) {
-        self.room = self.room.min(allowed.largest);
-    }
-
     /// Something is about to be written. If nothing was out for a retransmission timeout, the window begins anew, and the buffer
     /// with it.
-    pub(crate) fn begin_anew_after_idle(&mut self, now: Timestamp, initial: usize, allowed: Allowed) {
+    pub(crate) fn begin_anew_after_idle(&mut self, now: Timestamp, initial: usize, growth: &mut Growth) {
         if self.restart_after_idle(now) && self.buffer.is_empty() {
             self.room = length_u32(initial);
-            self.fit_buffer(0, initial, allowed);
+            self.fit_buffer(0, initial, growth);
         }
     }
 }
