@@ -18,8 +18,11 @@ const SHORT: usize = 16 * 1024;
 /// Memory that packets are read to, and that is used again when they are gone.
 ///
 /// A packet that fills half of its slab, or more, takes the slab along, and the pool uses it again when the last part of the
-/// packet was let go of: in the long run a packet costs neither an allocation nor a copy. A shorter one is copied, and its slab
-/// stays: to a piece that other short packets share, of which nobody can say how much it keeps alive.
+/// packet was let go of: in the long run a packet costs neither an allocation nor a copy. Whoever holds it holds at most twice
+/// its length, which [`Received::true_size`] says, and nothing that belongs to another packet.
+///
+/// Shorter packets are copied to memory that they share, 16 KiB at a time, and say nothing of it. So the stack copies what it
+/// keeps of one; whoever keeps the packet itself keeps up to 16 KiB.
 ///
 /// # Examples
 ///
