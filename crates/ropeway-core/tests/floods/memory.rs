@@ -84,6 +84,16 @@ impl Crowd {
         assert!(used.total() <= BUDGET, "{used:?}");
     }
 
+    /// A connection, when the device has taken all the memory that there is.
+    fn with_nothing_left() -> (Self, ConnectionId) {
+        let mut crowd = Self::new();
+        crowd.from(1, 999);
+        let id = crowd.open().unwrap();
+        crowd.lab.stack.set_slabs(BUDGET);
+        crowd.lab.events.clear();
+        (crowd, id)
+    }
+
     /// A connection, and as many others of its network as it takes to use up so many sixteenths.
     fn beside(sixteenths: usize, ready: impl FnOnce(&mut Lab)) -> (Self, ConnectionId) {
         let mut crowd = Self::new();
@@ -200,6 +210,36 @@ fn the_window_closes_from_the_left() {
     crowd.lab.read_all(id);
     let open = crowd.stuff(2).unwrap();
     assert!(edge(&open) - open.ack.get() >= 2048);
+}
+
+// RFC 9293 3.8.6 SHLD-14
+#[test]
+fn what_is_dropped_although_it_was_promised_is_answered_and_no_window_shrinks() {
+    let (mut crowd, id) = Crowd::with_nothing_left();
+    let now = crowd.lab.ts();
+    crowd.lab.stack.update_options(now, id, |options| options.quick_ack = true).unwrap();
+    let scale = crowd.scale;
+    let edge = |last: &TcpHeader| last.ack.get() + (u32::from(last.window) << scale);
+    let mut last = crowd.stuff(1).unwrap();
+    for _ in 0..10 {
+        let answer = crowd.stuff(1).expect("each segment is answered");
+        assert!(edge(&answer) + (1 << scale) > edge(&last), "the right edge moves back");
+        last = answer;
+    }
+    assert!(crowd.lab.counters().promised_dropped > 5);
+    assert!(last.ack.get() < 6000, "{} is acknowledged", last.ack.get());
+    // Those behind what was dropped are counted by a sender without SACK, one by one.
+    crowd.lab.flow.nxt = last.ack.get() + 1400;
+    crowd.lab.input(some(1400));
+    crowd.lab.input(some(1400));
+    let answers = crowd.lab.drain();
+    let acks: Vec<_> = answers.iter().map(|sent| sent.tcp.as_ref().unwrap().tcp.ack).collect();
+    assert_eq!(acks, [last.ack; 2]);
+    // When it is read, the peer learns it.
+    let unread = crowd.lab.info(id).unread;
+    assert_eq!(crowd.lab.read_all(id).len(), unread);
+    crowd.lab.flow.nxt = last.ack.get();
+    assert!(crowd.stuff(1).unwrap().ack.get() > last.ack.get());
 }
 
 // RFC 2018 8-3

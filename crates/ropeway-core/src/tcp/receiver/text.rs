@@ -103,9 +103,19 @@ impl Receiver {
             self.note_held(start, end);
         }
         self.tidy();
-        // By SACK one acknowledgement tells of all that came as one; otherwise they are counted.
-        self.duplicate_acks(if self.sack { 1 } else { text.cut.0 });
+        self.tell_of_gap(text.cut.0);
         if insertion.kept { Took::Held } else { Took::Dropped }
+    }
+
+    /// Data at `seq`, which came in so many segments, is not taken for lack of memory. The peer is told what is expected, and
+    /// counts what lies behind that as it does behind any loss.
+    pub(crate) fn refuse(&mut self, seq: SeqNum, segments: u32) {
+        if seq == self.rcv.nxt { self.ack_now() } else { self.tell_of_gap(segments) }
+    }
+
+    /// So many segments came as one from beyond a gap: by SACK one acknowledgement tells of all; otherwise they are counted.
+    fn tell_of_gap(&mut self, segments: u32) {
+        self.duplicate_acks(if self.sack { 1 } else { segments });
     }
 
     // ---- FIN

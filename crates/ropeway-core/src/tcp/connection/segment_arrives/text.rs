@@ -32,8 +32,10 @@ impl Connection {
         }
         let len = self.memory_for(&segment.header, payload.len(), env.pressure);
         if len < payload.len() {
-            // As if it had been lost on its way: nothing of it is acknowledged, and it will come again.
+            // As if it had been lost on its way: nothing of it is acknowledged, and it will come again. But the peer hears
+            // that we are there, and what we expect. The window stays where it was promised (RFC 9293 3.8.6 SHLD-14).
             env.counters.promised_dropped += u64::from(cut.0);
+            self.receiver.refuse(segment.header.seq, cut.0);
             payload.truncate(len);
             segment.clear(TcpFlags::FIN);
         }
