@@ -1,14 +1,12 @@
 //! Which room a segment belongs to: one table for all, keyed so that nobody can choose tuples that collide.
 
-use std::hash::Hasher;
-
 use ropeway_packet::FourTuple;
 use siphasher::sip::SipHasher13;
 
 use crate::parts::Parts;
 use crate::slab::Slab;
 use crate::tcp::connection::Connection;
-use crate::tcp::isn::write_tuple;
+use crate::tcp::isn::with_packed;
 use crate::tcp::listen::half_open::HalfOpenTable;
 use crate::tcp::time_wait::TimeWaitTable;
 use crate::tuple_slab::TupleKey;
@@ -111,9 +109,7 @@ impl Demux {
 
     /// A number that no one outside can foresee, the same for all segments of one tuple.
     pub(crate) fn spread(&self, tuple: &FourTuple) -> u64 {
-        let mut hasher = SipHasher13::new_with_key(&self.key);
-        write_tuple(&mut hasher, tuple);
-        hasher.finish()
+        with_packed(tuple, |packed| SipHasher13::new_with_key(&self.key).hash(packed))
     }
 
     pub(crate) fn find(&self, tuple: &FourTuple, rooms: &Rooms) -> Option<Room> {

@@ -10,15 +10,19 @@
 
 pub(crate) mod choice;
 mod set;
+mod users;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ropeway_packet::FourTuple;
+use siphasher::sip::SipHasher13;
 
 pub(crate) use self::set::FreePorts;
 use self::set::PortSet;
-use crate::parts::PartsMap;
+use self::users::Users;
+use crate::pages::Pages;
+use crate::parts::{Keyed, PartsMap};
 
 /// With whom a claim shares its address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,7 +52,7 @@ pub(crate) enum Claim {
 }
 
 /// Which local addresses a count is about.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Scope {
     /// Just this one, which may be the unspecified one.
     At(IpAddr),
@@ -78,34 +82,8 @@ impl Scope {
     }
 }
 
-/// The claims on a port, by how they share it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Claims {
-    bindings: [u32; 4],
-    listeners: [u32; 4],
-}
-
-impl Claims {
-    fn count(&mut self, claim: Claim) -> Option<&mut u32> {
-        match claim {
-            Claim::Binding(sharing) => self.bindings.get_mut(sharing.index()),
-            Claim::Listener(sharing) => self.listeners.get_mut(sharing.index()),
-        }
-    }
-
-    /// Whether one of them does not share with a newcomer.
-    fn exclude(&self, new: Sharing) -> bool {
-        let counted = Sharing::ALL.iter().zip(self.bindings.iter().zip(&self.listeners));
-        counted.into_iter().any(|(theirs, (bindings, listeners))| {
-            let both_ports = new.reuse_port && theirs.reuse_port;
-            let both_addrs = new.reuse_addr && theirs.reuse_addr;
-            (*listeners > 0 && !both_ports) || (*bindings > 0 && !both_ports && !both_addrs)
-        })
-    }
-}
-
 /// Where the flows go that we have opened: our address, and the other end.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Towards {
     local: IpAddr,
     remote: IpAddr,
@@ -118,6 +96,38 @@ impl Towards {
     }
 }
 
+impl Keyed for Towards {
+    fn hash(&self, hasher: &SipHasher13) -> u64 {
+        let Self { local, remote, remote_port } = *self;
+        FourTuple { local_addr: local, remote_addr: remote, local_port: 0, remote_port }.hash(hasher)
+    }
+}
+
+impl Keyed for IpAddr {
+    fn hash(&self, hasher: &SipHasher13) -> u64 {
+        (*self, 0).hash(hasher)
+    }
+}
+
+impl Keyed for (IpAddr, u16) {
+    fn hash(&self, hasher: &SipHasher13) -> u64 {
+        let [high, low] = self.1.to_be_bytes();
+        match self.0 {
+            IpAddr::V4(address) => {
+                let [a, b, c, d] = address.octets();
+                hasher.hash(&[a, b, c, d, high, low])
+            }
+            IpAddr::V6(address) => {
+                let mut packed = [0; 18];
+                let (octets, port) = packed.split_at_mut(16);
+                octets.copy_from_slice(&address.octets());
+                port.copy_from_slice(&[high, low]);
+                hasher.hash(&packed)
+            }
+        }
+    }
+}
+
 /// The flows that we have opened towards one other end.
 #[derive(Clone, Debug, Default)]
 struct Opened {
@@ -126,13 +136,23 @@ struct Opened {
     waiting: VecDeque<u16>,
 }
 
+/// The users of ports at all addresses of a family.
+#[derive(Clone, Debug, Default)]
+struct Family {
+    users: Pages<Users>,
+    /// The ports that have one.
+    used: PortSet,
+}
+
 /// The local ports of one protocol.
 #[derive(Clone, Debug)]
 pub(crate) struct PortTable {
-    claims: PartsMap<(Scope, u16), Claims>,
-    flows: PartsMap<(Scope, u16), u32>,
-    /// The ports that have a claim or a flow.
-    used: PartsMap<Scope, PortSet>,
+    /// The users of ports at one address, which may be an unspecified one.
+    users: PartsMap<(IpAddr, u16), Users>,
+    /// The ports that have one.
+    used: PartsMap<IpAddr, PortSet>,
+    v4: Family,
+    v6: Family,
     /// The ports that have a claim at whatever address.
     claimed: PortSet,
     opened: PartsMap<Towards, Opened>,
@@ -141,9 +161,10 @@ pub(crate) struct PortTable {
 impl PortTable {
     pub(crate) fn new(secret: [u8; 16]) -> Self {
         Self {
-            claims: PartsMap::new(secret),
-            flows: PartsMap::new(secret),
+            users: PartsMap::new(secret),
             used: PartsMap::new(secret),
+            v4: Family::default(),
+            v6: Family::default(),
             claimed: PortSet::default(),
             opened: PartsMap::new(secret),
         }
@@ -152,12 +173,7 @@ impl PortTable {
     /// An address is bound, or listened on.
     pub(crate) fn claim(&mut self, local: SocketAddr, claim: Claim) {
         for scope in Scope::of(local.ip()) {
-            self.claims.change(&(scope, local.port()), |claims| {
-                if let Some(count) = claims.count(claim) {
-                    *count += 1;
-                }
-            });
-            self.note(scope, local.port());
+            self.begins(scope, local.port(), |users| users.add(claim));
         }
         self.claimed.insert(local.port());
     }
@@ -165,17 +181,10 @@ impl PortTable {
     /// Takes back what [`claim`](Self::claim) said.
     pub(crate) fn release(&mut self, local: SocketAddr, claim: Claim) {
         for scope in Scope::of(local.ip()) {
-            let key = (scope, local.port());
-            let Some(claims) = self.claims.get_mut(&key) else { continue };
-            if let Some(count) = claims.count(claim) {
-                *count = count.saturating_sub(1);
-            }
-            if *claims == Claims::default() {
-                self.claims.remove(&key);
-            }
-            self.note(scope, local.port());
+            self.ends(scope, local.port(), |users| users.sub(claim));
         }
-        if [Scope::V4, Scope::V6].iter().all(|scope| self.claims.get(&(*scope, local.port())).is_none()) {
+        let claims = |scope: &Scope| self.users(*scope, local.port()).and_then(Users::claims);
+        if [Scope::V4, Scope::V6].iter().all(|scope| claims(scope).is_none()) {
             self.claimed.remove(local.port());
         }
     }
@@ -183,21 +192,10 @@ impl PortTable {
     /// A connection begins. `opened`: by us.
     pub(crate) fn flow_begins(&mut self, tuple: &FourTuple, opened: bool) {
         for scope in Scope::of(tuple.local_addr) {
-            let mut is_first = false;
-            self.flows.change(&(scope, tuple.local_port), |count| {
-                *count += 1;
-                is_first = *count == 1;
-            });
-            if is_first {
-                self.used.change(&scope, |used| {
-                    used.insert(tuple.local_port);
-                });
-            }
+            self.begins(scope, tuple.local_port, |users| users.flows += 1);
         }
         if opened {
-            self.opened.change(&Towards::of(tuple), |opened| {
-                opened.ports.insert(tuple.local_port);
-            });
+            self.opened.change(&Towards::of(tuple), |opened| opened.ports.insert(tuple.local_port));
         }
     }
 
@@ -211,56 +209,98 @@ impl PortTable {
     /// Neither a connection nor TIME-WAIT has the tuple any more.
     pub(crate) fn flow_ends(&mut self, tuple: &FourTuple) {
         for scope in Scope::of(tuple.local_addr) {
-            let key = (scope, tuple.local_port);
-            let Some(count) = self.flows.get_mut(&key) else { continue };
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.flows.remove(&key);
-                self.note(scope, tuple.local_port);
-            }
+            self.ends(scope, tuple.local_port, |users| users.flows = users.flows.saturating_sub(1));
         }
-        let towards = Towards::of(tuple);
-        let Some(opened) = self.opened.get_mut(&towards) else { return };
-        // It is not there if the peer had opened it.
-        if opened.ports.remove(tuple.local_port) {
-            // Most leave TIME-WAIT in the order in which they came: then it is the first.
-            if let Some(place) = opened.waiting.iter().position(|port| *port == tuple.local_port) {
-                opened.waiting.remove(place);
+        self.opened.remove_if(&Towards::of(tuple), |opened| {
+            // It is not there if the peer had opened it.
+            if opened.ports.remove(tuple.local_port) {
+                // Most leave TIME-WAIT in the order in which they came: then it is the first.
+                if let Some(place) = opened.waiting.iter().position(|port| *port == tuple.local_port) {
+                    opened.waiting.remove(place);
+                }
             }
-        }
-        if opened.ports.is_empty() {
-            self.opened.remove(&towards);
+            opened.ports.is_empty()
+        });
+    }
+
+    /// A port gets a user.
+    fn begins(&mut self, scope: Scope, port: u16, note: impl FnOnce(&mut Users)) {
+        let note = |users: &mut Users| {
+            let is_first = users.is_empty();
+            note(users);
+            is_first
+        };
+        let family = match scope {
+            Scope::At(address) => {
+                if self.users.change(&(address, port), note) {
+                    self.used.change(&address, |used| used.insert(port));
+                }
+                return;
+            }
+            Scope::V4 => &mut self.v4,
+            Scope::V6 => &mut self.v6,
+        };
+        if family.users.or_default(port.into()).is_some_and(note) {
+            family.used.insert(port);
         }
     }
 
-    /// Brings the bitmap of a scope into line with the counts.
-    fn note(&mut self, scope: Scope, port: u16) {
-        let key = (scope, port);
-        if self.claims.get(&key).is_some() || self.flows.get(&key).is_some() {
-            self.used.change(&scope, |used| {
-                used.insert(port);
-            });
-        } else if let Some(used) = self.used.get_mut(&scope) {
-            used.remove(port);
-            if used.is_empty() {
-                self.used.remove(&scope);
+    /// One of the users of a port is none any more.
+    fn ends(&mut self, scope: Scope, port: u16, note: impl FnOnce(&mut Users)) {
+        let note = |users: &mut Users| {
+            note(users);
+            users.is_empty()
+        };
+        let family = match scope {
+            Scope::At(address) => {
+                if self.users.remove_if(&(address, port), note).is_some() {
+                    self.used.remove_if(&address, |used| {
+                        used.remove(port);
+                        used.is_empty()
+                    });
+                }
+                return;
             }
+            Scope::V4 => &mut self.v4,
+            Scope::V6 => &mut self.v6,
+        };
+        if family.users.get_mut(port.into()).is_some_and(note) {
+            family.users.take(port.into());
+            family.used.remove(port);
+        }
+    }
+
+    /// The users of a port in a scope, if there are any.
+    fn users(&self, scope: Scope, port: u16) -> Option<&Users> {
+        match scope {
+            Scope::At(address) => self.users.get(&(address, port)),
+            Scope::V4 => self.v4.users.get(port.into()),
+            Scope::V6 => self.v6.users.get(port.into()),
+        }
+    }
+
+    /// The ports that have a user in a scope.
+    fn used(&self, scope: Scope) -> Option<&PortSet> {
+        match scope {
+            Scope::At(address) => self.used.get(&address),
+            Scope::V4 => Some(&self.v4.used),
+            Scope::V6 => Some(&self.v6.used),
         }
     }
 
     /// Whether something that may not be shared is in the way of a new claim.
     pub(crate) fn is_taken(&self, local: SocketAddr, new: Sharing) -> bool {
         Scope::in_the_way_of(local.ip()).any(|scope| {
-            let key = (scope, local.port());
+            let Some(users) = self.users(scope, local.port()) else { return false };
             // RFC 9293 3.9.1.1 MUST-42: who says so may listen beside any connection.
-            let by_flow = !new.reuse_addr && self.flows.get(&key).is_some();
-            by_flow || self.claims.get(&key).is_some_and(|claims| claims.exclude(new))
+            let by_flow = !new.reuse_addr && users.flows > 0;
+            by_flow || users.claims().is_some_and(|claims| claims.exclude(new))
         })
     }
 
     /// What a claim without a port must keep clear of: whatever is in the way of its address.
     pub(crate) fn in_the_way_of(&self, local: IpAddr) -> Vec<&PortSet> {
-        Scope::in_the_way_of(local).filter_map(|scope| self.used.get(&scope)).collect()
+        Scope::in_the_way_of(local).filter_map(|scope| self.used(scope)).collect()
     }
 
     /// What a flow without a local port must keep clear of: claims, at whatever address, and our other flows towards
@@ -347,7 +387,8 @@ mod tests {
             table.flow_ends(&tuple(port));
             table.release(at("0.0.0.0:7"), Claim::Listener(ALONE));
         }
-        let left = [table.claims.len(), table.flows.len(), table.used.len(), table.opened.len()];
-        assert_eq!((left, table.claimed.is_empty()), ([0; 4], true));
+        let left = [table.users.len(), table.v4.users.len(), table.used.len(), table.opened.len()];
+        let empty = table.claimed.is_empty() && table.v4.used.is_empty();
+        assert_eq!((left, empty), ([0; 4], true));
     }
 }

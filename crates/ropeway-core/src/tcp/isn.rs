@@ -54,7 +54,7 @@ impl IsnGenerator {
             return 0;
         }
         let mut hasher = SipHasher24::new_with_key(&self.label_key);
-        write_tuple(&mut hasher, tuple);
+        with_packed(tuple, |packed| hasher.write(packed));
         hasher.write_u8(protocol.0);
         // Zero would say that the packet is of no flow.
         (low_u32(hasher.finish()) & 0x000f_ffff).max(1)
@@ -69,13 +69,12 @@ pub(crate) const fn low_u32(value: u64) -> u32 {
 
 /// A keyed hash of the four-tuple (SipHash-2-4; RFC 6528 3-2).
 pub(crate) fn hash_tuple(key: &[u8; 16], tuple: &FourTuple) -> u64 {
-    let mut hasher = SipHasher24::new_with_key(key);
-    write_tuple(&mut hasher, tuple);
-    hasher.finish()
+    with_packed(tuple, |packed| SipHasher24::new_with_key(key).hash(packed))
 }
 
-/// Feeds a tuple to a hasher in one piece: 12 bytes for IPv4, 36 for IPv6.
-pub(crate) fn write_tuple(hasher: &mut impl Hasher, tuple: &FourTuple) {
+/// Gives a tuple in one piece to whoever hashes it: 12 bytes for IPv4, 36 for IPv6.
+#[inline]
+pub(crate) fn with_packed<R>(tuple: &FourTuple, hash: impl FnOnce(&[u8]) -> R) -> R {
     let ports = (u32::from(tuple.local_port) << 16 | u32::from(tuple.remote_port)).to_be_bytes();
     match (tuple.local_addr, tuple.remote_addr) {
         (IpAddr::V4(local), IpAddr::V4(remote)) => {
@@ -85,12 +84,16 @@ pub(crate) fn write_tuple(hasher: &mut impl Hasher, tuple: &FourTuple) {
             a.copy_from_slice(&local.octets());
             b.copy_from_slice(&remote.octets());
             c.copy_from_slice(&ports);
-            hasher.write(&packed);
+            hash(&packed)
         }
         (local, remote) => {
-            hasher.write(&to_v6(local));
-            hasher.write(&to_v6(remote));
-            hasher.write(&ports);
+            let mut packed = [0; 36];
+            let (a, rest) = packed.split_at_mut(16);
+            let (b, c) = rest.split_at_mut(16);
+            a.copy_from_slice(&to_v6(local));
+            b.copy_from_slice(&to_v6(remote));
+            c.copy_from_slice(&ports);
+            hash(&packed)
         }
     }
 }

@@ -24,12 +24,10 @@ impl PrefixCounts {
     }
 
     pub(crate) fn sub(&mut self, source: IpAddr) {
-        let prefix = prefix_of(source);
-        let Some(count) = self.counts.get_mut(&prefix) else { return };
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            self.counts.remove(&prefix);
-        }
+        self.counts.remove_if(&prefix_of(source), |count| {
+            *count = count.saturating_sub(1);
+            *count == 0
+        });
     }
 }
 

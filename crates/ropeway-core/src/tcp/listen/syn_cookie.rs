@@ -11,7 +11,7 @@ use ropeway_packet::{FourTuple, SeqNum, TcpHeader, TcpOptions, Timestamps, Windo
 use siphasher::sip::SipHasher24;
 
 use crate::tcp::connection::Negotiated;
-use crate::tcp::isn::{low_u32, write_tuple};
+use crate::tcp::isn::{low_u32, with_packed};
 use crate::time::Timestamp;
 
 /// The coarse clock ticks every 64 s. A cookie is good in the tick it was made in and in the next.
@@ -119,7 +119,7 @@ impl SynCookies {
 
     fn mac(&mut self, tuple: &FourTuple, irs: SeqNum, tick: u64, bits: u32) -> u32 {
         let mut hasher = SipHasher24::new_with_key(&self.secret_of(tick / TICKS_PER_SECRET));
-        write_tuple(&mut hasher, tuple);
+        with_packed(tuple, |packed| hasher.write(packed));
         hasher.write_u64(u64::from(irs.get()) << 32 | u64::from(bits));
         hasher.write_u64(tick);
         low_u32(hasher.finish()) & MAC_BITS
