@@ -9,6 +9,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use bytes::Bytes;
+use ropeway_checksum::portable;
 use ropeway_packet::{
     Checksum, ChecksumMode, IpParams, Payload, Protocol, SackBlocks, SeqNum, TcpFlags, TcpHeader, TcpOptions,
     Timestamps, emit_tcp, ip, parse_tcp,
@@ -37,6 +38,17 @@ fn main() {
             sum.add_bytes(black_box(&bytes));
             sum.finish()
         });
+        measure(&format!("checksum of {len} B, portable"), || portable::sum(black_box(&bytes)));
+        let mut to = vec![0; bytes.len()];
+        measure(&format!("copy and checksum of {len} B"), || {
+            let mut sum = Checksum::new();
+            sum.add_copy(black_box(&bytes), black_box(&mut to));
+            sum.finish()
+        });
+        measure(&format!("copy and checksum of {len} B, portable"), || {
+            portable::copy(black_box(&bytes), black_box(&mut to))
+        });
+        measure(&format!("copy of {len} B"), || black_box(&mut to).copy_from_slice(black_box(&bytes)));
     }
 
     let payload = Payload::from(Bytes::from(vec![7; 1448]));

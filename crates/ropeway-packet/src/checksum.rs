@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use ropeway_checksum::fold;
+
 use crate::Protocol;
 
 /// A running one's-complement sum.
@@ -37,9 +39,29 @@ impl Checksum {
     /// Adds bytes as they stand in the packet.
     #[inline]
     pub fn add_bytes(&mut self, bytes: &[u8]) {
-        let part = sum_bytes(bytes);
+        self.add_part(ropeway_checksum::sum(bytes), bytes.len());
+    }
+
+    /// Copies `from` to `to` and adds it, in one pass. As many bytes as both have room for are copied
+    /// and added; their number is returned.
+    ///
+    /// ```
+    /// use ropeway_packet::Checksum;
+    /// let (mut sum, mut to) = (Checksum::new(), [0; 3]);
+    /// assert_eq!(sum.add_copy(&[1, 2, 3, 4], &mut to), 3);
+    /// assert_eq!((sum.fold(), to), (0x0402, [1, 2, 3]));
+    /// ```
+    #[inline]
+    pub fn add_copy(&mut self, from: &[u8], to: &mut [u8]) -> usize {
+        let len = from.len().min(to.len());
+        self.add_part(ropeway_checksum::copy(from, to), len);
+        len
+    }
+
+    #[inline]
+    fn add_part(&mut self, part: u16, len: usize) {
         self.sum += u64::from(if self.odd { part.swap_bytes() } else { part });
-        self.odd ^= bytes.len() % 2 == 1;
+        self.odd ^= len % 2 == 1;
     }
 
     /// Adds one 16-bit field.
@@ -109,44 +131,6 @@ pub fn verify(src: IpAddr, dst: IpAddr, protocol: Protocol, bytes: &[u8]) -> boo
 pub const fn update_u16(checksum: u16, old: u16, new: u16) -> u16 {
     // RFC 1624 3, equation 3: HC' = ~(~HC + ~m + m')
     !fold(!checksum as u64 + !old as u64 + new as u64)
-}
-
-/// The one's-complement sum of big-endian 16-bit words, the last one padded with a zero byte.
-#[inline]
-fn sum_bytes(bytes: &[u8]) -> u16 {
-    // Summing in the machine's byte order gives the byte-swapped sum (RFC 1071 2, "byte order
-    // independence"). Independent lanes without carries between them let the compiler use vector
-    // registers.
-    let mut lanes = [0_u64; 8];
-    let (chunks, rest) = bytes.as_chunks::<32>();
-    for chunk in chunks {
-        let (words, _) = chunk.as_chunks::<4>();
-        for (lane, word) in lanes.iter_mut().zip(words) {
-            *lane += u64::from(u32::from_ne_bytes(*word));
-        }
-    }
-    let mut sum: u64 = lanes.into_iter().fold(0, u64::wrapping_add);
-    let (words, tail) = rest.as_chunks::<4>();
-    for word in words {
-        sum += u64::from(u32::from_ne_bytes(*word));
-    }
-    let mut last = [0_u8; 4];
-    for (to, from) in last.iter_mut().zip(tail) {
-        *to = *from;
-    }
-    sum += u64::from(u32::from_ne_bytes(last));
-    u16::from_be(fold(sum))
-}
-
-/// Folds a sum to 16 bits, end-around carries included.
-#[inline]
-#[allow(clippy::cast_possible_truncation)] // each step leaves the upper bits zero; the last leaves 16 bits
-const fn fold(sum: u64) -> u16 {
-    let sum = (sum >> 32) + (sum & 0xffff_ffff); // at most 33 bits
-    let sum = (sum >> 16) + (sum & 0xffff); // at most 18 bits
-    let sum = (sum >> 16) + (sum & 0xffff); // at most 0x10002
-    let sum = (sum >> 16) + (sum & 0xffff);
-    sum as u16
 }
 
 #[cfg(test)]
