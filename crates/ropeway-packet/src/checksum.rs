@@ -1,10 +1,14 @@
 //! The Internet checksum (RFC 1071), in one piece, in several, and changed in place (RFC 1624).
 
+mod partial;
+
 use std::net::IpAddr;
 
 use ropeway_checksum::fold;
 
 use crate::Protocol;
+
+pub use partial::Partial;
 
 /// A running one's-complement sum.
 ///

@@ -1,10 +1,12 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use bytes::Bytes;
 use pnet_packet::util;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::{ChecksumMode, IpParams, Payload, TcpHeader, emit_tcp, icmp, udp};
 
 fn sum(bytes: &[u8]) -> Checksum {
     let mut sum = Checksum::new();
@@ -55,7 +57,113 @@ fn verify_knows_which_protocols_have_a_pseudo_header() {
     assert!(!verify(src, dst, Protocol::ICMP, &echo));
 }
 
+/// A UDP datagram or an ICMP message in a packet.
+fn packet(is_v4: bool, protocol: Protocol, data: &[u8]) -> Vec<u8> {
+    let (src, dst): (IpAddr, IpAddr) = if is_v4 {
+        ([192, 0, 2, 1].into(), [192, 0, 2, 2].into())
+    } else {
+        ([1_u16; 8].into(), [2_u16; 8].into())
+    };
+    let params = IpParams {
+        src,
+        dst,
+        protocol,
+        hop_limit: 64,
+        traffic_class: 0,
+        dont_fragment: true,
+        ident: 0,
+        flow_label: 0,
+    };
+    match protocol {
+        Protocol::UDP => udp::emit(&params, 1, 2, data).unwrap(),
+        Protocol::TCP => {
+            let payload = Payload::from(Bytes::copy_from_slice(data));
+            let mut packet = emit_tcp(&params, &TcpHeader::default(), &payload, ChecksumMode::Full).to_vec();
+            packet.extend_from_slice(data);
+            packet
+        }
+        _ => icmp::emit_echo_request(src, dst, 1, 2, data, 64),
+    }
+}
+
+#[test]
+fn a_partial_checksum_is_found() {
+    for is_v4 in [true, false] {
+        let start = if is_v4 { 20 } else { 40 };
+        for (protocol, offset) in [(Protocol::TCP, 16), (Protocol::UDP, 6)] {
+            let packet = packet(is_v4, protocol, b"data");
+            assert_eq!(Partial::of(&packet), Some(Partial { start, offset }));
+            assert_eq!(Partial::of(&packet[..usize::from(start)]), Some(Partial { start, offset }));
+        }
+        let echo = Partial::of(&packet(is_v4, Protocol::ICMP, b"data"));
+        // ICMP for IPv4 has no pseudo-header.
+        assert_eq!(echo, (!is_v4).then_some(Partial { start, offset: 2 }));
+    }
+    let mut options = packet(true, Protocol::TCP, b"data");
+    options[0] = 0x47;
+    assert_eq!(Partial::of(&options), Some(Partial { start: 28, offset: 16 }));
+    for nothing in [&[][..], &[0x45; 9], &[0x60; 6], &[0x44; 40], &[0x50; 40]] {
+        assert_eq!(Partial::of(nothing), None);
+    }
+}
+
+#[test]
+fn what_has_no_partial_checksum_is_left_alone() {
+    let fragment = {
+        let mut packet = packet(true, Protocol::UDP, b"eight by");
+        packet[6] = 0x20;
+        packet[10..12].fill(0);
+        let checksum = sum(&packet[..20]).finish().to_be_bytes();
+        packet[10..12].copy_from_slice(&checksum);
+        packet
+    };
+    let short = {
+        let mut packet = packet(false, Protocol::UDP, b"");
+        packet[5] = 7;
+        packet
+    };
+    for mut packet in [packet(true, Protocol::ICMP, b"data"), fragment, short, vec![], vec![0x45; 30]] {
+        let before = packet.clone();
+        assert_eq!(Partial::prepare(&mut packet), None);
+        assert_eq!(packet, before);
+    }
+}
+
+#[test]
+fn a_partial_checksum_beyond_the_packet_changes_nothing() {
+    for (start, offset) in [(39, 0), (40, 0), (23, 16), (0, 39), (u16::MAX, u16::MAX)] {
+        let mut packet = [7; 40];
+        assert!(!Partial { start, offset }.complete(&mut packet));
+        assert_eq!(packet, [7; 40]);
+    }
+    assert!(Partial { start: 38, offset: 0 }.complete(&mut [7; 40]));
+    // RFC 768: a computed zero is sent as all ones.
+    let mut ones = [0xff; 4];
+    assert!(Partial { start: 0, offset: 0 }.complete(&mut ones));
+    assert_eq!(ones, [0xff; 4]);
+}
+
 proptest! {
+    #[test]
+    fn what_was_left_to_the_device_is_completed(
+        is_v4: bool,
+        protocol in prop::sample::select(vec![Protocol::TCP, Protocol::UDP, Protocol::ICMPV6]),
+        data in vec(any::<u8>(), 0..600),
+    ) {
+        prop_assume!(!is_v4 || protocol != Protocol::ICMPV6);
+        let complete = packet(is_v4, protocol, &data);
+        let mut packet = complete.clone();
+        let partial = Partial::prepare(&mut packet).unwrap();
+        prop_assert_eq!(Some(partial), Partial::of(&complete));
+        prop_assert!(partial.complete(&mut packet));
+        let at = usize::from(partial.start + partial.offset);
+        // The two zeros verify alike.
+        if complete[at..at + 2] == [0, 0] {
+            packet[at..at + 2].fill(0);
+        }
+        prop_assert_eq!(packet, complete);
+    }
+
     #[test]
     fn equals_pnet(bytes in vec(any::<u8>(), 1..1500)) {
         // The word to skip lies behind the end. (Of no bytes pnet says 0.)
