@@ -1,7 +1,7 @@
 //! Bytes to typed TCP/IP packets and back: no state, no clock, no allocation on the way in, no
 //! panic.
 //!
-//! Everything here works on one packet at a time. Parsing ([`ip::parse`], [`parse_tcp`],
+//! Everything here works on one packet at a time, but for [`train`]s of them. Parsing ([`ip::parse`], [`parse_tcp`],
 //! [`udp::parse`], [`icmp::parse`]) validates lengths before it reads a field, allocates nothing,
 //! and answers with plain values and with [`Range`](std::ops::Range)s: offsets into the packet that
 //! was given. Emitting ([`emit_tcp`], [`udp::emit`], [`icmp::emit_error`] and its neighbours) fills
@@ -55,13 +55,14 @@ pub mod ip;
 pub mod segment;
 pub mod seq;
 pub mod tcp;
+pub mod train;
 pub mod udp;
 
 pub use checksum::Checksum;
 pub use error::{IcmpError, IpError, OptionReport, TcpError, UdpError};
 pub use icmp::{IcmpErrorKind, IcmpMessage, Quoted, QuotedIp, UnreachableCode, UnreachableKind};
 pub use ip::{Fragment, IpPacket, IpParams, Protocol};
-pub use segment::{ChecksumMode, FourTuple, HeaderBuf, Payload, TcpSegment, emit_tcp, parse_tcp};
+pub use segment::{ChecksumMode, FourTuple, HeaderBuf, Payload, Slices, TcpSegment, emit_tcp, parse_tcp};
 pub use seq::{SeqNum, WindowScale};
 pub use tcp::{FastOpen, ParsedTcp, SackBlocks, TcpFlags, TcpHeader, TcpOptions, Timestamps};
 pub use udp::{UdpDatagram, UdpHeader};

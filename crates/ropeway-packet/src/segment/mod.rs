@@ -11,7 +11,7 @@ use crate::tcp::CHECKSUM_OFFSET;
 use crate::{IpPacket, IpParams, Protocol, TcpError, TcpHeader};
 
 pub use four_tuple::FourTuple;
-pub use payload::Payload;
+pub use payload::{Payload, Slices};
 
 /// Who computes the checksum of a segment to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +34,19 @@ pub struct HeaderBuf {
 impl HeaderBuf {
     /// Enough for the longest headers that [`emit_tcp`] writes: 40 bytes of IPv6 and 60 of TCP.
     const CAPACITY: usize = 128;
+
+    /// Headers that stand elsewhere. `None` if they are longer than any that [`emit_tcp`] writes.
+    #[inline]
+    pub fn copy_of(headers: &[u8]) -> Option<Self> {
+        let mut copy = Self { len: u8::try_from(headers.len()).ok()?, ..Self::default() };
+        copy.bytes.get_mut(..headers.len())?.copy_from_slice(headers);
+        Some(copy)
+    }
+
+    #[inline]
+    pub(crate) fn as_mut(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(..usize::from(self.len)).unwrap_or_default()
+    }
 }
 
 impl Default for HeaderBuf {

@@ -1,5 +1,7 @@
 //! The data of a segment to send.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 /// The data of one segment: a few [`Bytes`], one after the other. A single part costs no
@@ -60,6 +62,23 @@ impl Payload {
         Some(&self.first).filter(|first| !first.is_empty()).into_iter().chain(&self.rest)
     }
 
+    /// The bytes in `range`, part by part, as far as there are any.
+    ///
+    /// ```
+    /// # use bytes::Bytes;
+    /// # use ropeway_packet::Payload;
+    /// let payload: Payload = [&b"one "[..], b"two"].into_iter().map(Bytes::from_static).collect();
+    /// assert!(payload.slices(2..6).eq([&b"e "[..], b"tw"]));
+    /// assert_eq!(payload.slices(2..6).to_payload().to_vec(), b"e tw");
+    /// ```
+    #[inline]
+    pub fn slices(&self, range: Range<usize>) -> Slices<'_> {
+        let mut slices = Slices { part: &self.first, offset: 0, rest: &self.rest, left: self.len };
+        slices.take_front(range.start);
+        slices.left = slices.left.min(range.len());
+        slices
+    }
+
     /// A copy of the bytes in one piece.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.len);
@@ -70,6 +89,74 @@ impl Payload {
     /// The bytes in one piece; copied only if there are several parts.
     pub fn into_bytes(self) -> Bytes {
         if self.rest.is_empty() { self.first } else { self.to_vec().into() }
+    }
+}
+
+/// Some of the bytes of a [`Payload`], part by part: none of the slices is empty.
+#[derive(Clone, Debug)]
+pub struct Slices<'a> {
+    /// The part that the next byte stands in, unless `offset` is its end.
+    part: &'a Bytes,
+    offset: usize,
+    /// None of them is empty.
+    rest: &'a [Bytes],
+    /// How many bytes there are.
+    left: usize,
+}
+
+impl Slices<'_> {
+    /// How many bytes there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.left
+    }
+
+    /// Whether there is no byte.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Takes away the first `len` bytes, or all there are.
+    #[inline]
+    pub(crate) fn take_front(&mut self, len: usize) -> Self {
+        let len = len.min(self.left);
+        let front = Self { left: len, ..*self };
+        let mut passed = front.clone();
+        passed.by_ref().for_each(drop);
+        *self = Self { left: self.left - len, ..passed };
+        front
+    }
+
+    /// The same bytes, shared. Several parts cost an allocation.
+    pub fn to_payload(&self) -> Payload {
+        let mut slices = self.clone();
+        let mut payload = Payload::new();
+        while let Some(slice) = slices.next() {
+            // The slice ends at `offset` in the part.
+            payload.push(slices.part.slice(slices.offset - slice.len()..slices.offset));
+        }
+        payload
+    }
+}
+
+impl<'a> Iterator for Slices<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.left == 0 {
+            return None;
+        }
+        if self.offset == self.part.len() {
+            (self.part, self.rest) = self.rest.split_first()?;
+            self.offset = 0;
+        }
+        let slice = self.part.get(self.offset..)?;
+        let slice = slice.get(..self.left).unwrap_or(slice);
+        self.offset += slice.len();
+        self.left -= slice.len();
+        Some(slice)
     }
 }
 

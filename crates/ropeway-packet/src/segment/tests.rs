@@ -63,6 +63,26 @@ fn payload_is_its_bytes() {
 }
 
 #[test]
+fn slices_are_the_parts_of_a_range() {
+    let payload = parts(&[b"ab", b"cde", b"f"]);
+    let whole = payload.to_vec();
+    for start in 0..8 {
+        for end in start..9 {
+            let slices = payload.slices(start..end);
+            let expected = &whole[start.min(6)..end.min(6)];
+            assert_eq!((slices.len(), slices.is_empty()), (expected.len(), expected.is_empty()));
+            assert!(slices.clone().all(|slice| !slice.is_empty()));
+            assert_eq!(slices.clone().collect::<Vec<_>>().concat(), expected);
+            assert_eq!(slices.to_payload().to_vec(), expected);
+        }
+    }
+    let part = Bytes::from(vec![1, 2, 3]);
+    let shared = Payload::from(part.clone()).slices(1..3).to_payload().into_bytes();
+    assert_eq!(shared.as_ptr(), part[1..].as_ptr());
+    assert!(Payload::new().slices(0..1).next().is_none());
+}
+
+#[test]
 fn one_part_is_not_copied() {
     let bytes = Bytes::from(vec![1, 2, 3]);
     let payload = Payload::from(bytes.clone());

@@ -62,6 +62,12 @@ impl TcpFlags {
         self.0 & other.0 != 0
     }
 
+    /// The flags of both.
+    #[inline]
+    pub(crate) const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// The nine bits; FIN is the lowest.
     #[inline]
     pub const fn bits(self) -> u16 {

@@ -1,0 +1,214 @@
+//! The headers that a train can have.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
+
+use crate::{Checksum, Protocol, SeqNum, TcpFlags, checksum};
+
+/// Where the fields stand that differ within a train.
+pub(super) const V4_TOTAL_LENGTH: usize = 2;
+pub(super) const V4_IDENT: usize = 4;
+pub(super) const V4_FLAGS: usize = 6;
+pub(super) const V4_CHECKSUM: usize = 10;
+pub(super) const V6_PAYLOAD_LENGTH: usize = 4;
+pub(super) const TCP_SEQ: usize = 4;
+pub(super) const TCP_FLAGS: usize = 12;
+/// In the flags of IPv4.
+pub(super) const DONT_FRAGMENT: u16 = 1 << 14;
+
+const V4_PROTOCOL: usize = 9;
+const V4_ADDRESSES: usize = 12;
+const V4_LEN: usize = 20;
+const V6_NEXT_HEADER: usize = 6;
+const V6_ADDRESSES: usize = 8;
+const V6_LEN: usize = 40;
+const PORTS: usize = 4;
+const TCP_ACK: usize = 8;
+const TCP_URGENT: usize = 18;
+const TCP_MIN_LEN: usize = 20;
+/// PSH in the word that the flags and the window are.
+const PSH_IN_WORD: u32 = (TcpFlags::PSH.bits() as u32) << 16;
+/// More fragments, and the fragment offset.
+const FRAGMENT: u16 = (1 << 14) - 1;
+
+/// The headers of a TCP packet without IP options, extension headers or fragmentation.
+pub(super) struct Headers<'p> {
+    pub(super) is_v4: bool,
+    /// Both, from the first byte on.
+    pub(super) all: &'p [u8],
+    pub(super) ip: &'p [u8],
+    /// With its options.
+    pub(super) tcp: &'p [u8],
+}
+
+/// Why a packet has no such headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Other {
+    /// It carries something else than TCP, or is malformed.
+    NotTcp,
+    /// It may belong to any connection: it is a fragment, or has IP options or extension headers.
+    Opaque,
+}
+
+impl<'p> Headers<'p> {
+    /// Reads the headers at the start of `bytes`. Lengths and checksums are not looked at.
+    #[inline]
+    pub(super) fn read(bytes: &'p [u8]) -> Result<Self, Other> {
+        let (is_v4, ip_len) = match bytes.first().copied().unwrap_or(0) {
+            0x45 => {
+                if u16_at(bytes, V4_FLAGS) & FRAGMENT != 0 {
+                    return Err(Other::Opaque);
+                }
+                if protocol(bytes, V4_PROTOCOL) != Protocol::TCP {
+                    return Err(Other::NotTcp);
+                }
+                (true, V4_LEN)
+            }
+            0x46..=0x4f => return Err(Other::Opaque),
+            0x60..=0x6f => match protocol(bytes, V6_NEXT_HEADER) {
+                Protocol::TCP => (false, V6_LEN),
+                Protocol::UDP | Protocol::ICMPV6 => return Err(Other::NotTcp),
+                _ => return Err(Other::Opaque),
+            },
+            _ => return Err(Other::NotTcp),
+        };
+        let (ip, rest) = bytes.split_at_checked(ip_len).ok_or(Other::NotTcp)?;
+        let tcp_len = usize::from(rest.get(TCP_FLAGS).copied().unwrap_or(0) >> 4) * 4;
+        let tcp = rest.get(..tcp_len).filter(|tcp| tcp.len() >= TCP_MIN_LEN).ok_or(Other::NotTcp)?;
+        let all = bytes.get(..ip_len + tcp_len).ok_or(Other::NotTcp)?;
+        Ok(Self { is_v4, all, ip, tcp })
+    }
+
+    #[inline]
+    pub(super) fn addresses(&self) -> (IpAddr, IpAddr) {
+        if self.is_v4 {
+            let at = |at| Ipv4Addr::from(bytes_at::<4>(self.ip, at)).into();
+            (at(V4_ADDRESSES), at(V4_ADDRESSES + 4))
+        } else {
+            let at = |at| Ipv6Addr::from(bytes_at::<16>(self.ip, at)).into();
+            (at(V6_ADDRESSES), at(V6_ADDRESSES + 16))
+        }
+    }
+
+    /// Addresses and ports.
+    #[inline]
+    pub(super) fn flow(&self) -> &'p [u8] {
+        Self::flow_of(self.is_v4, self.all)
+    }
+
+    /// Likewise, of headers like these.
+    #[inline]
+    pub(super) fn flow_of(is_v4: bool, all: &[u8]) -> &[u8] {
+        let range = if is_v4 { V4_ADDRESSES..V4_LEN + PORTS } else { V6_ADDRESSES..V6_LEN + PORTS };
+        all.get(range).unwrap_or_default()
+    }
+
+    /// Where in `packet`, which these headers start, data stands that can be part of a train.
+    #[inline]
+    pub(super) fn payload_to_merge(&self, packet: &[u8]) -> Option<Range<usize>> {
+        const SIGNALS: TcpFlags = TcpFlags::PSH.union(TcpFlags::ECE).union(TcpFlags::CWR).union(TcpFlags::AE);
+        let payload = self.all.len()..self.packet_len();
+        let right = !payload.is_empty()
+            && payload.end <= packet.len()
+            && self.flags() & !SIGNALS == TcpFlags::ACK
+            && (!self.is_v4 || sum_of(self.ip).finish() == 0);
+        right.then_some(payload)
+    }
+
+    /// Whether the TCP checksum of `packet` is right.
+    #[inline]
+    pub(super) fn checksum_is_right(&self, packet: &[u8]) -> bool {
+        let (src, dst) = self.addresses();
+        let segment = packet.get(self.ip.len()..self.packet_len()).unwrap_or_default();
+        checksum::verify(src, dst, Protocol::TCP, segment)
+    }
+
+    /// Whether the headers of the same connection's packet are equal, but for what differs within a
+    /// train: lengths, identification, sequence number, checksums, and PSH.
+    #[inline]
+    pub(super) fn is_like(&self, first: &[u8]) -> bool {
+        let Some((ip, tcp)) = first.split_at_checked(self.ip.len()) else {
+            return false;
+        };
+        let same_ip = if self.is_v4 {
+            // Version and DSCP with ECN; flags, TTL and protocol.
+            u16_at(ip, 0) == u16_at(self.ip, 0)
+                && bytes_at::<4>(ip, V4_FLAGS) == bytes_at::<4>(self.ip, V4_FLAGS)
+        } else {
+            // Version, traffic class and flow label; next header and hop limit.
+            bytes_at::<4>(ip, 0) == bytes_at::<4>(self.ip, 0)
+                && u16_at(ip, V6_NEXT_HEADER) == u16_at(self.ip, V6_NEXT_HEADER)
+        };
+        // The acknowledgment number; data offset, reserved bits, flags and window; the urgent pointer
+        // and the options.
+        let flags_and_window = |tcp| u32::from_be_bytes(bytes_at(tcp, TCP_FLAGS)) | PSH_IN_WORD;
+        same_ip
+            && bytes_at::<4>(tcp, TCP_ACK) == bytes_at::<4>(self.tcp, TCP_ACK)
+            && flags_and_window(tcp) == flags_and_window(self.tcp)
+            && tcp.get(TCP_URGENT..) == self.tcp.get(TCP_URGENT..)
+    }
+
+    /// The whole packet's length by its IP header.
+    #[inline]
+    fn packet_len(&self) -> usize {
+        if self.is_v4 {
+            usize::from(u16_at(self.ip, V4_TOTAL_LENGTH))
+        } else {
+            V6_LEN + usize::from(u16_at(self.ip, V6_PAYLOAD_LENGTH))
+        }
+    }
+
+    #[inline]
+    pub(super) fn flags(&self) -> TcpFlags {
+        TcpFlags::from_bits_truncate(u16_at(self.tcp, TCP_FLAGS))
+    }
+
+    #[inline]
+    pub(super) fn seq(&self) -> SeqNum {
+        SeqNum::new(u32::from_be_bytes(bytes_at(self.tcp, TCP_SEQ)))
+    }
+
+    /// IPv4's identification.
+    #[inline]
+    pub(super) fn ident(&self) -> u16 {
+        u16_at(self.ip, V4_IDENT)
+    }
+
+    /// Whether the identifications of a train's packets count up. They have no meaning where
+    /// routers may not fragment (RFC 6864 4.1), and ours are 0 then.
+    #[inline]
+    pub(super) fn idents_count(&self) -> bool {
+        self.is_v4 && u16_at(self.ip, V4_FLAGS) & DONT_FRAGMENT == 0
+    }
+}
+
+#[inline]
+fn protocol(bytes: &[u8], at: usize) -> Protocol {
+    Protocol(bytes.get(at).copied().unwrap_or(0))
+}
+
+/// The bytes from `at` on; zeros if they are not all there.
+#[inline]
+pub(super) fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
+}
+
+#[inline]
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes(bytes_at(bytes, at))
+}
+
+/// Writes a field, if `bytes` reaches that far.
+#[inline]
+pub(super) fn put<const N: usize>(bytes: &mut [u8], at: usize, field: [u8; N]) {
+    if let Some(place) = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        *place = field;
+    }
+}
+
+#[inline]
+pub(super) fn sum_of(bytes: &[u8]) -> Checksum {
+    let mut sum = Checksum::new();
+    sum.add_bytes(bytes);
+    sum
+}
