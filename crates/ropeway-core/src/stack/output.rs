@@ -225,6 +225,7 @@ impl Stack {
             let pressure = self.ledger.pressure(&connection.scheduled.charged);
             let counters = &mut self.counters;
             let mut env = Env { now, config: &self.config, counters, handed: self.handed, pressure };
+            connection.leaves_queue();
             connection.handle_timeout(&mut env);
             self.settle(key, now);
         }

@@ -22,22 +22,28 @@ pub(super) fn connection_key(id: ConnectionId) -> Key {
 
 impl Stack {
     pub(super) fn settle(&mut self, key: Key, now: Timestamp) {
-        self.look_after_orphan(key);
         let Some(mut connection) = self.rooms.connections.get_mut(key) else { return };
-        if connection.scheduled.registered && matches!(connection.state(), State::TimeWait | State::Closed) {
+        if connection.is_orphan() {
+            self.look_after_orphan(key);
+            let Some(orphan) = self.rooms.connections.get_mut(key) else { return };
+            connection = orphan;
+        }
+        let over = matches!(connection.state(), State::TimeWait | State::Closed);
+        if over && connection.scheduled.registered {
             self.leave_table(key, now);
             let Some(still_there) = self.rooms.connections.get_mut(key) else { return };
             connection = still_there;
         }
-        let was_undelivered = connection.scheduled.undelivered;
-        connection.scheduled.undelivered = connection.is_undelivered();
-        self.undelivered += usize::from(connection.scheduled.undelivered);
-        self.undelivered -= usize::from(was_undelivered);
-        let was_orphan = connection.scheduled.orphan;
-        connection.scheduled.orphan = connection.is_orphan();
-        self.orphans += usize::from(connection.scheduled.orphan);
-        self.orphans -= usize::from(was_orphan);
-        if connection.is_done() {
+        let (undelivered, orphan) = (connection.is_undelivered(), connection.is_orphan());
+        let counts = [(&mut self.undelivered, undelivered), (&mut self.orphans, orphan)];
+        let counted = [&mut connection.scheduled.undelivered, &mut connection.scheduled.orphan];
+        for ((count, is), was) in counts.into_iter().zip(counted) {
+            if is != *was {
+                *count = if is { *count + 1 } else { *count - 1 };
+                *was = is;
+            }
+        }
+        if over && connection.is_done() {
             self.forget(key);
             return;
         }
@@ -51,7 +57,7 @@ impl Stack {
                 false => self.outbox.ready.push_back(key),
             }
         }
-        if let Some(deadline) = connection.next_deadline() {
+        if let Some(deadline) = connection.new_deadline() {
             self.deadlines.advance(key.index, deadline);
         }
         let has_news = connection.scheduled.gained != Readiness::EMPTY;
@@ -77,9 +83,6 @@ impl Stack {
     /// A connection that nobody holds any more is reset if there are too many of them, or memory is scarce.
     fn look_after_orphan(&mut self, key: Key) {
         let Some(connection) = self.rooms.connections.get_mut(key) else { return };
-        if !connection.is_orphan() {
-            return;
-        }
         let too_many = !connection.scheduled.orphan && self.orphans >= self.config.max_orphans;
         let pressure = self.ledger.pressure(&connection.scheduled.charged);
         if too_many || pressure.calls_for(Measure::ResetOrphans) {

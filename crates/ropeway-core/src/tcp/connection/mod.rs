@@ -261,8 +261,14 @@ impl Connection {
         self.sender.snd().wscale.unwrap_or(WindowScale::ZERO)
     }
 
-    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        self.timers.earliest()
+    /// The earliest deadline, if it may have become earlier since the last time.
+    pub(crate) fn new_deadline(&mut self) -> Option<Timestamp> {
+        self.timers.take_news()
+    }
+
+    /// It has left the queue of deadlines.
+    pub(crate) fn leaves_queue(&mut self) {
+        self.timers.need_place();
     }
 
     /// Where TIME-WAIT takes over: everything its table needs to know.
