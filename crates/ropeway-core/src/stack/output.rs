@@ -123,6 +123,9 @@ impl Stack {
         let pressure = self.ledger.pressure(&connection.scheduled.charged);
         let mut env = Env { now, config: &self.config, counters: &mut self.counters, handed, pressure };
         let transmit = connection.poll_transmit(&mut env);
+        if transmit.is_some() && connection.has_all_sent() {
+            connection.skip_turn(now);
+        }
         self.settle(key, now);
         Some((transmit?, remote))
     }

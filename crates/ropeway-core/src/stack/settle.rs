@@ -50,11 +50,15 @@ impl Stack {
         let holds = connection.charge();
         self.ledger.charge(&mut connection.scheduled.charged, holds);
         if connection.wants_transmit() && !connection.scheduled.in_ready_list {
-            connection.scheduled.in_ready_list = true;
-            connection.await_turn(now);
-            match self.addresses.is_local(connection.tuple.remote_addr) {
-                true => self.outbox.ready_local.push_back(key),
-                false => self.outbox.ready.push_back(key),
+            if connection.has_all_delivered() {
+                connection.skip_turn(now);
+            } else {
+                connection.scheduled.in_ready_list = true;
+                connection.await_turn(now);
+                match self.addresses.is_local(connection.tuple.remote_addr) {
+                    true => self.outbox.ready_local.push_back(key),
+                    false => self.outbox.ready.push_back(key),
+                }
             }
         }
         if let Some(deadline) = connection.new_deadline() {

@@ -32,6 +32,11 @@ pub(crate) struct Probing {
 }
 
 impl Probing {
+    /// A probe is to be sent.
+    pub(super) fn is_due(&self) -> bool {
+        self.due.is_some()
+    }
+
     /// The tail of the flight is to be probed.
     pub(super) fn ask_tail(&mut self) {
         self.due.get_or_insert(Due::Tail);

@@ -10,6 +10,7 @@ mod parts;
 mod paws;
 mod probe;
 mod report;
+mod rest;
 mod segment_arrives;
 pub(crate) mod state;
 mod timeouts;

@@ -151,13 +151,7 @@ impl Connection {
                 self.stop_persist();
                 return Some(self.send_segment(plan, env));
             }
-            Next::Nothing => {
-                let full = self.sender.buffer().len() >= self.send_buffer();
-                let limit = if full { SenderLimit::SendBuffer } else { SenderLimit::Application };
-                self.statistics.limit(limit, env.now);
-                self.stop_persist();
-                self.stop_waiting();
-            }
+            Next::Nothing => self.nothing_to_send(env.now),
             Next::Paced(at) => {
                 self.statistics.limit(SenderLimit::Pacing, env.now);
                 self.timers.set(Timer::Pace, at);

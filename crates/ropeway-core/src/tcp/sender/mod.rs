@@ -327,6 +327,11 @@ impl Sender {
         self.has_due() || end.after(self.snd.nxt) || (self.fin_queued && self.snd.nxt == end)
     }
 
+    /// Whether there is nothing that could be sent, whatever the windows say.
+    pub(crate) fn has_all_sent(&self) -> bool {
+        self.flight.lost() == 0 && !self.has_unsent() && !self.recovery.wants_new_data()
+    }
+
     /// Whether something is to be sent again.
     pub(crate) fn has_due(&self) -> bool {
         self.flight.lost() > self.flight.retransmitted()

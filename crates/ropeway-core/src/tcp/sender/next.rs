@@ -104,17 +104,29 @@ impl Sender {
                 next
             }
             Next::Nothing => {
-                let (pipe, cwnd) = (self.flight.pipe(), self.cwnd());
-                if pipe > 0 && pipe < cwnd {
-                    self.rate.note_app_limited(&mut self.flight.course, pipe);
-                }
-                // As in Linux, a flight that fills the window uses it, although nothing is left to send.
-                if pipe >= cwnd {
-                    self.window_limited = self.snd.nxt;
-                }
+                self.nothing_left();
                 next
             }
             _ => next,
+        }
+    }
+
+    /// There is nothing to send, and nobody has to ask for it.
+    pub(crate) fn rest(&mut self, now: Timestamp) {
+        self.restart_after_idle(now);
+        self.nothing_left();
+    }
+
+    fn nothing_left(&mut self) {
+        let pipe = self.flight.pipe();
+        if pipe == 0 {
+            return;
+        }
+        if pipe < self.cwnd() {
+            self.rate.note_app_limited(&mut self.flight.course, pipe);
+        } else {
+            // As in Linux, a flight that fills the window uses it, although nothing is left to send.
+            self.window_limited = self.snd.nxt;
         }
     }
 
