@@ -125,10 +125,12 @@ impl FromStr for IpCidr {
 
 /// How large a buffer may be that tunes itself: what `tcp_rmem` and `tcp_wmem` are to Linux, in bytes of payload.
 ///
-/// What cannot be meant is clamped: all three are 1 byte to 1 GiB, and `min <= initial <= max`.
+/// What cannot be meant is clamped: all three are 1 byte to 1 GiB, `min <= initial <= max`, and `min` is at most a 64th of the
+/// [`memory_budget`](StackConfig::memory_budget).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BufferRange {
-    /// Scarce memory does not take it below this.
+    /// Scarce memory does not take it below this. What so many bytes may take is set aside for each connection: for 2 KiB each
+    /// way, 8 KiB.
     pub min: usize,
     /// What it begins with, and what it goes back to when nothing has moved for a retransmission timeout.
     pub initial: usize,
@@ -137,20 +139,10 @@ pub struct BufferRange {
 }
 
 impl BufferRange {
-    const fn normalize(&mut self) {
-        self.max = clamp(self.max, 1, MAX_BUFFER);
-        self.min = clamp(self.min, 1, self.max);
-        self.initial = clamp(self.initial, self.min, self.max);
-    }
-}
-
-const fn clamp(size: usize, least: usize, most: usize) -> usize {
-    if size < least {
-        least
-    } else if size > most {
-        most
-    } else {
-        size
+    fn normalize(&mut self, budget: usize) {
+        self.max = self.max.clamp(1, MAX_BUFFER);
+        self.min = self.min.clamp(1, self.max.min(budget / 64));
+        self.initial = self.initial.clamp(self.min, self.max);
     }
 }
 
@@ -234,9 +226,9 @@ pub struct StackConfig {
     /// How long a connection that no application holds any more waits in FIN-WAIT-2. 60 s.
     pub fin_timeout: Duration,
     /// The sizes of a receive buffer that tunes itself, which it does unless [`SocketOptions::recv_buffer`] says its size
-    /// (`tcp_rmem`). 4 KiB, 128 KiB and 32 MiB.
+    /// (`tcp_rmem`). 2 KiB, 128 KiB and 32 MiB.
     pub auto_recv_buffer: BufferRange,
-    /// Likewise of a send buffer (`tcp_wmem`). 4 KiB, 16 KiB and 32 MiB.
+    /// Likewise of a send buffer (`tcp_wmem`). 2 KiB, 16 KiB and 32 MiB.
     pub auto_send_buffer: BufferRange,
     /// The largest window that may ever be asked for, in bytes: it decides the window scale that is announced in our SYN
     /// (RFC 7323 2.3), with the size of the receive buffer if that is more, or the largest that it may grow to. 32 MiB.
@@ -295,15 +287,15 @@ pub struct StackConfig {
     /// How much memory the stack may take, in bytes: [`MemoryUse`](crate::MemoryUse) tells what counts. At least
     /// [`LEAST_MEMORY_BUDGET`](Self::LEAST_MEMORY_BUDGET).
     ///
-    /// `None`, the default, is 4 GiB (1 GiB where addresses have 32 bits). In `ropeway`, a stack with a TUN device takes a quarter of the machine's memory instead,
-    /// or of what its control group may have (`memory.max`), whichever is less.
+    /// `None`, the default, is 4 GiB (1 GiB where addresses have 32 bits). In `ropeway`, a stack with a TUN device takes a
+    /// quarter of the machine's memory instead, or of what its control group may have (`memory.max`), whichever is less.
     ///
     /// A network (/24, or /64 for IPv6) is held to what it has and what is left, so that it never has all. From eight
-    /// sixteenths of that on, counting 5.5 KiB set aside for each connection, no buffer grows; from ten on windows close from
-    /// the left and writers wait; from eleven on what
-    /// lies beyond gaps is dropped when more arrives; from twelve on connections that nobody holds any more are reset; from
-    /// thirteen on no connection is taken or opened; from fourteen on data is dropped as if it had been lost. A connection may
-    /// always receive and send 4 KiB. SYN queue and TIME-WAIT take an eighth of the budget each at most.
+    /// sixteenths of that on, counting what is set aside for each connection, no buffer grows; from ten on windows close from
+    /// the left and writers wait; from eleven on what lies beyond gaps is dropped when more arrives; from twelve on connections
+    /// that nobody holds any more are reset; from thirteen on no connection is taken or opened; from fourteen on data is dropped
+    /// as if it had been lost. A connection may always receive and send the `min` of its buffers: that is what is set aside for
+    /// it, 8 KiB of memory at the defaults. SYN queue and TIME-WAIT take an eighth of the budget each at most.
     pub memory_budget: Option<usize>,
     /// Answer ICMP echo requests. On.
     pub echo_replies: bool,
@@ -347,13 +339,13 @@ impl StackConfig {
     /// Brings what the user said into the range that makes sense.
     pub(crate) fn normalize(&mut self) {
         self.socket.normalize();
-        self.auto_recv_buffer.normalize();
-        self.auto_send_buffer.normalize();
+        self.memory_budget = Some(self.budget());
+        self.auto_recv_buffer.normalize(self.budget());
+        self.auto_send_buffer.normalize(self.budget());
         self.mtu = self.mtu.max(MIN_MTU);
         self.max_rto = self.max_rto.clamp(GRANULARITY, FOREVER);
         self.initial_rto = self.initial_rto.clamp(GRANULARITY, self.max_rto);
         self.min_rto = self.min_rto.min(self.max_rto);
-        self.memory_budget = Some(self.budget());
         self.clock_granularity = self.clock_granularity.min(Duration::from_secs(1));
         let waits =
             [&mut self.time_wait, &mut self.delayed_ack, &mut self.fin_timeout, &mut self.decision_timeout];
@@ -382,8 +374,8 @@ impl Default for StackConfig {
             orphan_retries: 8,
             synack_retries: 5,
             fin_timeout: Duration::from_secs(60),
-            auto_recv_buffer: BufferRange { min: 4096, initial: 128 * 1024, max: LARGEST as usize },
-            auto_send_buffer: BufferRange { min: 4096, initial: 16 * 1024, max: LARGEST as usize },
+            auto_recv_buffer: BufferRange { min: 2048, initial: 128 * 1024, max: LARGEST as usize },
+            auto_send_buffer: BufferRange { min: 2048, initial: 16 * 1024, max: LARGEST as usize },
             max_window: LARGEST,
             timestamps: true,
             strict_timestamps: false,

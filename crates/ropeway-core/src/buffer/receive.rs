@@ -21,11 +21,19 @@ const SMALL_CHUNK: usize = 2048;
 /// Likewise, when memory is scarce.
 const TIGHT_CHUNK: usize = 512;
 
+/// A queue of chunks begins with so many places.
+const FIRST_PLACES: usize = 4;
+
 /// A tail with no more room than this is as good as full.
 const NEARLY_FULL: usize = 128;
 
 /// From so many bytes on that the first chunk keeps alive for nothing, it may be copied.
 const COMPACT_FROM: usize = 4096;
+
+/// When memory is scarce, all is copied from so many bytes of memory on that are not bytes of the stream, if it is no more than
+/// this.
+const COMPACT_ALL_FROM: usize = 1024;
+const COMPACT_MOST: usize = 16 * 1024;
 
 /// Bytes in order, unread, and how much memory they take. Large payloads are slices of the packets they came in, as long
 /// as these are not much larger.
@@ -49,6 +57,13 @@ impl Held {
     fn memory(&self) -> usize {
         let queue = self.chunks.len() * OWNER + self.chunks.capacity() * size_of::<Chunk>();
         size_of::<Self>() + self.true_size + queue + self.tail.capacity()
+    }
+
+    /// What one more chunk costs besides its bytes.
+    fn next_place(&self) -> usize {
+        let doubles = self.chunks.len() == self.chunks.capacity();
+        let places = if doubles { self.chunks.capacity().max(FIRST_PLACES) } else { 0 };
+        OWNER + places * size_of::<Chunk>()
     }
 
     #[inline]
@@ -137,14 +152,36 @@ impl ReceiveBuffer {
         self.held.get_or_insert_default().copy(data.bytes(), TIGHT_CHUNK);
     }
 
+    /// How many bytes `push_tight` can take, so that all takes no more than `limit` bytes of memory.
+    pub(crate) fn tight_room(&self, limit: usize) -> usize {
+        let none = Held::default();
+        let held = self.held.as_deref().unwrap_or(&none);
+        let Some(left) = limit.checked_sub(held.memory()) else { return 0 };
+        let more = left.saturating_sub(held.next_place());
+        held.tail.capacity() - held.tail.len() + if more < TIGHT_CHUNK { 0 } else { more }
+    }
+
     /// Appends what was held beyond a gap. Room for it was found then.
-    pub(crate) fn append(&mut self, data: Chunk) {
-        if data.len() < SHARE_FROM {
-            self.push(data, 0);
-        } else {
+    pub(crate) fn append(&mut self, data: Chunk, tight: bool) {
+        if data.len() >= SHARE_FROM {
             self.len += data.len();
             self.held.get_or_insert_default().append(data);
+        } else if tight {
+            self.push_tight(&data);
+        } else {
+            self.push(data, 0);
         }
+    }
+
+    /// Copies all of it to one chunk of its own, if that lets go of much. Says whether it did.
+    pub(crate) fn compact(&mut self) -> bool {
+        if self.memory().saturating_sub(self.len) < COMPACT_ALL_FROM || self.len > COMPACT_MOST {
+            return false;
+        }
+        let all = Chunk::from_vec(self.take(usize::MAX).to_vec());
+        self.len = all.len();
+        self.held.get_or_insert_default().append(all);
+        true
     }
 
     /// Copies what is left of the first chunk, at most a packet, if that lets go of much. Says whether it did.
@@ -248,7 +285,7 @@ mod tests {
         let mut buffer = ReceiveBuffer::default();
         for n in 0..200usize {
             buffer.push(Chunk::copy_of(&vec![7; 1 + n * 13 % 900]), if n % 3 == 0 { 0 } else { usize::MAX });
-            buffer.append(Chunk::copy_of(&vec![7; 1 + n * 29 % 700]));
+            buffer.append(Chunk::copy_of(&vec![7; 1 + n * 29 % 700]), n % 2 == 0);
             buffer.take(n * 11 % 1000);
             let held = buffer.held.as_ref().unwrap();
             assert_eq!(held.true_size, held.chunks.iter().map(Chunk::true_size).sum());
@@ -256,6 +293,45 @@ mod tests {
         }
         buffer.take(usize::MAX);
         assert_eq!(buffer.memory(), 0);
+    }
+
+    /// The promise of a small window is kept whatever the segments, and whatever is half read: see `Floor`.
+    #[test]
+    fn what_there_is_room_for_takes_no_more_than_the_limit() {
+        let (floor, limit) = (2048, 3584);
+        for len in [1, 7, 100, 511, 512, 513, 700, 1400, 2048] {
+            for before in [None, Some((1, 64 * 1024)), Some((600, 1200)), Some((1400, 1536))] {
+                let mut buffer = ReceiveBuffer::default();
+                if let Some((len, true_size)) = before {
+                    buffer.push(Chunk::new(Bytes::from(vec![7; len]), Some(true_size)), usize::MAX);
+                }
+                let (mut taken, mut reads) = (buffer.len(), 0);
+                while taken < 20_000 {
+                    let wanted = len.min(floor - buffer.len().min(floor));
+                    assert!(buffer.tight_room(limit) >= wanted || buffer.compact(), "{} bytes", buffer.len());
+                    assert!(buffer.tight_room(limit) >= wanted, "{wanted} beside {} bytes", buffer.len());
+                    let fits = len.min(buffer.tight_room(limit));
+                    buffer.push_tight(&Chunk::copy_of(&vec![7; fits]));
+                    assert!(buffer.memory() <= limit, "{} bytes with {}", buffer.memory(), buffer.len());
+                    taken += fits;
+                    reads += usize::from(fits < len);
+                    if fits < len {
+                        buffer.take(reads * 101 % 1000);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn all_is_copied_when_that_lets_go_of_much() {
+        let packet = Bytes::from(vec![7u8; 3000]);
+        let mut buffer = ReceiveBuffer::default();
+        buffer.push(Chunk::new(packet.clone(), Some(3000)), usize::MAX);
+        buffer.push(Chunk::copy_of(&[8; 10]), usize::MAX);
+        buffer.take(2000);
+        assert!(buffer.compact() && packet.is_unique() && !buffer.compact());
+        assert_eq!(buffer.take(usize::MAX).to_vec(), [vec![7; 1000], vec![8; 10]].concat());
     }
 
     #[test]

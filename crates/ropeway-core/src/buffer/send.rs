@@ -10,6 +10,12 @@ use super::chunk::SHARE_FROM;
 /// Small writes share a chunk of this size, so that a byte-wise writer costs no allocation per byte.
 const SMALL_CHUNK: usize = 2048;
 
+/// Likewise, when memory is scarce.
+const TIGHT_CHUNK: usize = 512;
+
+/// A queue of chunks begins with so many places.
+const FIRST_PLACES: usize = 4;
+
 /// What counts the parts of a chunk's memory.
 const OWNER: usize = 64;
 
@@ -88,6 +94,13 @@ impl Held {
         let queue = self.chunks.len() * OWNER + self.chunks.capacity() * size_of::<Chunk>();
         size_of::<Self>() + self.true_size + queue + self.tail.capacity()
     }
+
+    /// What so many more chunks cost besides their bytes.
+    fn next_places(&self, more: usize) -> usize {
+        let doubles = self.chunks.len() + more > self.chunks.capacity();
+        let places = if doubles { self.chunks.capacity().max(FIRST_PLACES) } else { 0 };
+        more * OWNER + places * size_of::<Chunk>()
+    }
 }
 
 impl SendBuffer {
@@ -113,24 +126,39 @@ impl SendBuffer {
         self.base + length_u32(self.len)
     }
 
-    /// Appends a copy of `data`.
-    pub(crate) fn push_slice(&mut self, data: &[u8]) {
+    /// How many bytes a tight push can take, so that all takes no more than `limit` bytes of memory.
+    pub(crate) fn tight_room(&self, limit: usize) -> usize {
+        let none = Held::default();
+        let held = self.held.as_deref().unwrap_or(&none);
+        let Some(left) = limit.checked_sub(held.memory()) else { return 0 };
+        // The tail ends, and what follows it will.
+        let more = left.saturating_sub(held.next_places(2));
+        held.tail.capacity() - held.tail.len() + if more < TIGHT_CHUNK { 0 } else { more }
+    }
+
+    /// Appends a copy of `data`. `tight`: it takes as little memory as it can, if in more pieces.
+    pub(crate) fn push_slice(&mut self, data: &[u8], tight: bool) {
         if data.is_empty() {
             return;
         }
         let held = self.held.get_or_insert_default();
-        if held.tail.capacity() - held.tail.len() < data.len() {
+        let room = held.tail.capacity() - held.tail.len();
+        let fits = if tight || room >= data.len() { room.min(data.len()) } else { 0 };
+        let (now, rest) = data.split_at(fits);
+        held.tail.extend_from_slice(now);
+        if !rest.is_empty() {
             held.end_tail();
-            held.tail = BytesMut::with_capacity(data.len().max(SMALL_CHUNK));
+            let least = if tight { TIGHT_CHUNK } else { SMALL_CHUNK };
+            held.tail = BytesMut::with_capacity(rest.len().max(least));
+            held.tail.extend_from_slice(rest);
         }
-        held.tail.extend_from_slice(data);
         self.len += data.len();
     }
 
     /// Appends `data` without copying it, unless it is short: nobody knows how much it would keep alive.
-    pub(crate) fn push_bytes(&mut self, data: Bytes) {
+    pub(crate) fn push_bytes(&mut self, data: Bytes, tight: bool) {
         if data.len() < SHARE_FROM {
-            self.push_slice(&data);
+            self.push_slice(&data, tight);
             return;
         }
         self.len += data.len();
@@ -198,9 +226,9 @@ mod tests {
     #[test]
     fn slices_cross_chunks_and_survive_acknowledgement() {
         let mut buffer = SendBuffer::new(SeqNum::new(u32::MAX - 3));
-        buffer.push_slice(b"abcde");
-        buffer.push_bytes(Bytes::from_static(b"fgh"));
-        buffer.push_slice(b"ij");
+        buffer.push_slice(b"abcde", false);
+        buffer.push_bytes(Bytes::from_static(b"fgh"), false);
+        buffer.push_slice(b"ij", true);
         let base = SeqNum::new(u32::MAX - 3);
         assert_eq!(buffer.slice(base + 3, 6).to_vec(), b"defghi");
         buffer.acknowledge(base + 6);
@@ -217,7 +245,7 @@ mod tests {
         for (len, shares) in [(1, false), (SHARE_FROM - 1, false), (SHARE_FROM, true)] {
             let much = Bytes::from(vec![7; 64 * 1024]);
             let mut buffer = SendBuffer::new(SeqNum::new(1));
-            buffer.push_bytes(much.slice(10..10 + len));
+            buffer.push_bytes(much.slice(10..10 + len), false);
             assert_eq!(!much.is_unique(), shares, "{len} bytes");
             assert_eq!(buffer.slice(SeqNum::new(1), len).to_vec(), vec![7; len]);
         }
@@ -226,7 +254,7 @@ mod tests {
     proptest! {
         /// Against the obvious reference: one flat vector.
         #[test]
-        fn behaves_like_a_flat_vector(ops in prop::collection::vec((0u8..4, 0usize..5000), 1..60)) {
+        fn behaves_like_a_flat_vector(ops in prop::collection::vec((0u8..5, 0usize..5000), 1..60)) {
             let mut seq = SeqNum::new(u32::MAX - 1000);
             let mut buffer = SendBuffer::new(seq);
             let mut flat: Vec<u8> = Vec::new();
@@ -234,8 +262,17 @@ mod tests {
             for (op, n) in ops {
                 let data: Vec<u8> = (0..n).map(|_| { counter = counter.wrapping_add(1); counter }).collect();
                 match op {
-                    0 => { buffer.push_slice(&data); flat.extend(&data); }
-                    1 => { buffer.push_bytes(Bytes::from(data.clone())); flat.extend(&data); }
+                    0 => { buffer.push_slice(&data, n % 2 == 0); flat.extend(&data); }
+                    1 => { buffer.push_bytes(Bytes::from(data.clone()), n % 2 == 0); flat.extend(&data); }
+                    // Within what it may take at the least.
+                    4 => {
+                        let limit = 3584.max(buffer.memory());
+                        let fits = n.min(buffer.tight_room(limit));
+                        prop_assert!(!flat.is_empty() || fits >= n.min(2048));
+                        buffer.push_slice(&data[..fits], true);
+                        flat.extend(&data[..fits]);
+                        prop_assert!(buffer.memory() <= limit);
+                    }
                     2 => {
                         let gone = n.min(flat.len());
                         seq += u32::try_from(gone).unwrap();

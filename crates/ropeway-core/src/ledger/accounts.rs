@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use super::pressure::RESERVE;
 use crate::parts::PartsMap;
 use crate::slab::{Key, Slab};
 use crate::tcp::listen::prefix::prefix_of;
@@ -25,25 +24,27 @@ pub(super) struct Accounts {
     by_prefix: PartsMap<u64, Key>,
     /// What is taken on all accounts.
     taken: usize,
+    /// What counts as taken for each connection at the least.
+    reserve: usize,
 }
 
 impl Accounts {
-    pub(super) fn new(secret: [u8; 16]) -> Self {
-        Self { slab: Slab::new(), by_prefix: PartsMap::new(secret), taken: 0 }
+    pub(super) fn new(reserve: usize, secret: [u8; 16]) -> Self {
+        Self { slab: Slab::new(), by_prefix: PartsMap::new(secret), taken: 0, reserve }
     }
 
     /// A connection to `remote` begins. Gives the account that it is on.
     pub(super) fn open(&mut self, remote: IpAddr) -> u32 {
-        let prefix = prefix_of(remote);
-        self.taken += RESERVE;
+        let (prefix, reserve) = (prefix_of(remote), self.reserve);
+        self.taken += reserve;
         if let Some(key) = self.by_prefix.get(&prefix).copied() {
             if let Some(account) = self.slab.get_mut(key) {
                 account.connections += 1;
-                account.taken += RESERVE;
+                account.taken += reserve;
             }
             return key.index;
         }
-        let Some(key) = self.slab.insert_with(|_| Account { prefix, connections: 1, taken: RESERVE }) else {
+        let Some(key) = self.slab.insert_with(|_| Account { prefix, connections: 1, taken: reserve }) else {
             return NOBODYS;
         };
         self.by_prefix.insert(prefix, key);
@@ -60,11 +61,11 @@ impl Accounts {
 
     /// A connection on this account is over, and takes no more than what is set aside for it.
     pub(super) fn close(&mut self, account: u32) {
-        self.taken -= RESERVE;
+        self.taken -= self.reserve;
         let Some(key) = self.slab.key_at(account) else { return };
         let Some(account) = self.slab.get_mut(key) else { return };
         account.connections -= 1;
-        account.taken -= RESERVE;
+        account.taken -= self.reserve;
         if account.connections == 0 {
             let prefix = account.prefix;
             self.slab.remove(key);
@@ -84,7 +85,7 @@ impl Accounts {
     /// What is taken if one more connection to `remote` begins.
     pub(super) fn taken_with_another(&self, remote: IpAddr) -> usize {
         let key = self.by_prefix.get(&prefix_of(remote));
-        RESERVE + key.and_then(|key| self.slab.get(*key)).map_or(0, |account| account.taken)
+        self.reserve + key.and_then(|key| self.slab.get(*key)).map_or(0, |account| account.taken)
     }
 
     fn at_mut(&mut self, account: u32) -> Option<&mut Account> {
@@ -99,7 +100,8 @@ mod tests {
 
     #[test]
     fn an_account_is_as_old_as_the_oldest_connection_of_its_prefix() {
-        let mut accounts = Accounts::new([1; 16]);
+        const RESERVE: usize = 5000;
+        let mut accounts = Accounts::new(RESERVE, [1; 16]);
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         let one = accounts.open(address("192.0.2.1"));
         assert_eq!(accounts.open(address("192.0.2.200")), one);

@@ -1,7 +1,6 @@
 //! What a connection is charged with.
 
 use super::MemoryUse;
-use super::pressure::RESERVE;
 
 /// What a connection holds, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,9 +17,9 @@ impl Charge {
     }
 
     /// What counts as taken: of the streams, no less than what is set aside for each connection.
-    pub(super) fn taken(&self) -> usize {
+    pub(super) fn taken(&self, reserve: usize) -> usize {
         let streams = self.total() - self.records as usize;
-        self.records as usize + streams.max(RESERVE)
+        self.records as usize + streams.max(reserve)
     }
 
     /// Books each kind where it belongs.

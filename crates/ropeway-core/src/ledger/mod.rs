@@ -7,6 +7,7 @@
 mod accounts;
 mod budget;
 mod charge;
+mod floor;
 mod pressure;
 
 use std::net::IpAddr;
@@ -14,7 +15,8 @@ use std::net::IpAddr;
 use self::accounts::Accounts;
 use self::budget::Budget;
 pub(crate) use self::charge::{Charge, Charged};
-pub(crate) use self::pressure::{FLOOR, Growth, Measure, Pressure};
+pub(crate) use self::floor::{Floor, reserve};
+pub(crate) use self::pressure::{Growth, Measure, Pressure};
 
 /// What a stack holds in memory at a moment, in bytes, by what it holds it for.
 ///
@@ -78,13 +80,16 @@ impl MemoryUse {
 pub(crate) struct Ledger {
     budget: Budget,
     used: MemoryUse,
+    /// What is set aside for each connection.
+    reserve: usize,
     accounts: Accounts,
 }
 
 impl Ledger {
-    pub(crate) fn new(budget: usize, secret: [u8; 16]) -> Self {
+    /// `reserve`: so much is set aside for what each connection may hold of the streams.
+    pub(crate) fn new(budget: usize, reserve: usize, secret: [u8; 16]) -> Self {
         let used = MemoryUse { budget, ..MemoryUse::default() };
-        Self { budget: Budget::new(budget), used, accounts: Accounts::new(secret) }
+        Self { budget: Budget::new(budget), used, reserve, accounts: Accounts::new(reserve, secret) }
     }
 
     pub(crate) fn memory(&self) -> MemoryUse {
@@ -104,7 +109,7 @@ impl Ledger {
         let was = std::mem::replace(&mut charged.last, holds);
         was.each(&mut self.used, |kind, bytes| *kind -= bytes as usize);
         holds.each(&mut self.used, |kind, bytes| *kind += bytes as usize);
-        self.accounts.charge(charged.account, was.taken(), holds.taken());
+        self.accounts.charge(charged.account, was.taken(self.reserve), holds.taken(self.reserve));
         self.balance();
     }
 
@@ -116,18 +121,19 @@ impl Ledger {
 
     /// How scarce memory is for a connection.
     pub(crate) fn pressure(&self, charged: &Charged) -> Pressure {
-        self.pressure_of(self.accounts.taken(charged.account))
+        Pressure::new(self.accounts.taken(charged.account), self.left())
     }
 
     /// How scarce memory is for one more connection to `remote`.
     pub(crate) fn pressure_towards(&self, remote: IpAddr) -> Pressure {
-        self.pressure_of(self.accounts.taken_with_another(remote))
+        let left = self.left().saturating_sub(self.reserve);
+        Pressure::new(self.accounts.taken_with_another(remote), left)
     }
 
-    fn pressure_of(&self, taken: usize) -> Pressure {
+    /// What is neither held nor set aside.
+    fn left(&self) -> usize {
         let tables = self.used.half_open + self.used.time_wait + self.used.slabs;
-        let left = (self.budget.rest() + self.used.leased).saturating_sub(tables + self.accounts.all());
-        Pressure::new(taken, left)
+        (self.budget.rest() + self.used.leased).saturating_sub(tables + self.accounts.all())
     }
 
     /// What the tables take now: the SYN queue, and TIME-WAIT.

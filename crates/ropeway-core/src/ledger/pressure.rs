@@ -1,14 +1,8 @@
 //! How scarce memory is, and what is done about it.
 
+use super::Floor;
 use crate::buffer::send::length_u32;
 use crate::config::BufferRange;
-
-/// A window of so many bytes always remains, and so many may always be written: with that much a connection works, if slowly.
-pub(crate) const FLOOR: usize = 4096;
-
-/// What that may take, with bookkeeping. So much counts as taken for each connection at the least, whether it is or not: what
-/// is promised can be kept.
-pub(super) const RESERVE: usize = FLOOR + 1536;
 
 /// What is done when memory is scarce, in this order. Each begins when a source prefix has taken so many sixteenths of what
 /// it could have: of what it has, and what is left. For one that is alone, that is a share of the budget; of several, each
@@ -85,17 +79,28 @@ impl Pressure {
 
     /// How much of a receive buffer of so many bytes may be promised, if so much of it is unread. Whoever reads finds a window
     /// that is a fair part of what is left; each byte that stays unread closes it by sixteen.
-    pub(crate) fn to_receive(self, buffer: usize, unread: usize) -> usize {
+    pub(crate) fn to_receive(self, buffer: usize, unread: usize, floor: Floor) -> usize {
         if !self.calls_for(Measure::CloseWindows) {
             return buffer;
         }
-        let window = (self.left / 8).saturating_sub(16 * unread).max(FLOOR.saturating_sub(unread));
-        buffer.min(unread + window)
+        let fair = self.fair_part().saturating_sub(unread.saturating_mul(16));
+        let window = fair.max(floor.bytes.saturating_sub(unread));
+        buffer.min(unread.saturating_add(window))
     }
 
-    /// How much of a send buffer of so many bytes may be used.
-    pub(crate) fn to_send(self, buffer: usize) -> usize {
-        if self.calls_for(Measure::CloseWindows) { buffer.min((self.left / 8).max(FLOOR)) } else { buffer }
+    /// How much memory a send buffer may take, but for the floor; nothing, if that depends on its size only.
+    pub(crate) fn to_send(self) -> Option<usize> {
+        self.calls_for(Measure::CloseWindows).then(|| self.fair_part())
+    }
+
+    /// What one connection may take of what is left.
+    fn fair_part(self) -> usize {
+        self.left / 8
+    }
+
+    /// Whether a segment with so many bytes is taken, as was promised, though it is beyond the floor.
+    pub(crate) fn keeps_promises(self, len: usize) -> bool {
+        self.sixteenths == 0 || (!self.calls_for(Measure::DropPromised) && len.saturating_mul(2) <= self.left)
     }
 }
 
@@ -109,16 +114,27 @@ mod tests {
 
     #[test]
     fn a_floor_remains_and_what_is_unread_closes_the_window_first() {
+        let floor = Floor { bytes: 4096, memory: 6144 };
         let roomy = scarcity(9 << 20, 7 << 20);
-        assert_eq!((roomy.to_receive(1 << 20, 1 << 19), roomy.to_send(1 << 20)), (1 << 20, 1 << 20));
+        assert_eq!((roomy.to_receive(1 << 20, 1 << 19, floor), roomy.to_send()), (1 << 20, None));
         let scarce = scarcity(10 << 20, 6 << 20);
-        assert_eq!(scarce.to_receive(1 << 20, 0), 6 << 17);
-        assert_eq!(scarce.to_receive(1 << 20, 40_000), 40_000 + (6 << 17) - 640_000);
-        assert_eq!(scarce.to_receive(1 << 20, 400_000), 400_000);
+        assert_eq!((scarce.to_receive(1 << 20, 0, floor), scarce.to_send()), (6 << 17, Some(6 << 17)));
+        assert_eq!(scarce.to_receive(1 << 20, 40_000, floor), 40_000 + (6 << 17) - 640_000);
+        assert_eq!(scarce.to_receive(1 << 20, 400_000, floor), 400_000);
         let none = scarcity(10, 0);
-        assert_eq!((none.to_receive(1 << 20, 0), none.to_send(1 << 20)), (FLOOR, FLOOR));
-        assert_eq!((none.to_receive(1 << 20, 4000), none.to_receive(1 << 20, 5000)), (FLOOR, 5000));
-        assert_eq!((none.to_receive(100, 0), none.to_send(100)), (100, 100));
+        assert_eq!((none.to_receive(1 << 20, 0, floor), none.to_send()), (4096, Some(0)));
+        assert_eq!(none.to_receive(1 << 20, 4000, floor), 4096);
+        assert_eq!(none.to_receive(1 << 20, 5000, floor), 5000);
+        assert_eq!(none.to_receive(100, 0, floor), 100);
+        assert_eq!(none.to_receive(usize::MAX, usize::MAX - 1, floor), usize::MAX - 1);
+    }
+
+    #[test]
+    fn what_was_promised_is_taken_while_it_fits() {
+        assert!(scarcity(10, 1_000).keeps_promises(usize::MAX), "nothing is scarce");
+        assert!(scarcity(13_000, 3_000).keeps_promises(1_500));
+        assert!(!scarcity(13_000, 3_000).keeps_promises(1_501));
+        assert!(!scarcity(14_000, 2_000).keeps_promises(1));
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::event::ListenerId;
 use crate::icmp::RateLimit;
 use crate::ip::addresses::LocalAddresses;
 use crate::ip::path_mtu::PathMtuCache;
-use crate::ledger::{Ledger, MemoryUse};
+use crate::ledger::{Ledger, MemoryUse, reserve};
 use crate::options::SocketOptions;
 use crate::policy::{PacketPolicy, PortPolicy};
 use crate::ports::choice::PortSelector;
@@ -197,7 +197,7 @@ impl Stack {
             unaccepted: PagedQueue::default(),
             event_queue: PagedQueue::default(),
             icmp_errors: RateLimit::new(config.icmp_errors_per_second),
-            ledger: Ledger::new(config.budget(), key_of(&mut rng)),
+            ledger: Ledger::new(config.budget(), reserve(&config), key_of(&mut rng)),
             now,
             config,
         }

@@ -140,7 +140,8 @@ fn ten_networks_with_a_thousand_connections_that_never_read_leave_others_their_s
         assert!(refused > 10_000 - most, "{refused} were refused");
         for (network, port) in taken {
             crowd.from(network, port);
-            crowd.stuff_with(50, len);
+            // More than what is set aside for it.
+            crowd.stuff_with(if len < 1000 { 150 } else { 50 }, len);
             crowd.assert_within_budget();
         }
         crowd.honest_transfer(honest);
@@ -158,6 +159,107 @@ fn ten_networks_with_a_thousand_connections_that_never_read_leave_others_their_s
         assert_eq!(refused, Err(ConnectError::OutOfMemory));
         lab.stack.connect(lab.ts(), None, "10.1.200.1:80".parse().unwrap(), options).unwrap();
     }
+}
+
+/// What peers send to each connection of a crowd, and what its application writes.
+type Load = (&'static str, fn(n: u32) -> Seg, fn(&mut Lab, ConnectionId) -> bool);
+
+/// Writes so much, if there is room.
+fn writes(lab: &mut Lab, id: ConnectionId, bytes: &[u8]) -> bool {
+    lab.stack.send(lab.ts(), id, bytes, Default::default()).is_ok()
+}
+
+const LOADS: [Load; 4] = [
+    ("full segments", |_| some(1400), |lab, id| writes(lab, id, &[7; 1400])),
+    ("short segments", |_| some(100), |lab, id| writes(lab, id, b"x")),
+    (
+        "bytes beyond gaps",
+        |n| some(1).seq(3 + 2 * n),
+        |lab, id| {
+            // One fits behind the other in no chunk.
+            writes(lab, id, b"x") && writes(lab, id, &[7; 2048])
+        },
+    ),
+    (
+        "segments beyond gaps",
+        |n| some(600).seq(2 + 601 * n),
+        |lab, id| {
+            let mut bytes = vec![7; 700].into();
+            lab.stack.send_bytes(lab.ts(), id, &mut bytes, Default::default()).is_ok()
+        },
+    ),
+];
+
+#[test]
+fn as_many_connections_as_get_in_may_all_fill_both_ways_within_the_budget() {
+    for (what, segment, write) in LOADS {
+        let mut crowd = Crowd::new();
+        let mut ids = Vec::new();
+        for port in 1000..1400 {
+            for network in 0..5 {
+                crowd.from(network, port);
+                ids.extend(crowd.open().map(|id| (network, port, id)));
+            }
+        }
+        assert!((500..1500).contains(&ids.len()), "{} are open", ids.len());
+        for (network, port, id) in ids {
+            crowd.from(network, port);
+            let lab = &mut crowd.lab;
+            lab.input(ack().win(0));
+            (0..40).for_each(|n| lab.input(segment(n)));
+            let mut written = 0;
+            while write(lab, id) {
+                written += 1;
+            }
+            assert!(written > 0, "{what}: nothing can be written");
+            lab.drain();
+            lab.events.clear();
+            let used = crowd.lab.stack.memory();
+            assert!(used.total() <= BUDGET, "{what}: {used:?}");
+        }
+    }
+}
+
+#[test]
+fn when_nothing_is_left_each_buffer_keeps_its_least_size() {
+    for min in [512, 2048, 8192] {
+        let mut lab = Lab::with(|config| {
+            config.memory_budget = Some(BUDGET);
+            (config.auto_recv_buffer.min, config.auto_send_buffer.min) = (min, min);
+        });
+        lab.silent = true;
+        let id = lab.accepted_with(Peer { win: 0, ..Peer::default() }, |_| {});
+        lab.stack.set_slabs(BUDGET);
+        // A flight of them reaches far beyond what is left.
+        (0..400).for_each(|_| lab.input(some(100)));
+        lab.drain();
+        let unread = lab.info(id).unread;
+        assert!((min..2 * min + 2048).contains(&unread), "{unread} bytes of {min} are unread");
+        let mut written = 0;
+        while let Ok(taken) = lab.stack.send(lab.ts(), id, &[7; 100], Default::default()) {
+            written += taken;
+        }
+        assert!((min..2 * min + 2048).contains(&written), "{written} bytes of {min} are written");
+        let used = lab.stack.memory();
+        assert!(used.send + used.receive <= 2 * (min + min / 4) + 3 * 1024, "{used:?}");
+    }
+}
+
+#[test]
+fn what_is_next_in_order_gets_in_although_gaps_have_taken_all() {
+    let (mut crowd, id) = Crowd::with_nothing_left();
+    let lab = &mut crowd.lab;
+    (0..60).for_each(|n| lab.input(some(1).seq(2000 + 2 * n)));
+    lab.drain();
+    let held = lab.info(id).reassembly_memory;
+    assert!((2000..4000).contains(&held), "{held} bytes");
+    lab.input(some(1400).seq(1));
+    assert_eq!(lab.info(id).unread, 1400);
+    // And what has just arrived beyond a gap takes the place of what came before.
+    lab.input(some(900).seq(3000));
+    let sent = lab.drain().pop().unwrap().tcp.unwrap().tcp;
+    let blocks: Vec<_> = sent.options.sack.as_slice().iter().map(|(from, _)| from.get()).collect();
+    assert_eq!((sent.ack.get(), blocks), (1401, vec![3000]));
 }
 
 #[test]

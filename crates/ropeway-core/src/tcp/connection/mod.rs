@@ -41,7 +41,7 @@ use crate::buffer::send::length_u32;
 use crate::congestion::Unbuilt;
 use crate::error::ConnectionError;
 use crate::event::{ListenerId, Readiness};
-use crate::ledger::Pressure;
+use crate::ledger::Floor;
 use crate::options::SocketOptions;
 use crate::spare::Spare;
 use crate::tcp::receiver::Receiver;
@@ -299,8 +299,14 @@ impl Connection {
     }
 
     /// How many bytes may be held unread, when memory may be scarce.
-    fn affordable_room(&self, pressure: Pressure) -> usize {
-        pressure.to_receive(self.receive_room(), self.receiver.unread())
+    fn affordable_room(&self, env: &Env<'_>) -> usize {
+        self.affordable_beside(self.receiver.unread(), env)
+    }
+
+    /// Likewise, if so many bytes are left unread.
+    fn affordable_beside(&self, unread: usize, env: &Env<'_>) -> usize {
+        let floor = Floor::of(&env.config.auto_recv_buffer);
+        env.pressure.to_receive(self.receive_room(), unread, floor)
     }
 
     /// Nobody holds it any more, and it is not over.

@@ -12,7 +12,7 @@ use super::{Connection, Env, FinalReset, Holder};
 use crate::congestion::Start;
 use crate::error::{ConnectionError, RecvError, SendError, ShutdownError};
 use crate::event::Readiness;
-use crate::ledger::Pressure;
+use crate::ledger::{Floor, Measure};
 use crate::options::SocketOptions;
 
 /// How `send` is meant.
@@ -33,10 +33,10 @@ impl Connection {
         env: &mut Env<'_>,
     ) -> Result<usize, SendError> {
         let mut room = self.room_to_send(env)?;
-        let mut taken = 0;
+        let (mut taken, tight) = (0, env.pressure.calls_for(Measure::CloseWindows));
         for part in data {
             let n = part.len().min(room);
-            self.sender.buffer_mut().push_slice(part.get(..n).unwrap_or_default());
+            self.sender.buffer_mut().push_slice(part.get(..n).unwrap_or_default(), tight);
             taken += n;
             room -= n;
         }
@@ -53,7 +53,7 @@ impl Connection {
         let room = self.room_to_send(env)?;
         let part = data.split_to(data.len().min(room));
         let taken = part.len();
-        self.sender.buffer_mut().push_bytes(part);
+        self.sender.buffer_mut().push_bytes(part, env.pressure.calls_for(Measure::CloseWindows));
         self.written(taken, flags);
         Ok(taken)
     }
@@ -69,7 +69,7 @@ impl Connection {
             return Err(SendError::BrokenPipe);
         }
         self.before_write(env);
-        let free = self.free_to_send(env.pressure);
+        let free = self.free_to_send(env);
         self.held_back = false;
         self.held_back = free == 0 && self.has_room(1);
         match free {
@@ -79,13 +79,17 @@ impl Connection {
     }
 
     /// How much of the send buffer is free, and may be used.
-    fn free_to_send(&self, pressure: Pressure) -> usize {
-        pressure.to_send(self.send_buffer()).saturating_sub(self.sender.buffer().len())
+    fn free_to_send(&self, env: &Env<'_>) -> usize {
+        let buffer = self.sender.buffer();
+        let free = self.send_buffer().saturating_sub(buffer.len());
+        let Some(most) = env.pressure.to_send() else { return free };
+        let floor = Floor::of(&env.config.auto_send_buffer);
+        free.min(most.saturating_sub(buffer.memory()).max(buffer.tight_room(floor.memory)))
     }
 
     /// Something has been acknowledged: a writer that was held back may go on.
-    pub(super) fn reconsider_writer(&mut self, pressure: Pressure) {
-        self.held_back &= self.free_to_send(pressure) == 0;
+    pub(super) fn reconsider_writer(&mut self, env: &Env<'_>) {
+        self.held_back = self.held_back && self.free_to_send(env) == 0;
     }
 
     fn written(&mut self, taken: usize, flags: SendFlags) {
@@ -102,7 +106,7 @@ impl Connection {
         self.check_readable()?;
         // What is read is not unread any more.
         let unread = self.receiver.unread().saturating_sub(max);
-        let payload = self.receiver.read(max, env.pressure.to_receive(self.receive_room(), unread));
+        let payload = self.receiver.read(max, self.affordable_beside(unread, env));
         self.output_due |= self.receiver.is_ack_due();
         Ok(payload)
     }
@@ -132,7 +136,7 @@ impl Connection {
             return Err(ShutdownError::NotConnected);
         }
         if how != Shutdown::Write && !self.receiver.is_read_shut() {
-            self.receiver.shut_read(env.pressure.to_receive(self.receive_room(), 0));
+            self.receiver.shut_read(self.affordable_beside(0, env));
             self.output_due |= self.receiver.is_ack_due();
             self.gain(Readiness::READABLE | Readiness::READ_CLOSED);
         }
@@ -260,7 +264,7 @@ impl Connection {
         if self.options.recv_buffer != before.recv_buffer && self.state().is_synchronized() {
             // What was read meanwhile does not count.
             self.receiver.begin_tuning(env.now, None);
-            self.receiver.update_window(self.affordable_room(env.pressure));
+            self.receiver.update_window(self.affordable_room(env));
         }
         if self.options.quick_ack && self.owes_ack() {
             self.receiver.ack_now();

@@ -23,9 +23,16 @@ impl Receiver {
         self.beyond.as_ref().map_or(0, |beyond| beyond.reassembly.memory())
     }
 
-    /// Bytes of the stream that are held, unread or beyond a gap.
-    pub(crate) fn held(&self) -> usize {
-        self.buffer.len() + self.beyond.as_ref().map_or(0, |beyond| beyond.reassembly.buffered())
+    /// The memory that all takes.
+    pub(crate) fn held_memory(&self) -> usize {
+        self.unread_memory() + self.reassembly_memory()
+    }
+
+    /// How many bytes, next in order, can be taken as copies, so that all takes no more than `limit` bytes of memory.
+    pub(crate) fn room_in_order(&mut self, wanted: usize, limit: usize) -> usize {
+        let limit = limit.saturating_sub(self.reassembly_memory());
+        let room = self.buffer.tight_room(limit);
+        if room < wanted && self.buffer.compact() { self.buffer.tight_room(limit) } else { room }
     }
 
     /// Drops what is held beyond gaps, although the peer was told that it had arrived (RFC 2018 8-3). No block tells of it any

@@ -53,7 +53,7 @@ impl Receiver {
         }
         self.deliver(text.data, buffer, text.tight);
         while let Some(next) = self.beyond.as_mut().and_then(|held| held.reassembly.take_from(self.rcv.nxt)) {
-            self.deliver_held(next);
+            self.deliver_held(next, text.tight);
         }
         if let Some(beyond) = &mut self.beyond {
             beyond.told.acknowledge(self.rcv.nxt);
@@ -81,12 +81,12 @@ impl Receiver {
     }
 
     /// Delivers what was held beyond a gap.
-    fn deliver_held(&mut self, data: Chunk) {
+    fn deliver_held(&mut self, data: Chunk, tight: bool) {
         self.rcv.nxt += length_u32(data.len());
         if self.read_shut {
             self.forget_read_urgent();
         } else {
-            self.buffer.append(data);
+            self.buffer.append(data, tight);
         }
     }
 

@@ -188,7 +188,7 @@ impl Connection {
     /// TIME-WAIT: from here on the table of the stack answers, and what is unread can be read.
     pub(super) fn enter_time_wait(&mut self, cause: Cause, env: &Env<'_>) {
         // The last ACK and the table announce the same window.
-        self.receiver.move_edge(self.affordable_room(env.pressure));
+        self.receiver.move_edge(self.affordable_room(env));
         self.transition(cause);
         self.timers.stop_all();
         self.output_due = false;

@@ -133,7 +133,7 @@ impl Connection {
             }
             ControlFlow::Break(Verdict::Reset(header)) => Some(header),
         };
-        self.reconsider_writer(env.pressure);
+        self.reconsider_writer(env);
         if !was_writable && self.is_writable() {
             self.gain(Readiness::WRITABLE);
         }

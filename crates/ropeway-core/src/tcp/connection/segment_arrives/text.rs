@@ -2,13 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use ropeway_packet::{TcpFlags, TcpHeader};
+use ropeway_packet::TcpFlags;
 
 use super::{Arrival, Step, Verdict};
 use crate::buffer::chunk::Chunk;
+use crate::buffer::reassembly::PIECE_OVERHEAD;
 use crate::buffer::send::length_u32;
 use crate::event::Readiness;
-use crate::ledger::{FLOOR, Measure, Pressure};
+use crate::ledger::{Floor, Measure};
 use crate::tcp::connection::state::{Cause, State};
 use crate::tcp::connection::timers::Timer;
 use crate::tcp::connection::{Connection, Env, FinalReset, Holder};
@@ -30,7 +31,8 @@ impl Connection {
             self.finish_with(FinalReset { seq: segment.ack(), acknowledges: false }, Cause::Abort);
             return ControlFlow::Break(Verdict::Drop);
         }
-        let len = self.memory_for(&segment.header, payload.len(), env.pressure);
+        let keeps = env.pressure.keeps_promises(payload.len());
+        let len = if keeps { payload.len() } else { self.memory_for(segment, payload.len(), env) };
         if len < payload.len() {
             // As if it had been lost on its way: nothing of it is acknowledged, and it will come again. But the peer hears
             // that we are there, and what we expect. The window stays where it was promised (RFC 9293 3.8.6 SHLD-14).
@@ -47,8 +49,8 @@ impl Connection {
         self.tune_recv_buffer(&segment.header, (seq, len), pause.unwrap_or_default(), env);
         let before = self.receiver.rcv().nxt;
         let pushed = segment.has(TcpFlags::PSH);
-        let data = Chunk::new(payload, segment.true_size);
         let tight = env.pressure.calls_for(Measure::CloseWindows);
+        let data = if keeps { Chunk::new(payload, segment.true_size) } else { Chunk::copy_of(&payload) };
         let text = Text { seq, data, pushed, repeats: segment.repeats, cut, tight };
         let timing = self.ack_timing(env);
         if seq != before {
@@ -75,20 +77,34 @@ impl Connection {
         ControlFlow::Continue(())
     }
 
-    /// How much of so many bytes may be held. Up to the floor, all may; of what is next in order its beginning is enough.
-    fn memory_for(&self, header: &TcpHeader, len: usize, pressure: Pressure) -> usize {
-        if !pressure.calls_for(Measure::DropPromised) {
-            return len;
+    /// How much of a segment's text may be held, within the floor. What is held beyond gaps makes room for it, since it has just
+    /// arrived; and of what is next in order, its beginning is enough.
+    fn memory_for(&mut self, segment: &Arrival, len: usize, env: &mut Env<'_>) -> usize {
+        let limit = Floor::of(&env.config.auto_recv_buffer).memory;
+        if segment.seq() != self.receiver.rcv().nxt {
+            let left = limit.saturating_sub(self.receiver.unread_memory());
+            let takes = len + PIECE_OVERHEAD;
+            if takes <= left && takes + self.receiver.reassembly_memory() > left {
+                self.renege(env);
+            }
+            return if takes <= left { len } else { 0 };
         }
-        let room = FLOOR.saturating_sub(self.receiver.held());
-        if len > room && header.seq != self.receiver.rcv().nxt { 0 } else { len.min(room) }
+        if self.receiver.room_in_order(len, limit) < len {
+            self.renege(env);
+        }
+        self.receiver.room_in_order(len, limit).min(len)
     }
 
     /// More arrives beyond a gap while memory is scarce: what was held there is dropped, unless it is little.
     fn renege_if_scarce(&mut self, env: &mut Env<'_>) {
-        if env.pressure.calls_for(Measure::DropBeyond) && self.receiver.held() > FLOOR {
-            env.counters.bytes_reneged += self.receiver.renege() as u64;
+        let little = Floor::of(&env.config.auto_recv_buffer).memory;
+        if env.pressure.calls_for(Measure::DropBeyond) && self.receiver.held_memory() > little {
+            self.renege(env);
         }
+    }
+
+    fn renege(&mut self, env: &mut Env<'_>) {
+        env.counters.bytes_reneged += self.receiver.renege() as u64;
     }
 
     fn ack_timing(&self, env: &Env<'_>) -> AckTiming {
