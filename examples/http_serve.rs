@@ -8,17 +8,20 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
+use indicatif::HumanBytes;
 use ropeway::device::memory::{self, MemoryDevice};
 use ropeway::net::{TcpListener, TcpStream};
-use ropeway::{IpCidr, Stack};
+use ropeway::{IpCidr, Stack, StackConfig};
 use ropeway_examples::capture::Capture;
 use ropeway_examples::namespace::Namespace;
 use ropeway_examples::site::Site;
 use ropeway_examples::{link, namespace, report, say};
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpListener as KernelListener;
+use tokio::time::sleep;
 
 #[derive(Parser)]
 #[command(version, about = "Serve a web page on ropeway's TCP, until Ctrl-C")]
@@ -38,6 +41,12 @@ struct Options {
     /// Write all packets to a file that Wireshark opens
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
+    /// How much memory connections may take together, such as 50M. By default a quarter of the machine's
+    #[arg(long, value_name = "SIZE", value_parser = report::parse_size)]
+    memory: Option<u64>,
+    /// Tell every so many seconds how much memory they take, what for, and what was done about it
+    #[arg(long, value_name = "SECONDS", value_parser = report::seconds())]
+    memory_report: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -52,20 +61,24 @@ async fn run(options: Options, place: Option<Result<Namespace, String>>) -> Resu
     let capture = Capture::create(options.pcap.as_deref())?;
     let (file, own) = (capture.clone(), options.address.map_or(link::OURS, |own| own.address()));
     let record = move |time, packet: &[u8]| file.write(time, packet);
+    let mut config = StackConfig::default();
+    config.memory_budget = options.memory.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
     let (stack, reach) = match (place, &options.tun, options.address) {
         (None, Some(tun), Some(address)) => {
             let device = link::attach_or_make(tun, address, options.via)?;
-            (link::stack(device, address, record)?, Reach::Directly)
+            (link::stack_with(config, device, address, record)?, Reach::Directly)
         }
         (Some(place), ..) => {
             let device =
                 place.and_then(|place| Ok((link::tun(&place).map_err(|error| error.to_string())?, place)));
             match device {
-                Ok((device, place)) => (link::own_stack(device, record)?, Reach::From(place)),
+                Ok((device, place)) => {
+                    (link::stack_with(config, device, link::own_address(), record)?, Reach::From(place))
+                }
                 Err(reason) => {
                     say!("No TUN device ({reason}): a relay on the kernel's 127.0.0.1 stands in for it");
                     let (ours, theirs) = memory::pair(1500);
-                    (link::own_stack(ours, record)?, Reach::Through(theirs))
+                    (link::stack_with(config, ours, link::own_address(), record)?, Reach::Through(theirs))
                 }
             }
         }
@@ -83,6 +96,9 @@ async fn run(options: Options, place: Option<Result<Namespace, String>>) -> Resu
     say!(
         "ropeway serves on {own}. In another terminal, type\n\n    {command}\n\nor fetch /bytes/N from there. Ctrl-C ends it."
     );
+    if let Some(seconds) = options.memory_report {
+        tokio::spawn(report_memory(stack.clone(), Duration::from_secs(seconds)));
+    }
     tokio::select! {
         result = serve(listener) => result?,
         result = tokio::signal::ctrl_c() => result?,
@@ -114,6 +130,39 @@ async fn serve(listener: TcpListener) -> io::Result<()> {
                 Err(error) => say!("{peer} is gone: {error}"),
             }
         });
+    }
+}
+
+/// Tells of the stack's memory once each `period`.
+async fn report_memory(stack: Stack, period: Duration) {
+    loop {
+        sleep(period).await;
+        let (memory, sizes, counters) = (stack.memory(), stack.sizes(), stack.counters());
+        let size = |bytes: usize| HumanBytes(bytes as u64);
+        say!("memory: {} of {}", size(memory.total()), size(memory.budget));
+        say!(
+            "    to send {}, unread {}, beyond gaps {}, half-open {}, TIME-WAIT {}, of the device {}",
+            size(memory.send),
+            size(memory.receive),
+            size(memory.reassembly),
+            size(memory.half_open),
+            size(memory.time_wait),
+            size(memory.slabs),
+        );
+        say!(
+            "    records {}, of {} connections, {} of them orphans",
+            size(memory.records),
+            sizes.connections,
+            sizes.orphans
+        );
+        say!(
+            "    done about it: {} windows closed, {} dropped beyond gaps, {} orphans reset, {} connections refused, {} segments dropped",
+            counters.windows_closed,
+            size(usize::try_from(counters.bytes_reneged).unwrap_or(usize::MAX)),
+            counters.orphans_reset,
+            counters.opens_refused,
+            counters.promised_dropped,
+        );
     }
 }
 

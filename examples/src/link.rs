@@ -11,7 +11,7 @@ use ropeway::device::tap::Tap;
 pub use ropeway::device::tun::TunCounters;
 #[cfg(target_os = "linux")]
 use ropeway::device::tun::{TunDevice, TunError};
-use ropeway::{IpCidr, Stack};
+use ropeway::{IpCidr, Stack, StackConfig};
 use tokio::net::TcpListener as KernelListener;
 
 use crate::namespace::Namespace;
@@ -96,10 +96,30 @@ pub fn attach_or_make(name: &str, _: IpCidr, _: Option<IpAddr>) -> io::Result<Tu
 pub fn stack(
     device: impl Device,
     address: IpCidr,
+    record: impl FnMut(SystemTime, &[u8]) + Send + 'static,
+) -> io::Result<Stack> {
+    stack_with(StackConfig::default(), device, address, record)
+}
+
+/// Likewise, with these settings.
+///
+/// # Errors
+///
+/// Those of the stack's builder.
+pub fn stack_with(
+    config: StackConfig,
+    device: impl Device,
+    address: IpCidr,
     mut record: impl FnMut(SystemTime, &[u8]) + Send + 'static,
 ) -> io::Result<Stack> {
     let device = Tap::new(device, move |_, time, packet: &[u8]| record(time, packet));
-    Stack::builder().address(address).device(device).build()
+    Stack::builder().config(config).address(address).device(device).build()
+}
+
+/// ropeway's address on the examples' own link, with the network.
+#[must_use]
+pub fn own_address() -> IpCidr {
+    IpCidr::new(OURS, PREFIX_LEN)
 }
 
 /// ropeway's stack on the examples' own link.
@@ -111,7 +131,7 @@ pub fn own_stack(
     device: impl Device,
     record: impl FnMut(SystemTime, &[u8]) + Send + 'static,
 ) -> io::Result<Stack> {
-    stack(device, IpCidr::new(OURS, PREFIX_LEN), record)
+    stack(device, own_address(), record)
 }
 
 /// A web server on the kernel's TCP, at the kernel's end of the link. It runs as long as the runtime does.
