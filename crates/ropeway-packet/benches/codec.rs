@@ -3,13 +3,14 @@
 //! Prints the best of many rounds in nanoseconds, which on a busy machine is the figure that
 //! repeats.
 
-#![allow(clippy::expect_used)] // a failure here ends the bench, as it should
+#![allow(clippy::expect_used, clippy::indexing_slicing)] // a failure here ends the bench, as it should
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use bytes::Bytes;
 use ropeway_checksum::portable;
+use ropeway_packet::train::{Merger, Place, split};
 use ropeway_packet::{
     Checksum, ChecksumMode, IpParams, Payload, Protocol, SackBlocks, SeqNum, TcpFlags, TcpHeader, TcpOptions,
     Timestamps, emit_tcp, ip, parse_tcp,
@@ -65,16 +66,7 @@ fn main() {
         ),
     ];
     for (src, dst) in [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2")] {
-        let params = IpParams {
-            src: src.parse().expect("an address"),
-            dst: dst.parse().expect("an address"),
-            protocol: Protocol::TCP,
-            hop_limit: 64,
-            traffic_class: 0,
-            dont_fragment: true,
-            ident: 0,
-            flow_label: 0,
-        };
+        let params = params(src, dst);
         let family = if params.dst.is_ipv4() { "v4" } else { "v6" };
         for (what, options) in headers {
             let header = TcpHeader { flags: TcpFlags::ACK, options, ..TcpHeader::default() };
@@ -92,5 +84,56 @@ fn main() {
                 emit_tcp(black_box(&params), black_box(&header), black_box(&payload), ChecksumMode::Full)
             });
         }
+    }
+
+    for (src, dst) in [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2")] {
+        trains(&params(src, dst));
+    }
+}
+
+/// A train of 45 full segments, cut and merged: the figures are for all of it.
+fn trains(params: &IpParams) {
+    let family = if params.dst.is_ipv4() { "v4" } else { "v6" };
+    let timestamps = Some(Timestamps { tsval: 1, tsecr: 2 });
+    let options = TcpOptions { timestamps, ..TcpOptions::default() };
+    let header = TcpHeader { flags: TcpFlags::ACK, options, ..TcpHeader::default() };
+    let payload = Payload::from(Bytes::from(vec![7; 45 * 1428]));
+    let headers = emit_tcp(params, &header, &payload, ChecksumMode::Partial);
+    let cut = || split(black_box(&headers), black_box(&payload), 1428).expect("a train");
+    measure(&format!("cut {family}, partial"), || {
+        cut().checksum(ChecksumMode::Partial).map(|cut| cut.len()).sum::<usize>()
+    });
+    measure(&format!("cut {family}, full"), || cut().map(|cut| cut.len()).sum::<usize>());
+    let mut out = vec![0; 1500];
+    measure(&format!("cut {family}, to a buffer"), || {
+        let mut cut = cut();
+        while let Some(len) = cut.fill(&mut out) {
+            black_box(&out[..len]);
+        }
+    });
+
+    let mut cut = cut();
+    let packets: Vec<Vec<u8>> =
+        std::iter::from_fn(|| cut.fill(&mut out).map(|len| out[..len].to_vec())).collect();
+    let mut merger = Merger::new();
+    for (verified, name) in [(true, "verified"), (false, "unverified")] {
+        measure(&format!("merge {family}, {name}"), || {
+            merger.begin();
+            let places = packets.iter().enumerate().map(|(at, packet)| merger.place(at, packet, verified));
+            places.filter(|place| matches!(place, Place::Behind(_))).count()
+        });
+    }
+}
+
+fn params(src: &str, dst: &str) -> IpParams {
+    IpParams {
+        src: src.parse().expect("an address"),
+        dst: dst.parse().expect("an address"),
+        protocol: Protocol::TCP,
+        hop_limit: 64,
+        traffic_class: 0,
+        dont_fragment: true,
+        ident: 0,
+        flow_label: 0,
     }
 }
