@@ -8,6 +8,7 @@
 //! | [`parse`] | a packet | what is parsed, emitted and parsed again stays the same |
 //! | [`differential`] | a packet | ropeway-packet against pnet_packet and smoltcp |
 //! | [`stack`] | what a network and an application do to a stack | both streams, byte for byte |
+//! | [`train`] | packets of a batch | what is merged, against a slow definition; what is cut, against the packets |
 //! | [`pair`] | what a link and two programs do | two stacks against a byte pipe |
 
 mod differential;
@@ -17,11 +18,13 @@ pub mod pack;
 mod pair;
 mod stack;
 mod story;
+mod train;
 
 pub use differential::differential;
 pub use pair::pair;
 pub use stack::stack;
 pub use story::tell_stories;
+pub use train::train;
 
 /// Any bytes as a packet, as they are and with their lengths and checksums made right.
 ///

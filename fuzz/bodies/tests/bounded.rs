@@ -8,7 +8,7 @@ use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use ropeway_fuzz_bodies::{differential, pack, pair, parse, stack, tell_stories};
+use ropeway_fuzz_bodies::{differential, pack, pair, parse, stack, tell_stories, train};
 
 const DEFAULT_INPUTS: u64 = 3000;
 
@@ -98,6 +98,11 @@ fn parse_target() {
 #[test]
 fn differential_target() {
     run("differential", differential);
+}
+
+#[test]
+fn train_target() {
+    run("train", train);
 }
 
 #[test]
