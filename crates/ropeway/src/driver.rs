@@ -132,11 +132,16 @@ impl Driver {
             let rest = self.shard.locked(|state, now, after| {
                 state.fill(queue, now);
                 state.deliver_events(after);
+                // The core pauses, so that others get the lock, though it has more to do.
+                let all = queue.is_empty() && !state.core.has_output();
                 // The same lock has seen that there is nothing to send, and leaves the waker.
-                queue.is_empty().then(|| state.rest(queue, now, cx.waker(), after))
+                all.then(|| state.rest(queue, now, cx.waker(), after))
             });
             if let Some(rest) = rest {
                 return Ok(rest);
+            }
+            if self.queue.is_empty() {
+                continue;
             }
             if self.device.poll_send(cx, &mut self.queue)?.is_pending() {
                 let queue = &mut self.queue;

@@ -1,7 +1,8 @@
 //! The loopback of the process: the stack of whoever has made none, in every runtime and outside of all.
 //!
 //! It has no driver. Whoever gives it something to do does it, in the same call: a write puts its segments into the
-//! receiver's buffer, and wakes the receiver, as the kernel's loopback does. So a packet between two tasks needs no
+//! receiver's buffer, and wakes the receiver, as the kernel's loopback does; if it is much, it does that in steps, and others get
+//! the lock between. So a packet between two tasks needs no
 //! third one, and nothing depends on the life of a runtime. What is due later (a retransmission, the end of TIME-WAIT)
 //! and what is too much for one call is left to the [`Keeper`]'s thread, which sleeps otherwise.
 //!
@@ -76,10 +77,23 @@ fn keep(shard: &Shard) {
 }
 
 impl State {
-    /// Does what a call has left to do, in its thread. What is left after that wakes the keeper when it is due.
+    /// Does some of what a call has left to do, in its thread. What is due at once after that waits for another step, what is
+    /// due later wakes the keeper.
     pub(crate) fn serve_caller(&mut self, now: Timestamp, after: &mut Afterwards) {
-        let next = self.pump(now, after);
-        if let (Some(next), Some(keeper)) = (next, &mut self.keeper)
+        match self.pump(now, after) {
+            Some(next) if next <= now => after.go_on(),
+            Some(next) => self.arm(next, after),
+            None => {}
+        }
+    }
+
+    /// The keeper does what is left.
+    pub(crate) fn leave_to_keeper(&mut self, now: Timestamp, after: &mut Afterwards) {
+        self.arm(now, after);
+    }
+
+    fn arm(&mut self, next: Timestamp, after: &mut Afterwards) {
+        if let Some(keeper) = &mut self.keeper
             && keeper.armed.is_none_or(|armed| next < armed)
         {
             keeper.armed = Some(next);
@@ -110,7 +124,8 @@ impl State {
                 strays += 1;
             }
             let next = self.core.poll_timeout();
-            if next.is_none_or(|next| next > now) {
+            // The core pauses, so that others get the lock, though it has more to do.
+            if next.is_none_or(|next| next > now) || self.core.has_output() {
                 return next;
             }
             self.core.handle_timeout(now);

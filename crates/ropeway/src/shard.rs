@@ -47,6 +47,9 @@ pub(crate) enum Slot<'a> {
     Queue(Readiness, &'a mut Option<Ticket>),
 }
 
+/// So many steps of what a call has left to do follow it, before the rest is left to the loopback's keeper.
+const STEPS: usize = 64;
+
 /// Whether a call that succeeded may have given the driver work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
@@ -142,15 +145,32 @@ impl Shard {
 
     /// Runs `work` under the lock, at this moment; then, without the lock, what it left to be done after.
     pub(crate) fn locked<R>(&self, work: impl FnOnce(&mut State, Timestamp, &mut Afterwards) -> R) -> R {
-        let (result, everyone) = self.step(work);
-        if everyone {
+        let (result, after) = self.step(work);
+        if after.concerns_all() {
             self.wake_all(|_| true);
+        }
+        if after.goes_on() {
+            self.go_on();
         }
         result
     }
 
-    /// See [`Shard::locked`]. Says whether everyone who waits is to be woken.
-    fn step<R>(&self, work: impl FnOnce(&mut State, Timestamp, &mut Afterwards) -> R) -> (R, bool) {
+    /// Does what a call has left to do, some of it at a time: others get the lock between.
+    fn go_on(&self) {
+        for _ in 0..STEPS {
+            let ((), after) = self.step(State::serve_caller);
+            if after.concerns_all() {
+                self.wake_all(|_| true);
+            }
+            if !after.goes_on() {
+                return;
+            }
+        }
+        self.step(|state, now, after| state.leave_to_keeper(now, after));
+    }
+
+    /// See [`Shard::locked`]. Gives what is left to be done, which is not to wake those whom it has collected.
+    fn step<R>(&self, work: impl FnOnce(&mut State, Timestamp, &mut Afterwards) -> R) -> (R, Afterwards) {
         let now = self.clock().now();
         let mut after = Afterwards::default();
         let result = {
@@ -159,7 +179,7 @@ impl Shard {
             work(&mut state, now, &mut after)
         };
         after.run();
-        (result, after.concerns_all())
+        (result, after)
     }
 
     /// Wakes everyone whom `concerned` says, some at a time: others get the lock between. Nobody whom it says may begin to

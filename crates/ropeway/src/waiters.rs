@@ -34,6 +34,8 @@ pub(crate) struct Afterwards {
     discarded: Vec<Waker>,
     /// The stack has ended.
     everyone: bool,
+    /// There is more to do, once others have had the lock.
+    more: bool,
 }
 
 impl Afterwards {
@@ -54,6 +56,15 @@ impl Afterwards {
 
     pub(crate) fn concerns_all(&self) -> bool {
         self.everyone
+    }
+
+    /// There is more to do, once others have had the lock.
+    pub(crate) fn go_on(&mut self) {
+        self.more = true;
+    }
+
+    pub(crate) fn goes_on(&self) -> bool {
+        self.more
     }
 
     /// Whether a task will be woken that waits for a socket.

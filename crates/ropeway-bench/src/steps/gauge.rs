@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Recv,
     Send,
     PacketOut,
+    NothingOut,
+    Local,
     Event,
     NextTimeout,
     KeepAlive,
@@ -30,7 +32,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, &'static str); 19] = [
+    const ALL: [(Self, &'static str); 21] = [
         (Self::SynIn, "handle_packet: a SYN"),
         (Self::HandshakeIn, "handle_packet: the end of the handshake"),
         (Self::Accept, "accept"),
@@ -39,6 +41,8 @@ impl Kind {
         (Self::Recv, "recv"),
         (Self::Send, "send"),
         (Self::PacketOut, "poll_transmit"),
+        (Self::NothingOut, "poll_transmit: none of all has anything"),
+        (Self::Local, "poll_transmit: between our own addresses"),
         (Self::Event, "poll_event"),
         (Self::NextTimeout, "poll_timeout"),
         (Self::KeepAlive, "handle_timeout: keep-alive of all"),

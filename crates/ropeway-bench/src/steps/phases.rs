@@ -55,6 +55,7 @@ impl World {
         self.open(gauge)?;
         self.exchange(gauge)?;
         self.connect(gauge)?;
+        self.local(gauge)?;
         self.retransmit(gauge)?;
         self.keep_alive(gauge);
         self.close_listener(gauge)?;
@@ -82,10 +83,19 @@ impl World {
 
     /// Everything that the stack has to send and to tell.
     fn drain(&mut self, gauge: &mut Gauge) -> Option<Transmit> {
+        self.drain_as(gauge, Kind::PacketOut)
+    }
+
+    fn drain_as(&mut self, gauge: &mut Gauge, kind: Kind) -> Option<Transmit> {
         let now = self.now;
         let mut last = None;
-        while let Some(packet) = gauge.time(Kind::PacketOut, || self.stack.poll_transmit(now)) {
-            last = Some(packet);
+        loop {
+            match gauge.time(kind, || self.stack.poll_transmit(now)) {
+                Some(packet) => last = Some(packet),
+                // There may be more that waits for another call.
+                None if self.stack.has_output() => {}
+                None => break,
+            }
         }
         while gauge.time(Kind::Event, || self.stack.poll_event()).is_some() {}
         last
@@ -178,6 +188,34 @@ impl World {
         Ok(())
     }
 
+    /// Connections between our own addresses, whose buffers are filled at once.
+    fn local(&mut self, gauge: &mut Gauge) -> io::Result<()> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
+        let pairs = self.some().min(1000);
+        let options = SocketOptions::default;
+        let listener = self.stack.listen(address, pairs as usize, options()).map_err(io::Error::other)?;
+        let mut clients = Vec::new();
+        for _ in 0..pairs {
+            let client = self.stack.connect(self.now, None, address, options()).map_err(io::Error::other)?;
+            clients.push(client);
+        }
+        self.drain_as(gauge, Kind::Local);
+        for _ in 0..20 {
+            for client in &clients {
+                let _full = self.stack.send(self.now, *client, &[0x5a; 65_536], SendFlags::default());
+            }
+            self.drain_as(gauge, Kind::Local);
+        }
+        for client in clients {
+            self.stack.abort(self.now, client);
+            self.stack.close(self.now, client);
+        }
+        self.drain_as(gauge, Kind::Local);
+        self.stack.close_listener(self.now, listener);
+        self.expire(gauge, Kind::ListenersRest);
+        Ok(())
+    }
+
     /// Does all that is due.
     fn expire(&mut self, gauge: &mut Gauge, kind: Kind) {
         let now = self.now;
@@ -199,6 +237,13 @@ impl World {
             self.drain(gauge);
             self.put(place, peer);
         }
+        // By Nagle's algorithm another byte waits until that is acknowledged.
+        for n in 0..self.some() {
+            let Some(peer) = self.peers.get(self.scattered(n)).copied() else { continue };
+            let Some(id) = peer.id else { continue };
+            self.stack.send(self.now, id, b"x", SendFlags::default()).map_err(io::Error::other)?;
+        }
+        self.drain_as(gauge, Kind::NothingOut);
         self.now += Duration::from_secs(3);
         self.expire(gauge, Kind::Retransmit);
         for n in 0..self.some() {

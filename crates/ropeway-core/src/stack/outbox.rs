@@ -25,6 +25,40 @@ pub(super) struct Outbox {
     /// Packets from ourselves to ourselves, on their way.
     pub(super) loopback: PagedQueue<Received>,
     next: Turn,
+    /// What was done since `poll_transmit` last paused.
+    pub(super) toil: Toil,
+    /// It paused though there were connections whose turn had come.
+    paused: bool,
+}
+
+/// Work that brings no packet out, and during which others wait: it is bounded by turns of connections, and by bytes that are
+/// copied.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Toil {
+    turns: usize,
+    bytes: usize,
+}
+
+impl Toil {
+    /// To send a packet is one, to take it in another. Each takes one to three microseconds.
+    pub(super) const TURNS: usize = 32;
+
+    /// A packet of 64 KiB takes as long as all the turns.
+    const BYTES: usize = 64 * 1024;
+
+    /// A connection, or a packet, has had its turn.
+    pub(super) fn turn(&mut self) {
+        self.turns += 1;
+    }
+
+    /// So many bytes were copied.
+    pub(super) fn copy(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+
+    pub(super) fn is_enough(self) -> bool {
+        self.turns >= Self::TURNS || self.bytes >= Self::BYTES
+    }
 }
 
 /// Whose turn it is.
@@ -59,6 +93,17 @@ impl Outbox {
     /// Whether something waits that is for ourselves.
     pub(super) fn has_local(&self) -> bool {
         !self.ready_local.is_empty() || !self.loopback.is_empty()
+    }
+
+    /// Others may go on now.
+    pub(super) fn pause(&mut self) {
+        self.toil = Toil::default();
+        self.paused = !self.ready.is_empty();
+    }
+
+    /// Whether more is to be done at once.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused && !self.ready.is_empty()
     }
 
     /// Queues an answer for the device, if not too many wait already. Says whether it does.

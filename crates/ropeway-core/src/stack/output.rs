@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ropeway_packet::{ChecksumMode, FourTuple, IpParams, Payload, Protocol, TcpFlags, TcpHeader, emit_tcp};
 
 use super::Stack;
-use super::outbox::{Turn, Whom};
+use super::outbox::{Toil, Turn, Whom};
 use crate::events::{self, Sending};
 use crate::slab::Key;
 use crate::tcp::connection::state::Cause;
@@ -14,9 +14,6 @@ use crate::tcp::listen::half_open::Overdue;
 use crate::time::Timestamp;
 use crate::transmit::{Received, RxChecksum, Transmit};
 
-/// Packets to ourselves that one `poll_transmit` works off before it lets others have a turn.
-const LOOPBACK_BUDGET: usize = 256;
-
 /// Things of one kind that one `handle_timeout` works off: timers, entries that expire, connections to be reset. Each may
 /// take some microseconds if its memory is cold, and others wait meanwhile.
 pub(super) const TIMEOUT_BUDGET: usize = 16;
@@ -24,19 +21,20 @@ pub(super) const TIMEOUT_BUDGET: usize = 16;
 impl Stack {
     /// The next packet to send.
     ///
-    /// Packets between our own addresses never come out: they are taken in at once, a bounded number of them;
-    /// if more wait after `None`, `poll_timeout` says "now".
+    /// Packets between our own addresses never come out: they are taken in at once. From one `None` to the next that is a
+    /// bounded number of them, and so is that of connections that turn out to have nothing to send; if more wait after
+    /// `None`, `poll_timeout` says "now".
     #[must_use]
     pub fn poll_transmit(&mut self, now: Timestamp) -> Option<Transmit> {
         self.clock_is(now);
-        let mut budget = LOOPBACK_BUDGET;
         loop {
             if let Some(transmit) = self.next_transmit(now) {
                 self.counters.sent += 1;
                 self.handed.note();
                 return Some(transmit);
             }
-            if budget == 0 || !self.move_local(now, &mut budget) {
+            if self.outbox.toil.is_enough() || !self.move_local(now) {
+                self.outbox.pause();
                 return None;
             }
         }
@@ -52,8 +50,8 @@ impl Stack {
     /// whose device takes no more, or is never done.
     pub fn handle_local(&mut self, now: Timestamp) {
         self.clock_is(now);
-        let mut budget = LOOPBACK_BUDGET;
-        while budget > 0 && self.move_local(now, &mut budget) {}
+        while !self.outbox.toil.is_enough() && self.move_local(now) {}
+        self.outbox.toil = Toil::default();
     }
 
     /// Whether `poll_transmit` may have something to give. After a call that only reads, this tells whether the
@@ -79,13 +77,13 @@ impl Stack {
     }
 
     fn next_of_connections(&mut self, now: Timestamp) -> Option<Transmit> {
-        while let Some(key) = self.outbox.ready.pop_front() {
-            if let Some((transmit, remote)) = self.turn_of(key, now, self.handed) {
-                if !self.addresses.is_local(remote) {
-                    return Some(transmit);
-                }
+        while !self.outbox.toil.is_enough() {
+            let key = self.outbox.ready.pop_front()?;
+            match self.turn_of(key, now, self.handed) {
+                Some((transmit, remote)) if !self.addresses.is_local(remote) => return Some(transmit),
                 // The address has become ours meanwhile.
-                self.push_local(&transmit);
+                Some((transmit, _)) => self.push_local(&transmit),
+                None => self.outbox.toil.turn(),
             }
         }
         None
@@ -93,11 +91,13 @@ impl Stack {
 
     /// One step of what is between our own addresses: some connections send, and all of it goes in before more is
     /// sent, as with packets from a device. Says whether there was anything to do.
-    fn move_local(&mut self, now: Timestamp, budget: &mut usize) -> bool {
+    fn move_local(&mut self, now: Timestamp) -> bool {
         let idle = !self.outbox.has_local();
-        while self.outbox.loopback.len() < LOOPBACK_BUDGET
+        while !self.outbox.toil.is_enough()
+            && self.outbox.loopback.len() < Toil::TURNS
             && let Some(key) = self.outbox.ready_local.pop_front()
         {
+            self.outbox.toil.turn();
             let remote = self.rooms.connections.get(key).map(|connection| connection.tuple.remote_addr);
             if remote.is_some_and(|remote| !self.addresses.is_local(remote)) {
                 // The address is not ours any more.
@@ -106,10 +106,10 @@ impl Stack {
                 self.push_local(&transmit);
             }
         }
-        while *budget > 0
-            && let Some(packet) = self.outbox.loopback.pop_front()
-        {
-            *budget -= 1;
+        // What has been sent goes in, but for the answers to it.
+        for _ in 0..self.outbox.loopback.len().min(Toil::TURNS) {
+            let Some(packet) = self.outbox.loopback.pop_front() else { break };
+            self.outbox.toil.turn();
             self.take_packet(now, packet, true);
         }
         !idle
@@ -133,6 +133,7 @@ impl Stack {
     /// Sends a packet to ourselves.
     fn push_local(&mut self, transmit: &Transmit) {
         self.counters.sent += 1;
+        self.outbox.toil.copy(transmit.len());
         let packet = Received::alone(transmit.to_bytes())
             .with_checksum(RxChecksum::Verified)
             .with_segment_size(transmit.segment_size);
@@ -195,7 +196,11 @@ impl Stack {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next; a moment in the past means at once.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        if self.outbox.has_local() || !self.unaccepted.is_empty() || self.is_shutting_down() {
+        if self.outbox.has_local()
+            || self.outbox.is_paused()
+            || !self.unaccepted.is_empty()
+            || self.is_shutting_down()
+        {
             return Some(Timestamp::START);
         }
         let timers = [

@@ -265,3 +265,63 @@ fn the_last_words_of_three_thousand_connections_are_said_some_at_a_time() {
         assert_eq!(lab.stack.counters().bytes_lost, 20_000 * u64::from(MANY));
     }
 }
+
+/// Whoever waits for the lock waits for one call.
+#[test]
+fn a_call_passes_over_a_bounded_number_of_connections_that_have_nothing_to_send() {
+    let (mut lab, listener) = waiting(MANY, false);
+    let ids = accept_all(&mut lab, listener);
+    for id in &ids {
+        lab.write(*id, b"first");
+    }
+    assert_eq!(lab.drain().len(), ids.len());
+    for id in &ids {
+        // By Nagle's algorithm it waits until that is acknowledged.
+        lab.stack.send(lab.ts(), *id, b"second", SendFlags::default()).unwrap();
+    }
+    let mut pauses = 0;
+    while lab.stack.has_output() {
+        assert!(lab.stack.poll_transmit(lab.ts()).is_none());
+        assert_eq!(lab.stack.poll_timeout() == Some(Timestamp::START), lab.stack.has_output());
+        pauses += 1;
+    }
+    assert!((ids.len() / 100..=ids.len()).contains(&pauses), "{pauses} calls");
+    // What comes later is no reason to come back at once.
+    lab.switch(1024);
+    lab.input(data(b"third"));
+    assert_ne!(lab.stack.poll_timeout(), Some(Timestamp::START));
+}
+
+/// Likewise, between our own addresses.
+#[test]
+fn a_call_moves_a_bounded_number_of_local_packets_and_bytes() {
+    for (len, most) in [(100, 32), (50_000, 8)] {
+        let mut lab = Lab::new();
+        let options = || SocketOptions::default();
+        let listener = lab.stack.listen(addr("127.0.0.1:80"), 500, options()).unwrap();
+        let clients: Vec<_> = (0..500)
+            .map(|_| lab.stack.connect(lab.ts(), None, addr("127.0.0.1:80"), options()).unwrap())
+            .collect();
+        let moved = |lab: &mut Lab| {
+            let (mut all, mut pauses) = (0, 0);
+            while lab.stack.has_output() {
+                let before = lab.stack.counters().received;
+                assert!(lab.stack.poll_transmit(lab.ts()).is_none());
+                assert_eq!(lab.stack.poll_timeout() == Some(Timestamp::START), lab.stack.has_output());
+                all += lab.stack.counters().received - before;
+                assert!(lab.stack.counters().received - before <= 32, "in one call");
+                pauses += 1;
+            }
+            (all, pauses)
+        };
+        moved(&mut lab);
+        let servers = accept_all(&mut lab, listener);
+        for client in &clients {
+            assert!(lab.stack.send(lab.ts(), *client, &vec![7; len], SendFlags::default()).unwrap() > 0);
+        }
+        let (all, pauses) = moved(&mut lab);
+        assert!(all >= 500 && pauses * most >= all, "{all} packets in {pauses} calls");
+        let unread = servers.iter().map(|id| lab.info(*id).unread).sum::<usize>();
+        assert!(unread >= 500 * len.min(16_000), "{unread} bytes");
+    }
+}

@@ -100,7 +100,10 @@ impl Lab {
         loop {
             self.count_call();
             let announced = self.stack.has_output();
-            let Some(transmit) = self.stack.poll_transmit(now) else { break };
+            let Some(transmit) = self.stack.poll_transmit(now) else {
+                // It may pause.
+                if self.stack.has_output() { continue } else { break }
+            };
             if !announced {
                 self.fail("has_output did not tell of a packet");
             }
