@@ -3,7 +3,7 @@
 //!
 //! A binary of its own, since it counts every allocation.
 
-#[path = "../allocated.rs"]
+#[path = "../../allocated.rs"]
 mod allocated;
 
 use std::net::{Ipv4Addr, SocketAddr};
