@@ -1,10 +1,13 @@
-//! What connections cost: bytes for each kind of entry, SYN floods, opening and closing. All in memory, on one
-//! thread, through the door of `ropeway-core`.
+//! What connections cost: bytes for each kind of entry, SYN floods, opening and closing, slow and hostile peers. All in
+//! memory, on one thread, through the door of `ropeway-core`.
 //!
 //! A binary of its own, since it counts every allocation.
 
 #[path = "../../allocated.rs"]
 mod allocated;
+#[path = "../../carry.rs"]
+mod carry;
+mod hostile;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -57,6 +60,8 @@ enum Command {
         #[arg(long, default_value_t = 1_000_000)]
         count: u32,
     },
+    /// Connections that do their worst: what is held and counted for them, and what a well-behaved one gets beside them.
+    Hostile(hostile::Settings),
 }
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -72,6 +77,9 @@ fn main() {
         }
         Command::Churn { count } => churn(count),
         Command::Expire { count } => expire(count),
+        Command::Hostile(settings) => {
+            hostile::run(&settings).unwrap_or_else(|error| fail(&error.to_string()))
+        }
     }
 }
 
