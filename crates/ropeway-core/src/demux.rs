@@ -125,6 +125,14 @@ impl Demux {
         self.table.insert(entry.place(), entry, Entry::place);
     }
 
+    /// A tuple moves from one room to another.
+    pub(crate) fn replace(&mut self, tuple: &FourTuple, old: Room, new: Room) {
+        let (old, hash) = (Packed::new(old), Entry::kept(self.spread(tuple)));
+        if let Some(entry) = self.table.find_mut(Entry::placed_by(hash), |entry| entry.room == old) {
+            entry.room = Packed::new(new);
+        }
+    }
+
     /// Strikes a room from the table.
     pub(crate) fn remove(&mut self, tuple: &FourTuple, room: Room) {
         let (room, hash) = (Packed::new(room), Entry::kept(self.spread(tuple)));

@@ -83,7 +83,7 @@ impl<T> Parts<T> {
         }
     }
 
-    fn find_mut(&mut self, hash: u64, is_it: impl FnMut(&T) -> bool) -> Option<&mut T> {
+    pub(crate) fn find_mut(&mut self, hash: u64, is_it: impl FnMut(&T) -> bool) -> Option<&mut T> {
         let part = part_of(hash, self.count());
         self.part_mut(part)?.find_mut(hash, is_it)
     }

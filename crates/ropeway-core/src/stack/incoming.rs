@@ -125,7 +125,8 @@ impl Stack {
             Rejection::Drop => {}
         }
         self.report(&tuple, State::SynReceived, Cause::ResetToListen);
-        self.strike_half_open(key, &tuple);
+        self.demux.remove(&tuple, Room::HalfOpen(key));
+        self.strike_half_open(key);
         true
     }
 

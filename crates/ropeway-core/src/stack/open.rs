@@ -18,6 +18,7 @@ use crate::slab::Key;
 use crate::tcp::connection::state::{Cause, State};
 use crate::tcp::connection::{Connection, Env, Holder, Setup};
 use crate::time::Timestamp;
+use crate::tuple_slab::TupleKey;
 
 impl Stack {
     /// Reserves a local address; port 0 chooses a free one. Release it before `listen` or `connect` uses it.
@@ -256,7 +257,7 @@ impl Stack {
         };
         let connection = Connection::open(tuple, options, &setup, &env);
         self.counters.active_opens += 1;
-        let key = self.register(connection).ok_or(ConnectError::TooManyConnections)?;
+        let key = self.register(connection, None).ok_or(ConnectError::TooManyConnections)?;
         self.settle(key, now);
         Ok(connection_id(key))
     }
@@ -315,15 +316,22 @@ impl Stack {
         }
     }
 
-    /// Gives a connection its place, so that segments find it.
-    pub(super) fn register(&mut self, mut connection: Connection) -> Option<Key> {
+    /// Gives a connection its place, so that segments find it: the one that its tuple had in the SYN queue, or a new one.
+    pub(super) fn register(&mut self, mut connection: Connection, queued: Option<TupleKey>) -> Option<Key> {
         let (tuple, opened) = (connection.tuple, connection.state() == State::SynSent);
         connection.scheduled.registered = true;
-        let key = self.rooms.connections.insert_with(|_| Box::new(connection))?;
+        let key = self.rooms.connections.insert_with(|_| Box::new(connection));
+        let room = key.map(|key| Room::Connection(key.index));
+        match (queued.map(Room::HalfOpen), room) {
+            (Some(queued), Some(room)) => self.demux.replace(&tuple, queued, room),
+            (Some(queued), None) => self.demux.remove(&tuple, queued),
+            (None, Some(room)) => self.demux.insert(&tuple, room),
+            (None, None) => {}
+        }
+        let key = key?;
         if let Some(connection) = self.rooms.connections.get_mut(key) {
             connection.scheduled.charged = self.ledger.open(tuple.remote_addr);
         }
-        self.demux.insert(&tuple, Room::Connection(key.index));
         self.ports.tcp.flow_begins(&tuple, opened);
         Some(key)
     }

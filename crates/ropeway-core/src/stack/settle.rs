@@ -112,8 +112,8 @@ impl Stack {
     fn move_to_time_wait(&mut self, key: Key, now: Timestamp) {
         let Some(connection) = self.rooms.connections.get(key) else { return };
         let (tuple, parts) = (connection.tuple, connection.time_wait());
-        self.unregister(key);
         if self.config.max_time_wait == 0 {
+            self.unregister(key);
             self.ports.tcp.flow_ends(&tuple);
             self.report(&tuple, State::TimeWait, Cause::Timeout);
             return;
@@ -127,12 +127,18 @@ impl Stack {
         }
         match self.rooms.time_wait.insert(&tuple, &parts, now) {
             Some(entry) => {
-                self.demux.insert(&tuple, Room::TimeWait(entry));
+                self.demux.replace(&tuple, Room::Connection(key.index), Room::TimeWait(entry));
+                if let Some(connection) = self.rooms.connections.get_mut(key) {
+                    connection.scheduled.registered = false;
+                }
                 if parts.ts_recent.is_some() {
                     self.ports.tcp.flow_waits(&tuple);
                 }
             }
-            None => self.ports.tcp.flow_ends(&tuple),
+            None => {
+                self.unregister(key);
+                self.ports.tcp.flow_ends(&tuple);
+            }
         }
         self.weigh_tables();
     }

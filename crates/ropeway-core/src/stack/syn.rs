@@ -208,6 +208,7 @@ impl Stack {
         let own_scale = self.own_scale(id);
         let handshake = Handshake {
             irs: arrival.header.seq - 1,
+            timestamp_offset: self.isn.timestamp_offset(tuple),
             announced_window: u32::from(listener.initial_window(&self.config)),
             negotiated: recovered.negotiated(own_scale, self.config.timestamps, self.config.sack),
             answered_at: None,
@@ -217,7 +218,7 @@ impl Stack {
         if self.has_room_to_accept(id, tuple.remote_addr) {
             let iss = arrival.header.ack - 1;
             self.report(tuple, State::Listen, Cause::Syn);
-            if self.establish(now, tuple, id, iss, &handshake, arrival) {
+            if self.establish(now, tuple, (id, None), iss, &handshake, arrival) {
                 self.counters.cookies_accepted += 1;
             }
         } else if self.config.abort_on_overflow {
@@ -247,7 +248,7 @@ impl Stack {
                 self.counters.half_open_reset += 1;
                 self.forget_half_open(key, Cause::ResetToListen);
             }
-            Answer::Complete => self.complete_handshake(now, key, tuple, id, arrival),
+            Answer::Complete => self.complete_handshake(now, (key, id), tuple, &announced, arrival),
         }
     }
 
@@ -255,9 +256,9 @@ impl Stack {
     fn complete_handshake(
         &mut self,
         now: Timestamp,
-        key: TupleKey,
+        (key, id): (TupleKey, ListenerId),
         tuple: &FourTuple,
-        id: ListenerId,
+        announced: &Announced,
         arrival: Arrival,
     ) {
         if !self.has_room_to_accept(id, tuple.remote_addr) {
@@ -269,11 +270,8 @@ impl Stack {
             return;
         }
         let Some(iss) = self.rooms.half_open.iss(key) else { return };
-        let Some(handshake) = self.rooms.half_open.handshake(key, &self.announced(tuple, id), now) else {
-            return;
-        };
-        self.strike_half_open(key, tuple);
-        self.establish(now, tuple, id, iss, &handshake, arrival);
+        let Some(handshake) = self.rooms.half_open.handshake(key, announced, now) else { return };
+        self.establish(now, tuple, (id, Some(key)), iss, &handshake, arrival);
     }
 
     fn has_room_to_accept(&mut self, id: ListenerId, remote: IpAddr) -> bool {
@@ -293,12 +291,13 @@ impl Stack {
         self.rooms.half_open.memory() >= self.config.budget() / 8
     }
 
-    /// Makes the connection, lets the segment that completed it arrive there, and queues it to be accepted.
+    /// Makes the connection, lets the segment that completed it arrive there, and queues it to be accepted. `queued`: the
+    /// place that its tuple has had in the SYN queue.
     fn establish(
         &mut self,
         now: Timestamp,
         tuple: &FourTuple,
-        id: ListenerId,
+        (id, queued): (ListenerId, Option<TupleKey>),
         iss: SeqNum,
         handshake: &Handshake,
         arrival: Arrival,
@@ -306,12 +305,15 @@ impl Stack {
         let Some(options) = self.listeners.get(id).map(|listener| listener.options.clone()) else {
             return false;
         };
-        let setup = self.setup(tuple, iss, self.isn.timestamp_offset(tuple));
+        if let Some(queued) = queued {
+            self.strike_half_open(queued);
+        }
+        let setup = self.setup(tuple, iss, handshake.timestamp_offset);
         let pressure = self.ledger.pressure_towards(tuple.remote_addr);
         let counters = &mut self.counters;
         let env = Env { now, config: &self.config, counters, handed: self.handed, pressure };
         let connection = Connection::from_half_open(*tuple, id, options, &setup, handshake, &env);
-        let Some(key) = self.register(connection) else { return false };
+        let Some(key) = self.register(connection, queued) else { return false };
         self.arrives_at_connection(now, key, arrival);
         if !self.rooms.connections.get(key).is_some_and(|new| new.state().is_synchronized()) {
             self.discard(key);
@@ -341,17 +343,17 @@ impl Stack {
         let asks =
             self.listener_of(key).filter(|id| self.listeners.get(*id).is_some_and(|who| who.asks_user));
         let told = self.rooms.half_open.is_refused(key);
-        self.strike_half_open(key, &tuple);
+        self.demux.remove(&tuple, Room::HalfOpen(key));
+        self.strike_half_open(key);
         if let Some(id) = asks.filter(|_| !told) {
             self.event_queue.push_back(Noticed::Settled(id, tuple));
         }
     }
 
-    /// Takes an entry out of all books.
-    pub(super) fn strike_half_open(&mut self, key: TupleKey, tuple: &FourTuple) {
+    /// Takes an entry out of all books but the demultiplexer's.
+    pub(super) fn strike_half_open(&mut self, key: TupleKey) {
         let Some(slot) = self.rooms.half_open.listener(key) else { return };
         let refused = self.rooms.half_open.is_refused(key);
-        self.demux.remove(tuple, Room::HalfOpen(key));
         self.rooms.half_open.remove(key);
         self.weigh_tables();
         self.listeners.entry_ends(slot, refused);

@@ -134,6 +134,7 @@ pub(crate) struct Negotiated {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Handshake {
     pub(crate) irs: SeqNum,
+    pub(crate) timestamp_offset: u32,
     /// The window of our SYN-ACK.
     pub(crate) announced_window: u32,
     pub(crate) negotiated: Negotiated,

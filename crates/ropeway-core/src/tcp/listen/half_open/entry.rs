@@ -284,6 +284,7 @@ impl HalfOpen {
         // The timers may have been late: half of the first timeout is left to them.
         let since_second = (1..=retransmits).map(&timeout).fold(timeout(0) / 2, Duration::saturating_add);
         Handshake {
+            timestamp_offset: announced.timestamp_offset,
             irs: self.irs,
             announced_window: u32::from(announced.window),
             negotiated: Negotiated {
