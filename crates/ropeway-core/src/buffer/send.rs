@@ -16,6 +16,9 @@ const TIGHT_CHUNK: usize = 512;
 /// A queue of chunks begins with so many places.
 const FIRST_PLACES: usize = 4;
 
+/// A request or an answer, as a rule, is written at once, and acknowledged before the next.
+const LONE_CHUNK: usize = 64;
+
 /// What counts the parts of a chunk's memory.
 const OWNER: usize = 64;
 
@@ -148,7 +151,12 @@ impl SendBuffer {
         held.tail.extend_from_slice(now);
         if !rest.is_empty() {
             held.end_tail();
-            let least = if tight { TIGHT_CHUNK } else { SMALL_CHUNK };
+            // A lone small write gets a chunk of its size, a stream of them a roomy one.
+            let least = match (tight, self.len) {
+                (true, _) => TIGHT_CHUNK,
+                (false, 0) => LONE_CHUNK,
+                (false, _) => SMALL_CHUNK,
+            };
             held.tail = BytesMut::with_capacity(rest.len().max(least));
             held.tail.extend_from_slice(rest);
         }
