@@ -7,10 +7,11 @@ use crate::time::Timestamp;
 
 impl Connection {
     /// Whether there is nothing to send, whatever the windows would allow.
+    #[inline]
     pub(crate) fn has_all_sent(&self) -> bool {
         let over = matches!(self.state(), State::Closed | State::TimeWait);
-        !(over || self.syn_due || self.winds_up || self.probing.is_due() || self.receiver.is_ack_due())
-            && (!self.is_open_for_sending() || self.sender.has_all_sent())
+        (self.sender.has_all_sent() || !self.is_open_for_sending())
+            && !(over || self.syn_due || self.winds_up || self.probing.is_due() || self.receiver.is_ack_due())
     }
 
     /// The same, and all of it is acknowledged.

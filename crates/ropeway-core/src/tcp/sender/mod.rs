@@ -328,8 +328,13 @@ impl Sender {
     }
 
     /// Whether there is nothing that could be sent, whatever the windows say.
+    #[inline]
     pub(crate) fn has_all_sent(&self) -> bool {
-        self.flight.lost() == 0 && !self.has_unsent() && !self.recovery.wants_new_data()
+        // In bulk, the first says no.
+        !self.buffer.end().after(self.snd.nxt)
+            && self.flight.lost() == 0
+            && !self.has_unsent()
+            && !self.recovery.wants_new_data()
     }
 
     /// Whether something is to be sent again.
