@@ -115,7 +115,7 @@ impl Flight {
         if sent.marks.has(Marks::LOST) {
             self.note_due(sent.start);
         } else if ordered {
-            self.order.push(Transmission { start: sent.start, end: sent.end, at: sent.at });
+            self.order.push(Transmission::of(&sent));
         }
         if let Some(last) = self.entries.back_mut().filter(|_| joins)
             && last.end == sent.start
@@ -335,17 +335,50 @@ impl Flight {
         let mut found = Vec::new();
         for sent in &mut self.entries {
             if ordered && sent.marks.is_due() {
-                found.push(Transmission { start: sent.start, end: sent.end, at: sent.at });
+                found.push(Transmission::of(sent));
             }
             self.sums.mark(sent, sent.marks.without(Marks::LOST));
         }
         self.due_from = None;
-        self.order.put_back(found);
+        self.order.put_back(&self.entries, found);
     }
 
     /// Asks of what is out, in the order in which it was sent, what is to be thought of it, until something is not lost.
     /// Says how much is, and when that was sent at which it ended, if that may be lost later.
     pub(crate) fn lose_in_order(
+        &mut self,
+        verdict: impl FnMut(Timestamp, SeqNum) -> Verdict,
+    ) -> (u32, Option<Timestamp>) {
+        match self.order.turn() {
+            Some(turn) => self.lose_by_number(turn, verdict),
+            None => self.lose_by_time(verdict),
+        }
+    }
+
+    /// Nothing was sent again. `turn`: all before this was asked of.
+    fn lose_by_number(
+        &mut self,
+        turn: Option<SeqNum>,
+        mut verdict: impl FnMut(Timestamp, SeqNum) -> Verdict,
+    ) -> (u32, Option<Timestamp>) {
+        let mut lost = 0;
+        let first = turn.map_or(0, |turn| self.entries.partition_point(|sent| sent.end.at_or_before(turn)));
+        for index in first..self.entries.len() {
+            let Some(sent) = self.entries.get(index) else { break };
+            let (at, end) = (sent.at, sent.end);
+            if sent.marks.is_out() {
+                match verdict(at, end) {
+                    Verdict::Lost => lost += self.lose(index, Why::Rack),
+                    Verdict::Later => return (lost, Some(at)),
+                    Verdict::After => return (lost, None),
+                }
+            }
+            self.order.set_turn(end);
+        }
+        (lost, None)
+    }
+
+    fn lose_by_time(
         &mut self,
         mut verdict: impl FnMut(Timestamp, SeqNum) -> Verdict,
     ) -> (u32, Option<Timestamp>) {
@@ -415,6 +448,9 @@ impl Flight {
         (stamp, marks): (Stamp, Marks),
         ordered: bool,
     ) {
+        if ordered {
+            self.order.go_by_time(&self.entries);
+        }
         let mut index = self.entries.partition_point(|sent| sent.end.at_or_before(piece.start));
         if self.entries.get(index).is_some_and(|sent| sent.start.before(piece.start)) {
             self.cut(index, piece.start, mss);
