@@ -115,7 +115,7 @@ impl Stack {
         let room = self.demux.find(&tuple, &self.rooms);
         // What is for no connection may be quoted.
         let quoted = (!matches!(room, Some(Room::Connection(_)))).then(|| received.clone());
-        let arrival = Arrival::new(segment, received);
+        let arrival = &mut Arrival::new(segment, received);
         let told = events::Segment {
             now,
             tuple: &tuple,
@@ -155,7 +155,7 @@ impl Stack {
         }
     }
 
-    pub(super) fn arrives_at_connection(&mut self, now: Timestamp, key: Key, arrival: Arrival) {
+    pub(super) fn arrives_at_connection(&mut self, now: Timestamp, key: Key, arrival: &mut Arrival) {
         let Some(connection) = self.rooms.connections.get_mut(key) else { return };
         let tuple = connection.tuple;
         let pressure = self.ledger.pressure(&connection.scheduled.charged);
@@ -173,7 +173,7 @@ impl Stack {
         &mut self,
         now: Timestamp,
         tuple: &FourTuple,
-        arrival: Arrival,
+        arrival: &mut Arrival,
         quoted: Option<Received>,
     ) {
         let policy = self.policy.of(Protocol::TCP, tuple.local_port);
@@ -194,7 +194,13 @@ impl Stack {
         }
     }
 
-    fn arrives_at_time_wait(&mut self, now: Timestamp, key: TupleKey, tuple: &FourTuple, arrival: Arrival) {
+    fn arrives_at_time_wait(
+        &mut self,
+        now: Timestamp,
+        key: TupleKey,
+        tuple: &FourTuple,
+        arrival: &mut Arrival,
+    ) {
         let (offset, len) = (self.isn.timestamp_offset(tuple), arrival.payload.len());
         match self.rooms.time_wait.segment_arrives(key, &arrival.header, len, offset, now) {
             time_wait::Answer::Drop => {}
@@ -217,7 +223,7 @@ impl Stack {
     }
 
     /// LISTEN (RFC 9293 3.10.7.2 R-02) or CLOSED (3.10.7.1).
-    fn arrives_at_listener_or_nobody(&mut self, now: Timestamp, tuple: &FourTuple, arrival: Arrival) {
+    fn arrives_at_listener_or_nobody(&mut self, now: Timestamp, tuple: &FourTuple, arrival: &mut Arrival) {
         let flags = arrival.header.flags;
         let listener =
             self.listeners.find(tuple.local(), self.demux.spread(tuple)).filter(|_| !self.shut_down);

@@ -76,6 +76,7 @@ impl Stack {
         found
     }
 
+    #[inline]
     fn next_of_connections(&mut self, now: Timestamp) -> Option<Transmit> {
         while !self.outbox.toil.is_enough() {
             let key = self.outbox.ready.pop_front()?;
@@ -116,6 +117,7 @@ impl Stack {
     }
 
     /// It is a connection's turn to send a segment. Gives it, and where it goes.
+    #[inline]
     fn turn_of(&mut self, key: Key, now: Timestamp, handed: Handed) -> Option<(Transmit, IpAddr)> {
         let connection = self.rooms.connections.get_mut(key)?;
         connection.scheduled.in_ready_list = false;

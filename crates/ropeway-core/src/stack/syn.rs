@@ -182,7 +182,7 @@ impl Stack {
         now: Timestamp,
         tuple: &FourTuple,
         id: ListenerId,
-        mut arrival: Arrival,
+        arrival: &mut Arrival,
     ) {
         let lately = self.listeners.get(id).and_then(|listener| listener.cookie_sent);
         let lately = lately.is_some_and(|sent| now.since(sent) < COOKIES_LINGER);
@@ -232,7 +232,7 @@ impl Stack {
         now: Timestamp,
         key: TupleKey,
         tuple: &FourTuple,
-        arrival: Arrival,
+        arrival: &mut Arrival,
     ) {
         let Some(id) = self.listener_of(key) else { return };
         let announced = self.announced(tuple, id);
@@ -259,7 +259,7 @@ impl Stack {
         (key, id): (TupleKey, ListenerId),
         tuple: &FourTuple,
         announced: &Announced,
-        arrival: Arrival,
+        arrival: &mut Arrival,
     ) {
         if !self.has_room_to_accept(id, tuple.remote_addr) {
             // As Linux does by default, the ACK is dropped: our SYN-ACK will ask for it again.
@@ -300,7 +300,7 @@ impl Stack {
         (id, queued): (ListenerId, Option<TupleKey>),
         iss: SeqNum,
         handshake: &Handshake,
-        arrival: Arrival,
+        arrival: &mut Arrival,
     ) -> bool {
         let Some(options) = self.listeners.get(id).map(|listener| listener.options.clone()) else {
             return false;

@@ -103,7 +103,7 @@ type Step = ControlFlow<Verdict>;
 
 impl Connection {
     /// Takes a segment. What it answers is a RST; everything else waits for `poll_transmit`.
-    pub(crate) fn segment_arrives(&mut self, mut segment: Arrival, env: &mut Env<'_>) -> Option<TcpHeader> {
+    pub(crate) fn segment_arrives(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Option<TcpHeader> {
         let (segments, longest) = segment.cut();
         self.statistics.segments_in += u64::from(segments);
         if longest > 0 {
@@ -112,8 +112,8 @@ impl Connection {
         let was_writable = self.is_writable();
         let step = match self.state() {
             State::Closed | State::Listen | State::TimeWait => ControlFlow::Break(Verdict::Drop),
-            State::SynSent => self.arrives_in_syn_sent(&mut segment, env),
-            _ => self.arrives_in_other_states(&mut segment, env),
+            State::SynSent => self.arrives_in_syn_sent(segment, env),
+            _ => self.arrives_in_other_states(segment, env),
         };
         let reply = match step {
             ControlFlow::Continue(()) | ControlFlow::Break(Verdict::Drop) => None,
