@@ -1,5 +1,7 @@
 //! Per-socket options, by the names and meanings of `socket(7)` and `tcp(7)`.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::FOREVER;
@@ -116,6 +118,39 @@ impl SocketOptions {
         self.linger = self.linger.map(|linger| linger.min(FOREVER));
         // With 0 no packet would leave.
         self.ttl = self.ttl.max(1);
+    }
+}
+
+/// So many different options are shared: a program sets a few on each of its sockets, one after the other.
+const MOST_SHARED: usize = 8;
+
+/// The options of sockets, kept once for all that have the same.
+#[cfg_attr(feature = "model", derive(Clone))]
+#[derive(Debug)]
+pub(crate) struct SharedOptions {
+    usual: Arc<SocketOptions>,
+    /// Those that were asked for last, the oldest first.
+    recent: VecDeque<Arc<SocketOptions>>,
+}
+
+impl SharedOptions {
+    pub(crate) fn new(usual: SocketOptions) -> Self {
+        Self { usual: Arc::new(usual), recent: VecDeque::new() }
+    }
+
+    /// These options, normalized; shared if others have them.
+    pub(crate) fn share(&mut self, mut options: SocketOptions) -> Arc<SocketOptions> {
+        options.normalize();
+        let mut known = std::iter::once(&self.usual).chain(self.recent.iter().rev());
+        if let Some(same) = known.find(|known| ***known == options) {
+            return Arc::clone(same);
+        }
+        if self.recent.len() == MOST_SHARED {
+            self.recent.pop_front();
+        }
+        let options = Arc::new(options);
+        self.recent.push_back(Arc::clone(&options));
+        options
     }
 }
 

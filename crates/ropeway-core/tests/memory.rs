@@ -53,7 +53,7 @@ fn live() -> isize {
 
 #[test]
 fn memory_stays_bounded() {
-    let tests: [(&str, fn()); 15] = [
+    let tests: [(&str, fn()); 16] = [
         ("a long life with long timers", a_long_life_with_long_timers),
         ("many short lives", many_short_lives),
         ("many at once, and none", many_at_once_and_none),
@@ -69,6 +69,7 @@ fn memory_stays_bounded() {
         ("churn", ledger::after_churn_nothing_is_charged_to_anybody),
         ("full segments, not copied", held::full_segments_stay_where_they_lie),
         ("connections that have been busy", connections_that_have_been_busy),
+        ("options that are no longer the usual ones", options_that_are_no_longer_the_usual_ones),
     ];
     for (name, test) in tests {
         test();
@@ -272,6 +273,38 @@ fn connections_that_have_been_busy() {
     assert!(been - never < 64, "{been} bytes each, and {never} for one that never was");
     // With its places in the stack's tables, and the congestion control.
     assert!(been < 1280, "{been} bytes each");
+}
+
+/// A program that sets the same options on each of its sockets pays for them once.
+fn options_that_are_no_longer_the_usual_ones() {
+    const CONNECTIONS: usize = 1000;
+    let mut lab = silent();
+    let listener = lab.listen();
+    let ids: Vec<_> = (0..u16::try_from(CONNECTIONS).unwrap())
+        .map(|port| {
+            lab.switch(1000 + port);
+            lab.input(syn().mss(1460));
+            lab.drain();
+            lab.input(ack());
+            lab.accept(listener).unwrap()
+        })
+        .collect();
+    lab.drain();
+    let before = live();
+    for id in &ids {
+        let now = lab.ts();
+        lab.stack.update_options(now, *id, |options| options.nodelay = true).unwrap();
+        lab.stack.update_options(now, *id, |options| options.tos = 8).unwrap();
+    }
+    while lab.stack.poll_transmit(lab.ts()).is_some() || lab.stack.poll_event().is_some() {}
+    // The stack keeps some room in its lists.
+    let each = (live() - before) / CONNECTIONS.cast_signed();
+    assert!(each < 64, "{each} bytes each");
+    assert!(ids.iter().all(|id| lab.stack.options(*id).unwrap().nodelay));
+    let now = lab.ts();
+    lab.stack.update_options(now, ids[0], |options| options.nodelay = false).unwrap();
+    assert!(!lab.stack.options(ids[0]).unwrap().nodelay && lab.stack.options(ids[1]).unwrap().nodelay);
+    assert!(!lab.stack.listener_options(listener).unwrap().nodelay);
 }
 
 /// What an idle connection costs after rounds of so many segments each way.

@@ -178,11 +178,12 @@ impl Stack {
         id: ConnectionId,
         change: impl FnOnce(&mut SocketOptions),
     ) -> Result<(), UnknownId> {
+        let before = Arc::clone(&self.connection(id)?.options);
+        let mut options = SocketOptions::clone(&before);
+        change(&mut options);
+        let options = self.shared_options.share(options);
         self.with_connection(now, id, |connection, env| {
-            let before = Arc::clone(&connection.options);
-            let options = Arc::make_mut(&mut connection.options);
-            change(options);
-            options.normalize();
+            connection.options = options;
             connection.options_changed(&before, env);
         })
         .ok_or(UnknownId)

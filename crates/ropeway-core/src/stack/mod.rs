@@ -32,7 +32,7 @@ use crate::icmp::RateLimit;
 use crate::ip::addresses::LocalAddresses;
 use crate::ip::path_mtu::PathMtuCache;
 use crate::ledger::{Ledger, MemoryUse, reserve};
-use crate::options::SocketOptions;
+use crate::options::{SharedOptions, SocketOptions};
 use crate::policy::{PacketPolicy, PortPolicy};
 use crate::ports::choice::PortSelector;
 use crate::ports::{PortTable, Sharing};
@@ -98,8 +98,7 @@ pub struct TableSizes {
 #[cfg_attr(feature = "model", derive(Clone))]
 pub struct Stack {
     config: Arc<StackConfig>,
-    /// The options that sockets start with.
-    usual_options: Arc<SocketOptions>,
+    shared_options: SharedOptions,
     counters: Counters,
     ledger: Ledger,
     addresses: LocalAddresses,
@@ -169,7 +168,7 @@ impl Stack {
             time_wait: TimeWaitTable::new(config.time_wait),
         };
         Self {
-            usual_options: Arc::new(config.socket.clone()),
+            shared_options: SharedOptions::new(config.socket.clone()),
             counters: Counters::default(),
             addresses: LocalAddresses::new(config.addresses.clone()),
             path_mtu: PathMtuCache::default(),

@@ -248,14 +248,7 @@ impl Stack {
         }
         let counters = &mut self.counters;
         let env = Env { now, config: &self.config, counters, handed: self.handed, pressure };
-        // Connections whose options are the usual ones share them.
-        let mut options = options;
-        options.normalize();
-        let options = match options == *self.usual_options {
-            true => Arc::clone(&self.usual_options),
-            false => Arc::new(options),
-        };
-        let connection = Connection::open(tuple, options, &setup, &env);
+        let connection = Connection::open(tuple, self.shared_options.share(options), &setup, &env);
         self.counters.active_opens += 1;
         let key = self.register(connection, None).ok_or(ConnectError::TooManyConnections)?;
         self.settle(key, now);
