@@ -8,6 +8,7 @@ mod allocated;
 #[path = "../../carry.rs"]
 mod carry;
 mod hostile;
+mod streams;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,11 +17,13 @@ use std::time::{Duration, Instant};
 use allocated::allocated;
 use bytes::Bytes;
 use clap::{Parser, Subcommand};
+use ropeway_core::congestion::Algorithm;
 use ropeway_core::packet::{
     ChecksumMode, IpParams, Payload, Protocol, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, emit_tcp,
 };
 use ropeway_core::{
-    ConnectionId, ListenerId, Received, SocketOptions, Stack, StackConfig, SynCookieMode, Timestamp,
+    ConnectionId, ListenerId, Received, SendFlags, SocketOptions, Stack, StackConfig, SynCookieMode,
+    Timestamp,
 };
 
 /// What connections cost.
@@ -36,6 +39,12 @@ enum Command {
     /// Bytes per half-open, established and TIME-WAIT connection.
     Sizes {
         /// How many of each.
+        #[arg(long, default_value_t = 100_000)]
+        count: u32,
+    },
+    /// Bytes per idle `TcpStream` with a task that waits for its peer, on the loopback of the process.
+    Streams {
+        /// How many.
         #[arg(long, default_value_t = 100_000)]
         count: u32,
     },
@@ -70,6 +79,7 @@ const PORT: u16 = 80;
 fn main() {
     match Cli::parse().command {
         Command::Sizes { count } => sizes(count),
+        Command::Streams { count } => streams::measure(count),
         Command::Flood { syns, honest } => {
             for mode in [SynCookieMode::WhenFull, SynCookieMode::Always, SynCookieMode::Never] {
                 flood(mode, syns, honest);
@@ -154,31 +164,57 @@ fn sizes(count: u32) {
     assert_eq!(server.sizes().half_open, count as usize);
     println!("half-open       {:7.1} bytes each, of {count}", per_entry(before, count));
     drop(server);
-    established_size(count);
+    for algorithm in [Algorithm::NewReno, Algorithm::Cubic] {
+        established_size(count, &algorithm);
+    }
     time_wait_size(count);
 }
 
+/// What connections have sent each way before they are idle again.
+const EXCHANGED: &[u8] = &[0; 20_000];
+
 /// Both ends of each connection are in one stack, and both count.
-fn established_size(count: u32) {
+fn established_size(count: u32, algorithm: &Algorithm) {
     let now = Timestamp::START;
     let mut stack = stack(SERVER, |config| config.ephemeral_ports = 1024..=u16::MAX);
     let before = allocated();
-    let pairs = open_pairs(&mut stack, now, count / 2);
+    let pairs = open_pairs(&mut stack, now, count / 2, algorithm);
     let connections = 2 * u32::try_from(pairs.len()).unwrap_or(0);
-    println!("established     {:7.1} bytes each, of {connections}, idle", per_entry(before, connections));
+    let fresh = per_entry(before, connections);
+    for (client, server) in pairs {
+        for (from, to) in [(client, server), (server, client)] {
+            let _sent = stack.send(now, from, EXCHANGED, SendFlags::default());
+            drain(&mut stack, now);
+            let _received = stack.recv(now, to, EXCHANGED.len());
+            drain(&mut stack, now);
+        }
+    }
+    println!(
+        "established     {fresh:7.1} bytes each, of {connections}, idle, {algorithm}; {:.1} when they have sent \
+         {} bytes",
+        per_entry(before, connections),
+        EXCHANGED.len()
+    );
 }
 
 /// Opens connections from the stack to itself: several listening addresses, so that ports suffice.
-fn open_pairs(stack: &mut Stack, now: Timestamp, count: u32) -> Vec<(ConnectionId, ConnectionId)> {
+fn open_pairs(
+    stack: &mut Stack,
+    now: Timestamp,
+    count: u32,
+    algorithm: &Algorithm,
+) -> Vec<(ConnectionId, ConnectionId)> {
+    let mut options = SocketOptions::default();
+    options.congestion = algorithm.clone();
     let mut pairs = Vec::with_capacity(count as usize);
     let mut port = 1;
     while pairs.len() < count as usize {
         let address = SocketAddr::from((SERVER, port));
-        let Ok(listener) = stack.listen(address, 1 << 16, SocketOptions::default()) else { fail("listen") };
+        let Ok(listener) = stack.listen(address, 1 << 16, options.clone()) else { fail("listen") };
         let batch = (count as usize - pairs.len()).min(20_000);
         let mut clients = Vec::with_capacity(batch);
         for _ in 0..batch {
-            match stack.connect(now, None, address, SocketOptions::default()) {
+            match stack.connect(now, None, address, options.clone()) {
                 Ok(client) => clients.push(client),
                 Err(error) => fail(&error.to_string()),
             }
@@ -318,7 +354,7 @@ fn churn(count: u32) {
         };
         exchange(&mut server, &mut clients, now);
         let Ok(Some((id, _))) = server.accept(now, listener) else { fail("accept") };
-        let _sent = clients.send(now, client, b"x", ropeway_core::SendFlags::default());
+        let _sent = clients.send(now, client, b"x", SendFlags::default());
         clients.close(now, client);
         exchange(&mut server, &mut clients, now);
         let _received = server.recv(now, id, 10);
