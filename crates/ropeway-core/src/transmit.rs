@@ -1,7 +1,8 @@
 //! What crosses the door as packets: in with [`Received`], out with [`Transmit`].
 
 use bytes::{Bytes, BytesMut};
-use ropeway_packet::{ChecksumMode, HeaderBuf, Payload};
+use ropeway_packet::checksum::Partial;
+use ropeway_packet::{ChecksumMode, HeaderBuf, Payload, ip, parse_tcp, train};
 
 use crate::buffer::send::length_u32;
 
@@ -78,6 +79,47 @@ impl Received {
     pub fn traffic_class(&self) -> u8 {
         traffic_class(&self.packet)
     }
+
+    /// Gives the packet to `packet` as it was on the wire, or could have been: if it is a train, its segments one by one;
+    /// checksums are complete. `scratch` is where each is put together.
+    pub fn for_each_on_wire(&self, scratch: &mut BytesMut, mut packet: impl FnMut(&[u8])) {
+        if let Some(size) = self.segment_size
+            && let Some((headers, payload)) = self.headers_and_payload()
+            // Whatever was merged had the same flags, but for PSH.
+            && let Ok(split) = train::split(&headers, &payload, size)
+        {
+            return fill_each(split.accurate_ecn(), scratch, packet);
+        }
+        if self.checksum == RxChecksum::Unverified {
+            return packet(&self.packet);
+        }
+        scratch.clear();
+        scratch.extend_from_slice(&self.packet);
+        complete(scratch);
+        packet(scratch);
+    }
+
+    fn headers_and_payload(&self) -> Option<(Bytes, Payload)> {
+        let ip = ip::parse(&self.packet).ok()?;
+        let segment = parse_tcp(&self.packet, ip, false).ok()?;
+        let headers = self.packet.get(..segment.payload.start)?;
+        Some((self.packet.slice_ref(headers), self.packet.slice(segment.payload).into()))
+    }
+}
+
+/// Puts each segment of a train together.
+fn fill_each(mut split: train::Split<'_>, scratch: &mut BytesMut, mut packet: impl FnMut(&[u8])) {
+    scratch.resize(usize::from(u16::MAX), 0);
+    while let Some(len) = split.fill(scratch) {
+        packet(scratch.get(..len).unwrap_or_default());
+    }
+}
+
+/// Computes a transport checksum anew.
+fn complete(packet: &mut [u8]) {
+    if let Some(partial) = Partial::prepare(packet) {
+        partial.complete(packet);
+    }
 }
 
 /// The second byte of an IPv4 header, or what follows the version in an IPv6 header.
@@ -153,6 +195,23 @@ impl Transmit {
         buf.extend_from_slice(&self.header);
         for part in self.payload.parts() {
             buf.extend_from_slice(part);
+        }
+    }
+
+    /// Gives the packet to `packet` as it is on the wire: if it is a train, its segments one by one; checksums are complete.
+    /// `scratch` is where each is put together.
+    pub fn for_each_on_wire(&self, scratch: &mut BytesMut, mut packet: impl FnMut(&[u8])) {
+        let cut = self.segment_size.and_then(|size| train::split(&self.header, &self.payload, size).ok());
+        match cut {
+            Some(split) => fill_each(split, scratch, packet),
+            None => {
+                scratch.clear();
+                self.write_to(scratch);
+                if self.checksum == ChecksumMode::Partial {
+                    complete(scratch);
+                }
+                packet(scratch);
+            }
         }
     }
 

@@ -14,6 +14,7 @@ mod common;
 mod congestion_window;
 mod fast_retransmit;
 mod timeout;
+mod trains;
 mod two_gigabytes;
 
 use common::*;

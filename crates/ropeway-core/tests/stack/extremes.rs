@@ -4,6 +4,7 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use ropeway_core::congestion::NewReno;
 use ropeway_core::{
     Algorithm, ConnectionId, KeepAlive, Received, SendFlags, SocketOptions, Stack, StackConfig,
@@ -154,8 +155,10 @@ impl Wire {
                     moved = true;
                     self.sent += 1;
                     if !(self.loses)(self.sent) {
-                        let packet = Received::new(transmit.to_bytes());
-                        self.stacks[1 - side].handle_packet(now, packet);
+                        transmit.for_each_on_wire(&mut BytesMut::new(), |packet| {
+                            let packet = Received::new(Bytes::copy_from_slice(packet));
+                            self.stacks[1 - side].handle_packet(now, packet);
+                        });
                     }
                 }
                 while self.stacks[side].poll_event().is_some() {}

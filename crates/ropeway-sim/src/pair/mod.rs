@@ -42,7 +42,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use ropeway_core::{
     ConnectionId, ListenerId, Readiness, Received, SocketOptions, Stack, StackConfig, State, Timestamp,
 };
@@ -302,8 +302,12 @@ impl Pair {
                 if !announced {
                     self.fail("has_output did not tell of a packet");
                 }
-                let packet = transmit.to_bytes();
-                self.cross(side, packet);
+                // A train is cut before it is on the link.
+                let mut packets = Vec::new();
+                transmit.for_each_on_wire(&mut BytesMut::new(), |packet| {
+                    packets.push(Bytes::copy_from_slice(packet))
+                });
+                packets.into_iter().for_each(|packet| self.cross(side, packet));
             }
             while let Some(event) = self.stacks[side].poll_event() {
                 self.wake(side, event);
