@@ -65,8 +65,7 @@ where
 {
     /// Shows what crosses `device` to `hook`: which way, when, and the packet from its IP header on.
     ///
-    /// What the device offers to do for the stack, such as finishing checksums, is not made use of: so the
-    /// packets are seen as they are on the wire.
+    /// They are seen as they are on the wire, whatever the device does for the stack: trains are cut, and checksums completed.
     pub fn new(device: D, hook: F) -> Self {
         Self { device, hook, epoch: None, scratch: BytesMut::new() }
     }
@@ -83,10 +82,9 @@ where
         let taken = offered.len().saturating_sub(queue.len());
         if taken > 0 {
             let now = self.now();
+            let Self { hook, scratch, .. } = self;
             for packet in offered.iter().take(taken) {
-                self.scratch.clear();
-                packet.write_to(&mut self.scratch);
-                (self.hook)(Direction::Sent, now, &self.scratch);
+                packet.for_each_on_wire(scratch, |packet| hook(Direction::Sent, now, packet));
             }
         }
         result
@@ -105,8 +103,11 @@ where
     F: FnMut(Direction, SystemTime, &[u8]) + Send + 'static,
 {
     fn capabilities(&self) -> Capabilities {
-        let inner = self.device.capabilities();
-        Capabilities::new(inner.mtu).with_packets_of_machine(inner.of_machine)
+        self.device.capabilities()
+    }
+
+    fn set_offload(&mut self, on: bool) -> io::Result<()> {
+        self.device.set_offload(on)
     }
 
     fn slabs(&self) -> usize {
@@ -124,8 +125,9 @@ where
         let received = batch.get(before..).unwrap_or_default();
         if !received.is_empty() {
             let now = self.now();
+            let Self { hook, scratch, .. } = self;
             for packet in received {
-                (self.hook)(Direction::Received, now, &packet.packet);
+                packet.for_each_on_wire(scratch, |packet| hook(Direction::Received, now, packet));
             }
         }
         result

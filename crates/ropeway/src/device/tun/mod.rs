@@ -280,11 +280,10 @@ impl TunDevice {
 
 impl Device for TunDevice {
     fn capabilities(&self) -> Capabilities {
-        let capabilities = Capabilities::new(self.mtu).with_packets_of_machine(true);
-        if !self.queue.has_offload() {
-            return capabilities;
-        }
-        capabilities.with_tx_checksum_offload(true).with_longest_train(u16::MAX)
+        Capabilities::new(self.mtu)
+            .with_packets_of_machine(true)
+            .with_tx_checksum_offload(self.queue.has_offload())
+            .with_longest_train(u16::MAX)
     }
 
     fn set_offload(&mut self, on: bool) -> io::Result<()> {
@@ -317,7 +316,7 @@ impl Device for TunDevice {
 
     fn flush(&mut self, queue: &mut VecDeque<Transmit>) {
         while let Some(packet) = queue.front() {
-            let result = if packet.is_empty() { Ok(0) } else { self.queue.write(packet) };
+            let result = if packet.is_empty() { Ok(()) } else { self.queue.write(packet) };
             match result.map_err(|error| error.kind()) {
                 Err(io::ErrorKind::Interrupted) => {}
                 Err(io::ErrorKind::WouldBlock) => return,

@@ -5,6 +5,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use ropeway_core::packet::train;
 
 use super::super::{PacketPool, Received, Transmit};
 use super::counters::Counts;
@@ -21,6 +22,10 @@ pub(super) struct Queue {
     file: Arc<File>,
     /// A header before each packet says what is left to do.
     offload: bool,
+    /// The kernel cuts trains. Some refuse those with a short end.
+    kernel_cuts: bool,
+    /// How many segments of the train that is being sent have gone.
+    cut: usize,
     pool: PacketPool,
     /// The packet that is being sent, in one piece.
     outgoing: BytesMut,
@@ -29,7 +34,7 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn new(file: File, mtu: u16, offload: bool) -> Self {
         let pool = if offload { PacketPool::with_trains(mtu) } else { PacketPool::new(mtu) };
-        Self { file: Arc::new(file), offload, pool, outgoing: BytesMut::new() }
+        Self { file: Arc::new(file), offload, kernel_cuts: offload, cut: 0, pool, outgoing: BytesMut::new() }
     }
 
     pub(super) fn file(&self) -> &Arc<File> {
@@ -73,8 +78,22 @@ impl Queue {
         Ok(Some(self.pool.take(len).with_checksum(checksum).with_segment_size(segment_size)))
     }
 
-    /// Writes a packet.
-    pub(super) fn write(&mut self, packet: &Transmit) -> io::Result<usize> {
+    /// Writes a packet, or what is left of a train. After an error that is no reason to wait it is lost.
+    pub(super) fn write(&mut self, packet: &Transmit) -> io::Result<()> {
+        let Some(size) = packet.segment_size else { return self.write_whole(packet) };
+        if self.kernel_cuts {
+            match self.write_whole(packet) {
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                    tracing::warn!(%error, "the kernel refuses trains: they are cut here from now on");
+                    self.kernel_cuts = false;
+                }
+                result => return result,
+            }
+        }
+        self.write_cut(packet, size)
+    }
+
+    fn write_whole(&mut self, packet: &Transmit) -> io::Result<()> {
         let Self { file, offload, outgoing, .. } = self;
         let mut file = &**file;
         let header = offload.then(|| vnet::of(packet));
@@ -82,12 +101,43 @@ impl Queue {
         if packet.payload.len() >= GATHER_FROM
             && let Some(sent) = gather(header, packet, |pieces| file.write_vectored(pieces))
         {
-            return sent;
+            return sent.map(drop);
         }
         outgoing.clear();
         outgoing.extend_from_slice(header);
         packet.write_to(outgoing);
-        file.write(outgoing)
+        file.write(outgoing).map(drop)
+    }
+
+    /// Writes the segments of a train one by one.
+    fn write_cut(&mut self, train: &Transmit, size: u16) -> io::Result<()> {
+        let Self { file, offload, cut, outgoing, .. } = self;
+        let split = train::split(&train.header, &train.payload, size);
+        let mut split = split.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        // Segments are complete, so their headers say nothing.
+        let header_len = if *offload { vnet::LEN } else { 0 };
+        outgoing.clear();
+        outgoing.resize(header_len + usize::from(u16::MAX), 0);
+        for number in 0.. {
+            let Some(len) = outgoing.get_mut(header_len..).and_then(|room| split.fill(room)) else { break };
+            if number < *cut {
+                continue;
+            }
+            match (&**file).write(outgoing.get(..header_len + len).unwrap_or_default()) {
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) =>
+                {
+                    return Err(error);
+                }
+                Err(error) => {
+                    *cut = 0;
+                    return Err(error);
+                }
+                Ok(_) => *cut += 1,
+            }
+        }
+        *cut = 0;
+        Ok(())
     }
 }
 
