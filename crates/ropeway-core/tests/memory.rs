@@ -66,6 +66,7 @@ fn memory_stays_bounded() {
         ("gaps that close", held::gaps_that_close_byte_by_byte_cost_no_more),
         ("long packets, nearly read", held::a_reader_that_leaves_a_byte_of_a_long_packet),
         ("the ledger", ledger::the_ledger_tells_what_is_held),
+        ("answers that wait", ledger::answers_that_wait_are_told_and_bounded),
         ("churn", ledger::after_churn_nothing_is_charged_to_anybody),
         ("full segments, not copied", held::full_segments_stay_where_they_lie),
         ("connections that have been busy", connections_that_have_been_busy),

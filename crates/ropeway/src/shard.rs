@@ -266,6 +266,7 @@ impl Shard {
         self.locked(|state, now, after| {
             if let Some(mut waiters) = state.waiters.remove(source) {
                 waiters.clear(after);
+                state.weigh_waiters();
             }
             if state.ended.is_some() {
                 return;
@@ -394,6 +395,7 @@ impl State {
     ) {
         let Some(waiters) = self.waiters.place(source) else { return };
         waiters.home = home.map(Home::runtime);
+        let before = waiters.queue_memory();
         match slot {
             Slot::Reader => after.replace(&mut waiters.reader, waker),
             Slot::Writer => after.replace(&mut waiters.writer, waker),
@@ -402,6 +404,14 @@ impl State {
                 waiters.enqueue(ticket, interest, waker, after);
             }
         }
+        let grown = waiters.queue_memory() - before;
+        self.waiters.queue_has_grown(grown);
+        self.weigh_waiters();
+    }
+
+    /// What the tasks take that wait may have changed.
+    fn weigh_waiters(&mut self) {
+        self.core.set_waiters(self.waiters.memory());
     }
 
     fn leave(&mut self, source: Source, ticket: Option<Ticket>, after: &mut Afterwards) {
@@ -412,6 +422,7 @@ impl State {
         // Nobody closes a handshake.
         if matches!(source, Source::Handshake(_)) && waiters.is_empty() {
             self.waiters.remove(source);
+            self.weigh_waiters();
         }
     }
 }

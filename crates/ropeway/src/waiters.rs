@@ -184,6 +184,11 @@ impl Waiters {
         }
     }
 
+    /// The memory that the queue takes, in bytes. It is given back with the place.
+    pub(crate) fn queue_memory(&self) -> usize {
+        self.queue.capacity() * size_of::<Queued>()
+    }
+
     /// Takes a future that has been answered, or dropped, out of the queue.
     pub(crate) fn dequeue(&mut self, ticket: Ticket, after: &mut Afterwards) {
         if let Some(at) = self.queue.iter().position(|queued| queued.ticket == ticket) {

@@ -327,3 +327,35 @@ fn a_driver_that_ends_wakes_wakers_that_drop_streams() {
     drop(runtime);
     assert_eq!(stream.try_read(&mut [0]).unwrap_err().kind(), ErrorKind::Other);
 }
+
+/// Each task that waits is counted, and nobody is when the sockets are gone.
+#[tokio::test(start_paused = true)]
+async fn tasks_that_wait_count_as_memory_until_their_sockets_are_closed() {
+    const CONNECTIONS: usize = 500;
+    let stack = ropeway::Stack::loopback().unwrap();
+    let listener = TcpListener::bind_on(&stack, "127.0.0.1:80").await.unwrap();
+    let mut pairs = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let client = TcpStream::connect_on(&stack, "127.0.0.1:80").await.unwrap();
+        pairs.push((client, listener.accept().await.unwrap().0));
+    }
+    let before = stack.memory();
+    let mut waits: Vec<_> = pairs.iter().map(|(_, server)| Box::pin(server.readable())).collect();
+    for wait in &mut waits {
+        assert!(wait.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    let after = stack.memory();
+    assert!(after.records >= before.records + CONNECTIONS * 64, "{before:?} and {after:?}");
+    assert!(after.total() <= before.total() + CONNECTIONS * 400, "{before:?} and {after:?}");
+    // A thousand futures may wait for one socket.
+    let mut more: Vec<_> = (0..1000).map(|_| Box::pin(pairs[0].0.readable())).collect();
+    for wait in &mut more {
+        assert!(wait.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    assert!(stack.memory().records >= after.records + 32_000);
+    drop((waits, more));
+    drop((pairs, listener));
+    stack.closed().await.unwrap();
+    let records = stack.memory().records;
+    assert!(records < 32 * 1024, "{records} bytes are left");
+}

@@ -51,12 +51,15 @@ pub struct MemoryUse {
     pub receive: usize,
     /// Received, and cannot be read yet: it lies beyond a gap, or came with a SYN.
     pub reassembly: usize,
-    /// What connections are besides what they hold of the streams: state, timers, the record of what is in flight.
+    /// What connections are besides what they hold of the streams: state, timers, the record of what is in flight; and the
+    /// tasks that wait for them, as far as the stack was told ([`set_waiters`](crate::Stack::set_waiters)).
     pub records: usize,
     /// The SYN queue.
     pub half_open: usize,
     /// TIME-WAIT.
     pub time_wait: usize,
+    /// Packets that wait to leave and belong to no connection, and those on their way between our own addresses.
+    pub waiting: usize,
     /// What devices keep to read packets to, as far as the stack was told ([`set_slabs`](crate::Stack::set_slabs)). A part
     /// of it may hold data that is counted above, too.
     pub slabs: usize,
@@ -71,7 +74,7 @@ impl MemoryUse {
     #[must_use]
     pub fn total(&self) -> usize {
         let streams = self.send + self.receive + self.reassembly;
-        streams + self.records + self.half_open + self.time_wait + self.slabs
+        streams + self.records + self.half_open + self.time_wait + self.waiting + self.slabs
     }
 }
 
@@ -80,6 +83,8 @@ impl MemoryUse {
 pub(crate) struct Ledger {
     budget: Budget,
     used: MemoryUse,
+    /// What of the records is tasks that wait.
+    waiters: usize,
     /// What is set aside for each connection.
     reserve: usize,
     accounts: Accounts,
@@ -89,7 +94,13 @@ impl Ledger {
     /// `reserve`: so much is set aside for what each connection may hold of the streams.
     pub(crate) fn new(budget: usize, reserve: usize, secret: [u8; 16]) -> Self {
         let used = MemoryUse { budget, ..MemoryUse::default() };
-        Self { budget: Budget::new(budget), used, reserve, accounts: Accounts::new(reserve, secret) }
+        Self {
+            budget: Budget::new(budget),
+            used,
+            waiters: 0,
+            reserve,
+            accounts: Accounts::new(reserve, secret),
+        }
     }
 
     pub(crate) fn memory(&self) -> MemoryUse {
@@ -132,8 +143,9 @@ impl Ledger {
 
     /// What is neither held nor set aside.
     fn left(&self) -> usize {
-        let tables = self.used.half_open + self.used.time_wait + self.used.slabs;
-        (self.budget.rest() + self.used.leased).saturating_sub(tables + self.accounts.all())
+        let tables = self.used.half_open + self.used.time_wait + self.used.waiting;
+        let told = self.used.slabs + self.waiters;
+        (self.budget.rest() + self.used.leased).saturating_sub(tables + told + self.accounts.all())
     }
 
     /// What the tables take now: the SYN queue, and TIME-WAIT.
@@ -147,6 +159,23 @@ impl Ledger {
     pub(crate) fn set_slabs(&mut self, slabs: usize) {
         if self.used.slabs != slabs {
             self.used.slabs = slabs;
+            self.balance();
+        }
+    }
+
+    /// What packets take that wait to leave.
+    pub(crate) fn set_waiting(&mut self, waiting: usize) {
+        if self.used.waiting != waiting {
+            self.used.waiting = waiting;
+            self.balance();
+        }
+    }
+
+    /// What the tasks take that wait.
+    pub(crate) fn set_waiters(&mut self, waiters: usize) {
+        if self.waiters != waiters {
+            self.used.records = self.used.records - self.waiters + waiters;
+            self.waiters = waiters;
             self.balance();
         }
     }

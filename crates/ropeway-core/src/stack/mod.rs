@@ -239,6 +239,12 @@ impl Stack {
         self.ledger.set_slabs(bytes);
     }
 
+    /// Tells how much memory the tasks take that wait for connections and listeners: their wakers, and where these are kept. It
+    /// counts as held.
+    pub fn set_waiters(&mut self, bytes: usize) {
+        self.ledger.set_waiters(bytes);
+    }
+
     /// Our addresses on the device; the loopback addresses are not listed.
     #[must_use]
     pub fn addresses(&self) -> &[IpCidr] {

@@ -10,6 +10,9 @@ use crate::transmit::{Received, Transmit};
 /// Answers beyond this many that wait in one line are dropped: whoever floods us gets no amplifier.
 const MAX_REPLIES: usize = 1024;
 
+/// Likewise answers that would take more than this part of the memory budget, together with all that wait.
+const PART: usize = 16;
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outbox {
     /// Connections that may have something to send to the device, round robin.
@@ -23,7 +26,9 @@ pub(super) struct Outbox {
     /// All other answers: RST, ICMP, SYN-ACK.
     to_strangers: PagedQueue<Transmit>,
     /// Packets from ourselves to ourselves, on their way.
-    pub(super) loopback: PagedQueue<Received>,
+    loopback: PagedQueue<Received>,
+    /// The memory that all these packets take, in bytes.
+    memory: usize,
     next: Turn,
     /// What was done since `poll_transmit` last paused.
     pub(super) toil: Toil,
@@ -107,27 +112,58 @@ impl Outbox {
     }
 
     /// Queues an answer for the device, if not too many wait already. Says whether it does.
-    pub(super) fn push(&mut self, whom: Whom, transmit: Transmit) -> bool {
+    pub(super) fn push(&mut self, whom: Whom, transmit: Transmit, budget: usize) -> bool {
+        let takes = memory_of(&transmit);
+        let fits = self.memory + takes <= budget / PART;
         let (line, most) = match whom {
             Whom::Peer => (&mut self.to_peers, MAX_REPLIES),
             Whom::Stranger => (&mut self.to_strangers, MAX_REPLIES),
             Whom::Decided(most) => (&mut self.decided, most.max(MAX_REPLIES)),
         };
-        let has_room = line.len() < most;
+        // Decisions are short, and no more than the user has taken.
+        let has_room = line.len() < most && (fits || matches!(whom, Whom::Decided(_)));
         if has_room {
             line.push_back(transmit);
+            self.memory += takes;
         }
         has_room
     }
 
     /// Takes an answer from the line whose turn it is.
     pub(super) fn pop(&mut self, turn: Turn) -> Option<Transmit> {
-        match turn {
+        let answer = match turn {
             Turn::Peers => self.to_peers.pop_front(),
             Turn::Decisions => self.decided.pop_front(),
             Turn::Strangers => self.to_strangers.pop_front(),
             Turn::Connections => None,
-        }
+        }?;
+        self.memory -= memory_of(&answer);
+        Some(answer)
+    }
+
+    /// A packet to ourselves is on its way.
+    pub(super) fn push_local(&mut self, packet: Received) {
+        self.toil.copy(packet.packet.len());
+        self.memory += local_memory_of(&packet);
+        self.loopback.push_back(packet);
+    }
+
+    /// Takes the next packet to ourselves.
+    pub(super) fn pop_local(&mut self) -> Option<Received> {
+        let packet = self.loopback.pop_front()?;
+        self.toil.turn();
+        self.memory -= local_memory_of(&packet);
+        Some(packet)
+    }
+
+    /// How many packets to ourselves are on their way.
+    pub(super) fn local(&self) -> usize {
+        self.loopback.len()
+    }
+
+    /// The memory that the packets take which wait here, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.memory
     }
 
     /// Nothing waits: whoever comes first then goes first.
@@ -151,6 +187,16 @@ impl Outbox {
         };
         now
     }
+}
+
+/// An answer, and its place in the line.
+fn memory_of(answer: &Transmit) -> usize {
+    size_of::<Transmit>() + answer.payload.len()
+}
+
+/// Likewise, a packet to ourselves. Its bytes have an allocation of their own.
+fn local_memory_of(packet: &Received) -> usize {
+    size_of::<Received>() + packet.packet.len()
 }
 
 impl Turn {

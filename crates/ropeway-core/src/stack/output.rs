@@ -73,6 +73,7 @@ impl Stack {
         if found.is_none() {
             self.outbox.begin_anew();
         }
+        self.weigh_outbox();
         found
     }
 
@@ -95,7 +96,7 @@ impl Stack {
     fn move_local(&mut self, now: Timestamp) -> bool {
         let idle = !self.outbox.has_local();
         while !self.outbox.toil.is_enough()
-            && self.outbox.loopback.len() < Toil::TURNS
+            && self.outbox.local() < Toil::TURNS
             && let Some(key) = self.outbox.ready_local.pop_front()
         {
             self.outbox.toil.turn();
@@ -108,11 +109,11 @@ impl Stack {
             }
         }
         // What has been sent goes in, but for the answers to it.
-        for _ in 0..self.outbox.loopback.len().min(Toil::TURNS) {
-            let Some(packet) = self.outbox.loopback.pop_front() else { break };
-            self.outbox.toil.turn();
+        for _ in 0..self.outbox.local().min(Toil::TURNS) {
+            let Some(packet) = self.outbox.pop_local() else { break };
             self.take_packet(now, packet, true);
         }
+        self.weigh_outbox();
         !idle
     }
 
@@ -135,11 +136,10 @@ impl Stack {
     /// Sends a packet to ourselves.
     fn push_local(&mut self, transmit: &Transmit) {
         self.counters.sent += 1;
-        self.outbox.toil.copy(transmit.len());
         let packet = Received::alone(transmit.to_bytes())
             .with_checksum(RxChecksum::Verified)
             .with_segment_size(transmit.segment_size);
-        self.outbox.loopback.push_back(packet);
+        self.outbox.push_local(packet);
     }
 
     /// Answers a stranger with a segment that no connection sends.
@@ -190,9 +190,15 @@ impl Stack {
     pub(super) fn push_reply(&mut self, to: IpAddr, whom: Whom, transmit: Transmit) {
         if self.addresses.is_local(to) {
             self.push_local(&transmit);
-        } else if !self.outbox.push(whom, transmit) {
+        } else if !self.outbox.push(whom, transmit, self.config.budget()) {
             self.counters.replies_dropped += 1;
         }
+        self.weigh_outbox();
+    }
+
+    /// What waits here may have changed.
+    fn weigh_outbox(&mut self) {
+        self.ledger.set_waiting(self.outbox.memory());
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next; a moment in the past means at once.

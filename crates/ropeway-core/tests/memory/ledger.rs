@@ -1,6 +1,7 @@
 //! What the ledger tells, beside what the allocator counts.
 
-use ropeway_core::{ConnectionId, MemoryUse};
+use ropeway_core::packet::icmp::emit_echo_request;
+use ropeway_core::{ConnectionId, MemoryUse, Received};
 
 use super::common::*;
 use super::{live, silent};
@@ -93,6 +94,36 @@ pub(crate) fn the_ledger_tells_what_is_held() {
         }
         lab.drain();
         assert_nothing_is_charged(&lab, what);
+    }
+}
+
+/// Echo requests, and segments to closed ports, of which no answer leaves: they wait, are counted, and are bounded.
+pub(crate) fn answers_that_wait_are_told_and_bounded() {
+    for len in [0, 100, 60_000] {
+        let mut lab = Lab::with(|config| (config.mtu, config.memory_budget) = (u16::MAX, Some(16 << 20)));
+        let (local, remote) = (lab.local, lab.remote);
+        let before = live();
+        for n in 0..1500u16 {
+            let packet = match len {
+                0 => tcp_packet(
+                    remote.ip(),
+                    local.ip(),
+                    &header((1000 + n, 9), &ack(), 1, 1, 1000, None),
+                    None,
+                    &[],
+                ),
+                len => emit_echo_request(remote.ip(), local.ip(), n, n, &vec![7; len], 64),
+            };
+            // A lab would remember each of them.
+            lab.stack.handle_packet(lab.ts(), Received::new(packet.into()));
+        }
+        let (held, waiting) = (live() - before, lab.stack.memory().waiting);
+        println!("answers to {len} bytes: {held} bytes are held, {waiting} counted");
+        assert!(waiting <= 1 << 20, "{waiting} bytes wait");
+        assert!(waiting.cast_signed() * 10 >= held * 8 && waiting.cast_signed() * 8 <= held * 10);
+        assert!(lab.stack.counters().replies_dropped > 0);
+        while lab.stack.poll_transmit(lab.ts()).is_some() {}
+        assert_eq!(lab.stack.memory().waiting, 0);
     }
 }
 

@@ -22,7 +22,12 @@ pub(crate) struct WaiterTable {
     probes: Pages<Waiters>,
     handshakes: BTreeMap<FourTuple, Waiters>,
     quiescence: Waiters,
+    /// The memory of all their queues of futures, in bytes.
+    queues: usize,
 }
+
+/// What a place in a tree takes, whose nodes may be half empty.
+const HANDSHAKE: usize = 2 * size_of::<(FourTuple, Waiters)>();
 
 /// How far a walk through the table has come: what is next.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,13 +73,27 @@ impl WaiterTable {
 
     /// Takes the place of `source` away: nobody will wait there any more.
     pub(crate) fn remove(&mut self, source: Source) -> Option<Waiters> {
-        match source {
+        let removed = match source {
             Source::Connection(id) => self.connections.take(number(id.index())),
             Source::Listener(id) => self.listeners.take(number(id.index())),
             Source::Probe(id) => self.probes.take(number(id.index())),
             Source::Handshake(tuple) => self.handshakes.remove(&tuple),
             Source::Quiescence => Some(std::mem::take(&mut self.quiescence)),
-        }
+        }?;
+        self.queues -= removed.queue_memory();
+        Some(removed)
+    }
+
+    /// A queue of futures has grown by so many bytes.
+    pub(crate) fn queue_has_grown(&mut self, by: usize) {
+        self.queues += by;
+    }
+
+    /// The memory that all of it takes, in bytes. What a waker itself keeps is its runtime's.
+    pub(crate) fn memory(&self) -> usize {
+        let tables = [&self.connections, &self.listeners, &self.probes];
+        let places = tables.iter().map(|table| table.memory()).sum::<usize>();
+        places + self.handshakes.len() * HANDSHAKE + self.queues
     }
 
     /// Wakes everyone in the next places that `concerned` says. Gives where to go on; `None` if those were all.
@@ -180,6 +199,7 @@ mod tests {
             after.replace(&mut table.place(*source).unwrap().reader, &waker);
         }
         assert_eq!(table.iter().count(), sources.len() + 1);
+        assert!(table.memory() >= sources.len() * size_of::<Waiters>());
         let woken = || count.0.load(Ordering::Relaxed);
         let mut walk = Some(Walk::default());
         while let Some(here) = walk {
@@ -193,6 +213,8 @@ mod tests {
             assert!(table.remove(*source).unwrap().is_empty());
             assert!(table.existing(*source).is_none());
         }
+        // The first page of each table stays.
+        assert!(table.memory() <= 64 * size_of::<Option<Waiters>>(), "{} bytes", table.memory());
         assert_eq!((table.connections.len(), table.handshakes.len()), (0, 0));
     }
 
