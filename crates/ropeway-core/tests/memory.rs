@@ -53,10 +53,11 @@ fn live() -> isize {
 
 #[test]
 fn memory_stays_bounded() {
-    let tests: [(&str, fn()); 16] = [
+    let tests: [(&str, fn()); 18] = [
         ("a long life with long timers", a_long_life_with_long_timers),
         ("many short lives", many_short_lives),
         ("many at once, and none", many_at_once_and_none),
+        ("many listeners of one address", many_listeners_of_one_address),
         ("a flood of half-open connections", a_flood_of_half_open_connections),
         ("a FIN repeated in TIME-WAIT", a_fin_repeated_in_time_wait),
         ("single bytes beyond gaps", single_bytes_beyond_gaps),
@@ -179,6 +180,37 @@ fn many_at_once_and_none() {
     let largest = LARGEST.load(Ordering::Relaxed);
     assert!(largest <= 32 * 1024, "{largest} bytes at once when {MANY} connections end");
     assert!(live() - before < 64 * 1024, "{} bytes more when {MANY} connections have ended", live() - before);
+}
+
+/// Listeners that share an address stand in a table by pages, like all others.
+fn many_listeners_of_one_address() {
+    const MANY: usize = 30_000;
+    let mut lab = silent();
+    let options = || {
+        let mut options = ropeway_core::SocketOptions::default();
+        options.reuse_port = true;
+        options
+    };
+    let (local, mut ids) = (lab.local, Vec::with_capacity(MANY));
+    let before = live();
+    for n in 0..MANY {
+        ids.push(lab.stack.listen(local, 1, options()).unwrap());
+        if n == 1000 {
+            LARGEST.store(0, Ordering::Relaxed);
+        }
+    }
+    // Whichever is closed, the others are found.
+    for (n, id) in ids.into_iter().enumerate() {
+        lab.stack.close_listener(lab.ts(), id);
+        if n % 1000 == 0 && n < MANY - 1 {
+            lab.switch(1000 + u16::try_from(n / 1000).unwrap());
+            lab.input(syn().mss(1460));
+            assert_eq!(lab.drain().len(), 1);
+        }
+    }
+    let largest = LARGEST.load(Ordering::Relaxed);
+    assert!(largest <= 32 * 1024, "{largest} bytes at once for {MANY} listeners");
+    assert!(live() - before < 64 * 1024, "{} bytes more", live() - before);
 }
 
 fn a_flood_of_half_open_connections() {

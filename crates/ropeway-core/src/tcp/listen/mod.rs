@@ -16,6 +16,7 @@ use self::accept_queue::AcceptQueue;
 use crate::config::StackConfig;
 use crate::event::ListenerId;
 use crate::options::SocketOptions;
+use crate::pages::Pages;
 use crate::slab::{Key, Slab};
 use crate::tcp::connection::initial_window;
 use crate::time::Timestamp;
@@ -32,7 +33,7 @@ pub(crate) struct Listener {
     /// SYNs are answered only when the user says so.
     pub(crate) asks_user: bool,
     /// Its place among those that share its address.
-    place: usize,
+    place: u32,
     /// It is closed, and its entries in the SYN queue have yet to be cleared away.
     closed: bool,
     /// When a cookie was last sent: only for a while after that one is looked for.
@@ -88,7 +89,7 @@ pub(crate) fn asks_to_open(flags: TcpFlags) -> bool {
 pub(crate) struct Listeners {
     slab: Slab<Listener>,
     /// Those of one address and port share it.
-    by_address: BTreeMap<(IpAddr, u16), Vec<Key>>,
+    by_address: BTreeMap<(IpAddr, u16), Pages<Key>>,
     /// Who takes what nobody else takes, whatever its address and port.
     any: Option<Key>,
     /// How many are closed and have entries left, and how many entries these are.
@@ -118,10 +119,10 @@ impl Listeners {
     ) -> Option<ListenerId> {
         let key = self.slab.insert_with(|_| Listener::new(local, backlog, options, false))?;
         let sharers = self.by_address.entry((local.ip(), local.port())).or_default();
-        if let Some(listener) = self.slab.get_mut(key) {
-            listener.place = sharers.len();
+        // There are no gaps, so it is the last.
+        if let (Some(place), Some(listener)) = (sharers.insert_with(|_| key), self.slab.get_mut(key)) {
+            listener.place = place;
         }
-        sharers.push(key);
         Some(id(key))
     }
 
@@ -163,11 +164,14 @@ impl Listeners {
     fn strike(&mut self, listener: &Listener) {
         let address = (listener.local.ip(), listener.local.port());
         let Some(sharers) = self.by_address.get_mut(&address) else { return };
-        if listener.place < sharers.len() {
-            sharers.swap_remove(listener.place);
-        }
-        if let Some(moved) = sharers.get(listener.place).and_then(|key| self.slab.get_mut(*key)) {
-            moved.place = listener.place;
+        let last = u32::try_from(sharers.len()).ok().and_then(|len| sharers.take(len.checked_sub(1)?));
+        if let Some(last) = last
+            && sharers.get(listener.place).is_some()
+        {
+            sharers.put(listener.place, last);
+            if let Some(moved) = self.slab.get_mut(last) {
+                moved.place = listener.place;
+            }
         }
         if sharers.is_empty() {
             self.by_address.remove(&address);
@@ -216,7 +220,7 @@ impl Listeners {
         let sharers = listening.into_iter().flatten().find_map(|ip| self.by_address.get(&(ip, local.port())));
         let found = sharers.and_then(|sharers| {
             let nth = choice.checked_rem(sharers.len() as u64)?;
-            sharers.get(usize::try_from(nth).ok()?).copied()
+            sharers.get(u32::try_from(nth).ok()?).copied()
         });
         found.or(self.any.filter(|_| local.port() != 0)).map(id)
     }
