@@ -68,6 +68,11 @@ impl Reassembly {
         self.buffered
     }
 
+    /// Where the last of them ends.
+    pub(crate) fn end(&self) -> Option<SeqNum> {
+        self.blocks.last_key_value().map(|(_, end)| *end)
+    }
+
     /// The memory that is held: bytes, what they keep alive besides, and bookkeeping.
     pub(crate) fn memory(&self) -> usize {
         self.true_size + self.pieces.len() * PIECE_OVERHEAD

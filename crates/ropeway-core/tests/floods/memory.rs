@@ -240,6 +240,30 @@ fn beyond_gaps_only_what_has_just_arrived_is_kept() {
     assert_eq!(lab.read_all(id).len(), 4200);
 }
 
+// RFC 5681 4.2: a sender that repairs has a window of one segment, and waits for each acknowledgement.
+#[test]
+fn what_comes_again_after_it_was_dropped_is_acknowledged_at_once() {
+    let seq = |n: u32| 1 + 1400 * n;
+    let (mut crowd, _) = Crowd::beside(11, |lab| {
+        for n in 2..40 {
+            lab.input(some(1400).seq(seq(n)));
+        }
+        lab.drain();
+    });
+    let lab = &mut crowd.lab;
+    // All that came before it is dropped, and it can be acknowledged soon.
+    lab.input(some(1400).seq(seq(1)));
+    lab.drain();
+    assert_eq!(lab.counters().bytes_reneged, 38 * 1400);
+    for n in [0].into_iter().chain(2..40) {
+        lab.input(some(1400).seq(seq(n)));
+        let acks: Vec<_> = lab.drain().iter().map(|sent| sent.tcp.as_ref().unwrap().tcp.ack.get()).collect();
+        assert_eq!(acks, [seq(n.max(1) + 1)], "segment {n}");
+    }
+    lab.input(some(1400).seq(seq(40)));
+    assert!(lab.drain().is_empty(), "nothing is repaired any more");
+}
+
 #[test]
 fn orphans_are_reset_when_memory_is_scarce_and_when_there_are_too_many() {
     let (mut crowd, id) = Crowd::beside(12, |_| {});

@@ -39,7 +39,9 @@ impl Receiver {
     /// more; what is told next is what arrives next. Says how many bytes that were.
     pub(crate) fn renege(&mut self) -> usize {
         let Some(beyond) = &mut self.beyond else { return 0 };
+        let Some(end) = beyond.reassembly.end() else { return 0 };
         let dropped = beyond.reassembly.buffered();
+        beyond.dropped_to = Some(beyond.dropped_to.map_or(end, |to| to.max(end)));
         beyond.reassembly = Reassembly::default();
         beyond.told.forget_held();
         self.tidy();

@@ -50,6 +50,14 @@ pub(crate) struct Receiver {
 struct Beyond {
     reassembly: Reassembly,
     told: SackList,
+    /// What lay before this had come, and was dropped: it comes again.
+    dropped_to: Option<SeqNum>,
+}
+
+impl Beyond {
+    fn is_nothing(&self) -> bool {
+        self.reassembly.is_empty() && self.told.is_empty() && self.dropped_to.is_none()
+    }
 }
 
 impl Receiver {
@@ -80,6 +88,11 @@ impl Receiver {
     /// Data is held beyond a gap.
     pub(crate) fn has_gap(&self) -> bool {
         self.beyond.as_ref().is_some_and(|beyond| !beyond.reassembly.is_empty())
+    }
+
+    /// What has come and was dropped for memory's sake begins at RCV.NXT, or behind it.
+    pub(super) fn awaits_dropped(&self) -> bool {
+        self.beyond.as_ref().is_some_and(|beyond| beyond.dropped_to.is_some())
     }
 
     pub(crate) fn fin_received(&self) -> bool {

@@ -45,7 +45,7 @@ impl Receiver {
     /// Data that is next in order, and what was held behind it.
     fn take_next(&mut self, text: Text, buffer: usize, timing: &AckTiming) -> Took {
         let len = length_u32(text.data.len());
-        let fills_gap = self.has_gap();
+        let fills_gap = self.has_gap() || self.awaits_dropped();
         // RFC 2883 4-4: of a segment that is partly old, that part is told of.
         let repeated = self.beyond.as_ref().and_then(|beyond| beyond.reassembly.first_before(text.seq + len));
         if let Some((start, end)) = repeated.filter(|_| !text.repeats) {
@@ -57,9 +57,10 @@ impl Receiver {
         }
         if let Some(beyond) = &mut self.beyond {
             beyond.told.acknowledge(self.rcv.nxt);
+            beyond.dropped_to = beyond.dropped_to.filter(|to| to.after(self.rcv.nxt));
         }
         self.tidy();
-        // RFC 5681 4.2: what fills a gap is acknowledged at once. And the second of two segments (SHLD-19), though both
+        // RFC 5681 4.2: what fills a gap, or a part of it, is acknowledged at once. And the second of two segments (SHLD-19), though both
         // came as one.
         if fills_gap || text.cut.0 > 1 {
             self.ack_now();
@@ -196,7 +197,7 @@ impl Receiver {
 
     /// Lets go of the memory, if nothing is held and there is nothing to tell.
     pub(super) fn tidy(&mut self) {
-        if self.beyond.as_ref().is_some_and(|beyond| beyond.reassembly.is_empty() && beyond.told.is_empty()) {
+        if self.beyond.as_ref().is_some_and(|beyond| beyond.is_nothing()) {
             self.beyond = None;
         }
     }
