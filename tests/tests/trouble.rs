@@ -1,17 +1,23 @@
-//! Peers that vanish, readers that stop, cables that are pulled.
+//! Peers that vanish, readers that stop, cables that are pulled, memory that is scarce.
 
 #![cfg(target_os = "linux")]
 
-use std::io::ErrorKind;
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use ropeway::KeepAlive;
+use ropeway::device::tun::TunDevice;
+use ropeway::device::{Capabilities, Device, Received, Transmit};
 use ropeway::net::{TcpListener, TcpStream};
+use ropeway::packet::{ip, parse_tcp};
 use ropeway_tests::link::{self, Family, Link};
 use ropeway_tests::namespace::{LinkState, set_link};
 use ropeway_tests::{over_both_families, pattern};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener as KernelListener, TcpStream as KernelStream};
+use tokio::net::{TcpListener as KernelListener, TcpSocket as KernelSocket, TcpStream as KernelStream};
 use tokio::time::{sleep, timeout};
 
 over_both_families! {
@@ -20,6 +26,7 @@ over_both_families! {
     a_peer_that_was_never_there
     a_kernel_that_does_not_read_stops_us_and_loses_nothing
     we_do_not_read_and_the_kernel_stops_and_nothing_is_lost
+    the_kernel_sends_again_what_was_dropped_after_it_was_reported
 }
 
 #[test]
@@ -139,4 +146,112 @@ async fn we_do_not_read_and_the_kernel_stops_and_nothing_is_lost(family: Family)
     let received = pattern::receive(&mut ours).await;
     let (sent, _kernel) = send.await.unwrap();
     assert_eq!((sent, LEN), received);
+}
+
+/// RFC 2018 8: what lies beyond a gap may be dropped although it was reported, and the sender has to send it again.
+async fn the_kernel_sends_again_what_was_dropped_after_it_was_reported(family: Family) {
+    const LEN: u64 = 4 << 20;
+    const BUDGET: usize = 32 << 20;
+    let device = link::device();
+    let lost = device.counters();
+    let link = Link::over(Lossy { device, port: 7, segments: 0 }, lost, family, |config| {
+        config.memory_budget = Some(BUDGET);
+        config.socket.recv_buffer = BUDGET;
+    });
+    let listener = TcpListener::bind_on(&link.stack, link.ours(7)).await.unwrap();
+    let (kernel, ours) = tokio::join!(KernelStream::connect(link.ours(7)), listener.accept());
+    let (mut kernel, (mut ours, _)) = (kernel.unwrap(), ours.unwrap());
+    let _unread = hold_much(&link, family).await;
+
+    let send = async move {
+        let sent = pattern::send(&mut kernel, LEN).await;
+        kernel.shutdown().await.unwrap();
+        sent
+    };
+    let (sent, received) = tokio::join!(send, pattern::receive(&mut ours));
+    assert_eq!((sent, LEN), received);
+    let counters = link.stack.counters();
+    assert!(counters.bytes_reneged > 0, "{counters:?}");
+    assert!(kernel_counter("TCPSACKReneging") > 0, "the kernel has noticed nothing");
+}
+
+/// Fills the stack's memory with what nobody reads, until what lies beyond gaps is dropped.
+async fn hold_much(link: &Link, family: Family) -> (TcpStream, KernelStream) {
+    let listener = TcpListener::bind_on(&link.stack, link.ours(8)).await.unwrap();
+    let socket = match family {
+        Family::V4 => KernelSocket::new_v4(),
+        Family::V6 => KernelSocket::new_v6(),
+    };
+    let socket = socket.unwrap();
+    // The kernel does not have much more than what has arrived.
+    socket.set_send_buffer_size(64 * 1024).unwrap();
+    let (kernel, ours) = tokio::join!(socket.connect(link.ours(8)), listener.accept());
+    let (mut kernel, (ours, _)) = (kernel.unwrap(), ours.unwrap());
+    loop {
+        let memory = link.stack.memory();
+        let (held, could_have) = (memory.total() - memory.slabs, memory.budget - memory.slabs);
+        if 32 * held > 23 * could_have {
+            return (ours, kernel);
+        }
+        kernel.write_all(&[0; 16 * 1024]).await.unwrap();
+    }
+}
+
+/// What the kernel has counted in this namespace.
+fn kernel_counter(name: &str) -> u64 {
+    let netstat = fs::read_to_string("/proc/thread-self/net/netstat").unwrap();
+    let rows: Vec<Vec<&str>> = netstat.lines().map(|line| line.split(' ').collect()).collect();
+    let column = |pair: &[Vec<&str>]| {
+        let at = pair[0].iter().position(|title| *title == name)?;
+        pair[1][at].parse().ok()
+    };
+    rows.chunks(2).find_map(column).unwrap()
+}
+
+/// A device that loses each hundredth segment with data for a port.
+struct Lossy {
+    device: TunDevice,
+    port: u16,
+    segments: u32,
+}
+
+impl Lossy {
+    fn takes(&mut self, received: &Received) -> bool {
+        let Ok(header) = ip::parse(&received.packet) else { return true };
+        let Ok(segment) = parse_tcp(&received.packet, header, true) else { return true };
+        if segment.tcp.dst_port != self.port || segment.payload.is_empty() {
+            return true;
+        }
+        self.segments += 1;
+        !self.segments.is_multiple_of(100)
+    }
+}
+
+impl Device for Lossy {
+    fn capabilities(&self) -> Capabilities {
+        self.device.capabilities()
+    }
+
+    fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: &mut Vec<Received>,
+        max: usize,
+    ) -> Poll<io::Result<()>> {
+        let old = batch.len();
+        while batch.len() == old {
+            std::task::ready!(self.device.poll_recv(cx, batch, max))?;
+            let new = batch.split_off(old);
+            batch.extend(new.into_iter().filter(|received| self.takes(received)));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn slabs(&self) -> usize {
+        self.device.slabs()
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut VecDeque<Transmit>) -> Poll<io::Result<()>> {
+        self.device.poll_send(cx, queue)
+    }
 }
