@@ -78,6 +78,9 @@ fn defaults() -> Vec<Cell> {
         cell(20_000_000, 100, 20),
         cell(30_000_000, 100, 100),
         cell(60_000_000, 300, 40),
+        // What buffers grow to is seen here. Few machines carry the second one with this much of the work on one CPU.
+        cell(500_000_000, 1000, 100),
+        cell(1_000_000_000, 10_000, 10),
     ]
 }
 
