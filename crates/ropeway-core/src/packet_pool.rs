@@ -15,6 +15,11 @@ const MOST_OF_TRAINS: usize = 2 * 1024 * 1024;
 /// Short packets are copied together in pieces of this size.
 const SHORT: usize = 16 * 1024;
 
+/// After so many short packets in a row nothing long is on its way: slabs that nobody holds go back to the allocator, so many
+/// with each further packet.
+const SHORT_IN_A_ROW: u8 = 32;
+const GIVEN_BACK: usize = 4;
+
 /// Memory that packets are read to, and that is used again when they are gone.
 ///
 /// A packet that fills half of its slab, or more, takes the slab along, and the pool uses it again when the last part of the
@@ -48,13 +53,15 @@ pub struct PacketPool {
     trains: Option<Slabs>,
     /// Where short packets are copied to.
     short: BytesMut,
+    /// How many have come in a row.
+    in_a_row: u8,
 }
 
 impl PacketPool {
     /// A pool for packets of up to `longest` bytes.
     #[must_use]
     pub fn new(longest: u16) -> Self {
-        Self { slabs: Slabs::new(longest, MOST), trains: None, short: BytesMut::new() }
+        Self { slabs: Slabs::new(longest, MOST), trains: None, short: BytesMut::new(), in_a_row: 0 }
     }
 
     /// Likewise, for a device that merges several of them into trains of up to 65,535 bytes. What does not fit into
@@ -83,10 +90,20 @@ impl PacketPool {
         if len > self.slabs.window.len()
             && let Some(trains) = &mut self.trains
         {
+            self.in_a_row = 0;
             return trains.take_train(&self.slabs.window, len);
         }
         let len = len.min(self.slabs.window.len());
-        if self.slabs.is_worth_taking(len) { self.slabs.take(len) } else { Received::new(self.copy(len)) }
+        if self.slabs.is_worth_taking(len) {
+            self.in_a_row = 0;
+            return self.slabs.take(len);
+        }
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        if self.in_a_row > SHORT_IN_A_ROW {
+            self.slabs.give_back();
+            self.trains.as_mut().into_iter().for_each(Slabs::give_back);
+        }
+        Received::new(self.copy(len))
     }
 
     /// Bytes of memory that the pool has, or will have when packets are gone.
@@ -150,6 +167,16 @@ impl Slabs {
 
     fn capacity(&self) -> usize {
         (self.lent.len() + 1) * self.window.len()
+    }
+
+    /// Lets go of a few of those that would be used again, the oldest first.
+    fn give_back(&mut self) {
+        for _ in 0..GIVEN_BACK {
+            if self.lent.front().is_none_or(|slab| !slab.is_unique()) {
+                return;
+            }
+            self.lent.pop_front();
+        }
     }
 
     fn next_slab(&mut self) -> BytesMut {
@@ -257,6 +284,25 @@ mod tests {
         assert!(pool.capacity() < 304 * 1600);
         let _ = places(&mut pool, 40, 0);
         assert!(pool.short.capacity() <= SHORT);
+    }
+
+    #[test]
+    fn slabs_are_given_back_when_nothing_long_comes_any_more() {
+        let mut pool = PacketPool::with_trains(1500);
+        let long = |pool: &mut PacketPool| [pool.take(1500), pool.take(60_000)];
+        drop((0..30).map(|_| long(&mut pool)).collect::<Vec<_>>());
+        let most = pool.capacity();
+        assert!(most > 1_900_000, "{most} bytes");
+        // Acknowledgements between long packets are no reason.
+        for _ in 0..100 {
+            (0..10).for_each(|_| drop(pool.take(40)));
+            let _ = long(&mut pool);
+        }
+        assert!(pool.capacity() >= most);
+        let held = long(&mut pool);
+        (0..100).for_each(|_| drop(pool.take(40)));
+        assert!(pool.capacity() < 250_000, "{} bytes wait", pool.capacity());
+        assert_eq!(held.map(|received| received.packet.len()), [1500, 60_000]);
     }
 
     #[test]
