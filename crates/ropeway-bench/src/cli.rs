@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use clap::{Parser, Subcommand};
 
 #[cfg(target_os = "linux")]
-use crate::{flood, memory, paths, tun};
+use crate::{flood, instructions, memory, paths, tun};
 use crate::{grid, steps};
 
 /// Measures ropeway side by side with smoltcp and the kernel's TCP, over Linux's TUN devices, and over simulated paths.
@@ -32,6 +32,9 @@ enum Command {
     /// Two ends of one stack, joined by queues on one thread: no device, no kernel.
     #[cfg(target_os = "linux")]
     Memory(memory::Settings),
+    /// How many instructions the paths take that every packet goes, counted by callgrind.
+    #[cfg(target_os = "linux")]
+    Instructions(instructions::Settings),
     /// ropeway's TCP, smoltcp's and the kernel's over emulated paths in real time, each against the kernel's.
     #[cfg(target_os = "linux")]
     Paths(paths::Settings),
@@ -101,6 +104,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Flood(settings) => flood::run(&settings),
         #[cfg(target_os = "linux")]
         Command::Memory(settings) => memory::run(&settings),
+        #[cfg(target_os = "linux")]
+        Command::Instructions(settings) => instructions::run(&settings),
         #[cfg(target_os = "linux")]
         Command::Paths(settings) => paths::run(&settings),
         Command::Grid(settings) => grid::run(&settings),

@@ -11,6 +11,8 @@ mod cli;
 mod flood;
 mod grid;
 #[cfg(target_os = "linux")]
+mod instructions;
+#[cfg(target_os = "linux")]
 mod link;
 #[cfg(target_os = "linux")]
 mod memory;

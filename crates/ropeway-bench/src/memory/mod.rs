@@ -153,6 +153,12 @@ fn bulk(stack: StackKind, settings: &Settings) -> io::Result<Vec<Figure>> {
     ])
 }
 
+/// Opens, uses and closes so many connections of ropeway's, sixteen at a time.
+pub(crate) fn connections(connections: u64) -> io::Result<()> {
+    let churn = Churn { connections, at_once: 16, idle: 0, timestamps: true };
+    ropeway::connect::Ends::new(churn)?.run().map(drop)
+}
+
 fn churn(stack: StackKind, settings: &Settings, at_once: usize) -> io::Result<Vec<Figure>> {
     let churn = Churn {
         connections: settings.connections,

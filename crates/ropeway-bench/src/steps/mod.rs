@@ -4,7 +4,7 @@
 //! by hand, so that the memory is the stack's. Under callgrind the calls' instructions are counted as well.
 
 mod gauge;
-mod peers;
+pub(crate) mod peers;
 mod phases;
 
 use std::io;

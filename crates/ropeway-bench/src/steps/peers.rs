@@ -9,27 +9,27 @@ use ropeway_core::packet::{
 };
 use ropeway_core::{ConnectionId, Received, Transmit};
 
-pub(super) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
 /// The first sequence number of each peer.
 const ISS: u32 = 1000;
 
 /// A peer, and the connection that the stack has with it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer {
+pub(crate) struct Peer {
     /// Which one: its address follows from it.
-    pub(super) number: u32,
+    pub(crate) number: u32,
     /// Our port.
-    pub(super) port: u16,
-    pub(super) id: Option<ConnectionId>,
+    pub(crate) port: u16,
+    pub(crate) id: Option<ConnectionId>,
     /// What the peer sends next.
-    pub(super) seq: SeqNum,
+    pub(crate) seq: SeqNum,
     /// What it expects next.
-    pub(super) ack: SeqNum,
+    pub(crate) ack: SeqNum,
 }
 
 impl Peer {
-    pub(super) fn new(number: u32, port: u16) -> Self {
+    pub(crate) fn new(number: u32, port: u16) -> Self {
         Self { number, port, id: None, seq: SeqNum::new(ISS), ack: SeqNum::new(0) }
     }
 
@@ -66,13 +66,13 @@ impl Peer {
         Received::new(transmit.to_bytes())
     }
 
-    pub(super) fn syn(self) -> Received {
+    pub(crate) fn syn(self) -> Received {
         let options = TcpOptions { mss: Some(1460), sack_permitted: true, ..TcpOptions::default() };
         self.segment(TcpFlags::SYN, options, b"")
     }
 
     /// The stack's SYN-ACK has come.
-    pub(super) fn hears(&mut self, syn_ack: &Transmit) {
+    pub(crate) fn hears(&mut self, syn_ack: &Transmit) {
         if let Ok(ip) = ip::parse(&syn_ack.header)
             && let Ok(segment) = parse_tcp(&syn_ack.header, ip, false)
         {
@@ -81,17 +81,17 @@ impl Peer {
         }
     }
 
-    pub(super) fn ack(self) -> Received {
+    pub(crate) fn ack(self) -> Received {
         self.segment(TcpFlags::ACK, TcpOptions::default(), b"")
     }
 
-    pub(super) fn data(&mut self, data: &[u8]) -> Received {
+    pub(crate) fn data(&mut self, data: &[u8]) -> Received {
         let segment = self.segment(TcpFlags::ACK | TcpFlags::PSH, TcpOptions::default(), data);
         self.seq += u32::try_from(data.len()).unwrap_or(0);
         segment
     }
 
-    pub(super) fn fin(&mut self) -> Received {
+    pub(crate) fn fin(&mut self) -> Received {
         let segment = self.segment(TcpFlags::ACK | TcpFlags::FIN, TcpOptions::default(), b"");
         self.seq += 1;
         segment

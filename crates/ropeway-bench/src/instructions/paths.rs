@@ -1,0 +1,180 @@
+//! The paths, and what goes them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use ropeway_core::{
+    ConnectionId, IpCidr, Received, RxChecksum, SendFlags, SocketOptions, Stack, StackConfig, SynCookieMode,
+    Timestamp, Transmit,
+};
+
+use crate::memory::connections;
+use crate::steps::peers::{Peer, SERVER};
+
+/// How often a path is gone.
+const TIMES: u64 = 2000;
+/// Likewise, a whole connection.
+const CONNECTIONS: u64 = 400;
+/// Others among which a packet finds its connection.
+const CROWD: u32 = 100_000;
+/// Segments that are on their way at a time.
+const FLIGHT: u64 = 8;
+/// The data of a full segment with timestamps, on Ethernet.
+const DATA: [u8; 1448] = [0x5a; 1448];
+const TICK: Duration = Duration::from_micros(100);
+const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+const PORT: u16 = 80;
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum HotPath {
+    /// `handle_packet` of an acknowledgement of one segment, with more in flight.
+    AckIn,
+    /// `handle_packet` of a full segment, without the sum of its data.
+    DataIn,
+    /// `poll_transmit` of a full segment, likewise.
+    DataOut,
+    /// `handle_packet` of an acknowledgement that says nothing, with 100,000 half-open connections beside its own.
+    FindAmong,
+    /// A connection, opened, used for a byte there and back, and closed: both ends.
+    Connection,
+}
+
+impl HotPath {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::AckIn => "acknowledgement in",
+            Self::DataIn => "data in",
+            Self::DataOut => "data out",
+            Self::FindAmong => "find among 100,000",
+            Self::Connection => "connection, both ends",
+        }
+    }
+
+    /// How often `run` goes it.
+    pub(super) fn times(self) -> u64 {
+        if self == Self::Connection { CONNECTIONS } else { TIMES }
+    }
+
+    /// Goes the path.
+    pub(super) fn run(self) -> io::Result<()> {
+        match self {
+            Self::FindAmong => find_among(),
+            Self::Connection => counted(|| connections(CONNECTIONS)),
+            _ => Bulk::new()?.run(self),
+        }
+    }
+}
+
+/// What callgrind counts.
+#[inline(never)]
+fn counted<R>(call: impl FnOnce() -> R) -> R {
+    call()
+}
+
+fn stack(address: Ipv4Addr, change: impl FnOnce(&mut StackConfig)) -> Stack {
+    let mut config = StackConfig::default();
+    config.addresses = vec![IpCidr::new(address.into(), 8)];
+    config.tx_checksum_offload = true;
+    change(&mut config);
+    Stack::new(Arc::new(config), [7; 32], Timestamp::START)
+}
+
+/// As from a device that vouches for it.
+fn carry(transmit: &Transmit) -> Received {
+    Received::alone(transmit.to_bytes()).with_checksum(RxChecksum::Verified)
+}
+
+/// One end sends, the other acknowledges each segment at once.
+struct Bulk {
+    now: Timestamp,
+    sender: (Stack, ConnectionId),
+    receiver: (Stack, ConnectionId),
+}
+
+impl Bulk {
+    fn new() -> io::Result<Self> {
+        let now = Timestamp::START;
+        let (mut client, mut server) = (stack(CLIENT, |_| {}), stack(SERVER, |_| {}));
+        let mut options = SocketOptions::default();
+        options.quick_ack = true;
+        let address = SocketAddr::from((SERVER, PORT));
+        let listener = server.listen(address, 1, options.clone()).map_err(io::Error::other)?;
+        let id = client.connect(now, None, address, options).map_err(io::Error::other)?;
+        for _ in 0..2 {
+            while let Some(packet) = client.poll_transmit(now) {
+                server.handle_packet(now, carry(&packet));
+            }
+            while let Some(packet) = server.poll_transmit(now) {
+                client.handle_packet(now, carry(&packet));
+            }
+        }
+        let accepted = server.accept(now, listener).map_err(io::Error::other)?;
+        let (accepted, _) = accepted.ok_or_else(|| io::Error::other("the handshake has failed"))?;
+        Ok(Self { now, sender: (client, id), receiver: (server, accepted) })
+    }
+
+    fn run(mut self, path: HotPath) -> io::Result<()> {
+        let counts = |this: HotPath| this == path;
+        let mut flight = VecDeque::new();
+        let (sender, receiver) = (&mut self.sender, &mut self.receiver);
+        for turn in 0..TIMES + FLIGHT {
+            self.now += TICK;
+            let now = self.now;
+            let lost = |what: &str| io::Error::other(format!("{what} is missing in turn {turn}"));
+            let warm = turn >= FLIGHT;
+            sender.0.send(now, sender.1, &DATA, SendFlags::default()).map_err(io::Error::other)?;
+            let segment = either(warm && counts(HotPath::DataOut), || sender.0.poll_transmit(now));
+            flight.push_back(carry(&segment.ok_or_else(|| lost("a segment"))?));
+            if !warm {
+                continue;
+            }
+            let oldest = flight.pop_front().ok_or_else(|| lost("the oldest segment"))?;
+            either(counts(HotPath::DataIn), || receiver.0.handle_packet(now, oldest));
+            receiver.0.recv(now, receiver.1, DATA.len()).map_err(io::Error::other)?;
+            let ack = carry(&receiver.0.poll_transmit(now).ok_or_else(|| lost("an acknowledgement"))?);
+            either(counts(HotPath::AckIn), || sender.0.handle_packet(now, ack));
+            while sender.0.poll_event().is_some() || receiver.0.poll_event().is_some() {}
+        }
+        Ok(())
+    }
+}
+
+/// Makes a call, counted or not.
+fn either<R>(is_counted: bool, call: impl FnOnce() -> R) -> R {
+    if is_counted { counted(call) } else { call() }
+}
+
+fn find_among() -> io::Result<()> {
+    let now = Timestamp::START;
+    let mut server = stack(SERVER, |config| {
+        config.half_open_per_prefix = u32::MAX;
+        config.memory_budget = Some(usize::MAX);
+        config.syn_cookies = SynCookieMode::Never;
+        config.tx_checksum_offload = false;
+    });
+    let address = SocketAddr::from((SERVER, PORT));
+    server.listen(address, CROWD as usize + 1, SocketOptions::default()).map_err(io::Error::other)?;
+    let mut peer = Peer::new(0, PORT);
+    for number in 0..=CROWD {
+        server.handle_packet(now, Peer::new(number, PORT).syn());
+        let syn_ack = server.poll_transmit(now).ok_or_else(|| io::Error::other("a SYN was not answered"))?;
+        if number == 0 {
+            peer.hears(&syn_ack);
+            server.handle_packet(now, peer.ack());
+        }
+    }
+    let sizes = server.sizes();
+    if (sizes.connections, sizes.half_open) != (1, CROWD as usize) {
+        return Err(io::Error::other(format!("there are {sizes:?}")));
+    }
+    for _ in 0..TIMES {
+        let ack = peer.ack();
+        counted(|| server.handle_packet(now, ack));
+    }
+    Ok(())
+}
