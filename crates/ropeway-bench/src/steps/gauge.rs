@@ -105,17 +105,17 @@ impl Gauge {
         let begin = Instant::now();
         let result = call();
         let took = begin.elapsed();
+        if let Some(record) = self.records.get_mut(place).filter(|_| counts) {
+            record.counted += 1;
+            // Reading a count costs a file, so only those that may be the greatest are read.
+            if took * 2 > record.longest {
+                record.longest = record.longest.max(took);
+                count_ends();
+                self.read_count(place);
+            }
+        }
         if let Some(record) = self.records.get_mut(place) {
             record.nanos.push(u32::try_from(took.as_nanos()).unwrap_or(u32::MAX));
-            if counts {
-                record.counted += 1;
-                // Reading a count costs a file, so only those that may be the greatest are read.
-                if took * 2 > record.longest {
-                    record.longest = record.longest.max(took);
-                    count_ends();
-                    self.read_count(place);
-                }
-            }
         }
         result
     }
