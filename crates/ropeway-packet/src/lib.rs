@@ -57,6 +57,7 @@ pub mod seq;
 pub mod tcp;
 pub mod train;
 pub mod udp;
+mod words;
 
 pub use checksum::Checksum;
 pub use error::{IcmpError, IpError, OptionReport, TcpError, UdpError};

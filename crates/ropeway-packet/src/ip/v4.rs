@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Fragment, IpPacket, IpParams, Protocol};
+use crate::words::put_words;
 use crate::{Checksum, IpError};
 
 /// Bytes of a header without options.
@@ -87,29 +88,18 @@ pub(super) fn emit(params: &IpParams, dst: Ipv4Addr, payload_len: usize, out: &m
     };
     let total_len = u16::try_from(payload_len.saturating_add(HEADER_LEN)).unwrap_or(u16::MAX);
     let place = if params.dont_fragment { DONT_FRAGMENT } else { 0 };
-    let mut checksum = Checksum::new();
-    checksum.add_u16(u16::from_be_bytes([VERSION_IHL, params.traffic_class]));
-    checksum.add_u16(total_len);
-    checksum.add_u16(params.ident);
-    checksum.add_u16(place);
-    checksum.add_u16(u16::from_be_bytes([params.hop_limit, params.protocol.0]));
-    checksum.add_u32(src.to_bits());
-    checksum.add_u32(dst.to_bits());
-
-    let [len_hi, len_lo] = total_len.to_be_bytes();
-    let [id_hi, id_lo] = params.ident.to_be_bytes();
-    let [place_hi, place_lo] = place.to_be_bytes();
-    let [sum_hi, sum_lo] = checksum.finish().to_be_bytes();
-    let [s0, s1, s2, s3] = src.octets();
-    let [d0, d1, d2, d3] = dst.octets();
-    #[rustfmt::skip]
-    let bytes = [
-        VERSION_IHL, params.traffic_class, len_hi, len_lo,
-        id_hi, id_lo, place_hi, place_lo,
-        params.hop_limit, params.protocol.0, sum_hi, sum_lo,
-        s0, s1, s2, s3,
-        d0, d1, d2, d3,
+    let [version, tos] = [VERSION_IHL, params.traffic_class].map(u32::from);
+    let [hop_limit, protocol] = [params.hop_limit, params.protocol.0].map(u32::from);
+    let words = [
+        version << 24 | tos << 16 | u32::from(total_len),
+        u32::from(params.ident) << 16 | u32::from(place),
+        hop_limit << 24 | protocol << 16, // and the checksum
+        src.to_bits(),
+        dst.to_bits(),
     ];
-    *header = bytes;
+    let mut checksum = Checksum::new();
+    words.iter().for_each(|word| checksum.add_u32(*word));
+    let [first, second, third, src, dst] = words;
+    put_words(header, [first, second, third | u32::from(checksum.finish()), src, dst]);
     HEADER_LEN
 }

@@ -3,6 +3,7 @@
 use pnet_packet::tcp::TcpPacket;
 
 use super::{TcpFlags, TcpOptions};
+use crate::words::put_words;
 use crate::{SeqNum, TcpError};
 
 /// Bytes of a header without options.
@@ -103,24 +104,16 @@ impl TcpHeader {
         else {
             return 0;
         };
-        let [src_hi, src_lo] = self.src_port.to_be_bytes();
-        let [dst_hi, dst_lo] = self.dst_port.to_be_bytes();
-        let [s0, s1, s2, s3] = self.seq.get().to_be_bytes();
-        let [a0, a1, a2, a3] = self.ack.get().to_be_bytes();
         // The data offset stands in the upper four bits, in words: len / 4 << 4.
-        let offset = u8::try_from(len * 4).unwrap_or(0);
-        let [accurate_ecn, flags] = self.flags.bits().to_be_bytes();
-        let [window_hi, window_lo] = self.window.to_be_bytes();
-        let [urgent_hi, urgent_lo] = self.urgent.to_be_bytes();
-        #[rustfmt::skip]
-        let bytes = [
-            src_hi, src_lo, dst_hi, dst_lo,
-            s0, s1, s2, s3,
-            a0, a1, a2, a3,
-            offset | accurate_ecn, flags, window_hi, window_lo,
-            0, 0, urgent_hi, urgent_lo,
+        let offset_and_flags = u32::try_from(len * 4).unwrap_or(0) << 8 | u32::from(self.flags.bits());
+        let words = [
+            u32::from(self.src_port) << 16 | u32::from(self.dst_port),
+            self.seq.get(),
+            self.ack.get(),
+            offset_and_flags << 16 | u32::from(self.window),
+            u32::from(self.urgent),
         ];
-        *fixed = bytes;
+        put_words(fixed, words);
         self.options.emit(&layout, options);
         len
     }
