@@ -58,6 +58,12 @@ impl<T> Slab<T> {
         self.slots.get(index).map(|slot| &slot.value)
     }
 
+    /// What is in a slot now, to be changed.
+    #[inline]
+    pub(crate) fn at_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.slots.get_mut(index).map(|slot| &mut slot.value)
+    }
+
     /// The key of what is in a slot now.
     #[inline]
     pub(crate) fn key_at(&self, index: u32) -> Option<Key> {

@@ -54,7 +54,7 @@ impl Accounts {
     /// A connection on this account takes `now` instead of `was`.
     pub(super) fn charge(&mut self, account: u32, was: usize, now: usize) {
         self.taken = self.taken - was + now;
-        if let Some(account) = self.at_mut(account) {
+        if let Some(account) = self.slab.at_mut(account) {
             account.taken = account.taken - was + now;
         }
     }
@@ -87,11 +87,6 @@ impl Accounts {
         let key = self.by_prefix.get(&prefix_of(remote));
         self.reserve + key.and_then(|key| self.slab.get(*key)).map_or(0, |account| account.taken)
     }
-
-    fn at_mut(&mut self, account: u32) -> Option<&mut Account> {
-        let key = self.slab.key_at(account)?;
-        self.slab.get_mut(key)
-    }
 }
 
 #[cfg(test)]
@@ -114,7 +109,7 @@ mod tests {
         assert_eq!(accounts.all(), 3 * RESERVE + 50);
         accounts.charge(one, RESERVE + 50, RESERVE);
         accounts.close(one);
-        assert_eq!(accounts.at_mut(one).unwrap().connections, 1);
+        assert_eq!(accounts.slab.at_mut(one).unwrap().connections, 1);
         accounts.close(one);
         accounts.close(other);
         assert_eq!((accounts.slab.len(), accounts.by_prefix.len(), accounts.all()), (0, 0, 0));
