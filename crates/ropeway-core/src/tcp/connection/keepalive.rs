@@ -50,7 +50,7 @@ impl Connection {
         match self.options.keep_alive {
             Some(keep_alive) if self.state().is_synchronized() => {
                 let heard = self.probing.last_heard.unwrap_or(now);
-                self.timers.set(Timer::KeepAlive, (heard + keep_alive.idle).max(now));
+                self.set_timer(Timer::KeepAlive, (heard + keep_alive.idle).max(now));
             }
             _ => self.timers.stop(Timer::KeepAlive),
         }
@@ -67,11 +67,11 @@ impl Connection {
         let heard = self.probing.last_heard.unwrap_or(env.now);
         // MUST-26: only when nothing is outstanding and nothing was received for the interval.
         if self.sender.outstanding() > 0 || !self.sender.buffer().is_empty() {
-            self.timers.set(Timer::KeepAlive, env.now + keep_alive.idle);
+            self.set_timer(Timer::KeepAlive, env.now + keep_alive.idle);
             return;
         }
         if self.probing.unanswered == 0 && env.now.since(heard) < keep_alive.idle {
-            self.timers.set(Timer::KeepAlive, heard + keep_alive.idle);
+            self.set_timer(Timer::KeepAlive, heard + keep_alive.idle);
             return;
         }
         // MUST-29: one lost probe proves nothing.
@@ -89,7 +89,7 @@ impl Connection {
         self.probing.unanswered += 1;
         self.probing.due = Some(Due::KeepAlive);
         self.output_due = true;
-        self.timers.set(Timer::KeepAlive, env.now + keep_alive.interval);
+        self.set_timer(Timer::KeepAlive, env.now + keep_alive.interval);
     }
 
     /// There is something to send that the window does not let out, and nothing in flight whose
@@ -106,7 +106,7 @@ impl Connection {
         if let (Some(timeout), Some(since)) = (self.options.user_timeout, self.unanswered_since) {
             at = at.min((since + timeout).max(now));
         }
-        self.timers.set(Timer::Persist, at);
+        self.set_timer(Timer::Persist, at);
     }
 
     fn persist_interval(&self) -> std::time::Duration {

@@ -80,6 +80,8 @@ pub(crate) struct Connection {
     held_back: bool,
     /// There may be something to send; `poll_transmit` finds out.
     output_due: bool,
+    /// A timer was set, or the place in the queue of deadlines is gone, since the stack asked.
+    deadline_due: bool,
     /// Timeouts in a row that passed before the device took what was to be sent.
     unsent_timeouts: u32,
     /// The number of the last packet with something to be acknowledged, among all that were handed to the device.
@@ -130,6 +132,7 @@ impl Connection {
             winds_up: false,
             held_back: false,
             output_due: false,
+            deadline_due: false,
             unsent_timeouts: 0,
             handed: 0,
             unanswered_since: None,
@@ -262,14 +265,20 @@ impl Connection {
         self.sender.snd().wscale.unwrap_or(WindowScale::ZERO)
     }
 
-    /// The earliest deadline, if it may have become earlier since the last time.
+    /// The earliest deadline, if it may have become earlier since the last time: stopping a timer never does that.
+    #[inline]
     pub(crate) fn new_deadline(&mut self) -> Option<Timestamp> {
-        self.timers.take_news()
+        if std::mem::take(&mut self.deadline_due) { self.timers.earliest() } else { None }
     }
 
-    /// It has left the queue of deadlines.
+    fn set_timer(&mut self, timer: Timer, at: Timestamp) {
+        self.timers.set(timer, at);
+        self.deadline_due = true;
+    }
+
+    /// It has left the queue of deadlines: whatever timer is next needs a place.
     pub(crate) fn leaves_queue(&mut self) {
-        self.timers.need_place();
+        self.deadline_due = true;
     }
 
     /// Where TIME-WAIT takes over: everything its table needs to know.
@@ -364,7 +373,7 @@ impl Connection {
         if let Some(user_timeout) = self.options.user_timeout {
             at = at.min((since + user_timeout).max(now));
         }
-        self.timers.set(Timer::Retransmit, at);
+        self.set_timer(Timer::Retransmit, at);
     }
 
     fn user_timeout_is_over(&self, now: Timestamp) -> bool {

@@ -61,7 +61,7 @@ impl Connection {
         }
         let round_trip = self.sender.rto().srtt().unwrap_or(self.sender.rto().base());
         match self.rare.repacketized.map(|at| at + round_trip).filter(|next| *next > now) {
-            Some(next) => self.timers.set(Timer::Repacketize, next),
+            Some(next) => self.set_timer(Timer::Repacketize, next),
             None => self.repacketize(now),
         }
     }

@@ -103,7 +103,7 @@ impl Connection {
     pub(super) fn set_reorder(&mut self, next: Reorder) {
         match next {
             Reorder::Keep => {}
-            Reorder::At(at) => self.timers.set(Timer::Reorder, at),
+            Reorder::At(at) => self.set_timer(Timer::Reorder, at),
             Reorder::Stop => self.timers.stop(Timer::Reorder),
         }
     }
@@ -124,7 +124,7 @@ impl Connection {
         match self.sender.probe_timeout() {
             Some(timeout) => {
                 let at = tlp::deadline(now, timeout, self.timers.get(Timer::Retransmit));
-                self.timers.set(Timer::Probe, at);
+                self.set_timer(Timer::Probe, at);
             }
             None => self.timers.stop(Timer::Probe),
         }

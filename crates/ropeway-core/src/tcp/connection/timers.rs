@@ -48,15 +48,13 @@ impl Timer {
 pub(crate) struct TimerTable {
     /// Microseconds on the clock; a timer that does not run has `NEVER`.
     deadlines: [u64; Timer::COUNT],
-    /// A timer was set, or went off, since somebody asked.
-    news: bool,
 }
 
 const NEVER: u64 = u64::MAX;
 
 impl Default for TimerTable {
     fn default() -> Self {
-        Self { deadlines: [NEVER; Timer::COUNT], news: false }
+        Self { deadlines: [NEVER; Timer::COUNT] }
     }
 }
 
@@ -64,19 +62,7 @@ impl TimerTable {
     pub(crate) fn set(&mut self, timer: Timer, at: Timestamp) {
         if let Some(slot) = self.deadlines.get_mut(timer as usize) {
             *slot = at.as_micros();
-            self.news = true;
         }
-    }
-
-    /// The place in the queue of deadlines is gone: whatever timer is next needs one.
-    pub(crate) fn need_place(&mut self) {
-        self.news = true;
-    }
-
-    /// The earliest deadline, if it may have become earlier since the last time: stopping a timer never does that.
-    #[inline]
-    pub(crate) fn take_news(&mut self) -> Option<Timestamp> {
-        if std::mem::take(&mut self.news) { self.earliest() } else { None }
     }
 
     pub(crate) fn stop(&mut self, timer: Timer) {
@@ -97,7 +83,7 @@ impl TimerTable {
         self.get(timer).is_some()
     }
 
-    fn earliest(&self) -> Option<Timestamp> {
+    pub(crate) fn earliest(&self) -> Option<Timestamp> {
         moment(self.deadlines.iter().fold(NEVER, |earliest, at| earliest.min(*at)))
     }
 

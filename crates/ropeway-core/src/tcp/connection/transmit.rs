@@ -154,7 +154,7 @@ impl Connection {
             Next::Nothing => self.nothing_to_send(env.now),
             Next::Paced(at) => {
                 self.statistics.limit(SenderLimit::Pacing, env.now);
-                self.timers.set(Timer::Pace, at);
+                self.set_timer(Timer::Pace, at);
                 self.stop_waiting();
             }
             Next::Small { corked } => {
@@ -162,7 +162,7 @@ impl Connection {
                 self.stop_waiting();
                 // RFC 9293 3.9.1.2 MUST-60: nothing is held back for ever.
                 if corked && !self.timers.is_set(Timer::Cork) {
-                    self.timers.set(Timer::Cork, env.now + CORK_LIMIT);
+                    self.set_timer(Timer::Cork, env.now + CORK_LIMIT);
                 }
             }
             Next::Wait(limit) => {

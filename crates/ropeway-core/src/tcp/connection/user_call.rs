@@ -241,7 +241,7 @@ impl Connection {
             && self.holder == Holder::Nobody
             && !self.timers.is_set(Timer::FinWait2)
         {
-            self.timers.set(Timer::FinWait2, env.now + env.config.fin_timeout);
+            self.set_timer(Timer::FinWait2, env.now + env.config.fin_timeout);
         }
     }
 

@@ -63,7 +63,7 @@ impl Connection {
                 if let Some(at) = ack_by
                     && self.timers.get(Timer::DelayedAck).is_none_or(|set| at < set)
                 {
-                    self.timers.set(Timer::DelayedAck, at);
+                    self.set_timer(Timer::DelayedAck, at);
                 }
             }
             Took::Held => {
