@@ -26,7 +26,7 @@ pub(crate) struct Probing {
     /// Probes sent since the peer was last heard of.
     pub(crate) unanswered: u32,
     /// Zero-window probes sent since the window closed: each doubles the interval (SHLD-30).
-    window_probes: u32,
+    window_probes: u16,
     /// When the peer was last heard of.
     pub(crate) last_heard: Option<Timestamp>,
 }
@@ -111,20 +111,20 @@ impl Connection {
 
     fn persist_interval(&self) -> std::time::Duration {
         // SHLD-30
-        backed_off(self.sender.rto().base(), self.probing.window_probes, self.sender.rto().max())
+        backed_off(self.sender.rto().base(), self.probing.window_probes.into(), self.sender.rto().max())
     }
 
     /// The persist timer went off. The connection stays open as long as the peer answers (MUST-37).
     pub(super) fn persist_timeout(&mut self, env: &mut Env<'_>) {
         let limit = self.retry_limit(env);
         // Nobody waits for an orphan: its peer does not keep it alive for ever (RFC 6429 4).
-        let forsaken = self.holder == Holder::Nobody && self.probing.window_probes >= limit;
+        let forsaken = self.holder == Holder::Nobody && u32::from(self.probing.window_probes) >= limit;
         if forsaken || self.probing.unanswered >= limit || self.user_timeout_is_over(env.now) {
             self.fail(self.soft_error.unwrap_or(ConnectionError::TimedOut), Cause::Timeout, env);
             return;
         }
         self.probing.unanswered += 1;
-        self.probing.window_probes += 1;
+        self.probing.window_probes = self.probing.window_probes.saturating_add(1);
         self.unanswered_since.get_or_insert(env.now);
         self.probing.due = Some(Due::Window);
         self.output_due = true;
