@@ -1,5 +1,7 @@
 //! What crosses the door as packets: in with [`Received`], out with [`Transmit`].
 
+use std::borrow::Cow;
+
 use bytes::{Bytes, BytesMut};
 use ropeway_packet::checksum::Partial;
 use ropeway_packet::{ChecksumMode, HeaderBuf, Payload, ip, parse_tcp, train};
@@ -90,13 +92,17 @@ impl Received {
         {
             return fill_each(split.accurate_ecn(), scratch, packet);
         }
+        packet(&self.with_its_checksum());
+    }
+
+    /// The packet with its transport checksum, which need not be in it if the device vouches for it.
+    pub(crate) fn with_its_checksum(&self) -> Cow<'_, [u8]> {
         if self.checksum == RxChecksum::Unverified {
-            return packet(&self.packet);
+            return Cow::Borrowed(&self.packet);
         }
-        scratch.clear();
-        scratch.extend_from_slice(&self.packet);
-        complete(scratch);
-        packet(scratch);
+        let mut packet = self.packet.to_vec();
+        complete(&mut packet);
+        Cow::Owned(packet)
     }
 
     fn headers_and_payload(&self) -> Option<(Bytes, Payload)> {

@@ -64,11 +64,12 @@ impl Stack {
         self.counters.icmp_errors_sent += 1;
         // Over IPv4 the device may take less than an error may have. IPv6 has no such links (RFC 8200 5).
         let mtu = usize::from(self.device_mtu(to));
+        let quoted = received.with_its_checksum();
         let quote = match to {
-            IpAddr::V4(_) => received.packet.get(..mtu.saturating_sub(ICMP_OVERHEAD)),
+            IpAddr::V4(_) => quoted.get(..mtu.saturating_sub(ICMP_OVERHEAD)),
             IpAddr::V6(_) => None,
         };
-        let quote = quote.unwrap_or(&received.packet);
+        let quote = quote.unwrap_or(&quoted);
         let packet = icmp::emit_error(from, to, kind, quote, self.default_options().ttl);
         self.push_reply(to, Whom::Stranger, Transmit::whole(packet.into()));
     }

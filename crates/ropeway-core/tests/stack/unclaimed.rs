@@ -1,8 +1,10 @@
 //! Packets that no socket waits for, and the answers to them: RST, ICMP errors, echo replies (RFC 9293 3.10.7.1,
 //! RFC 1122 3.2.2, RFC 4443).
 
+use ropeway_core::packet::checksum::Partial;
 use ropeway_core::packet::icmp::{emit_echo_request, emit_error};
 use ropeway_core::packet::{IcmpErrorKind, IcmpMessage, Protocol, UnreachableKind, icmp, ip};
+use ropeway_core::{Received, RxChecksum};
 
 use crate::common::*;
 use crate::{datagram, ip_of};
@@ -45,6 +47,25 @@ fn an_icmp_error_is_no_longer_than_the_mtu() {
         let ip = ip::parse(&answer).unwrap();
         let IcmpMessage::Unreachable { quote, .. } = icmp::parse(&answer, &ip).unwrap() else { panic!() };
         assert!(packet.starts_with(&answer[quote]));
+    }
+}
+
+/// Whoever sent the datagram compares: a checksum that was left to the device is part of what he sent.
+#[test]
+fn an_icmp_error_quotes_a_datagram_with_its_checksum() {
+    for (from, to) in [("10.0.0.1:5000", "10.0.0.2:53"), ("[fd00::1]:5000", "[fd00::2]:53")] {
+        let mut lab = Lab::new();
+        let complete = datagram(from, to, b"hello");
+        let mut partial = complete.clone();
+        Partial::prepare(&mut partial).unwrap();
+        assert_ne!(partial, complete);
+        let received = Received::alone(partial.into()).with_checksum(RxChecksum::Verified);
+        lab.stack.handle_packet(lab.ts(), received);
+        lab.collect();
+        let answer = lab.next_packet();
+        let ip = ip::parse(&answer).unwrap();
+        let IcmpMessage::Unreachable { quote, .. } = icmp::parse(&answer, &ip).unwrap() else { panic!() };
+        assert_eq!(answer[quote], complete);
     }
 }
 
