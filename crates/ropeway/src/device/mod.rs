@@ -10,6 +10,7 @@
 //! much memory that takes; packets of which it is not known are copied.
 
 pub mod channel;
+pub(crate) mod cut;
 pub mod memory;
 mod queue;
 pub mod tap;
@@ -24,7 +25,7 @@ pub use ropeway_core::{PacketPool, Received, RxChecksum, Transmit};
 
 /// Moves batches of whole IP packets, with offload metadata.
 pub trait Device: Send + 'static {
-    /// What the device can do. It is asked once, when the stack is built.
+    /// What the device can do: it is asked when the stack is built.
     fn capabilities(&self) -> Capabilities;
 
     /// Whether the device may hand over what it would otherwise complete for us: trains ([`Received::segment_size`]), and packets

@@ -15,6 +15,7 @@ use super::current::Implicit;
 use super::machine;
 use super::{Resolver, Stack};
 use crate::clock::{Clock, TimeSource};
+use crate::device::cut::Cutting;
 use crate::device::{Device, Nowhere};
 use crate::driver::Driver;
 use crate::error::bad_setting;
@@ -136,7 +137,7 @@ impl Builder {
         })?;
         let has_device = self.device.is_some();
         let resolver = self.resolver.clone();
-        let (shard, device) = self.make(Clock::of_runtime(runtime.clone()))?;
+        let (shard, device) = self.cutting_trains().make(Clock::of_runtime(runtime.clone()))?;
         runtime.spawn(Driver::new(Arc::clone(&shard), device, implicit));
         Ok(Stack::new(Box::new([shard]), has_device, resolver))
     }
@@ -153,6 +154,15 @@ impl Builder {
         let resolver = self.resolver.clone();
         let (shard, _device) = self.make(Clock::of_owner(time))?;
         Ok((Stack::new(Box::new([Arc::clone(&shard)]), has_device, resolver), shard))
+    }
+
+    /// A device that takes no trains gets one before it that cuts them.
+    fn cutting_trains(mut self) -> Self {
+        self.device = self.device.map(|device| match device.capabilities().longest_train {
+            0 => Box::new(Cutting::new(device)),
+            _ => device,
+        });
+        self
     }
 
     fn make(self, clock: Clock) -> io::Result<(Arc<Shard>, Box<dyn Device>)> {
