@@ -78,6 +78,11 @@ impl Accounts {
         self.taken
     }
 
+    /// How many networks have accounts.
+    pub(super) fn networks(&self) -> usize {
+        self.slab.len()
+    }
+
     pub(super) fn taken(&self, account: u32) -> usize {
         self.slab.at(account).map_or(0, |account| account.taken)
     }

@@ -132,13 +132,28 @@ impl Ledger {
 
     /// How scarce memory is for a connection.
     pub(crate) fn pressure(&self, charged: &Charged) -> Pressure {
-        Pressure::new(self.accounts.taken(charged.account), self.left())
+        let taken = self.accounts.taken(charged.account);
+        Pressure::new(taken, self.left_for(taken, self.left()))
     }
 
     /// How scarce memory is for one more connection to `remote`.
     pub(crate) fn pressure_towards(&self, remote: IpAddr) -> Pressure {
         let left = self.left().saturating_sub(self.reserve);
-        Pressure::new(self.accounts.taken_with_another(remote), left)
+        let taken = self.accounts.taken_with_another(remote);
+        Pressure::new(taken, self.left_for(taken, left))
+    }
+
+    /// How much of what is left a network may have that has taken so much. When a quarter of the budget is left, all of it;
+    /// the less there is, the more it is measured by an equal share, and by nothing else from an eighth on. So that eighth is
+    /// there for whoever has little, and those who come later.
+    fn left_for(&self, taken: usize, left: usize) -> usize {
+        let kept = self.used.budget / 8;
+        if left >= 2 * kept {
+            return left;
+        }
+        let share = (self.used.budget / self.accounts.networks().max(1)).saturating_sub(taken).min(left);
+        let parts = left.saturating_sub(kept).saturating_mul(1024) / kept.max(1);
+        share + (left - share) / 1024 * parts
     }
 
     /// What is neither held nor set aside.

@@ -164,6 +164,30 @@ fn ten_networks_with_a_thousand_connections_that_never_read_leave_others_their_s
 }
 
 #[test]
+fn who_comes_when_forty_networks_have_stopped_reading_gets_half_of_an_equal_share() {
+    let mut crowd = Crowd::new();
+    for round in 0..6 {
+        for (network, port) in (0..40).flat_map(|network| (1000..1005).map(move |port| (network, port))) {
+            crowd.from(network, port);
+            if round == 0 {
+                crowd.open();
+            } else {
+                crowd.stuff(10);
+            }
+            crowd.assert_within_budget();
+        }
+    }
+    crowd.from(100, 7000);
+    let late = crowd.open().expect("whoever has little gets in");
+    crowd.honest_transfer(late);
+    let (lab, mut written) = (&mut crowd.lab, 0);
+    while let Ok(taken) = lab.stack.send(lab.ts(), late, &[7; 4096], Default::default()) {
+        written += taken;
+    }
+    assert!(written >= BUDGET / 41 / 2, "{written} bytes of a budget of {BUDGET}");
+}
+
+#[test]
 fn what_was_acknowledged_is_never_thrown_away() {
     let mut crowd = Crowd::new();
     let ids: Vec<_> = (0..150)
