@@ -82,6 +82,8 @@ pub(crate) enum StackKind {
     Smoltcp,
     /// Linux's own TCP behind a second TUN device, served with Tokio's sockets; over TUN only.
     Kernel,
+    /// The least that keeps the kernel's TCP busy: the limit of the device; over TUN only.
+    Null,
 }
 
 #[cfg(target_os = "linux")]
@@ -91,6 +93,7 @@ impl StackKind {
             Self::Ropeway => "ropeway",
             Self::Smoltcp => "smoltcp",
             Self::Kernel => "kernel",
+            Self::Null => "null",
         }
     }
 }

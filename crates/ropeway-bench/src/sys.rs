@@ -163,17 +163,21 @@ pub(crate) fn wait_readable(fd: RawFd, timeout: Option<Duration>) -> io::Result<
     }
 }
 
-/// A plain TUN device: one queue, no offload, no packet information, non-blocking.
+/// A TUN device: one queue, no packet information, non-blocking.
 pub(crate) struct Tun(fs::File);
 
 impl Tun {
     /// Makes the device `name`, whose kernel side has `address` in a network of this prefix, and brings it up.
+    ///
+    /// With offload, a `virtio_net_hdr` stands before each packet, TCP's checksums may be missing, and its segments may be
+    /// longer than the MTU, which the kernel cuts.
     pub(crate) fn new(
         name: &str,
         address: Ipv4Addr,
         prefix_len: u8,
         mtu: u16,
         tx_queue_len: u16,
+        offload: bool,
     ) -> io::Result<Self> {
         let file = fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun").map_err(|error| {
             let hint = "cannot open /dev/net/tun: run as root, or allow it to your user";
@@ -186,8 +190,14 @@ impl Tun {
             unsafe { OwnedFd::from_raw_fd(check(libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0))?) };
         let control = control.as_raw_fd();
 
-        let flags = i16::try_from(libc::IFF_TUN | libc::IFF_NO_PI).unwrap_or_default();
+        let header = if offload { libc::IFF_VNET_HDR } else { 0 };
+        let flags = i16::try_from(libc::IFF_TUN | libc::IFF_NO_PI | header).unwrap_or_default();
         request(file.as_raw_fd(), libc::TUNSETIFF, name, libc::__c_anonymous_ifr_ifru { ifru_flags: flags })?;
+        if offload {
+            let bits = libc::c_ulong::from(libc::TUN_F_CSUM | libc::TUN_F_TSO4);
+            // SAFETY: the bits go by value.
+            check(unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETOFFLOAD, bits) })?;
+        }
         request(control, libc::SIOCSIFMTU, name, libc::__c_anonymous_ifr_ifru { ifru_mtu: mtu.into() })?;
         // The length of the queue travels in the same integer as the MTU (netdevice(7)).
         request(
@@ -216,16 +226,16 @@ impl Tun {
     }
 
     /// Reads one packet; `None` if none is there.
-    pub(crate) fn recv(&mut self, packet: &mut [u8]) -> io::Result<Option<usize>> {
-        match self.0.read(packet) {
+    pub(crate) fn recv(&self, packet: &mut [u8]) -> io::Result<Option<usize>> {
+        match (&self.0).read(packet) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             result => result.map(Some),
         }
     }
 
     /// Writes one packet.
-    pub(crate) fn send(&mut self, packet: &[u8]) -> io::Result<()> {
-        self.0.write(packet).map(drop)
+    pub(crate) fn send(&self, packet: &[u8]) -> io::Result<()> {
+        (&self.0).write(packet).map(drop)
     }
 }
 

@@ -108,8 +108,9 @@ struct Churned {
 /// Measures what `settings` ask for.
 pub(crate) fn run(settings: &Settings) -> io::Result<()> {
     let common = &settings.common;
-    if common.stacks.contains(&StackKind::Kernel) {
-        return Err(io::Error::other("the kernel's TCP is not in memory: measure it with `tun`"));
+    let is_here = |stack: &StackKind| matches!(stack, StackKind::Ropeway | StackKind::Smoltcp);
+    if let Some(stack) = common.stacks.iter().find(|stack| !is_here(stack)) {
+        return Err(io::Error::other(format!("{} is not in memory: measure it with `tun`", stack.name())));
     }
     // One CPU, the last: the first is where others' interrupts go. Without the right, no harm is done.
     let _ = sys::pin_to(std::thread::available_parallelism().map_or(0, |cpus| cpus.get() - 1));

@@ -74,7 +74,7 @@ fn prepare() -> io::Result<()> {
 }
 
 fn tun(name: &str, address: Ipv4Addr) -> io::Result<Tun> {
-    Tun::new(name, address, PREFIX_LEN, MTU, TX_QUEUE_LEN)
+    Tun::new(name, address, PREFIX_LEN, MTU, TX_QUEUE_LEN, false)
 }
 
 /// One of the paths that are there at the same time: its number, which is in its addresses.

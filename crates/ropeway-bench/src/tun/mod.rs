@@ -5,6 +5,7 @@
 
 pub(crate) mod application;
 mod kernel;
+mod null;
 mod peer;
 mod ropeway;
 pub(crate) mod smoltcp;
@@ -44,7 +45,7 @@ pub(crate) struct Settings {
     /// How long a transfer runs before it is measured, in seconds.
     #[arg(long, default_value_t = 0.5)]
     warm_up: f64,
-    /// Without offload: ropeway's packets cross its device one by one, as those of the other stacks do.
+    /// Without offload: packets cross the device one by one, of at most its MTU, for the stacks that know better as well.
     #[arg(long)]
     plain: bool,
 }
@@ -178,6 +179,7 @@ fn run_once(
             match stack {
                 StackKind::Ropeway => on_tokio(&job, ropeway::run(Arc::clone(&job), ready)),
                 StackKind::Smoltcp => smoltcp::run(&job, ready),
+                StackKind::Null => null::run(&job, ready),
                 StackKind::Kernel => on_tokio(&job, kernel::run(Arc::clone(&job), ready)),
             }
         };

@@ -26,7 +26,7 @@ const SMALL_BUFFER: usize = 4096;
 
 /// Runs the stack's side of `job` to its end.
 pub(crate) fn run(job: &Job, ready: Sender<()>) -> io::Result<StackReport> {
-    let mut device = TunDevice::new(Tun::new(DEVICE, KERNEL_ADDRESS, PREFIX_LEN, MTU, TX_QUEUE_LEN)?);
+    let mut device = TunDevice::new(Tun::new(DEVICE, KERNEL_ADDRESS, PREFIX_LEN, MTU, TX_QUEUE_LEN, false)?);
     let mut interface = Interface::new(Config::new(HardwareAddress::Ip), &mut device, Instant::now());
     interface.update_ip_addrs(|addresses| {
         // The list of a new interface has room.

@@ -27,7 +27,8 @@ struct Flow {
 
 /// Sends all flows of a run.
 pub(crate) fn send(end: &End, to: std::net::Ipv4Addr) -> io::Result<Sent> {
-    let tun = Tun::new(&end.lane.stack_device(), end.lane.gateway(), STACK_PREFIX_LEN, MTU, TX_QUEUE_LEN)?;
+    let tun =
+        Tun::new(&end.lane.stack_device(), end.lane.gateway(), STACK_PREFIX_LEN, MTU, TX_QUEUE_LEN, false)?;
     let mut device = TunDevice::new(tun);
     let mut interface = Interface::new(Config::new(HardwareAddress::Ip), &mut device, Instant::now());
     interface.update_ip_addrs(|addresses| {

@@ -1,0 +1,174 @@
+//! The least that keeps the kernel's TCP busy: what a stack would reach over this device that costs nothing itself.
+//!
+//! It takes what arrives in order and forgets it, and sends from one buffer as far as the window goes. There is no congestion
+//! control, no timer but one that starts over when nothing is answered, and no socket.
+
+mod flow;
+mod wire;
+
+use std::io;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use self::flow::{Flow, Task};
+use self::wire::{MSS, SYN, Sink, Source};
+use super::{Job, Scenario, StackReport};
+use crate::link::{DEVICE, DeviceTable, KERNEL_ADDRESS, MTU, PREFIX_LEN, TX_QUEUE_LEN};
+use crate::meter::Meter;
+use crate::sys::{self, CpuTime, Tun};
+
+/// How long to sleep at most, so that the end of the run is noticed. If nothing came in all that time, what is out is sent
+/// again.
+const LONGEST_WAIT: Duration = Duration::from_millis(20);
+/// Packets that are read before anything else is done.
+const BATCH: usize = 64;
+/// Payload bytes that a connection sends before the next has its turn.
+const BURST: usize = 64 * 1024;
+
+/// Runs the stack's side of `job` to its end.
+pub(crate) fn run(job: &Job, ready: Sender<()>) -> io::Result<StackReport> {
+    let tun = Tun::new(DEVICE, KERNEL_ADDRESS, PREFIX_LEN, MTU, TX_QUEUE_LEN, job.offload)?;
+    let mut source = Source::new(&tun, job.offload);
+    let mut stack = Stack::new(job, Sink::new(&tun, job.port, job.offload));
+    ready.send(()).map_err(io::Error::other)?;
+
+    let cpu = CpuTime::of_this_thread();
+    while !stack.is_done() {
+        let received = stack.receive(&mut source)?;
+        let sent = stack.send()?;
+        if received || sent {
+            continue;
+        }
+        let begin = Instant::now();
+        sys::wait_readable(tun.fd(), Some(LONGEST_WAIT))?;
+        if begin.elapsed() >= LONGEST_WAIT {
+            stack.start_over();
+            if Instant::now() > job.deadline {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+    }
+    Ok(StackReport {
+        measured: stack.meter.measured(),
+        bytes: stack.meter.total(),
+        cpu: CpuTime::of_this_thread().since(cpu),
+        device: DeviceTable::open()?.read()?,
+    })
+}
+
+struct Stack<'a> {
+    job: &'a Job,
+    task: Task,
+    /// What each connection offers.
+    window: usize,
+    sink: Sink<'a>,
+    meter: Meter,
+    /// The connections by the peer's port.
+    flows: Vec<Option<Flow>>,
+    /// The ports of those of a bulk transfer.
+    bulk: Vec<u16>,
+    /// How many of these are over.
+    over: usize,
+    /// The ports of those that have something to acknowledge.
+    owing: Vec<u16>,
+}
+
+impl<'a> Stack<'a> {
+    fn new(job: &'a Job, sink: Sink<'a>) -> Self {
+        let task = match job.scenario {
+            Scenario::Download => Task::Bulk { sends: false },
+            Scenario::Upload => Task::Bulk { sends: true },
+            Scenario::Connect | Scenario::Connect16 | Scenario::Ping => Task::Echo,
+        };
+        // Without offload, no more than waits in the device's queue: what is lost there would only be sent again.
+        let queue = if job.offload { usize::MAX } else { usize::from(TX_QUEUE_LEN) * MSS };
+        Self {
+            job,
+            task,
+            window: job.buffer.min(queue),
+            sink,
+            meter: Meter::new(job.window),
+            flows: (0..=u16::MAX).map(|_| None).collect(),
+            bulk: Vec::new(),
+            over: 0,
+            owing: Vec::new(),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        match self.task {
+            Task::Bulk { .. } => self.over > 0,
+            Task::Echo => self.job.stopped(),
+        }
+    }
+
+    /// Takes a batch in, and acknowledges it if nothing more is there. Answers whether there was one.
+    fn receive(&mut self, source: &mut Source<'_>) -> io::Result<bool> {
+        for number in 0..BATCH {
+            let Some(segment) = source.next()? else {
+                self.acknowledge()?;
+                return Ok(number > 0);
+            };
+            let port = segment.port;
+            let Some(slot) = self.flows.get_mut(usize::from(port)) else { continue };
+            if segment.has(SYN) {
+                if slot.is_none() && self.task != Task::Echo {
+                    self.bulk.push(port);
+                }
+                *slot = Some(Flow::open(&segment, self.task, self.job.buffer, self.window, &mut self.sink)?);
+                continue;
+            }
+            let Some(flow) = slot else { continue };
+            let owed = flow.owes();
+            let progress = flow.receive(&segment, &mut self.sink)?;
+            if flow.owes() && !owed {
+                self.owing.push(port);
+            }
+            let is_over = progress.is_none() || flow.is_over();
+            let progress = progress.unwrap_or_default();
+            let ended = self.meter.add((progress.received + progress.acknowledged) as usize);
+            if ended && self.task != Task::Echo {
+                self.job.stop();
+            }
+            if is_over {
+                *slot = None;
+                self.over += 1;
+            }
+        }
+        Ok(true)
+    }
+
+    fn acknowledge(&mut self) -> io::Result<()> {
+        for port in self.owing.drain(..) {
+            let flow = self.flows.get_mut(usize::from(port)).and_then(Option::as_mut);
+            if let Some(flow) = flow.filter(|flow| flow.owes()) {
+                flow.acknowledge(&mut self.sink)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets each connection of a bulk transfer send a little. Answers whether anything was sent.
+    fn send(&mut self) -> io::Result<bool> {
+        let mut any = false;
+        let sends = self.task == Task::Bulk { sends: true };
+        for port in self.bulk.iter().filter(|_| sends) {
+            let Some(flow) = self.flows.get_mut(usize::from(*port)).and_then(Option::as_mut) else {
+                continue;
+            };
+            if self.job.stopped() {
+                flow.finish();
+            }
+            any |= flow.send(&mut self.sink, BURST)?;
+        }
+        Ok(any)
+    }
+
+    fn start_over(&mut self) {
+        for port in &self.bulk {
+            if let Some(flow) = self.flows.get_mut(usize::from(*port)).and_then(Option::as_mut) {
+                flow.start_over();
+            }
+        }
+    }
+}
