@@ -30,6 +30,10 @@ const BATCH: usize = 64;
 /// Batches received in one turn, so that a flood cannot keep the driver from answering.
 const INPUT_BATCHES: usize = 4;
 
+/// Bytes received in one turn, after which what has come is acknowledged: the peer has not filled its window by then, as it
+/// would have in as many trains.
+const INPUT_BYTES: usize = 256 * 1024;
+
 /// Steps of what has expired in one turn, each under a lock of its own.
 const TIMEOUT_STEPS: usize = 16;
 
@@ -99,8 +103,11 @@ impl Driver {
     /// The device comes first: an acknowledgement that was in its queue in time is no loss, although this task was late.
     fn input(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let (mut drained, mut more) = (false, false);
+        let mut bytes = 0;
         for round in 1..=INPUT_BATCHES {
             drained = self.device.poll_recv(cx, &mut self.batch, BATCH)?.is_pending();
+            bytes += self.batch.iter().map(|received| received.packet.len()).sum::<usize>();
+            let last = drained || round == INPUT_BATCHES || bytes >= INPUT_BYTES;
             let slabs = self.device.slabs();
             more = self.shard.locked(|state, now, _| {
                 state.core.set_slabs(slabs);
@@ -110,9 +117,9 @@ impl Driver {
                     state.core.handle_packet(now, packet);
                 }
                 // The clock decides what has expired, not whether `sleep` was polled, and not what the device takes.
-                (drained || round == INPUT_BATCHES) && state.expire(now)
+                last && state.expire(now)
             });
-            if drained {
+            if last {
                 break;
             }
         }

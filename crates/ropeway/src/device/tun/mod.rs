@@ -87,6 +87,9 @@ impl Watch {
     }
 }
 
+/// So many bytes are enough for a batch: two trains, or more packets than a batch has.
+const BATCH_BYTES: usize = 128 * 1024;
+
 /// So many turns of the driver may find nothing before the device is watched: as many as it takes for the
 /// kernel to answer what we have just sent.
 const PATIENCE: u32 = 4;
@@ -174,9 +177,13 @@ impl TunDevice {
         max: usize,
     ) -> Poll<io::Result<()>> {
         let start = batch.len();
-        while batch.len() - start < max {
+        let mut bytes = 0;
+        while batch.len() - start < max && bytes < BATCH_BYTES {
             match self.read_packet(cx) {
-                Poll::Ready(Ok(Some(packet))) => batch.push(packet),
+                Poll::Ready(Ok(Some(packet))) => {
+                    bytes += packet.packet.len();
+                    batch.push(packet);
+                }
                 Poll::Ready(Ok(None)) => {}
                 // After packets an error can wait: it comes again.
                 _ if batch.len() > start => {
