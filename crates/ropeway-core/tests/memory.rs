@@ -11,6 +11,8 @@
 )]
 
 mod common;
+#[path = "memory/day.rs"]
+mod day;
 #[path = "memory/held.rs"]
 mod held;
 #[path = "memory/ledger.rs"]
@@ -53,7 +55,8 @@ fn live() -> isize {
 
 #[test]
 fn memory_stays_bounded() {
-    let tests: [(&str, fn()); 18] = [
+    let tests: [(&str, fn()); 19] = [
+        ("a day of churn", day::a_day_of_churn),
         ("a long life with long timers", a_long_life_with_long_timers),
         ("many short lives", many_short_lives),
         ("many at once, and none", many_at_once_and_none),
