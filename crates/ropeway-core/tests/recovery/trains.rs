@@ -58,7 +58,7 @@ fn the_same_packets_cross_whoever_cuts_them() {
     }
 }
 
-/// Two receivers of the same bytes: as single segments, and as the device has merged them.
+/// A train that is sent, and one that is received, as they are on the wire.
 #[test]
 fn a_tap_sees_segments_with_good_checksums() {
     let mut lab = Lab::with(|config| config.longest_train = u16::MAX);

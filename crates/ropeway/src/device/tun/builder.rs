@@ -84,8 +84,7 @@ impl TunBuilder {
     }
 
     /// Whether packets of up to 64 KiB cross the device, that are cut to segments or merged from segments by whoever is behind
-    /// it, and checksums that nobody has to compute. It is several times faster, and costs nothing where the other end is on
-    /// this machine. On by default.
+    /// it, and checksums that nobody has to compute. Bulk is several times faster. On by default.
     ///
     /// Where the kernel cannot do it, the device works without, and the log says so.
     pub fn offload(mut self, offload: bool) -> Self {
@@ -223,7 +222,10 @@ fn open_with_offload(name: &InterfaceName) -> Result<Option<Tun>, TunError> {
     });
     match offered {
         Ok((tun, true)) => Ok(Some(tun)),
-        Ok((_, false)) => Ok(None),
+        Ok((_, false)) => {
+            tracing::warn!(device = %name, "no offload here: packets cross one by one");
+            Ok(None)
+        }
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTTY | libc::EBADFD)) => {
             tracing::warn!(device = %name, %error, "no offload here: packets cross one by one");
             Ok(None)

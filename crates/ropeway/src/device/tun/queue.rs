@@ -117,7 +117,7 @@ impl Queue {
         // Segments are complete, so their headers say nothing.
         let header_len = if *offload { vnet::LEN } else { 0 };
         outgoing.clear();
-        outgoing.resize(header_len + usize::from(u16::MAX), 0);
+        outgoing.resize(header_len + train.header.len() + usize::from(size), 0);
         for number in 0.. {
             let Some(len) = outgoing.get_mut(header_len..).and_then(|room| split.fill(room)) else { break };
             if number < *cut {
