@@ -292,9 +292,10 @@ pub struct StackConfig {
     ///
     /// A network (/24, or /64 for IPv6) is held to what it has and what is left, so that it never has all. From eight
     /// sixteenths of that on, counting what is set aside for each connection, no buffer grows; from ten on windows close from
-    /// the left and writers wait; from eleven on what lies beyond gaps is dropped when more arrives; from twelve on connections
-    /// that nobody holds any more are reset; from thirteen on no connection is taken or opened; from fourteen on data is dropped
-    /// as if it had been lost. A connection may always receive and send the `min` of its buffers: that is what is set aside for
+    /// the left and writers wait; from eleven on what lies beyond gaps is dropped, if it is more than a fair part of what is
+    /// left; from twelve on streams grow no further, and connections that nobody holds any more are reset; from thirteen on no
+    /// connection is taken or opened; from fourteen on data is dropped as if it had been lost. When less than a quarter of the
+    /// budget is left, a network is held to an equal share of it, too, the more the less there is. A connection may always receive and send the `min` of its buffers: that is what is set aside for
     /// it, 8 KiB of memory at the defaults. SYN queue and TIME-WAIT take an eighth of the budget each at most.
     pub memory_budget: Option<usize>,
     /// Answer ICMP echo requests. On.

@@ -145,15 +145,22 @@ impl Ledger {
 
     /// How much of what is left a network may have that has taken so much. When a quarter of the budget is left, all of it;
     /// the less there is, the more it is measured by an equal share, and by nothing else from an eighth on. So that eighth is
-    /// there for whoever has little, and those who come later.
+    /// there for whoever has little. The share goes down with what is left of it: something remains for those who come later.
     fn left_for(&self, taken: usize, left: usize) -> usize {
         let kept = self.used.budget / 8;
         if left >= 2 * kept {
             return left;
         }
-        let share = (self.used.budget / self.accounts.networks().max(1)).saturating_sub(taken).min(left);
-        let parts = left.saturating_sub(kept).saturating_mul(1024) / kept.max(1);
-        share + (left - share) / 1024 * parts
+        let equal = self.used.budget / self.accounts.networks().max(1);
+        let level = part(equal, left.min(kept), kept);
+        let share = level.saturating_sub(taken).min(left);
+        share + part(left - share, left.saturating_sub(kept), kept)
+    }
+
+    /// Whether so little is left that somebody's [measures](Measure) may call for what connections hold already.
+    pub(crate) fn is_scarce(&self) -> bool {
+        // Of a budget that one network has alone, the first of them begins there.
+        self.left() / (16 - Measure::DropBeyond as usize) <= self.used.budget / 16
     }
 
     /// What is neither held nor set aside.
@@ -199,4 +206,10 @@ impl Ledger {
     fn balance(&mut self) {
         self.used.leased = self.budget.settle(self.used.leased, self.used.total());
     }
+}
+
+/// So many parts of `bytes`, of which there are `all`.
+fn part(bytes: usize, parts: usize, all: usize) -> usize {
+    let product = bytes as u128 * parts as u128;
+    usize::try_from(product / all.max(1) as u128).unwrap_or(bytes)
 }

@@ -14,9 +14,9 @@ pub(crate) enum Measure {
     /// Windows close from the left: what was announced is taken, and no more than the floor is announced anew to whoever does
     /// not read. Writers wait likewise.
     CloseWindows = 10,
-    /// What a connection holds beyond gaps is dropped when more arrives there.
+    /// What a connection holds beyond gaps is dropped, if it is more than a fair part of what is left.
     DropBeyond = 11,
-    /// Connections that nobody holds any more are reset.
+    /// Connections that nobody holds any more are reset, and streams get no more than the floor.
     ResetOrphans = 12,
     /// No connection is opened or taken.
     RefuseConnections = 13,
@@ -31,6 +31,8 @@ pub(crate) struct Pressure {
     sixteenths: u8,
     /// So many bytes are left.
     left: usize,
+    /// So many of them are left to streams. The last quarter is for connections: who comes later finds some of it.
+    to_streams: usize,
 }
 
 /// How far a buffer that tunes itself may grow.
@@ -61,11 +63,11 @@ impl Pressure {
     pub(super) fn new(taken: usize, left: usize) -> Self {
         // By far the most frequent case costs no division.
         if taken < left {
-            return Self { sixteenths: 0, left };
+            return Self { sixteenths: 0, left, to_streams: left };
         }
         let could_have = taken.saturating_add(left).max(1);
         let sixteenths = u8::try_from(taken.saturating_mul(16) / could_have).unwrap_or(16);
-        Self { sixteenths, left }
+        Self { sixteenths, left, to_streams: left.saturating_sub(could_have / 4) }
     }
 
     pub(crate) fn calls_for(self, measure: Measure) -> bool {
@@ -81,21 +83,30 @@ impl Pressure {
     /// that is a fair part of what is left; each byte that stays unread closes it by sixteen.
     pub(crate) fn to_receive(self, buffer: usize, unread: usize, floor: Floor) -> usize {
         if !self.calls_for(Measure::CloseWindows) {
-            return buffer;
+            return buffer.min(unread.saturating_add(self.to_streams));
         }
         let fair = self.fair_part().saturating_sub(unread.saturating_mul(16));
         let window = fair.max(floor.bytes.saturating_sub(unread));
         buffer.min(unread.saturating_add(window))
     }
 
-    /// How much memory a send buffer may take, but for the floor; nothing, if that depends on its size only.
-    pub(crate) fn to_send(self) -> Option<usize> {
-        self.calls_for(Measure::CloseWindows).then(|| self.fair_part())
+    /// How much more memory a send buffer may take that takes so much, but for the floor; nothing, if that depends on its size
+    /// only.
+    pub(crate) fn to_send(self, memory: usize) -> Option<usize> {
+        match self.calls_for(Measure::CloseWindows) {
+            true => Some(self.fair_part().saturating_sub(memory)),
+            false => (self.sixteenths > 0).then_some(self.to_streams),
+        }
+    }
+
+    /// How much a connection may hold that holds something beyond gaps, but for the floor; nothing, if there is enough.
+    pub(crate) fn to_hold(self) -> Option<usize> {
+        self.calls_for(Measure::DropBeyond).then(|| self.fair_part())
     }
 
     /// What one connection may take of what is left.
     fn fair_part(self) -> usize {
-        self.left / 8
+        self.to_streams / 8
     }
 
     /// Whether a segment with so many bytes is taken, as was promised, though it is beyond the floor.
@@ -116,13 +127,23 @@ mod tests {
     fn a_floor_remains_and_what_is_unread_closes_the_window_first() {
         let floor = Floor { bytes: 4096, memory: 6144 };
         let roomy = scarcity(9 << 20, 7 << 20);
-        assert_eq!((roomy.to_receive(1 << 20, 1 << 19, floor), roomy.to_send()), (1 << 20, None));
+        assert_eq!(
+            (roomy.to_receive(1 << 20, 1 << 19, floor), roomy.to_send(1 << 19)),
+            (1 << 20, Some(3 << 20))
+        );
         let scarce = scarcity(10 << 20, 6 << 20);
-        assert_eq!((scarce.to_receive(1 << 20, 0, floor), scarce.to_send()), (6 << 17, Some(6 << 17)));
-        assert_eq!(scarce.to_receive(1 << 20, 40_000, floor), 40_000 + (6 << 17) - 640_000);
+        assert_eq!(
+            (scarce.to_receive(1 << 20, 0, floor), scarce.to_send(1000)),
+            (2 << 17, Some((2 << 17) - 1000))
+        );
+        assert_eq!(scarce.to_receive(1 << 20, 10_000, floor), 10_000 + (2 << 17) - 160_000);
         assert_eq!(scarce.to_receive(1 << 20, 400_000, floor), 400_000);
+        assert_eq!(scarcity(1, 1000).to_send(1 << 20), None, "nothing is scarce");
+        // The last quarter is not for streams.
+        let close = scarcity(500, 500);
+        assert_eq!((close.to_receive(1000, 100, floor), close.to_send(500)), (350, Some(250)));
         let none = scarcity(10, 0);
-        assert_eq!((none.to_receive(1 << 20, 0, floor), none.to_send()), (4096, Some(0)));
+        assert_eq!((none.to_receive(1 << 20, 0, floor), none.to_send(1)), (4096, Some(0)));
         assert_eq!(none.to_receive(1 << 20, 4000, floor), 4096);
         assert_eq!(none.to_receive(1 << 20, 5000, floor), 5000);
         assert_eq!(none.to_receive(100, 0, floor), 100);

@@ -99,6 +99,7 @@ impl Stack {
                 return;
             }
         };
+        self.reclaim(now);
         self.counters.tcp_received += 1;
         self.counters.malformed_options += u64::from(segment.malformed_options);
         if let Some(shift) = segment.tcp.options.window_scale.filter(|shift| *shift > WindowScale::MAX.get())

@@ -9,6 +9,7 @@ mod open;
 mod outbox;
 mod output;
 mod ports;
+mod reclaim;
 mod scan;
 mod settle;
 mod syn;
@@ -24,6 +25,7 @@ use ropeway_packet::{FourTuple, Protocol};
 use self::ending::Farewell;
 use self::outbox::Outbox;
 use self::ports::Ports;
+use self::reclaim::Reclaim;
 use crate::config::{IpCidr, StackConfig};
 use crate::deadlines::DeadlineQueue;
 use crate::demux::{Demux, Rooms};
@@ -128,6 +130,7 @@ pub struct Stack {
     undelivered: usize,
     /// Connections that nobody holds any more, and that are not over.
     orphans: usize,
+    reclaim: Reclaim,
     /// Connections may have local addresses that are not ours, since `listen_any` was called.
     any_address: bool,
     /// The last moment seen.
@@ -178,6 +181,7 @@ impl Stack {
             farewell: None,
             undelivered: 0,
             orphans: 0,
+            reclaim: Reclaim::default(),
             any_address: false,
             isn: IsnGenerator::new(isn_key, timestamp_key, label_key),
             ports: Ports {

@@ -233,6 +233,7 @@ impl Stack {
         let pressure = self.ledger.pressure_towards(remote.ip());
         if pressure.calls_for(Measure::RefuseConnections) {
             self.counters.opens_refused += 1;
+            self.reclaim(now);
             return Err(ConnectError::OutOfMemory);
         }
         let (tuple, taken_over) = self.choose_tuple(now, local_addr, local_port, remote)?;

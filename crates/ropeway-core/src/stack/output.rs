@@ -222,6 +222,7 @@ impl Stack {
     /// Does what is due. The work of one call is bounded; what is left is due at once.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         self.clock_is(now);
+        self.reclaim(now);
         self.expire_connections(now);
         self.expire_half_open(now);
         self.sweep_half_open();

@@ -82,9 +82,9 @@ impl Connection {
     fn free_to_send(&self, env: &Env<'_>) -> usize {
         let buffer = self.sender.buffer();
         let free = self.send_buffer().saturating_sub(buffer.len());
-        let Some(most) = env.pressure.to_send() else { return free };
+        let Some(room) = env.pressure.to_send(buffer.memory()) else { return free };
         let floor = Floor::of(&env.config.auto_send_buffer);
-        free.min(most.saturating_sub(buffer.memory()).max(buffer.tight_room(floor.memory)))
+        free.min(room.max(buffer.tight_room(floor.memory)))
     }
 
     /// Something has been acknowledged: a writer that was held back may go on.

@@ -95,10 +95,10 @@ impl Connection {
         self.receiver.room_in_order(len, limit).min(len)
     }
 
-    /// More arrives beyond a gap while memory is scarce: what was held there is dropped, unless it is little.
-    fn renege_if_scarce(&mut self, env: &mut Env<'_>) {
-        let little = Floor::of(&env.config.auto_recv_buffer).memory;
-        if env.pressure.calls_for(Measure::DropBeyond) && self.receiver.held_memory() > little {
+    /// Memory is scarce: what is held beyond gaps is dropped, unless it is little.
+    pub(crate) fn renege_if_scarce(&mut self, env: &mut Env<'_>) {
+        let Some(fair) = env.pressure.to_hold() else { return };
+        if self.receiver.held_memory() > fair.max(Floor::of(&env.config.auto_recv_buffer).memory) {
             self.renege(env);
         }
     }
