@@ -74,6 +74,7 @@ impl Accounts {
     }
 
     /// What is taken on all accounts.
+    #[inline]
     pub(super) fn all(&self) -> usize {
         self.taken
     }

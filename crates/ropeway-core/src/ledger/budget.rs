@@ -22,7 +22,15 @@ impl Budget {
 
     /// A ledger that has drawn `leased` holds `held`. Gives what it has drawn from now on: leases for all that it holds, as
     /// far as there are any, and at most one that it does not need.
+    #[inline]
     pub(crate) fn settle(&mut self, leased: usize, held: usize) -> usize {
+        if held <= leased && leased - held <= LEASE {
+            return leased;
+        }
+        self.draw(leased, held)
+    }
+
+    fn draw(&mut self, leased: usize, held: usize) -> usize {
         let needed = held.div_ceil(LEASE).saturating_mul(LEASE);
         if (needed..=needed.saturating_add(LEASE)).contains(&leased) {
             return leased;

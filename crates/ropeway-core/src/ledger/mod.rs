@@ -113,10 +113,14 @@ impl Ledger {
     }
 
     /// A connection holds this now.
+    #[inline]
     pub(crate) fn charge(&mut self, charged: &mut Charged, holds: Charge) {
-        if charged.last == holds {
-            return;
+        if charged.last != holds {
+            self.book(charged, holds);
         }
+    }
+
+    fn book(&mut self, charged: &mut Charged, holds: Charge) {
         let was = std::mem::replace(&mut charged.last, holds);
         was.each(&mut self.used, |kind, bytes| *kind -= bytes as usize);
         holds.each(&mut self.used, |kind, bytes| *kind += bytes as usize);
@@ -131,23 +135,44 @@ impl Ledger {
     }
 
     /// How scarce memory is for a connection.
+    #[inline]
     pub(crate) fn pressure(&self, charged: &Charged) -> Pressure {
+        let left = self.left();
+        if self.is_plenty(self.accounts.all(), left) {
+            return Pressure::none(left);
+        }
         let taken = self.accounts.taken(charged.account);
-        Pressure::new(taken, self.left_for(taken, self.left()))
+        Pressure::new(taken, self.left_for(taken, left))
     }
 
     /// How scarce memory is for one more connection to `remote`.
     pub(crate) fn pressure_towards(&self, remote: IpAddr) -> Pressure {
         let left = self.left().saturating_sub(self.reserve);
+        if self.is_plenty(self.accounts.all() + self.reserve, left) {
+            return Pressure::none(left);
+        }
         let taken = self.accounts.taken_with_another(remote);
         Pressure::new(taken, self.left_for(taken, left))
+    }
+
+    /// Whether so much is left that it is scarce for none of the networks, which have taken `all` together: so nobody has to ask
+    /// what one of them has taken.
+    #[inline]
+    fn is_plenty(&self, all: usize, left: usize) -> bool {
+        all < left && left >= 2 * self.kept()
+    }
+
+    /// What is kept for whoever has little.
+    #[inline]
+    fn kept(&self) -> usize {
+        self.used.budget / 8
     }
 
     /// How much of what is left a network may have that has taken so much. When a quarter of the budget is left, all of it;
     /// the less there is, the more it is measured by an equal share, and by nothing else from an eighth on. So that eighth is
     /// there for whoever has little. The share goes down with what is left of it: something remains for those who come later.
     fn left_for(&self, taken: usize, left: usize) -> usize {
-        let kept = self.used.budget / 8;
+        let kept = self.kept();
         if left >= 2 * kept {
             return left;
         }
@@ -164,6 +189,7 @@ impl Ledger {
     }
 
     /// What is neither held nor set aside.
+    #[inline]
     fn left(&self) -> usize {
         let tables = self.used.half_open + self.used.time_wait + self.used.waiting;
         let told = self.used.slabs + self.waiters;

@@ -59,11 +59,16 @@ impl Growth {
 }
 
 impl Pressure {
+    /// None: so many bytes are left.
+    pub(super) fn none(left: usize) -> Self {
+        Self { sixteenths: 0, left, to_streams: left }
+    }
+
     /// A prefix has taken so many bytes, and so many are left.
     pub(super) fn new(taken: usize, left: usize) -> Self {
         // By far the most frequent case costs no division.
         if taken < left {
-            return Self { sixteenths: 0, left, to_streams: left };
+            return Self::none(left);
         }
         let could_have = taken.saturating_add(left).max(1);
         let sixteenths = u8::try_from(taken.saturating_mul(16) / could_have).unwrap_or(16);

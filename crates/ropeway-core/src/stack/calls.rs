@@ -73,7 +73,13 @@ impl Stack {
     /// # Errors
     /// See [`RecvError`].
     pub fn recv(&mut self, now: Timestamp, id: ConnectionId, max: usize) -> Result<Payload, RecvError> {
-        self.with_connection(now, id, |connection, env| connection.recv(max, env))
+        self.clock_is(now);
+        self.shut_down_first(now, id);
+        if self.connection(id).is_ok_and(Connection::has_nothing_to_read) {
+            // It changes nothing, so nothing follows from it.
+            return Err(RecvError::WouldBlock);
+        }
+        self.act_on(now, id, |connection, env| connection.recv(max, env))
             .unwrap_or(Err(RecvError::NotConnected))
     }
 

@@ -50,7 +50,7 @@ impl Stack {
         let Some(listener) = self.listeners.get(id) else { return };
         let undecided = listener.asks_user;
         let queue_full = listener.syn_queue_is_full() || self.half_open_has_its_share();
-        let prefix_full = self.rooms.half_open.of_prefix(tuple) >= self.config.half_open_per_prefix;
+        let prefix_full = self.rooms.half_open.prefix_has(tuple, self.config.half_open_per_prefix);
         let cookies_may = !undecided && reused.is_none();
         let always = cookies_may && self.config.syn_cookies == SynCookieMode::Always;
         // RFC 4987 3.7-1: an entry while there is room, then cookies.

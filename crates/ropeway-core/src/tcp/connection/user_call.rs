@@ -116,6 +116,13 @@ impl Connection {
         Ok(self.receiver.peek(buf))
     }
 
+    /// Nothing yet: neither bytes, nor the end of the stream, nor an error.
+    pub(crate) fn has_nothing_to_read(&self) -> bool {
+        let over = matches!(self.state(), State::Closed | State::TimeWait);
+        let ended = over || self.receiver.fin_received() || self.receiver.is_read_shut();
+        self.receiver.unread() == 0 && !ended && self.error.is_none()
+    }
+
     /// In Linux's order: bytes, the end of the stream, the error, then nothing yet.
     fn check_readable(&mut self) -> Result<(), RecvError> {
         if self.receiver.unread() > 0 || self.receiver.fin_received() {

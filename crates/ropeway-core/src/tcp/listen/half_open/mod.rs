@@ -135,9 +135,10 @@ impl HalfOpenTable {
         self.entries.get(key).map(|entry| entry.iss)
     }
 
-    /// How many entries the source prefix of this tuple has.
-    pub(crate) fn of_prefix(&self, tuple: &FourTuple) -> u32 {
-        self.prefixes.get(tuple.remote_addr)
+    /// Whether the source prefix of this tuple has so many entries.
+    pub(crate) fn prefix_has(&self, tuple: &FourTuple, entries: u32) -> bool {
+        // As a rule, all prefixes together have fewer.
+        self.len() >= entries as usize && self.prefixes.get(tuple.remote_addr) >= entries
     }
 
     /// A SYN for a listener: LISTEN becomes SYN-RECEIVED.
