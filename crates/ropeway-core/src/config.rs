@@ -213,6 +213,11 @@ pub struct StackConfig {
     /// retransmission timeout: the sender's congestion window is small then, and opens with each. As in Linux,
     /// an application that answers what it reads within `delayed_ack` ends that. 16; 0 delays from the first.
     pub quick_acks: u8,
+    /// The stack's owner lets applications act on events before it calls [`handle_timeout`](crate::Stack::handle_timeout) again,
+    /// in the same moment. Then the acknowledgement of a SYN-ACK, and of a FIN in ESTABLISHED, are due in that call, and not at
+    /// once: a request that is written when the connection opens takes the one along, and the own FIN the other. Off by
+    /// default; `ropeway`'s drivers have it on.
+    pub events_first: bool,
     /// R1 (RFC 9293 3.8.3 SHLD-10): retransmissions of a segment after which delivery trouble is reported. 3.
     pub retries1: u32,
     /// R2 (RFC 9293 3.8.3 SHLD-11): retransmissions of a segment after which the connection is given up. 15,
@@ -370,6 +375,7 @@ impl Default for StackConfig {
             max_rto: Duration::from_secs(120),
             delayed_ack: Duration::from_millis(40),
             quick_acks: 16,
+            events_first: false,
             retries1: 3,
             retries2: 15,
             orphan_retries: 8,

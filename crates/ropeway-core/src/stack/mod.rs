@@ -115,6 +115,8 @@ pub struct Stack {
     bindings: Slab<Binding>,
     udp_probes: UdpProbes,
     deadlines: DeadlineQueue,
+    /// Connections of which something is due at once: they need no place among the deadlines.
+    due: PagedQueue<Key>,
     outbox: Outbox,
     handed: Handed,
     /// The accept queues of closed listeners: the connections in them are to be reset.
@@ -195,6 +197,7 @@ impl Stack {
             bindings: Slab::new(),
             udp_probes: UdpProbes::new(key_of(&mut rng)),
             deadlines: DeadlineQueue::default(),
+            due: PagedQueue::default(),
             outbox: Outbox::default(),
             handed: Handed::default(),
             unaccepted: PagedQueue::default(),

@@ -212,6 +212,7 @@ impl Stack {
             return Some(Timestamp::START);
         }
         let timers = [
+            Some(self.now).filter(|_| !self.due.is_empty()),
             self.deadlines.earliest(),
             self.rooms.half_open.next_deadline(self.now),
             self.rooms.time_wait.next_deadline(self.now),
@@ -236,9 +237,9 @@ impl Stack {
 
     fn expire_connections(&mut self, now: Timestamp) {
         for _ in 0..TIMEOUT_BUDGET {
-            let Some(slot) = self.deadlines.pop_due(now) else { break };
-            let Some(key) = self.rooms.connections.key_at(slot) else { continue };
+            let Some(key) = self.next_due(now) else { break };
             let Some(connection) = self.rooms.connections.get_mut(key) else { continue };
+            connection.scheduled.in_due_list = false;
             let pressure = self.ledger.pressure(&connection.scheduled.charged);
             let counters = &mut self.counters;
             let mut env = Env { now, config: &self.config, counters, handed: self.handed, pressure };
@@ -246,6 +247,15 @@ impl Stack {
             connection.handle_timeout(&mut env);
             self.settle(key, now);
         }
+    }
+
+    /// A connection of which something may be due. It has no place in a queue any more.
+    fn next_due(&mut self, now: Timestamp) -> Option<Key> {
+        if let Some(key) = self.due.pop_front() {
+            return Some(key);
+        }
+        let slot = self.deadlines.pop_due(now)?;
+        self.rooms.connections.key_at(slot)
     }
 
     fn expire_half_open(&mut self, now: Timestamp) {

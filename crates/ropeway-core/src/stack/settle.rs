@@ -61,8 +61,13 @@ impl Stack {
                 }
             }
         }
-        if let Some(deadline) = connection.new_deadline() {
-            self.deadlines.advance(key.index, deadline);
+        match connection.new_deadline() {
+            Some(deadline) if deadline > now => self.deadlines.advance(key.index, deadline),
+            Some(_) if !connection.scheduled.in_due_list => {
+                connection.scheduled.in_due_list = true;
+                self.due.push_back(key);
+            }
+            _ => {}
         }
         let has_news = connection.scheduled.gained != Readiness::EMPTY;
         if has_news && connection.holder == Holder::Application && !connection.scheduled.in_event_queue {

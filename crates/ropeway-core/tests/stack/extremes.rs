@@ -87,6 +87,7 @@ fn extremes() -> Vec<(String, Change)> {
     let ranges = [0..=0, 0..=u16::MAX, u16::MAX..=u16::MAX, 9..=8, u16::MAX..=0];
     field!(ranges, ephemeral_ports);
     field!([false, true], tx_checksum_offload);
+    field!([false, true], events_first);
     field!([0, 1, 1700, u16::MAX], longest_train);
     field!([false, true], timestamps);
     field!([false, true], strict_timestamps);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ropeway_core::Readiness;
+
 use crate::common::*;
 
 // SHLD-18, MUST-40
@@ -61,6 +63,114 @@ fn the_acknowledgement_of_what_is_answered_goes_with_the_answer() {
     lab.send(some(100));
     lab.after(0);
     lab.expect(ack().ack(401));
+}
+
+/// A lab whose owner lets applications act on events first, as drivers do.
+fn events_first() -> Lab {
+    Lab::with(|config| config.events_first = true)
+}
+
+#[test]
+fn the_acknowledgement_of_a_fin_goes_with_the_fin_of_whoever_closes_at_once() {
+    let mut lab = events_first();
+    let id = lab.accepted(Peer::default());
+    lab.send(fin());
+    lab.quiet();
+    assert!(lab.told(id, Readiness::READ_CLOSED));
+    lab.close(id);
+    lab.expect(fin().ack(2));
+    lab.after(0);
+    lab.quiet();
+    lab.send(ack().seq(2).ack(2));
+    lab.assert_empty();
+}
+
+#[test]
+fn a_fin_is_acknowledged_in_the_same_moment_though_nobody_closes() {
+    let mut lab = events_first();
+    let id = lab.accepted(Peer::default());
+    lab.send(fin());
+    lab.after(0);
+    lab.expect(ack().ack(2));
+    lab.after(1000);
+    lab.quiet();
+    lab.close(id);
+    lab.expect(fin().ack(2));
+}
+
+// Those that the peer waits for before it is in TIME-WAIT, or that are the last word.
+#[test]
+fn the_last_acknowledgement_waits_for_nothing() {
+    let mut lab = events_first();
+    let id = lab.accepted(Peer::default());
+    lab.close(id);
+    lab.expect(fin());
+    lab.send(fin().ack(2));
+    lab.expect(ack().seq(2).ack(2));
+    let mut lab = events_first();
+    let id = lab.accepted(Peer::default());
+    lab.close(id);
+    lab.expect(fin());
+    lab.send(fin());
+    lab.expect(ack().seq(2).ack(2));
+}
+
+#[test]
+fn the_acknowledgement_of_a_syn_ack_goes_with_what_is_written_at_once() {
+    let mut lab = events_first();
+    let id = lab.connect();
+    lab.expect(syn().seq(0));
+    lab.send(syn_ack());
+    lab.quiet();
+    lab.write(id, b"request");
+    lab.expect(data(b"request").seq(1).ack(1));
+    lab.after(0);
+    lab.quiet();
+}
+
+#[test]
+fn a_syn_ack_is_acknowledged_in_the_same_moment_though_nothing_is_written() {
+    let mut lab = events_first();
+    lab.connect();
+    lab.expect(syn().seq(0));
+    lab.send(syn_ack());
+    lab.after(0);
+    lab.expect(ack().seq(1).ack(1));
+    lab.after(1000);
+    lab.quiet();
+}
+
+#[test]
+fn a_syn_ack_with_data_is_acknowledged_as_ever() {
+    let mut lab = events_first();
+    let id = lab.connect();
+    lab.expect(syn().seq(0));
+    lab.send(syn_ack().bytes(b"welcome"));
+    lab.expect(ack().seq(1).ack(8));
+    assert_eq!(lab.read(id, 100), b"welcome");
+}
+
+// Whoever moves packets and asks for events later gets them acknowledged as they come.
+#[test]
+fn unless_events_come_first_neither_waits_for_them() {
+    let mut lab = Lab::with(|config| config.quick_acks = 16);
+    lab.connect();
+    lab.expect(syn().seq(0));
+    lab.send(syn_ack());
+    lab.expect(ack().seq(1).ack(1));
+    lab.send(fin());
+    lab.expect(ack().seq(1).ack(2));
+}
+
+#[test]
+fn with_quick_ack_neither_waits_for_events() {
+    let mut lab = events_first();
+    lab.connect_with(|options| options.quick_ack = true).unwrap();
+    lab.expect(syn().seq(0));
+    lab.send(syn_ack());
+    lab.expect(ack().seq(1).ack(1));
+    lab.send(fin());
+    lab.expect(ack().seq(1).ack(2));
 }
 
 // SHLD-19

@@ -137,7 +137,10 @@ impl Builder {
         })?;
         let has_device = self.device.is_some();
         let resolver = self.resolver.clone();
-        let (shard, device) = self.cutting_trains().make(Clock::of_runtime(runtime.clone()))?;
+        let mut builder = self.cutting_trains();
+        // The driver yields to the tasks that it wakes before it does what is due.
+        builder.config.events_first = true;
+        let (shard, device) = builder.make(Clock::of_runtime(runtime.clone()))?;
         runtime.spawn(Driver::new(Arc::clone(&shard), device, implicit));
         Ok(Stack::new(Box::new([shard]), has_device, resolver))
     }

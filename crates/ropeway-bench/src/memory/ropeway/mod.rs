@@ -59,6 +59,8 @@ fn stack(address: Ipv4Addr, now: Timestamp, change: impl FnOnce(&mut StackConfig
     let mut config = StackConfig::default();
     config.addresses = vec![IpCidr::new(address.into(), 24)];
     config.mtu = MTU;
+    // As in a driver, whose tasks run before it does what is due.
+    config.events_first = true;
     change(&mut config);
     Stack::new(Arc::new(config), SEED, now)
 }

@@ -250,6 +250,16 @@ impl Connection {
         self.output_due = true;
     }
 
+    /// An acknowledgement is due that nobody waits for, and the application hears something that it may answer at once: where
+    /// events come first, the answer takes it along.
+    fn ack_after_events(&mut self, env: &Env<'_>) {
+        if self.options.quick_ack || !env.config.events_first {
+            self.ack_now();
+        } else if self.receiver.owe_ack() {
+            self.set_timer(Timer::DelayedAck, env.now);
+        }
+    }
+
     /// Something to tell the application.
     fn gain(&mut self, readiness: Readiness) {
         self.scheduled.gained |= readiness;

@@ -106,6 +106,7 @@ pub(crate) struct Scheduled {
     /// The demultiplexer knows it: segments find it.
     pub(crate) registered: bool,
     pub(crate) in_ready_list: bool,
+    pub(crate) in_due_list: bool,
     pub(crate) in_event_queue: bool,
     /// It counts among those whose peer has not acknowledged everything.
     pub(crate) undelivered: bool,

@@ -65,6 +65,12 @@ impl Receiver {
         self.acks.now = true;
     }
 
+    /// One acknowledgement is owed, and not due yet. Says whether none is due.
+    pub(crate) fn owe_ack(&mut self) -> bool {
+        self.acks.unacknowledged = self.acks.unacknowledged.max(1);
+        !self.acks.now
+    }
+
     /// Acknowledgements that the sender will count (RFC 9293 MAY-13).
     pub(super) fn duplicate_acks(&mut self, count: u32) {
         self.acks.duplicates = self.acks.duplicates.saturating_add(count).min(MAX_DUPLICATES);

@@ -158,7 +158,6 @@ impl Receiver {
         }
         self.fin_received = true;
         self.beyond = None;
-        self.ack_now();
         true
     }
 

@@ -23,9 +23,20 @@ impl Connection {
     fn fin_received(&mut self, env: &Env<'_>) {
         self.gain(Readiness::READABLE | Readiness::READ_CLOSED);
         match self.state() {
-            State::SynReceived | State::Established | State::FinWait1 => self.transition(Cause::Fin),
-            State::FinWait2 => self.enter_time_wait(Cause::Fin, env),
-            _ => {}
+            State::SynReceived | State::Established => {
+                self.transition(Cause::Fin);
+                // Whoever closes now, closes with one segment.
+                self.ack_after_events(env);
+            }
+            State::FinWait1 => {
+                self.transition(Cause::Fin);
+                self.ack_now();
+            }
+            State::FinWait2 => {
+                self.receiver.ack_now();
+                self.enter_time_wait(Cause::Fin, env);
+            }
+            _ => self.ack_now(),
         }
     }
 }

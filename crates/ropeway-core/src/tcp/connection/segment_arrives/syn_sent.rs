@@ -51,7 +51,11 @@ impl Connection {
         if has_ack {
             self.established(segment, Cause::SynAck, env);
             self.cut_off_syn(segment);
-            return self.take_rest_of_syn(segment, env);
+            if segment.len() > 0 || segment.has(TcpFlags::URG) {
+                return self.take_rest_of_syn(segment, env);
+            }
+            self.ack_after_events(env);
+            return ControlFlow::Continue(());
         }
         // Simultaneous open (MUST-10). What else the segment brought is not acknowledged yet: it may be an old duplicate.
         self.transition(Cause::Syn);
