@@ -18,6 +18,16 @@ impl<T> Spare<T> {
         self.0 = None;
     }
 
+    /// The box, if it has one, and the value is blank again.
+    pub(crate) fn take(&mut self) -> Option<Box<T>> {
+        self.0.take()
+    }
+
+    /// It gets a box with a blank value.
+    pub(crate) fn give(&mut self, blank: Box<T>) {
+        self.0 = Some(blank);
+    }
+
     /// Nothing has been said since it was put away.
     pub(crate) fn is_away(&self) -> bool {
         self.0.is_none()

@@ -48,6 +48,7 @@ use crate::tcp::listen::Listeners;
 use crate::tcp::listen::accept_queue::AcceptQueue;
 use crate::tcp::listen::half_open::HalfOpenTable;
 use crate::tcp::listen::syn_cookie::SynCookies;
+use crate::tcp::sender::spares::Spares;
 use crate::tcp::time_wait::TimeWaitTable;
 use crate::time::Timestamp;
 
@@ -118,6 +119,7 @@ pub struct Stack {
     /// Connections of which something is due at once: they need no place among the deadlines.
     due: PagedQueue<Key>,
     outbox: Outbox,
+    spares: Spares,
     handed: Handed,
     /// The accept queues of closed listeners: the connections in them are to be reset.
     unaccepted: PagedQueue<AcceptQueue>,
@@ -199,6 +201,7 @@ impl Stack {
             deadlines: DeadlineQueue::default(),
             due: PagedQueue::default(),
             outbox: Outbox::default(),
+            spares: Spares::default(),
             handed: Handed::default(),
             unaccepted: PagedQueue::default(),
             event_queue: PagedQueue::default(),

@@ -125,6 +125,7 @@ impl Stack {
         let remote = connection.tuple.remote_addr;
         let pressure = self.ledger.pressure(&connection.scheduled.charged);
         let mut env = Env { now, config: &self.config, counters: &mut self.counters, handed, pressure };
+        connection.borrow_flight(&mut self.spares);
         let transmit = connection.poll_transmit(&mut env);
         if transmit.is_some() && connection.has_all_sent() {
             connection.skip_turn(now);

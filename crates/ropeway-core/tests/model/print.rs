@@ -8,7 +8,8 @@ use std::fmt::{self, Write};
 use ropeway_core::Stack;
 
 /// Fields that count or configure, and that nothing a stack does depends on: there is memory enough here.
-const UNSEEN: [&str; 23] = [
+const UNSEEN: [&str; 24] = [
+    "spares",
     "ledger",
     "charged",
     "config",

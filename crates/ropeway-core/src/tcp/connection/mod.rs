@@ -46,6 +46,7 @@ use crate::options::SocketOptions;
 use crate::spare::Spare;
 use crate::tcp::receiver::Receiver;
 use crate::tcp::sender::Sender;
+use crate::tcp::sender::spares::Spares;
 use crate::time::Timestamp;
 
 #[derive(Clone, Debug)]
@@ -263,6 +264,14 @@ impl Connection {
     /// Something to tell the application.
     fn gain(&mut self, readiness: Readiness) {
         self.scheduled.gained |= readiness;
+    }
+
+    pub(crate) fn borrow_flight(&mut self, spares: &mut Spares) {
+        self.sender.borrow_flight(spares);
+    }
+
+    pub(crate) fn return_flight(&mut self, spares: &mut Spares) {
+        self.sender.return_flight(spares);
     }
 
     /// Whether `poll_transmit` should look at this connection.

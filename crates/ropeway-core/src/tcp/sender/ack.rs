@@ -123,7 +123,7 @@ impl Sender {
         self.set_pacing(news.now, news.paces, news.max_pacing_rate);
         if advanced > 0 {
             if self.flight.is_empty() {
-                self.flight.put_away();
+                self.flight.clear();
             }
             self.retransmits = 0;
             // It must not fall behind by half the sequence space.

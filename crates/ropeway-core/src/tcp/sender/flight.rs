@@ -13,6 +13,9 @@ use super::why::Why;
 use crate::spare::{Blank, Spare};
 use crate::time::Timestamp;
 
+/// A record with no more places than this is worth keeping when nothing is out.
+const SMALL: usize = 4;
+
 /// Segments that go out at the same moment share an entry, as long as it is no longer than this.
 const LONGEST: u32 = 64 * 1024;
 
@@ -154,9 +157,21 @@ impl Flight {
             }
         }
         if self.entries.is_empty() {
-            // Nothing idle keeps memory.
-            *self = Self { course: std::mem::take(&mut self.course), ..Self::default() };
+            let course = std::mem::take(&mut self.course);
+            self.clear();
+            self.course = course;
         }
+    }
+
+    /// Nothing is out. Only the places for what will be are left.
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        *self = Self { entries: std::mem::take(&mut self.entries), ..Self::default() };
+    }
+
+    /// Whether it has so few places that it may be kept for nothing.
+    pub(crate) fn is_small(&self) -> bool {
+        self.entries.capacity() <= SMALL
     }
 
     /// The peer reports that it has the range from `start` to `end`. `seen` gets each range of which that is news.

@@ -12,6 +12,7 @@ pub(crate) mod rate;
 mod room;
 mod sent;
 mod snd;
+pub(crate) mod spares;
 mod sums;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub(crate) use self::next::{Limits, Next, Plan};
 use self::pacer::Pacer;
 use self::rate::DeliveryRate;
 use self::snd::Snd;
+use self::spares::Spares;
 pub(crate) use self::why::Why;
 use crate::buffer::send::{SendBuffer, length_u32};
 use crate::config::StackConfig;
@@ -123,8 +125,21 @@ impl Sender {
 
     /// The memory that the records of what is out, and of how fast it goes, take.
     pub(crate) fn records(&self) -> usize {
-        let flight = if self.flight.is_away() { 0 } else { self.flight.memory() };
+        let flight = if self.flight.is_empty() { 0 } else { self.flight.memory() };
         flight + size_of_val(&*self.congestion)
+    }
+
+    /// Something may be sent: the record of it need not be made.
+    pub(crate) fn borrow_flight(&mut self, spares: &mut Spares) {
+        spares.lend(&mut self.flight);
+    }
+
+    /// Nothing idle keeps memory.
+    #[inline]
+    pub(crate) fn return_flight(&mut self, spares: &mut Spares) {
+        if self.flight.is_empty() {
+            spares.take_back(&mut self.flight);
+        }
     }
 
     pub(crate) fn flight(&self) -> &Flight {
@@ -305,7 +320,9 @@ impl Sender {
     pub(crate) fn end(&mut self) -> usize {
         let lost = self.buffer.len();
         self.buffer = SendBuffer::new(self.snd.nxt);
-        self.flight = Aloft::default();
+        if !self.flight.is_away() {
+            self.flight.clear();
+        }
         lost
     }
 
