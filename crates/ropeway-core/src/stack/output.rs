@@ -241,6 +241,14 @@ impl Stack {
             let Some(key) = self.next_due(now) else { break };
             let Some(connection) = self.rooms.connections.get_mut(key) else { continue };
             connection.scheduled.in_due_list = false;
+            let next = connection.next_deadline();
+            if next.is_none_or(|next| next > now) {
+                // The timer that was due was stopped, or restarted: an answer has taken an acknowledgement along, say.
+                if let Some(next) = next {
+                    self.deadlines.advance(key.index, next);
+                }
+                continue;
+            }
             let pressure = self.ledger.pressure(&connection.scheduled.charged);
             let counters = &mut self.counters;
             let mut env = Env { now, config: &self.config, counters, handed: self.handed, pressure };

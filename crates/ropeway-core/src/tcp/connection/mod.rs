@@ -290,6 +290,11 @@ impl Connection {
         if std::mem::take(&mut self.deadline_due) { self.timers.earliest() } else { None }
     }
 
+    /// The earliest deadline.
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        self.timers.earliest()
+    }
+
     fn set_timer(&mut self, timer: Timer, at: Timestamp) {
         self.timers.set(timer, at);
         self.deadline_due = true;
