@@ -249,7 +249,8 @@ impl Stack {
         }
         let counters = &mut self.counters;
         let env = Env { now, config: &self.config, counters, handed: self.handed, pressure };
-        let connection = Connection::open(tuple, self.shared_options.share(options), &setup, &env);
+        let options = self.shared_options.share(options);
+        let connection = Box::new(Connection::open(tuple, options, &setup, &env));
         self.counters.active_opens += 1;
         let key = self.register(connection, None).ok_or(ConnectError::TooManyConnections)?;
         self.settle(key, now);
@@ -311,10 +312,14 @@ impl Stack {
     }
 
     /// Gives a connection its place, so that segments find it: the one that its tuple had in the SYN queue, or a new one.
-    pub(super) fn register(&mut self, mut connection: Connection, queued: Option<TupleKey>) -> Option<Key> {
+    pub(super) fn register(
+        &mut self,
+        mut connection: Box<Connection>,
+        queued: Option<TupleKey>,
+    ) -> Option<Key> {
         let (tuple, opened) = (connection.tuple, connection.state() == State::SynSent);
         connection.scheduled.registered = true;
-        let key = self.rooms.connections.insert_with(|_| Box::new(connection));
+        let key = self.rooms.connections.insert_with(|_| connection);
         let room = key.map(|key| Room::Connection(key.index));
         match (queued.map(Room::HalfOpen), room) {
             (Some(queued), Some(room)) => self.demux.replace(&tuple, queued, room),
