@@ -144,17 +144,19 @@ impl Rack {
             return Found::default();
         };
         self.advanced = false;
-        let age = self.age(path);
+        // Where all arrives in order, nobody asks for it.
+        let mut known = None;
+        let mut age = || *known.get_or_insert_with(|| self.age(path));
         let (lost, waiting) = flight.lose_in_order(|sent_at, end| {
             if !(sent_at < newest || (sent_at == newest && end.before(newest_end))) {
                 Verdict::After
-            } else if sent_at + age <= as_of {
+            } else if sent_at + age() <= as_of {
                 Verdict::Lost
             } else {
                 Verdict::Later
             }
         });
-        Found { looked: true, lost, again: waiting.map(|sent_at| sent_at + age) }
+        Found { looked: true, lost, again: waiting.map(|sent_at| sent_at + age()) }
     }
 
     /// The retransmission timer went off: what was sent so long ago that RACK would take it for lost (RFC 8985 6.3).
