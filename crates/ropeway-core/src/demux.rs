@@ -94,6 +94,16 @@ impl Rooms {
 pub(crate) struct Demux {
     key: [u8; 16],
     table: Parts<Entry>,
+    /// What the last segment was for: the next is for the same, as a rule, or its handling asks for the same tuple again.
+    last: Option<Last>,
+}
+
+#[derive(Clone, Copy)]
+struct Last {
+    tuple: FourTuple,
+    spread: u64,
+    /// Where it lives, if that is known.
+    room: Option<Room>,
 }
 
 impl std::fmt::Debug for Demux {
@@ -104,16 +114,41 @@ impl std::fmt::Debug for Demux {
 
 impl Demux {
     pub(crate) fn new(key: [u8; 16]) -> Self {
-        Self { key, table: Parts::new() }
+        Self { key, table: Parts::new(), last: None }
     }
 
     /// A number that no one outside can foresee, the same for all segments of one tuple.
     pub(crate) fn spread(&self, tuple: &FourTuple) -> u64 {
+        match &self.last {
+            Some(last) if last.tuple == *tuple => last.spread,
+            _ => self.hash(tuple),
+        }
+    }
+
+    fn hash(&self, tuple: &FourTuple) -> u64 {
         with_packed(tuple, |packed| SipHasher13::new_with_key(&self.key).hash(packed))
     }
 
+    /// Whom a segment is for.
+    #[inline]
+    pub(crate) fn find_for(&mut self, tuple: &FourTuple, rooms: &Rooms) -> Option<Room> {
+        if let Some(Last { tuple: same, room: Some(room), .. }) = &self.last
+            && same == tuple
+        {
+            return Some(*room);
+        }
+        let spread = self.spread(tuple);
+        let room = self.look_up(tuple, spread, rooms);
+        self.last = Some(Last { tuple: *tuple, spread, room });
+        room
+    }
+
     pub(crate) fn find(&self, tuple: &FourTuple, rooms: &Rooms) -> Option<Room> {
-        let hash = Entry::kept(self.spread(tuple));
+        self.look_up(tuple, self.spread(tuple), rooms)
+    }
+
+    fn look_up(&self, tuple: &FourTuple, spread: u64, rooms: &Rooms) -> Option<Room> {
+        let hash = Entry::kept(spread);
         let is_it =
             |entry: &Entry| entry.hash == hash && rooms.tuple(entry.room.room()).as_ref() == Some(tuple);
         self.table.find(Entry::placed_by(hash), is_it).map(|entry| entry.room.room())
@@ -123,11 +158,20 @@ impl Demux {
     pub(crate) fn insert(&mut self, tuple: &FourTuple, room: Room) {
         let entry = Entry { room: Packed::new(room), hash: Entry::kept(self.spread(tuple)) };
         self.table.insert(entry.place(), entry, Entry::place);
+        self.now_in(tuple, Some(room));
+    }
+
+    /// A tuple lives elsewhere now.
+    fn now_in(&mut self, tuple: &FourTuple, room: Option<Room>) {
+        if let Some(last) = self.last.as_mut().filter(|last| last.tuple == *tuple) {
+            last.room = room;
+        }
     }
 
     /// A tuple moves from one room to another.
     pub(crate) fn replace(&mut self, tuple: &FourTuple, old: Room, new: Room) {
         let (old, hash) = (Packed::new(old), Entry::kept(self.spread(tuple)));
+        self.now_in(tuple, None);
         if let Some(entry) = self.table.find_mut(Entry::placed_by(hash), |entry| entry.room == old) {
             entry.room = Packed::new(new);
         }
@@ -136,6 +180,7 @@ impl Demux {
     /// Strikes a room from the table.
     pub(crate) fn remove(&mut self, tuple: &FourTuple, room: Room) {
         let (room, hash) = (Packed::new(room), Entry::kept(self.spread(tuple)));
+        self.now_in(tuple, None);
         self.table.remove(Entry::placed_by(hash), |entry| entry.room == room, Entry::place);
     }
 }

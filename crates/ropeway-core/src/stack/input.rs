@@ -113,7 +113,7 @@ impl Stack {
             local_port: segment.tcp.dst_port,
             remote_port: segment.tcp.src_port,
         };
-        let room = self.demux.find(&tuple, &self.rooms);
+        let room = self.demux.find_for(&tuple, &self.rooms);
         // What is for no connection may be quoted.
         let quoted = (!matches!(room, Some(Room::Connection(_)))).then(|| received.clone());
         let arrival = &mut Arrival::new(segment, received);
