@@ -94,6 +94,11 @@ impl Flight {
         self.sums.retransmitted()
     }
 
+    /// Nothing of what is out was reported, lost or sent again.
+    pub(crate) fn is_untroubled(&self) -> bool {
+        self.sums.is_untroubled()
+    }
+
     /// One more than the highest number reported by SACK.
     pub(crate) fn highest_sacked(&self) -> Option<SeqNum> {
         self.highest_sacked

@@ -43,6 +43,11 @@ impl Sums {
         self.inferred
     }
 
+    /// Nothing but transmissions that nothing is known of.
+    pub(super) fn is_untroubled(&self) -> bool {
+        self.sacked | self.lost | self.retransmitted | self.inferred == 0
+    }
+
     /// What is thought to be on its way (RFC 6675 3).
     pub(super) fn pipe(&self) -> u32 {
         let arrived = self.sacked.saturating_add(self.inferred);
