@@ -205,6 +205,11 @@ impl ReceiveBuffer {
         let Some(held) = self.held.as_mut().filter(|_| wanted > 0) else { return payload };
         while wanted > 0 {
             if held.chunks.is_empty() {
+                if held.tail.len() <= wanted {
+                    // A lone message needs no place in the queue.
+                    payload.push(std::mem::take(&mut held.tail).freeze());
+                    break;
+                }
                 held.freeze_tail();
             }
             let Some(first) = held.chunks.front_mut() else { break };
