@@ -255,7 +255,7 @@ impl Stack {
         let connection = self.rooms.connections.get_mut(key)?;
         let pressure = self.ledger.pressure(&connection.scheduled.charged);
         let counters = &mut self.counters;
-        let mut env = Env { now, config: &self.config, counters, handed: self.handed, pressure };
+        let mut env = Env { now, config: &self.config, counters, handed: self.handed, pressure, out: None };
         let result = act(connection, &mut env);
         self.settle(key, now);
         Some(result)

@@ -161,7 +161,7 @@ impl Stack {
         let tuple = connection.tuple;
         let pressure = self.ledger.pressure(&connection.scheduled.charged);
         let counters = &mut self.counters;
-        let mut env = Env { now, config: &self.config, counters, handed: self.handed, pressure };
+        let mut env = Env { now, config: &self.config, counters, handed: self.handed, pressure, out: None };
         let reset = connection.segment_arrives(arrival, &mut env);
         if let Some(reset) = reset {
             self.reply_to_peer(&tuple, &reset);

@@ -27,17 +27,20 @@ impl Stack {
     #[must_use]
     pub fn poll_transmit(&mut self, now: Timestamp) -> Option<Transmit> {
         self.clock_is(now);
+        let mut next = None;
         loop {
-            if let Some(transmit) = self.next_transmit(now) {
+            self.next_transmit(now, &mut next);
+            if next.is_some() {
                 self.counters.sent += 1;
                 self.handed.note();
-                return Some(transmit);
+                break;
             }
             if self.outbox.toil.is_enough() || !self.move_local(now) {
                 self.outbox.pause();
-                return None;
+                break;
             }
         }
+        next
     }
 
     /// Tells how many of the packets that `poll_transmit` gave, the last ones, the device has not taken yet; 0 if
@@ -61,40 +64,46 @@ impl Stack {
         !self.outbox.is_empty()
     }
 
-    /// The next packet for the device.
-    fn next_transmit(&mut self, now: Timestamp) -> Option<Transmit> {
+    /// The next packet for the device becomes `next`.
+    fn next_transmit(&mut self, now: Timestamp, next: &mut Option<Transmit>) {
         if !self.outbox.has_answers() {
             self.outbox.skip_answers();
         }
-        let found = (0..Turn::ALL).find_map(|_| match self.outbox.take_turn() {
-            Turn::Connections => self.next_of_connections(now),
-            turn => self.outbox.pop(turn),
-        });
-        if found.is_none() {
-            self.outbox.begin_anew();
+        for _ in 0..Turn::ALL {
+            match self.outbox.take_turn() {
+                Turn::Connections => self.next_of_connections(now, next),
+                turn => *next = self.outbox.pop(turn),
+            }
+            if next.is_some() {
+                return self.weigh_outbox();
+            }
         }
+        self.outbox.begin_anew();
         self.weigh_outbox();
-        found
     }
 
     #[inline]
-    fn next_of_connections(&mut self, now: Timestamp) -> Option<Transmit> {
-        while !self.outbox.toil.is_enough() {
-            let key = self.outbox.ready.pop_front()?;
-            match self.turn_of(key, now, self.handed) {
-                Some((transmit, remote)) if !self.addresses.is_local(remote) => return Some(transmit),
-                // The address has become ours meanwhile.
-                Some((transmit, _)) => self.push_local(&transmit),
-                None => self.outbox.toil.turn(),
+    fn next_of_connections(&mut self, now: Timestamp, next: &mut Option<Transmit>) {
+        while !self.outbox.toil.is_enough()
+            && let Some(key) = self.outbox.ready.pop_front()
+        {
+            let Some(remote) = self.turn_of(key, now, self.handed, next) else {
+                self.outbox.toil.turn();
+                continue;
+            };
+            if !self.addresses.is_local(remote) {
+                return;
             }
+            // The address has become ours meanwhile.
+            self.send_local(next);
         }
-        None
     }
 
     /// One step of what is between our own addresses: some connections send, and all of it goes in before more is
     /// sent, as with packets from a device. Says whether there was anything to do.
     fn move_local(&mut self, now: Timestamp) -> bool {
         let idle = !self.outbox.has_local();
+        let mut next = None;
         while !self.outbox.toil.is_enough()
             && self.outbox.local() < Toil::TURNS
             && let Some(key) = self.outbox.ready_local.pop_front()
@@ -104,8 +113,8 @@ impl Stack {
             if remote.is_some_and(|remote| !self.addresses.is_local(remote)) {
                 // The address is not ours any more.
                 self.outbox.ready.push_back(key);
-            } else if let Some((transmit, _)) = self.turn_of(key, now, Handed::NOWHERE) {
-                self.push_local(&transmit);
+            } else if self.turn_of(key, now, Handed::NOWHERE, &mut next).is_some() {
+                self.send_local(&mut next);
             }
         }
         // What has been sent goes in, but for the answers to it.
@@ -117,21 +126,35 @@ impl Stack {
         !idle
     }
 
-    /// It is a connection's turn to send a segment. Gives it, and where it goes.
+    /// It is a connection's turn to send a segment. If it has one, that becomes `next`; says where it goes.
     #[inline]
-    fn turn_of(&mut self, key: Key, now: Timestamp, handed: Handed) -> Option<(Transmit, IpAddr)> {
+    fn turn_of(
+        &mut self,
+        key: Key,
+        now: Timestamp,
+        handed: Handed,
+        next: &mut Option<Transmit>,
+    ) -> Option<IpAddr> {
         let connection = self.rooms.connections.get_mut(key)?;
         connection.scheduled.in_ready_list = false;
         let remote = connection.tuple.remote_addr;
         let pressure = self.ledger.pressure(&connection.scheduled.charged);
-        let mut env = Env { now, config: &self.config, counters: &mut self.counters, handed, pressure };
+        let counters = &mut self.counters;
+        let mut env = Env { now, config: &self.config, counters, handed, pressure, out: Some(next) };
         connection.borrow_flight(&mut self.spares);
-        let transmit = connection.poll_transmit(&mut env);
-        if transmit.is_some() && connection.has_all_sent() {
+        let written = connection.poll_transmit(&mut env);
+        if written.is_some() && connection.has_all_sent() {
             connection.skip_turn(now);
         }
         self.settle(key, now);
-        Some((transmit?, remote))
+        written.map(|_| remote)
+    }
+
+    /// What was to be sent goes to ourselves.
+    fn send_local(&mut self, next: &mut Option<Transmit>) {
+        if let Some(transmit) = next.take() {
+            self.push_local(&transmit);
+        }
     }
 
     /// Sends a packet to ourselves.
@@ -251,7 +274,8 @@ impl Stack {
             }
             let pressure = self.ledger.pressure(&connection.scheduled.charged);
             let counters = &mut self.counters;
-            let mut env = Env { now, config: &self.config, counters, handed: self.handed, pressure };
+            let mut env =
+                Env { now, config: &self.config, counters, handed: self.handed, pressure, out: None };
             connection.leaves_queue();
             connection.handle_timeout(&mut env);
             self.settle(key, now);

@@ -40,7 +40,8 @@ impl Stack {
             let Some(connection) = self.rooms.connections.get_mut(key) else { continue };
             let pressure = self.ledger.pressure(&connection.scheduled.charged);
             let counters = &mut self.counters;
-            let mut env = Env { now, config: &self.config, counters, handed: self.handed, pressure };
+            let mut env =
+                Env { now, config: &self.config, counters, handed: self.handed, pressure, out: None };
             connection.renege_if_scarce(&mut env);
             self.settle(key, now);
         }

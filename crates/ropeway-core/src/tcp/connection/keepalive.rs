@@ -4,13 +4,12 @@ use ropeway_packet::TcpFlags;
 
 use super::state::{Cause, State};
 use super::timers::Timer;
-use super::{Connection, Env, FinalReset, Holder};
+use super::{Connection, Env, FinalReset, Holder, Written};
 use crate::error::ConnectionError;
 use crate::events::Sending;
 use crate::options::KeepAlive;
 use crate::recovery::rto::backed_off;
 use crate::time::Timestamp;
-use crate::transmit::Transmit;
 
 /// A probe that is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +156,7 @@ impl Connection {
     }
 
     /// The probe that is due, if any.
-    pub(super) fn probe(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
+    pub(super) fn probe(&mut self, env: &mut Env<'_>) -> Option<Written> {
         match self.probing.due.take()? {
             // SHLD-12: no data; the sequence number before the window makes the peer answer.
             Due::KeepAlive => {
@@ -170,7 +169,7 @@ impl Connection {
     }
 
     /// At least one byte, or the FIN, goes out whatever the window says (RFC 9293 3.8.6.1 MUST-36).
-    fn window_probe(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
+    fn window_probe(&mut self, env: &mut Env<'_>) -> Option<Written> {
         if self.state() == State::Closed {
             return None;
         }
@@ -186,7 +185,7 @@ impl Connection {
     }
 
     /// New data, or the last segment again, so that the peer tells what it has (RFC 8985 7.3).
-    fn tail_probe(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
+    fn tail_probe(&mut self, env: &mut Env<'_>) -> Option<Written> {
         if !self.is_open_for_sending() || self.sender.probe_timeout().is_none() {
             return None;
         }

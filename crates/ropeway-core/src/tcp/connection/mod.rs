@@ -28,7 +28,9 @@ use self::keepalive::Probing;
 use self::mss::MIN_MSS;
 pub(crate) use self::mss::{default_mss, header_overhead};
 use self::parts::{ChallengeLimit, FinalReset, Rare};
-pub(crate) use self::parts::{Env, Handed, Handshake, Holder, Negotiated, Scheduled, Setup, TimeWaitParts};
+pub(crate) use self::parts::{
+    Env, Handed, Handshake, Holder, Negotiated, Scheduled, Setup, TimeWaitParts, Written,
+};
 use self::paws::TimestampState;
 pub(crate) use self::paws::timestamp_clock;
 use self::probe::Probe;

@@ -10,6 +10,7 @@ use crate::spare::{Blank, Spare};
 use crate::stats::Counters;
 use crate::tcp::isn::low_u32;
 use crate::time::Timestamp;
+use crate::transmit::Transmit;
 
 /// What a connection may use of the stack it lives in.
 pub(crate) struct Env<'a> {
@@ -19,7 +20,14 @@ pub(crate) struct Env<'a> {
     pub(crate) handed: Handed,
     /// How scarce memory is.
     pub(crate) pressure: Pressure,
+    /// Where whoever asks for a packet gets it written: it is too long to be handed from one to the next.
+    pub(crate) out: Option<&'a mut Option<Transmit>>,
 }
+
+/// A packet has been written to [`Env::out`].
+#[derive(Clone, Copy, Debug)]
+#[must_use = "whoever asked for a packet learns that there is one"]
+pub(crate) struct Written;
 
 /// The packets that were handed to the stack's owner, and which of them the device has not taken yet.
 #[derive(Clone, Copy, Debug, Default)]

@@ -7,7 +7,7 @@ use ropeway_packet::{
 
 use super::state::State;
 use super::timers::Timer;
-use super::{CORK_LIMIT, Connection, Env, FinalReset};
+use super::{CORK_LIMIT, Connection, Env, FinalReset, Written};
 use crate::event::Readiness;
 use crate::events::{self, Change, Sending};
 use crate::info::SenderLimit;
@@ -20,7 +20,7 @@ const LONGEST_HEADERS: u32 = 40 + 60;
 
 impl Connection {
     /// The next segment to send, if there is one. After `None` there is nothing until something happens.
-    pub(crate) fn poll_transmit(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
+    pub(crate) fn poll_transmit(&mut self, env: &mut Env<'_>) -> Option<Written> {
         if matches!(self.state(), State::Closed | State::TimeWait) {
             self.output_due = false;
             return match self.reset_due.take() {
@@ -47,7 +47,7 @@ impl Connection {
     }
 
     /// A SYN, or in SYN-RECEIVED a SYN-ACK.
-    fn send_syn(&mut self, env: &mut Env<'_>) -> Transmit {
+    fn send_syn(&mut self, env: &mut Env<'_>) -> Written {
         self.syn_due = false;
         let answering = self.state() == State::SynReceived;
         let tsval = self.offers_timestamps.then(|| self.tsval(env.now));
@@ -84,7 +84,7 @@ impl Connection {
     }
 
     /// RFC 9293 3.10.5
-    fn send_reset(&mut self, reset: FinalReset, env: &mut Env<'_>) -> Transmit {
+    fn send_reset(&mut self, reset: FinalReset, env: &mut Env<'_>) -> Written {
         env.counters.resets_sent += 1;
         // RFC 7323 5.2-3
         let timestamps = self.timestamps.as_ref();
@@ -106,7 +106,7 @@ impl Connection {
         self.transmit(&header, Payload::new(), Sending::NEW, env)
     }
 
-    fn send_ack(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
+    fn send_ack(&mut self, env: &mut Env<'_>) -> Option<Written> {
         let synchronized = self.state().is_synchronized() || self.state() == State::SynReceived;
         if !self.receiver.is_ack_due() || !synchronized {
             return None;
@@ -140,7 +140,7 @@ impl Connection {
     }
 
     /// Data and the FIN.
-    fn send_data(&mut self, env: &mut Env<'_>) -> Option<Transmit> {
+    fn send_data(&mut self, env: &mut Env<'_>) -> Option<Written> {
         if !self.is_open_for_sending() {
             return None;
         }
@@ -180,7 +180,7 @@ impl Connection {
     }
 
     /// Sends a segment of data, and books it.
-    pub(super) fn send_segment(&mut self, plan: Plan, env: &mut Env<'_>) -> Transmit {
+    pub(super) fn send_segment(&mut self, plan: Plan, env: &mut Env<'_>) -> Written {
         let mut flags = TcpFlags::ACK;
         if plan.fin {
             flags |= TcpFlags::FIN;
@@ -213,7 +213,7 @@ impl Connection {
     }
 
     /// A segment of data, or a FIN, that the sender has booked.
-    pub(super) fn emit_plan(&mut self, plan: &Plan, flags: TcpFlags, env: &mut Env<'_>) -> Transmit {
+    pub(super) fn emit_plan(&mut self, plan: &Plan, flags: TcpFlags, env: &mut Env<'_>) -> Written {
         let segment = self.emit(plan.seq, flags, plan.len as usize, plan.into(), env);
         events::changed(env.now, &self.tuple, &self.sender, Change::Sent);
         segment
@@ -261,7 +261,7 @@ impl Connection {
         len: usize,
         sending: Sending,
         env: &mut Env<'_>,
-    ) -> Transmit {
+    ) -> Written {
         let payload = if len > 0 { self.sender.buffer_mut().slice(seq, len) } else { Payload::new() };
         let urgent = self.urgent_field(seq);
         if urgent > 0 {
@@ -303,7 +303,7 @@ impl Connection {
         payload: Payload,
         sending: Sending,
         env: &mut Env<'_>,
-    ) -> Transmit {
+    ) -> Written {
         let (now, tuple, len, segment_size) = (env.now, &self.tuple, payload.len(), sending.segment_size);
         let segments = segment_size.map_or(1, |size| len.div_ceil(usize::from(size.max(1)))) as u64;
         self.statistics.segments_out += segments;
@@ -313,11 +313,14 @@ impl Connection {
         // Whoever cuts a train completes the checksums of its segments.
         let partial = env.config.tx_checksum_offload || segment_size.is_some();
         let checksum = if partial { ChecksumMode::Partial } else { ChecksumMode::Full };
-        Transmit {
-            header: emit_tcp(&self.ip_params(), header, &payload, checksum),
-            payload,
-            checksum,
-            segment_size,
+        if let Some(out) = env.out.as_deref_mut() {
+            *out = Some(Transmit {
+                header: emit_tcp(&self.ip_params(), header, &payload, checksum),
+                payload,
+                checksum,
+                segment_size,
+            });
         }
+        Written
     }
 }
