@@ -43,6 +43,22 @@ impl HeaderBuf {
         Some(copy)
     }
 
+    /// Writes headers as [`emit_tcp`] does, in place of what stood here.
+    #[inline]
+    pub fn write_tcp(&mut self, ip: &IpParams, tcp: &TcpHeader, payload: &Payload, checksum: ChecksumMode) {
+        let ip = IpParams { protocol: Protocol::TCP, ..*ip };
+        let ip_len = ip.header_len();
+        self.len = 0;
+        if let Some((ip_header, out)) = self.bytes.split_at_mut_checked(ip_len) {
+            let tcp_len = tcp.emit(out);
+            let segment_len = tcp_len.saturating_add(payload.len());
+            ip.emit(segment_len, ip_header);
+            let tcp_header = out.get_mut(..tcp_len).unwrap_or_default();
+            fill_in_checksum(&ip, tcp_header, payload, segment_len, checksum);
+            self.len = u8::try_from(ip_len + tcp_len).unwrap_or(0);
+        }
+    }
+
     #[inline]
     pub(crate) fn as_mut(&mut self) -> &mut [u8] {
         self.bytes.get_mut(..usize::from(self.len)).unwrap_or_default()
@@ -51,6 +67,7 @@ impl HeaderBuf {
 
 impl Default for HeaderBuf {
     /// No headers at all.
+    #[inline]
     fn default() -> Self {
         Self { bytes: [0; Self::CAPACITY], len: 0 }
     }
@@ -83,17 +100,8 @@ impl fmt::Debug for HeaderBuf {
 /// The protocol is TCP whatever [`IpParams::protocol`] says.
 #[inline]
 pub fn emit_tcp(ip: &IpParams, tcp: &TcpHeader, payload: &Payload, checksum: ChecksumMode) -> HeaderBuf {
-    let ip = IpParams { protocol: Protocol::TCP, ..*ip };
-    let mut headers = HeaderBuf { bytes: [0; HeaderBuf::CAPACITY], len: 0 };
-    let ip_len = ip.header_len();
-    if let Some((ip_header, out)) = headers.bytes.split_at_mut_checked(ip_len) {
-        let tcp_len = tcp.emit(out);
-        let segment_len = tcp_len.saturating_add(payload.len());
-        ip.emit(segment_len, ip_header);
-        let tcp_header = out.get_mut(..tcp_len).unwrap_or_default();
-        fill_in_checksum(&ip, tcp_header, payload, segment_len, checksum);
-        headers.len = u8::try_from(ip_len + tcp_len).unwrap_or(0);
-    }
+    let mut headers = HeaderBuf::default();
+    headers.write_tcp(ip, tcp, payload, checksum);
     headers
 }
 

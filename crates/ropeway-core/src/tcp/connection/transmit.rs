@@ -1,8 +1,8 @@
 //! What a connection sends, and in which order: its SYN, probes, what is lost, new data, acknowledgements.
 
 use ropeway_packet::{
-    ChecksumMode, Payload, SackBlocks, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, WindowScale,
-    emit_tcp,
+    ChecksumMode, HeaderBuf, Payload, SackBlocks, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps,
+    WindowScale,
 };
 
 use super::state::State;
@@ -314,12 +314,9 @@ impl Connection {
         let partial = env.config.tx_checksum_offload || segment_size.is_some();
         let checksum = if partial { ChecksumMode::Partial } else { ChecksumMode::Full };
         if let Some(out) = env.out.as_deref_mut() {
-            *out = Some(Transmit {
-                header: emit_tcp(&self.ip_params(), header, &payload, checksum),
-                payload,
-                checksum,
-                segment_size,
-            });
+            let packet = Transmit { header: HeaderBuf::default(), payload, checksum, segment_size };
+            let Transmit { header: place, payload, .. } = out.insert(packet);
+            place.write_tcp(&self.ip_params(), header, payload, checksum);
         }
         Written
     }
