@@ -63,7 +63,9 @@ pub use checksum::Checksum;
 pub use error::{IcmpError, IpError, OptionReport, TcpError, UdpError};
 pub use icmp::{IcmpErrorKind, IcmpMessage, Quoted, QuotedIp, UnreachableCode, UnreachableKind};
 pub use ip::{Fragment, IpPacket, IpParams, Protocol};
-pub use segment::{ChecksumMode, FourTuple, HeaderBuf, Payload, Slices, TcpSegment, emit_tcp, parse_tcp};
+pub use segment::{
+    ChecksumMode, FourTuple, HeaderBuf, Payload, Slices, TcpSegment, emit_tcp, parse_tcp, parse_tcp_header,
+};
 pub use seq::{SeqNum, WindowScale};
 pub use tcp::{FastOpen, ParsedTcp, SackBlocks, TcpFlags, TcpHeader, TcpOptions, Timestamps};
 pub use udp::{UdpDatagram, UdpHeader};

@@ -2,7 +2,7 @@
 
 use ropeway_packet::{
     FourTuple, IcmpErrorKind, IpPacket, Protocol, TcpError, TcpFlags, UnreachableKind, WindowScale, ip,
-    parse_tcp,
+    parse_tcp_header,
 };
 
 use super::Stack;
@@ -27,7 +27,9 @@ impl Stack {
 
     pub(super) fn take_packet(&mut self, now: Timestamp, received: Received, looped: bool) {
         self.counters.received += 1;
-        let ip = match ip::parse(&received.packet) {
+        // What was read stays where it was written, here and below: it would be moved in pieces that are none of its fields.
+        let parsed = ip::parse(&received.packet);
+        let ip = match &parsed {
             Ok(ip) => ip,
             Err(error) => {
                 tracing::debug!(%error, "dropping a malformed IP packet");
@@ -35,7 +37,7 @@ impl Stack {
                 return;
             }
         };
-        if !self.is_plausible(&ip, looped) {
+        if !self.is_plausible(ip, looped) {
             return;
         }
         if ip.fragment.is_some() {
@@ -44,8 +46,8 @@ impl Stack {
         }
         match ip.protocol {
             Protocol::TCP => self.take_tcp(now, received, ip),
-            Protocol::UDP => self.take_udp(now, &received, &ip),
-            Protocol::ICMP | Protocol::ICMPV6 => self.take_icmp(now, &received, &ip),
+            Protocol::UDP => self.take_udp(now, &received, ip),
+            Protocol::ICMP | Protocol::ICMPV6 => self.take_icmp(now, &received, ip),
             _ => {
                 self.counters.unknown_protocol += 1;
                 let kind = match ip::protocol_offset(&received.packet).and_then(|at| u32::try_from(at).ok()) {
@@ -85,10 +87,11 @@ impl Stack {
         false
     }
 
-    fn take_tcp(&mut self, now: Timestamp, received: Received, ip: IpPacket) {
+    fn take_tcp(&mut self, now: Timestamp, received: Received, ip: &IpPacket) {
         let (remote_addr, local_addr) = (ip.src, ip.dst);
         let verify = received.checksum == RxChecksum::Unverified;
-        let segment = match parse_tcp(&received.packet, ip, verify) {
+        let parsed = parse_tcp_header(&received.packet, ip, verify);
+        let segment = match &parsed {
             Ok(segment) => segment,
             Err(error) => {
                 tracing::debug!(%error, "dropping a TCP segment");
@@ -102,7 +105,8 @@ impl Stack {
         self.reclaim(now);
         self.counters.tcp_received += 1;
         self.counters.malformed_options += u64::from(segment.malformed_options);
-        if let Some(shift) = segment.tcp.options.window_scale.filter(|shift| *shift > WindowScale::MAX.get())
+        if let Some(shift) =
+            segment.header.options.window_scale.filter(|shift| *shift > WindowScale::MAX.get())
         {
             // RFC 7323 2.3-3
             tracing::debug!(remote = %remote_addr, shift, "the window scale is above 14 and counts as 14");
@@ -110,13 +114,13 @@ impl Stack {
         let tuple = FourTuple {
             local_addr,
             remote_addr,
-            local_port: segment.tcp.dst_port,
-            remote_port: segment.tcp.src_port,
+            local_port: segment.header.dst_port,
+            remote_port: segment.header.src_port,
         };
         let room = self.demux.find_for(&tuple, &self.rooms);
         // What is for no connection may be quoted.
         let quoted = (!matches!(room, Some(Room::Connection(_)))).then(|| received.clone());
-        let arrival = &mut Arrival::new(segment, received);
+        let arrival = &mut Arrival::new(ip, segment, received);
         let told = events::Segment {
             now,
             tuple: &tuple,

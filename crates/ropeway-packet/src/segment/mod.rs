@@ -8,7 +8,7 @@ use std::ops::{Deref, Range};
 
 use crate::checksum::{self, pseudo_header};
 use crate::tcp::CHECKSUM_OFFSET;
-use crate::{IpPacket, IpParams, Protocol, TcpError, TcpHeader};
+use crate::{IpPacket, IpParams, ParsedTcp, Protocol, TcpError, TcpHeader};
 
 pub use four_tuple::FourTuple;
 pub use payload::{Payload, Slices};
@@ -153,6 +153,19 @@ pub struct TcpSegment {
 /// [`TcpError::BadChecksum`].
 #[inline]
 pub fn parse_tcp(packet: &[u8], ip: IpPacket, verify: bool) -> Result<TcpSegment, TcpError> {
+    let parsed = parse_tcp_header(packet, &ip, verify)?;
+    let payload = ip.payload.start + parsed.header_len..ip.payload.end;
+    Ok(TcpSegment { ip, tcp: parsed.header, malformed_options: parsed.malformed_options, payload })
+}
+
+/// Reads the header of the segment, as [`parse_tcp`] does. The segment's data begins at `ip.payload.start` and the header's
+/// length, and ends with the IP packet's payload.
+///
+/// # Errors
+///
+/// Those of [`parse_tcp`].
+#[inline]
+pub fn parse_tcp_header(packet: &[u8], ip: &IpPacket, verify: bool) -> Result<ParsedTcp, TcpError> {
     if ip.protocol != Protocol::TCP {
         return Err(TcpError::NotTcp);
     }
@@ -165,8 +178,7 @@ pub fn parse_tcp(packet: &[u8], ip: IpPacket, verify: bool) -> Result<TcpSegment
     if verify && !checksum::verify(ip.src, ip.dst, Protocol::TCP, segment) {
         return Err(TcpError::BadChecksum);
     }
-    let payload = ip.payload.start + parsed.header_len..ip.payload.end;
-    Ok(TcpSegment { ip, tcp: parsed.header, malformed_options: parsed.malformed_options, payload })
+    Ok(parsed)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod urg;
 use std::ops::ControlFlow;
 
 use bytes::{Buf, Bytes};
-use ropeway_packet::{SeqNum, TcpFlags, TcpHeader, TcpSegment};
+use ropeway_packet::{IpPacket, ParsedTcp, SeqNum, TcpFlags, TcpHeader};
 
 use super::state::State;
 use super::{Connection, Env};
@@ -38,12 +38,12 @@ pub(crate) struct Arrival {
 
 impl Arrival {
     #[inline]
-    pub(crate) fn new(segment: TcpSegment, received: Received) -> Self {
+    pub(crate) fn new(ip: &IpPacket, segment: &ParsedTcp, received: Received) -> Self {
         let mut payload = received.packet;
-        payload.truncate(segment.payload.end);
-        payload.advance(segment.payload.start.min(payload.len()));
+        payload.truncate(ip.payload.end);
+        payload.advance((ip.payload.start + segment.header_len).min(payload.len()));
         Self {
-            header: segment.tcp,
+            header: segment.header.clone(),
             payload,
             true_size: received.true_size,
             malformed_options: segment.malformed_options,
