@@ -68,18 +68,25 @@ impl TcpHeader {
         // AccECN took.
         let flags = u16::from(fields.get_reserved()) << 8 | u16::from(fields.get_flags());
         let flags = TcpFlags::from_bits_truncate(flags);
-        let mut header = Self {
-            src_port: fields.get_source(),
-            dst_port: fields.get_destination(),
-            seq: SeqNum::new(fields.get_sequence()),
-            ack: SeqNum::new(fields.get_acknowledgement()),
-            flags,
-            window: fields.get_window(),
-            urgent: fields.get_urgent_ptr(),
-            options: TcpOptions::default(),
-        };
-        let malformed_options = header.options.read(options, flags.contains(TcpFlags::SYN));
-        Ok(ParsedTcp { header, header_len, malformed_options })
+        // Options are read where they stay.
+        let mut parsed = Ok(ParsedTcp {
+            header: Self {
+                src_port: fields.get_source(),
+                dst_port: fields.get_destination(),
+                seq: SeqNum::new(fields.get_sequence()),
+                ack: SeqNum::new(fields.get_acknowledgement()),
+                flags,
+                window: fields.get_window(),
+                urgent: fields.get_urgent_ptr(),
+                options: TcpOptions::default(),
+            },
+            header_len,
+            malformed_options: false,
+        });
+        if let Ok(parsed) = &mut parsed {
+            parsed.malformed_options = parsed.header.options.read(options, flags.contains(TcpFlags::SYN));
+        }
+        parsed
     }
 
     /// The length of the header in bytes, with the options that fit: a multiple of 4, 20 to 60.
