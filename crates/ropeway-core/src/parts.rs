@@ -145,6 +145,8 @@ impl<T> Parts<T> {
 pub(crate) struct PartsMap<K, V> {
     secret: [u8; 16],
     parts: Parts<(K, V)>,
+    /// The last key that was entered, changed or removed, and its hash: the next is the same, as a rule.
+    last: Option<(K, u64)>,
 }
 
 impl<K, V> std::fmt::Debug for PartsMap<K, V> {
@@ -174,9 +176,22 @@ fn keyed_hash(secret: &[u8; 16], key: &impl Keyed) -> u64 {
     key.hash(&SipHasher13::new_with_key(secret))
 }
 
-impl<K: Keyed, V> PartsMap<K, V> {
+impl<K: Keyed + Copy, V> PartsMap<K, V> {
     pub(crate) fn new(secret: [u8; 16]) -> Self {
-        Self { secret, parts: Parts::new() }
+        Self { secret, parts: Parts::new(), last: None }
+    }
+
+    fn hash(&self, key: &K) -> u64 {
+        match &self.last {
+            Some((last, hash)) if last == key => *hash,
+            _ => keyed_hash(&self.secret, key),
+        }
+    }
+
+    fn remember_hash(&mut self, key: &K) -> u64 {
+        let hash = self.hash(key);
+        self.last = Some((*key, hash));
+        hash
     }
 
     #[cfg(test)]
@@ -185,19 +200,19 @@ impl<K: Keyed, V> PartsMap<K, V> {
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
-        let hash = keyed_hash(&self.secret, key);
+        let hash = self.hash(key);
         self.parts.find(hash, |(known, _)| known == key).map(|(_, value)| value)
     }
 
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        let hash = keyed_hash(&self.secret, key);
+        let hash = self.remember_hash(key);
         self.parts.find_mut(hash, |(known, _)| known == key).map(|(_, value)| value)
     }
 
     /// Enters a key that is not in the map.
     pub(crate) fn insert(&mut self, key: K, value: V) {
         let secret = self.secret;
-        let hash = keyed_hash(&secret, &key);
+        let hash = self.remember_hash(&key);
         self.parts.insert(hash, (key, value), |(key, _)| keyed_hash(&secret, key));
     }
 
@@ -208,23 +223,23 @@ impl<K: Keyed, V> PartsMap<K, V> {
     /// Changes the value of a key, if it has one, and removes it if it `goes` then.
     pub(crate) fn remove_if(&mut self, key: &K, goes: impl FnOnce(&mut V) -> bool) -> Option<V> {
         let secret = self.secret;
-        let (hash, is_it) = (keyed_hash(&secret, key), |(known, _): &(K, V)| known == key);
+        let (hash, is_it) = (self.remember_hash(key), |(known, _): &(K, V)| known == key);
         let hash_of = |(key, _): &(K, V)| keyed_hash(&secret, key);
         self.parts.remove_if(hash, is_it, |(_, value)| goes(value), hash_of).map(|(_, value)| value)
     }
 }
 
-impl<K: Keyed + Clone, V: Default> PartsMap<K, V> {
+impl<K: Keyed + Copy, V: Default> PartsMap<K, V> {
     /// Changes the value of a key: the default one if it has none.
     pub(crate) fn change<R>(&mut self, key: &K, change: impl FnOnce(&mut V) -> R) -> R {
         let secret = self.secret;
-        let hash = keyed_hash(&secret, key);
+        let hash = self.remember_hash(key);
         if let Some((_, value)) = self.parts.find_mut(hash, |(known, _)| known == key) {
             return change(value);
         }
         let mut value = V::default();
         let result = change(&mut value);
-        self.parts.insert(hash, (key.clone(), value), |(key, _)| keyed_hash(&secret, key));
+        self.parts.insert(hash, (*key, value), |(key, _)| keyed_hash(&secret, key));
         result
     }
 }
