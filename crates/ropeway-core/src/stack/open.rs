@@ -250,7 +250,7 @@ impl Stack {
         let counters = &mut self.counters;
         let env = Env { now, config: &self.config, counters, handed: self.handed, pressure, out: None };
         let options = self.shared_options.share(options);
-        let connection = Box::new(Connection::open(tuple, options, &setup, &env));
+        let connection = Connection::open(tuple, options, &setup, &env);
         self.counters.active_opens += 1;
         let key = self.register(connection, None).ok_or(ConnectError::TooManyConnections)?;
         self.settle(key, now);

@@ -313,7 +313,6 @@ impl Stack {
         let counters = &mut self.counters;
         let env = Env { now, config: &self.config, counters, handed: self.handed, pressure, out: None };
         let connection = Connection::from_half_open(*tuple, id, options, &setup, handshake, &env);
-        let connection = Box::new(connection);
         let Some(key) = self.register(connection, queued) else { return false };
         self.arrives_at_connection(now, key, arrival);
         if !self.rooms.connections.get(key).is_some_and(|new| new.state().is_synchronized()) {

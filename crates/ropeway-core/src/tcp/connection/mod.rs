@@ -107,14 +107,14 @@ impl Connection {
         options: Arc<SocketOptions>,
         setup: &Setup,
         env: &Env<'_>,
-    ) -> Self {
+    ) -> Box<Self> {
         let ip_and_tcp = header_overhead(&tuple);
         // RFC 9293 3.7.1 MUST-67
         let announce = setup.device_mtu.saturating_sub(ip_and_tcp);
         let advmss = options.max_segment.map_or(announce, |max| max.min(announce)).max(1);
         let mss = default_mss(&tuple);
         let sender = Sender::new(setup.iss, mss, env.config, Box::new(Unbuilt));
-        Self {
+        Box::new(Self {
             tuple,
             machine: StateMachine::new(state),
             holder,
@@ -145,11 +145,16 @@ impl Connection {
             flow_label: setup.flow_label,
             path_mtu: setup.path_mtu,
             options,
-        }
+        })
     }
 
     /// An active OPEN (RFC 9293 3.10.1): the SYN goes out with the next `poll_transmit`.
-    pub(crate) fn open(tuple: FourTuple, options: Arc<SocketOptions>, setup: &Setup, env: &Env<'_>) -> Self {
+    pub(crate) fn open(
+        tuple: FourTuple,
+        options: Arc<SocketOptions>,
+        setup: &Setup,
+        env: &Env<'_>,
+    ) -> Box<Self> {
         let mut connection = Self::new(tuple, State::Closed, Holder::Application, options, setup, env);
         connection.transition(Cause::ActiveOpen);
         if env.config.window_scaling {
@@ -169,7 +174,7 @@ impl Connection {
         setup: &Setup,
         handshake: &Handshake,
         env: &Env<'_>,
-    ) -> Self {
+    ) -> Box<Self> {
         let holder = Holder::AcceptQueue(listener);
         let mut connection = Self::new(tuple, State::SynReceived, holder, options, setup, env);
         connection.peer_syn(handshake.irs, &handshake.negotiated, env.now);
