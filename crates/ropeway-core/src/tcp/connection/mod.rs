@@ -273,10 +273,12 @@ impl Connection {
         self.scheduled.gained |= readiness;
     }
 
+    #[inline]
     pub(crate) fn borrow_flight(&mut self, spares: &mut Spares) {
         self.sender.borrow_flight(spares);
     }
 
+    #[inline]
     pub(crate) fn return_flight(&mut self, spares: &mut Spares) {
         self.sender.return_flight(spares);
     }

@@ -105,11 +105,11 @@ impl Sender {
         delivery.delivered = delivered;
         delivery.lost = outcome.lost;
         delivery.rtt = arrivals.rtt(news.now);
-        delivery.srtt = self.rto.srtt();
-        delivery.min_rtt = self.rto.min_rtt();
+        delivery.srtt = recovery.srtt;
+        delivery.min_rtt = recovery.min_rtt;
         if arrivals.delivered > 0 {
             self.flight.course.delivered_at = news.now;
-            delivery.rate = self.rate.sample(&mut self.flight.course, arrivals.newest, self.rto.min_rtt());
+            delivery.rate = self.rate.sample(&mut self.flight.course, arrivals.newest, recovery.min_rtt);
         }
         delivery.prior_in_flight = prior_pipe;
         delivery.in_flight = self.flight.pipe();

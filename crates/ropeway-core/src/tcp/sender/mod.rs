@@ -130,6 +130,7 @@ impl Sender {
     }
 
     /// Something may be sent: the record of it need not be made.
+    #[inline]
     pub(crate) fn borrow_flight(&mut self, spares: &mut Spares) {
         spares.lend(&mut self.flight);
     }
