@@ -7,6 +7,7 @@ const KEPT: usize = 16;
 
 /// Empty records that belong to no connection.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::vec_box, reason = "boxes are what is lent")]
 pub(crate) struct Spares(Vec<Box<Flight>>);
 
 impl Spares {

@@ -43,7 +43,7 @@ impl Arrival {
         payload.truncate(ip.payload.end);
         payload.advance((ip.payload.start + segment.header_len).min(payload.len()));
         Self {
-            header: segment.header.clone(),
+            header: segment.header,
             payload,
             true_size: received.true_size,
             malformed_options: segment.malformed_options,
