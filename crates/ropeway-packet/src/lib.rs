@@ -62,7 +62,7 @@ mod words;
 pub use checksum::Checksum;
 pub use error::{IcmpError, IpError, OptionReport, TcpError, UdpError};
 pub use icmp::{IcmpErrorKind, IcmpMessage, Quoted, QuotedIp, UnreachableCode, UnreachableKind};
-pub use ip::{Fragment, IpPacket, IpParams, Protocol};
+pub use ip::{EcnCodepoint, Fragment, IpPacket, IpParams, Protocol};
 pub use segment::{
     ChecksumMode, FourTuple, HeaderBuf, Payload, Slices, TcpSegment, emit_tcp, parse_tcp, parse_tcp_header,
 };

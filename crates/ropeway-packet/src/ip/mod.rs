@@ -25,6 +25,7 @@
 //! A datagram that was put together from fragments is read again from its start: write a header with
 //! the first fragment's [`IpPacket::protocol`] in front of the payload, and parse that.
 
+mod ecn;
 mod v4;
 pub(crate) mod v6;
 
@@ -35,6 +36,7 @@ use pnet_packet::ip::IpNextHeaderProtocols as numbers;
 
 use crate::IpError;
 
+pub use ecn::EcnCodepoint;
 pub use v6::MAX_EXTENSION_HEADERS;
 
 /// The number of the protocol that an IP packet carries (IANA "Assigned Internet Protocol

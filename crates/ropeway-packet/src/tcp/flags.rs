@@ -37,6 +37,9 @@ impl TcpFlags {
     /// offset.
     pub const AE: Self = Self(1 << 8);
 
+    /// The three bits of ECN, which Accurate ECN takes as one number (RFC 9768 3.2.2).
+    pub const ACE: Self = Self(Self::AE.0 | Self::CWR.0 | Self::ECE.0);
+
     const ALL: u16 = (1 << 9) - 1;
     const NAMES: [(Self, &str); 9] = [
         (Self::FIN, "FIN"),
@@ -66,6 +69,24 @@ impl TcpFlags {
     #[inline]
     pub(crate) const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// AE, CWR and ECE as one number, 0 to 7 (RFC 9768 3.2.2).
+    ///
+    /// ```
+    /// use ropeway_packet::TcpFlags;
+    /// assert_eq!((TcpFlags::ACK | TcpFlags::AE | TcpFlags::ECE).ace(), 0b101);
+    /// assert_eq!(TcpFlags::from_ace(0b101), TcpFlags::AE | TcpFlags::ECE);
+    /// ```
+    #[inline]
+    pub const fn ace(self) -> u8 {
+        (self.0 >> 6 & 0b111) as u8
+    }
+
+    /// AE, CWR and ECE as the lowest three bits of a number say.
+    #[inline]
+    pub const fn from_ace(ace: u8) -> Self {
+        Self((ace as u16 & 0b111) << 6)
     }
 
     /// The nine bits; FIN is the lowest.
