@@ -9,7 +9,7 @@ use std::time::Duration;
 use self::epoch::Epoch;
 use super::hystart::{Growth, HyStart};
 use super::undo::Undo;
-use super::window::Window;
+use super::window::{Window, scale};
 use super::{Congestion, CongestionEvent, Controller, ControllerFactory, Delivery, Start};
 use crate::time::Timestamp;
 
@@ -125,7 +125,7 @@ impl State {
     fn converge_fast(&mut self) {
         let cwnd = self.window.cwnd();
         self.w_max = Some(match self.w_max {
-            Some(w_max) if cwnd < w_max => scale(cwnd, 17, 20),
+            Some(w_max) if cwnd < w_max => scale(cwnd, (17, 20)),
             _ => cwnd,
         });
     }
@@ -135,8 +135,12 @@ impl State {
     fn reduce(&mut self, event: &CongestionEvent) {
         self.converge_fast();
         self.cwnd_prior = self.window.cwnd();
-        let floor = if event.cause == Congestion::Ecn { 1 } else { 2 };
-        self.window.reduce(beta(self.window.cwnd()), floor);
+        let (cwnd, slow_start) = (self.window.cwnd(), self.window.in_slow_start());
+        match event.cause {
+            Congestion::Ecn if slow_start => self.window.reduce(beta(cwnd), 1),
+            Congestion::Ecn => self.window.reduce(scale(cwnd, BETA_ECN), 1),
+            _ => self.window.reduce(beta(cwnd), 2),
+        }
         self.epoch = None;
     }
 
@@ -162,14 +166,12 @@ impl State {
     }
 }
 
+/// What remains of the window after a mark in congestion avoidance (RFC 8511 3.1-1): 0.85.
+const BETA_ECN: (u64, u64) = (17, 20);
+
 /// *β_cubic*, 0.7
 fn beta(bytes: u32) -> u32 {
-    scale(bytes, 7, 10)
-}
-
-/// `bytes * numerator / denominator`, a fraction below 1.
-fn scale(bytes: u32, numerator: u64, denominator: u64) -> u32 {
-    u32::try_from(u64::from(bytes) * numerator / denominator).unwrap_or(u32::MAX)
+    scale(bytes, (7, 10))
 }
 
 impl Controller for Control {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::undo::Undo;
-use super::window::Window;
+use super::window::{Window, scale};
 use super::{Congestion, CongestionEvent, Controller, ControllerFactory, Delivery, Start};
 use crate::time::Timestamp;
 
@@ -20,6 +20,9 @@ impl ControllerFactory for NewReno {
         Box::new(Reno::new(start))
     }
 }
+
+/// What remains of the window after a mark in congestion avoidance (RFC 8511 3.1-1): 0.8.
+const BETA_ECN: (u64, u64) = (4, 5);
 
 #[derive(Clone, Debug)]
 struct Reno {
@@ -75,6 +78,10 @@ impl Controller for Reno {
         let half = event.flight_size / 2;
         let half = half - half % self.window.mss();
         match event.cause {
+            Congestion::Ecn if !self.window.in_slow_start() => {
+                let most = scale(event.flight_size, BETA_ECN);
+                self.window.reduce(most - most % self.window.mss(), 2);
+            }
             Congestion::Loss | Congestion::Ecn => self.window.reduce(half, 2),
             Congestion::Timeout { again } => {
                 if !again {

@@ -13,6 +13,11 @@ fn initial_window(mss: u32) -> u32 {
     (10 * mss).min((2 * mss).max(14_600))
 }
 
+/// A fraction of so many bytes, less than 1.
+pub(super) fn scale(bytes: u32, (numerator, denominator): (u64, u64)) -> u32 {
+    u32::try_from(u64::from(bytes) * numerator / denominator).unwrap_or(u32::MAX)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Window {
     mss: u32,

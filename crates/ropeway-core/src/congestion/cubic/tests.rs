@@ -143,10 +143,14 @@ fn a_loss_takes_three_tenths_and_a_timeout_all_but_a_segment() {
             assert_eq!(seen, (window, threshold), "{cause:?} of {before}");
         }
     }
-    // RFC 9438 4.6: marks may take it below two segments.
+    // RFC 8511 3.1-1, RFC 9438 4.6: a mark takes less than a loss, and may take it below two segments.
     let mut control = Path::with_window(2, 2, MS(100)).control;
     control.on_congestion(&CongestionEvent::new(Timestamp::START, Congestion::Ecn, MSS, SeqNum::new(9)));
-    assert_eq!((control.window(), control.ssthresh()), (1400, 2 * MSS));
+    assert_eq!((control.window(), control.ssthresh()), (1700, 2 * MSS));
+    // In slow start the window is far beyond what the path has.
+    let mut control = Path::with_window(10, 100, MS(100)).control;
+    control.on_congestion(&CongestionEvent::new(Timestamp::START, Congestion::Ecn, MSS, SeqNum::new(9)));
+    assert_eq!(control.window(), 7 * MSS);
 }
 
 /// From 1000 segments down to 700: K is the cube root of 300 / 0.4, 9.09 s. The window is the curve's at the end of each

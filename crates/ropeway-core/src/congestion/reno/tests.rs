@@ -168,13 +168,18 @@ fn what_is_only_late_does_not_stop_the_growth() {
 fn the_threshold_is_half_of_what_is_in_flight_but_two_segments() {
     for (flight, threshold) in [(10, 5), (7, 3), (4, 2), (3, 2), (1, 2), (0, 2)] {
         assert_eq!(run(reno(), &[Event(LOSS, flight)]), [(threshold, threshold)], "{flight} in flight");
-        assert_eq!(
-            run(reno(), &[Event(Congestion::Ecn, flight)]),
-            [(threshold, threshold)],
-            "{flight}, marked"
-        );
         assert_eq!(run(reno(), &[Event(TIMEOUT, flight)]), [(1, threshold)], "{flight}, timeout");
     }
+}
+
+// RFC 8511 3.1-1
+#[test]
+fn a_mark_takes_a_fifth_but_half_in_slow_start() {
+    for (flight, threshold) in [(10, 8), (5, 4), (4, 3), (2, 2), (1, 2)] {
+        let steps = [Event(Congestion::Ecn, flight)];
+        assert_eq!(run(running(10, 10), &steps), [(threshold, threshold)], "{flight}");
+    }
+    assert_eq!(run(reno(), &[Event(Congestion::Ecn, 10)]), [(5, 5)]);
 }
 
 #[test]
@@ -252,7 +257,7 @@ fn only_the_last_episode_is_given_back() {
 #[test]
 fn a_mark_of_the_network_is_never_spurious() {
     let steps = [Event(LOSS, 10), AllAcked, Event(Congestion::Ecn, 5), Spurious];
-    assert_eq!(run(reno(), &steps)[3], (2, 2));
+    assert_eq!(run(reno(), &steps)[3], (4, 4));
 }
 
 #[test]
