@@ -77,7 +77,7 @@
 
 use std::fmt;
 
-use ropeway_packet::{FourTuple, SackBlocks, TcpFlags, TcpHeader, WindowScale};
+use ropeway_packet::{EcnCodepoint, FourTuple, SackBlocks, TcpFlags, TcpHeader, WindowScale};
 use tracing::Level;
 use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 
@@ -120,11 +120,14 @@ pub(crate) struct Sending {
     pub(crate) why: Option<Why>,
     /// If it is a train: how long each of its segments is.
     pub(crate) segment_size: Option<u16>,
+    /// Whether routers may mark its packet.
+    pub(crate) ecn: EcnCodepoint,
 }
 
 impl Sending {
     /// What it is about is sent for the first time.
-    pub(crate) const NEW: Self = Self { again: false, why: None, segment_size: None };
+    pub(crate) const NEW: Self =
+        Self { again: false, why: None, segment_size: None, ecn: EcnCodepoint::NotEct };
     /// The retransmission timer of a SYN went off.
     pub(crate) const SYN_AGAIN: Self = Self { why: Some(Why::Timeout), again: true, ..Self::NEW };
     pub(crate) const KEEP_ALIVE: Self = Self { why: Some(Why::KeepAlive), ..Self::NEW };
@@ -132,7 +135,7 @@ impl Sending {
 
 impl From<&Plan> for Sending {
     fn from(plan: &Plan) -> Self {
-        Self { again: plan.again, why: plan.why, segment_size: plan.segment_size }
+        Self { again: plan.again, why: plan.why, segment_size: plan.segment_size, ..Self::NEW }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::congestion::Phase;
+use crate::ecn::EcnFeedback;
 use crate::tcp::connection::state::State;
 
 /// What keeps the sender from sending more right now.
@@ -73,6 +74,8 @@ pub struct TcpInfo {
     pub bytes_retransmitted: u64,
     /// `tcpi_delivered`: segments known to have been delivered.
     pub delivered: u64,
+    /// `tcpi_delivered_ce`: those of them that arrived with a mark of congestion, as far as the peer tells.
+    pub delivered_ce: u32,
     /// `tcpi_bytes_acked`: payload bytes acknowledged.
     pub bytes_acked: u64,
     /// `tcpi_bytes_sent`: payload bytes sent, retransmissions included.
@@ -127,6 +130,10 @@ pub struct TcpInfo {
     pub timestamps: bool,
     /// `TCPI_OPT_SACK`: SACK is in use (RFC 2018).
     pub sack: bool,
+    /// `TCPI_OPT_ECN`: how both ends tell each other of marks.
+    pub ecn: EcnFeedback,
+    /// `TCPI_OPT_ECN_SEEN`: the peer has sent packets that can be marked.
+    pub ecn_seen: bool,
     /// `tcpi_snd_mss`: most payload bytes in a segment that we send, options already taken off.
     pub snd_mss: u16,
     /// `tcpi_rcv_mss`: the largest payload received in a segment so far; `advmss` at most.

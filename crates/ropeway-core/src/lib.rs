@@ -28,6 +28,7 @@ mod config;
 pub mod congestion;
 mod deadlines;
 mod demux;
+mod ecn;
 mod error;
 mod event;
 pub mod events;
@@ -58,6 +59,7 @@ pub use ropeway_packet as packet;
 
 pub use config::{BufferRange, IpCidr, ParseIpCidrError, StackConfig, SynCookieMode, TimeWaitReuse};
 pub use congestion::{Algorithm, UnknownAlgorithm};
+pub use ecn::{EcnFeedback, EcnMode};
 pub use error::{ConnectError, ConnectionError, ListenError, RecvError, SendError, ShutdownError, UnknownId};
 pub use event::{ConnectionId, Event, ListenerId, Readiness};
 pub use info::{SenderLimit, TcpInfo};

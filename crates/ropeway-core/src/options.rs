@@ -4,8 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ropeway_packet::EcnCodepoint;
+
 use crate::config::FOREVER;
 use crate::congestion::Algorithm;
+use crate::ecn::EcnMode;
 
 /// When and how often an idle connection is probed (RFC 9293 3.8.4 MUST-27; `SO_KEEPALIVE`, `TCP_KEEPIDLE`,
 /// `TCP_KEEPINTVL`, `TCP_KEEPCNT`).
@@ -64,7 +67,8 @@ pub struct SocketOptions {
     /// that, but for a segment. `None`, or 0: always when
     /// there is room.
     pub notsent_lowat: Option<usize>,
-    /// The DSCP and ECN byte of sent packets (`IP_TOS`, `IPV6_TCLASS`; RFC 9293 3.9.1.9 MUST-48).
+    /// The DSCP of sent packets, in the upper six bits (`IP_TOS`, `IPV6_TCLASS`; RFC 9293 3.9.1.9 MUST-48). The lower two are
+    /// those of ECN, and TCP's own.
     pub tos: u8,
     /// The TTL or hop limit of sent packets (`IP_TTL`; RFC 9293 3.9.2 MUST-49). 64 by default; at least 1.
     pub ttl: u8,
@@ -73,6 +77,10 @@ pub struct SocketOptions {
     /// Which congestion control runs (`TCP_CONGESTION`). CUBIC by default. One that takes over a connection goes on
     /// from the window there is.
     pub congestion: Algorithm,
+    /// Whether ECN is used (`tcp_ecn`). When the peer asks for it, as in Linux.
+    pub ecn: EcnMode,
+    /// When a SYN that asks for ECN is not answered, ask without it (RFC 3168 6.1.1.1; `tcp_ecn_fallback`). On.
+    pub ecn_fallback: bool,
     /// How often a SYN is retransmitted before a connect gives up (`TCP_SYNCNT`). 7 by default: with a
     /// first timeout of 1 s that is just over four minutes (RFC 9293 3.8.3 MUST-23 asks for three).
     pub syn_retries: u32,
@@ -116,6 +124,7 @@ impl SocketOptions {
         self.max_pacing_rate = self.max_pacing_rate.filter(|rate| *rate > 0);
         self.notsent_lowat = self.notsent_lowat.filter(|bytes| *bytes > 0);
         self.linger = self.linger.map(|linger| linger.min(FOREVER));
+        self.tos &= !EcnCodepoint::MASK;
         // With 0 no packet would leave.
         self.ttl = self.ttl.max(1);
     }
@@ -170,6 +179,8 @@ impl Default for SocketOptions {
             ttl: 64,
             max_pacing_rate: None,
             congestion: Algorithm::default(),
+            ecn: EcnMode::default(),
+            ecn_fallback: true,
             syn_retries: 7,
             linger: None,
             reuse_addr: false,

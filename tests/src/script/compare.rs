@@ -78,9 +78,7 @@ fn ip_header(spec: &PacketSpec, packet: &Packet, findings: &mut Findings) {
         Some(Ecn::Ect01) => ecn != 1 && ecn != 2,
         None => false,
     };
-    if wrong && ecn == 0 {
-        findings.unsupported.push("ECN");
-    } else if wrong {
+    if wrong {
         findings.push("ECN field", format!("{:?}", spec.ip.ecn), ecn.to_string());
     }
     if let Some(tos) = spec.ip.tos {
@@ -92,14 +90,8 @@ fn ip_header(spec: &PacketSpec, packet: &Packet, findings: &mut Findings) {
 }
 
 fn tcp_header(expected: &TcpSpec, actual: &Tcp, settings: &Settings, findings: &mut Findings) {
-    let mut flags = expected.flags;
-    let ecn = flag::ECE | flag::CWR | flag::AE;
-    if flags & ecn != 0 && actual.flags & ecn == 0 {
-        findings.unsupported.push("ECN");
-        flags &= !ecn;
-    }
-    if flags != actual.flags {
-        findings.push("flags", flag::letters(flags), flag::letters(actual.flags));
+    if expected.flags != actual.flags {
+        findings.push("flags", flag::letters(expected.flags), flag::letters(actual.flags));
     }
     findings.check("sequence number", &expected.seq, &actual.seq);
     findings.check("payload length", &expected.len, &actual.payload.len());

@@ -1,7 +1,7 @@
 //! `%{ ... }%`: Python that looks at `TCP_INFO`, in Linux's units.
 
 use ropeway_core::congestion::Phase;
-use ropeway_core::{State, TcpInfo};
+use ropeway_core::{EcnFeedback, State, TcpInfo};
 
 use super::python::{self, Trouble, Value};
 use super::report::Failure;
@@ -154,12 +154,17 @@ pub(super) fn field(info: &TcpInfo, name: &str) -> Option<Value> {
         "tcpi_pacing_rate" => info.pacing_rate.map_or(-1, count),
         "tcpi_delivery_rate" => info.delivery_rate.map_or(0, count),
         "tcpi_delivery_rate_app_limited" => i64::from(info.delivery_rate_app_limited),
+        "tcpi_delivered_ce" => i64::from(info.delivered_ce),
         "tcpi_snd_wnd" => i64::from(info.snd_wnd),
         "tcpi_rcv_wnd" => i64::from(info.rcv_wnd),
         "tcpi_snd_wscale" => i64::from(info.snd_wscale.unwrap_or(0)),
         "tcpi_rcv_wscale" => i64::from(info.rcv_wscale.unwrap_or(0)),
         "tcpi_options" => {
-            i64::from(info.timestamps) + 2 * i64::from(info.sack) + 4 * i64::from(info.snd_wscale.is_some())
+            i64::from(info.timestamps)
+                + 2 * i64::from(info.sack)
+                + 4 * i64::from(info.snd_wscale.is_some())
+                + 8 * i64::from(info.ecn != EcnFeedback::None)
+                + 16 * i64::from(info.ecn_seen)
         }
         "tcpi_snd_mss" => mss,
         "tcpi_rcv_mss" => i64::from(info.rcv_mss),

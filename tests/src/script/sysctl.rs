@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ropeway_core::SynCookieMode;
+use ropeway_core::{EcnMode, SynCookieMode};
 
 use super::settings::Settings;
 
@@ -86,6 +86,12 @@ impl Settings {
             // What is below 3 was Early Retransmit (RFC 5827) of old kernels, without or beside the probe.
             "tcp_early_retrans" => config.tlp = number >= 3,
             "tcp_frto" => config.frto = number != 0,
+            // FreeBSD's numbers are the same, as far as they go.
+            "tcp_ecn" | "ecn.enable" => match u8::try_from(number).ok().and_then(EcnMode::from_number) {
+                Some(mode) => config.socket.ecn = mode,
+                None => self.unsupported.push(format!("{short}={value}")),
+            },
+            "tcp_ecn_fallback" => config.socket.ecn_fallback = number != 0,
             "tcp_mtu_probing" if number != 0 => self.unsupported.push(format!("{short}={value}")),
             "tcp_mtu_probing" => {}
             // FreeBSD's choices that are not ours: as before RFC 5961, silence, and others.

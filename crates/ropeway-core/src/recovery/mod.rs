@@ -4,6 +4,7 @@
 mod detection;
 mod duplicates;
 mod frto;
+mod marks;
 mod news;
 pub(crate) mod prr;
 pub(crate) mod rack;
@@ -179,7 +180,8 @@ impl Recovery {
         news: &News,
     ) -> Outcome {
         let case = &mut Case { flight, congestion, news, outcome: Outcome::default() };
-        if self.is_calm(case) {
+        let marked = self.take_mark(case);
+        if !marked && self.is_calm(case) {
             self.high = news.una - 1;
             self.detection.rack.update_window(news.prior_delivered, news.delivered_in_all);
             self.find_losses(case, news.now);
@@ -221,6 +223,9 @@ impl Recovery {
             } else if self.phase != Phase::Cwr {
                 self.keep_open(case);
             }
+        }
+        if marked && matches!(self.phase, Phase::Open | Phase::Disorder) {
+            self.reduce_for_mark(case);
         }
         let calm = self.phase == Phase::Open && !self.episode.undo.is_possible();
         if calm && !self.episode.tlp.is_out() && !self.episode.is_away() {
@@ -289,6 +294,7 @@ impl Recovery {
                 flight_size,
                 case.news.nxt,
             ));
+            case.outcome.reduced = true;
         }
     }
 
@@ -302,7 +308,12 @@ impl Recovery {
                 self.recovered(case);
                 self.infer_anew(case);
             }
-            Phase::Cwr if case.news.una != self.high => self.set_phase(Phase::Open),
+            // Until something beyond it is acknowledged, the peer may not have seen our CWR. But with nothing out, nothing more
+            // is to be reduced, and a new flight is to find the window that there is.
+            Phase::Cwr if case.news.una != self.high || case.flight.is_empty() => {
+                self.high = case.news.una - 1;
+                self.set_phase(Phase::Open);
+            }
             _ => {}
         }
     }
@@ -351,8 +362,8 @@ impl Recovery {
             self.infer_anew(case);
         }
         // RFC 6582 3.2 (2): duplicates of what a recovery or a timeout made us send again mean nothing. They come right behind
-        // the recovery point: only when more is acknowledged, duplicates may mean a loss.
-        if !case.news.una.after(self.high) {
+        // the recovery point: only when more is acknowledged, duplicates may mean a loss. A mark made us send nothing again.
+        if self.phase != Phase::Cwr && !case.news.una.after(self.high) {
             return;
         }
         self.count_duplicate(case);
@@ -442,7 +453,7 @@ impl Recovery {
         if find {
             case.flight.find_all(self.needs_order());
         }
-        if self.switches.undo {
+        if self.switches.undo && !self.episode.undo.is_forbidden() {
             case.congestion.on_spurious(case.news.now);
             case.outcome.undone = true;
         }
@@ -499,17 +510,23 @@ impl Recovery {
                 flight_size,
                 case.news.nxt,
             ));
+            case.outcome.reduced = true;
         }
         self.episode.undo.begin(case.news.una, case.flight.retransmitted().div_ceil(case.news.mss));
         self.phase = Phase::Recovery;
-        self.high = case.news.nxt;
         self.episode.duplicates.begin_recovery();
         self.episode.frto = Frto::Off;
         self.episode.tlp.forget();
+        self.begin_reduction(case, out);
+        case.outcome.began = true;
+    }
+
+    /// From here on to SND.NXT, PRR says how the window comes down. `out`: SND.NXT - SND.UNA before this acknowledgement.
+    fn begin_reduction(&mut self, case: &Case<'_>, out: u32) {
+        self.high = case.news.nxt;
         let reported = case.flight.sacked().saturating_sub(case.news.sacked);
         let inferred = case.flight.inferred().saturating_sub(case.outcome.inferred);
         self.episode.prr.begin(out.saturating_sub(reported + inferred), case.congestion.window());
-        case.outcome.began = true;
     }
 
     /// The retransmission timer went off (RFC 6298 5, RFC 5682 3.1 step 1). `again`: not for the first time.
@@ -526,7 +543,8 @@ impl Recovery {
         self.episode.duplicates.begin(flight);
         self.detection.time_out(flight, news, (self.switches, self.phase));
         // One reduction for what is in flight (RFC 5681 3.1 (4)).
-        let anew = new_recovery || news.una.at_or_after(self.high) || (self.phase == Phase::Loss && !again);
+        let reduced = matches!(self.phase, Phase::Recovery | Phase::Loss | Phase::Cwr);
+        let anew = !reduced || news.una.at_or_after(self.high) || (self.phase == Phase::Loss && !again);
         let cause = Congestion::Timeout { again: !anew };
         let mut event = CongestionEvent::new(news.now, cause, flight_size, news.nxt);
         event.in_flight = flight.pipe();

@@ -54,6 +54,8 @@ pub(crate) struct News {
     pub(crate) delivered_in_all: u64,
     /// There is new data, and a window for it.
     pub(crate) can_send_new: bool,
+    /// It tells of a mark of congestion (RFC 3168).
+    pub(crate) marked: bool,
     pub(crate) min_rtt: Option<Duration>,
     pub(crate) srtt: Option<Duration>,
     pub(crate) granularity: Duration,
@@ -78,6 +80,8 @@ pub(crate) struct Outcome {
     pub(crate) reorder: Reorder,
     /// Fast recovery has begun.
     pub(crate) began: bool,
+    /// The window was reduced.
+    pub(crate) reduced: bool,
     /// A reduction was proved wrong.
     pub(crate) undone: bool,
     /// A partial acknowledgement of a peer without SACK, and not the first: the timer runs on (RFC 6582 4).

@@ -14,15 +14,27 @@ pub(crate) struct Undo {
     any: bool,
     /// Our timestamp in the first retransmission (`RetransmitTS`).
     stamp: Option<u32>,
+    /// The reduction was right, whatever becomes of what was sent again: the network has marked packets, too.
+    forbidden: bool,
 }
 
 impl Undo {
-    pub(super) const NONE: Self = Self { marker: None, resent: 0, any: false, stamp: None };
+    pub(super) const NONE: Self = Self { marker: None, resent: 0, any: false, stamp: None, forbidden: false };
 
     /// The window is reduced. `out`: so many segments had been sent again before, and nobody knows what became of them.
     pub(super) fn begin(&mut self, una: SeqNum, out: u32) {
         let stamp = self.stamp.filter(|_| out > 0);
-        *self = Self { marker: Some(una), resent: out, any: out > 0, stamp };
+        *self = Self { marker: Some(una), resent: out, any: out > 0, stamp, forbidden: false };
+    }
+
+    /// Nothing is given back, until the window is reduced anew.
+    pub(super) fn forbid(&mut self) {
+        self.forget();
+        self.forbidden = true;
+    }
+
+    pub(super) fn is_forbidden(&self) -> bool {
+        self.forbidden
     }
 
     pub(super) fn forget(&mut self) {

@@ -215,7 +215,8 @@ impl Stack {
                 let listener = self.listeners.find(tuple.local(), self.demux.spread(tuple));
                 match listener.filter(|_| open && !arrival.malformed_options) {
                     Some(listener) => {
-                        self.syn_for_listener(now, tuple, listener, &arrival.header, Some((key, above)));
+                        let syn = (&arrival.header, arrival.ecn);
+                        self.syn_for_listener(now, tuple, listener, syn, Some((key, above)));
                     }
                     None => {
                         if let Some(ack) = self.rooms.time_wait.ack_for(key, offset, now) {
@@ -235,7 +236,7 @@ impl Stack {
         match listener {
             Some(listener) if asks_to_open(flags) => {
                 if !arrival.malformed_options {
-                    self.syn_for_listener(now, tuple, listener, &arrival.header, None);
+                    self.syn_for_listener(now, tuple, listener, (&arrival.header, arrival.ecn), None);
                 }
             }
             // An ACK is for a connection that does not exist, unless it brings a cookie back; a RST is ignored.

@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 
-use ropeway_packet::{FourTuple, SeqNum, TcpFlags, TcpHeader, WindowScale};
+use ropeway_packet::{EcnCodepoint, FourTuple, SeqNum, TcpFlags, TcpHeader, WindowScale};
 
 use super::outbox::Whom;
 use super::settle::connection_id;
 use super::{Noticed, Stack};
 use crate::config::SynCookieMode;
 use crate::demux::Room;
+use crate::ecn::EcnFeedback;
 use crate::event::ListenerId;
 use crate::events::Sending;
 use crate::ledger::Measure;
@@ -17,6 +18,7 @@ use crate::tcp::connection::state::{Cause, State, report};
 use crate::tcp::connection::{
     Arrival, Connection, Env, Handshake, announced_scale, default_mss, header_overhead, timestamp_clock,
 };
+use crate::tcp::ecn::handshake::{agree, syn_ack_flags};
 use crate::tcp::listen::half_open::{Announced, Answer, Opening};
 use crate::tcp::listen::syn_cookie::{Remembered, syn_ack_options};
 use crate::time::Timestamp;
@@ -37,7 +39,7 @@ impl Stack {
         now: Timestamp,
         tuple: &FourTuple,
         id: ListenerId,
-        syn: &TcpHeader,
+        (syn, ecn): (&TcpHeader, EcnCodepoint),
         reused: Option<(TupleKey, SeqNum)>,
     ) {
         self.counters.syns_received += 1;
@@ -55,13 +57,13 @@ impl Stack {
         let always = cookies_may && self.config.syn_cookies == SynCookieMode::Always;
         // RFC 4987 3.7-1: an entry while there is room, then cookies.
         if !(queue_full || prefix_full || always) {
-            self.open_half(now, tuple, id, syn, reused);
+            self.open_half(now, tuple, id, (syn, ecn), reused);
             return;
         }
         self.counters.syn_queue_overflows += u64::from(queue_full);
         self.counters.prefix_overflows += u64::from(prefix_full);
         if cookies_may && self.config.syn_cookies != SynCookieMode::Never {
-            self.send_cookie(now, tuple, id, syn);
+            self.send_cookie(now, tuple, id, (syn, ecn));
         } else {
             self.counters.syns_dropped += 1;
         }
@@ -72,7 +74,7 @@ impl Stack {
         now: Timestamp,
         tuple: &FourTuple,
         id: ListenerId,
-        syn: &TcpHeader,
+        (syn, ecn): (&TcpHeader, EcnCodepoint),
         reused: Option<(TupleKey, SeqNum)>,
     ) {
         let Some(listener) = self.listeners.get(id) else { return };
@@ -85,6 +87,7 @@ impl Stack {
             wscale: self.own_scale(id),
             timestamps: self.config.timestamps,
             sack: self.config.sack,
+            ecn: agree(listener.options.ecn.agrees_to(), syn.flags, ecn),
             undecided: listener.asks_user,
         };
         let Some(key) = self.rooms.half_open.insert(tuple, id.index, syn, &opening, now) else { return };
@@ -149,14 +152,23 @@ impl Stack {
     }
 
     /// A SYN-ACK that remembers the SYN by itself (RFC 4987 3.6).
-    fn send_cookie(&mut self, now: Timestamp, tuple: &FourTuple, id: ListenerId, syn: &TcpHeader) {
+    fn send_cookie(
+        &mut self,
+        now: Timestamp,
+        tuple: &FourTuple,
+        id: ListenerId,
+        (syn, ecn): (&TcpHeader, EcnCodepoint),
+    ) {
         let announced = self.announced(tuple, id);
         let own_scale = self.own_scale(id);
         let Some(listener) = self.listeners.get_mut(id) else { return };
         listener.cookie_sent = Some(now);
+        let ecn = agree(listener.options.ecn.agrees_to(), syn.flags, ecn);
         let clock = self.config.timestamps.then(|| timestamp_clock(now, announced.timestamp_offset));
         self.counters.cookies_sent += 1;
-        let options = syn_ack_options(syn, announced.advmss, own_scale, clock, self.config.sack);
+        let options = syn_ack_options(syn, announced.advmss, own_scale, clock, self.config.sack, ecn);
+        // Without a timestamp there is no place to remember that either.
+        let ecn = if options.timestamps.is_some() { ecn } else { EcnFeedback::None };
         let said = Remembered {
             mss: syn.options.mss.unwrap_or(default_mss(tuple)),
             scaled: options.window_scale.is_some(),
@@ -167,7 +179,7 @@ impl Stack {
             dst_port: tuple.remote_port,
             seq: iss,
             ack: syn.seq + 1,
-            flags: TcpFlags::SYN | TcpFlags::ACK,
+            flags: TcpFlags::SYN | TcpFlags::ACK | syn_ack_flags(ecn),
             window: announced.window,
             urgent: 0,
             options,
@@ -210,7 +222,12 @@ impl Stack {
             irs: arrival.header.seq - 1,
             timestamp_offset: self.isn.timestamp_offset(tuple),
             announced_window: u32::from(listener.initial_window(&self.config)),
-            negotiated: recovered.negotiated(own_scale, self.config.timestamps, self.config.sack),
+            negotiated: recovered.negotiated(
+                own_scale,
+                self.config.timestamps,
+                self.config.sack,
+                listener.options.ecn.agrees_to(),
+            ),
             answered_at: None,
             sent_again_after: None,
             retransmits: 0,

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use ropeway_core::packet::{
-    Checksum, ChecksumMode, IpParams, Payload, Protocol, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps,
-    checksum, emit_tcp,
+    Checksum, ChecksumMode, EcnCodepoint, IpParams, Payload, Protocol, SeqNum, TcpFlags, TcpHeader,
+    TcpOptions, Timestamps, checksum, emit_tcp,
 };
 #[allow(unused_imports, reason = "not every test file describes packets")]
 pub use ropeway_sim::pair::{describe, describe_tcp, flag_letters, parse};
@@ -36,6 +36,8 @@ pub struct Seg {
     pub bad_checksum: bool,
     /// The device has merged it out of segments of so many bytes.
     pub merged: Option<u16>,
+    /// The ECN field of its packet.
+    pub ecn: Option<EcnCodepoint>,
 }
 
 fn seg(flags: TcpFlags) -> Seg {
@@ -150,6 +152,31 @@ impl Seg {
         self.flags |= TcpFlags::SYN;
         self
     }
+    /// One more flag.
+    pub fn flag(mut self, flag: TcpFlags) -> Self {
+        self.flags |= flag;
+        self
+    }
+    pub fn ece(self) -> Self {
+        self.flag(TcpFlags::ECE)
+    }
+    pub fn cwr(self) -> Self {
+        self.flag(TcpFlags::CWR)
+    }
+    /// What its packet says of congestion.
+    pub fn ecn(mut self, field: EcnCodepoint) -> Self {
+        self.ecn = Some(field);
+        self
+    }
+    pub fn ce(self) -> Self {
+        self.ecn(EcnCodepoint::Ce)
+    }
+    pub fn ect0(self) -> Self {
+        self.ecn(EcnCodepoint::Ect0)
+    }
+    pub fn not_ect(self) -> Self {
+        self.ecn(EcnCodepoint::NotEct)
+    }
     pub fn rst(mut self) -> Self {
         self.flags |= TcpFlags::RST;
         self
@@ -216,6 +243,16 @@ pub fn ip_params(src: IpAddr, dst: IpAddr, protocol: Protocol) -> IpParams {
     }
 }
 
+/// Sets the ECN field of an IP packet.
+pub fn set_ecn(packet: &mut [u8], field: EcnCodepoint) {
+    if packet[0] >> 4 == 4 {
+        packet[1] = field.within(packet[1]);
+        fix_ip_checksum(packet);
+    } else {
+        packet[1] = packet[1] & !0x30 | (field as u8) << 4;
+    }
+}
+
 /// An IP packet around anything.
 pub fn ip_packet(src: IpAddr, dst: IpAddr, protocol: Protocol, upper: &[u8]) -> Vec<u8> {
     let ip = ip_params(src, dst, protocol);
@@ -279,6 +316,7 @@ pub fn show(seg: &Seg) -> String {
         ("TS ecr", seg.ts.map(|ts| ts.1).or(seg.ecr)),
         ("urg", seg.urg.map(u32::from)),
         ("len", seg.len.map(|len| len as u32)),
+        ("ecn", seg.ecn.map(|field| field as u32)),
     ];
     for (name, value) in fields {
         if let Some(value) = value {

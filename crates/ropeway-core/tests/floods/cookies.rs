@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ropeway_core::packet::TcpFlags;
-use ropeway_core::{ListenerId, StackConfig, State, SynCookieMode};
+use ropeway_core::{EcnFeedback, ListenerId, StackConfig, State, SynCookieMode};
 
 use crate::common::*;
 use crate::host;
@@ -120,13 +120,14 @@ fn ecn_and_sack_do_not_confuse() {
     let mut request = syn().options(&[2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 0, 1, 3, 3, 6]);
     request.flags |= TcpFlags::ECE | TcpFlags::CWR;
     lab.send(request);
-    let answer = lab.expect(syn_ack().seq(0).ack(1).mss(1460));
+    let answer = lab.expect(syn_ack().flag(TcpFlags::ECE).seq(0).ack(1).mss(1460));
     assert!(answer.tcp.options.sack_permitted);
     lab.flow.ts = Some(10);
     lab.send(ack().win(100));
     let id = lab.accept(listener).unwrap();
     assert_eq!((lab.info(id).snd_wscale, lab.info(id).snd_wnd), (Some(6), 6400));
     assert!(lab.info(id).sack, "the cookie remembers it in our timestamp");
+    assert_eq!(lab.info(id).ecn, EcnFeedback::Classic, "and that");
 }
 
 // Without timestamps there is no place to remember it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use ropeway_core::congestion::NewReno;
 use ropeway_core::{
-    Algorithm, ConnectionId, KeepAlive, Received, SendFlags, SocketOptions, Stack, StackConfig,
+    Algorithm, ConnectionId, EcnMode, KeepAlive, Received, SendFlags, SocketOptions, Stack, StackConfig,
     SynCookieMode, TimeWaitReuse, Timestamp,
 };
 
@@ -82,6 +82,8 @@ fn extremes() -> Vec<(String, Change)> {
     }
     field!([0, 1, u16::MAX], socket.max_segment, Some);
     field!([0, u8::MAX], socket.tos);
+    field!([EcnMode::Off, EcnMode::On], socket.ecn);
+    field!([true, false], socket.ecn_fallback);
     field!([0, 1, u8::MAX], socket.ttl);
     #[allow(clippy::reversed_empty_ranges, reason = "a range without a port")]
     let ranges = [0..=0, 0..=u16::MAX, u16::MAX..=u16::MAX, 9..=8, u16::MAX..=0];

@@ -21,7 +21,9 @@ mod user_call;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ropeway_packet::{FourTuple, IpParams, Protocol, SeqNum, TcpOptions, Timestamps, WindowScale};
+use ropeway_packet::{
+    EcnCodepoint, FourTuple, IpParams, Protocol, SeqNum, TcpOptions, Timestamps, WindowScale,
+};
 
 pub(crate) use self::buffers::{announced_scale, initial_window};
 use self::keepalive::Probing;
@@ -46,6 +48,7 @@ use crate::event::{ListenerId, Readiness};
 use crate::ledger::Floor;
 use crate::options::SocketOptions;
 use crate::spare::Spare;
+use crate::tcp::ecn::Ecn;
 use crate::tcp::receiver::Receiver;
 use crate::tcp::sender::Sender;
 use crate::tcp::sender::spares::Spares;
@@ -66,6 +69,7 @@ pub(crate) struct Connection {
     offers_sack: bool,
     /// We offered timestamps in our SYN.
     offers_timestamps: bool,
+    ecn: Ecn,
     timestamps: Option<TimestampState>,
     rare: Spare<Rare>,
     statistics: Statistics,
@@ -86,7 +90,7 @@ pub(crate) struct Connection {
     /// A timer was set, or the place in the queue of deadlines is gone, since the stack asked.
     deadline_due: bool,
     /// Timeouts in a row that passed before the device took what was to be sent.
-    unsent_timeouts: u32,
+    unsent_timeouts: u16,
     /// The number of the last packet with something to be acknowledged, among all that were handed to the device.
     handed: u64,
     /// Since when the peer owes us an answer.
@@ -125,6 +129,7 @@ impl Connection {
             probing: Probing::default(),
             offers_sack: env.config.sack,
             offers_timestamps: env.config.timestamps,
+            ecn: Ecn::default(),
             timestamps: None,
             rare: Rare::new(setup.old_ts_recent),
             statistics: Statistics::default(),
@@ -194,6 +199,7 @@ impl Connection {
         if negotiated.sack {
             self.sender.use_sack();
         }
+        self.ecn = negotiated.ecn;
         self.timestamps = negotiated.timestamps.map(|tsval| TimestampState::new(tsval, irs + 1, now));
         self.update_mss(now);
     }
@@ -324,7 +330,8 @@ impl Connection {
         }
     }
 
-    fn ip_params(&self) -> IpParams {
+    /// `ecn`: whether routers may mark the packet.
+    fn ip_params(&self, ecn: EcnCodepoint) -> IpParams {
         IpParams {
             src: self.tuple.local_addr,
             dst: self.tuple.remote_addr,
@@ -332,7 +339,7 @@ impl Connection {
             // RFC 9293 3.9.2 MUST-49
             hop_limit: self.options.ttl,
             // RFC 9293 3.9.1.9 MUST-48, SHLD-21, SHLD-22
-            traffic_class: self.options.tos,
+            traffic_class: ecn.within(self.options.tos),
             dont_fragment: true,
             // RFC 9293 3.8.1 MAY-4
             ident: 0,

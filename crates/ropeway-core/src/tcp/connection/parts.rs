@@ -8,6 +8,7 @@ use crate::event::{ListenerId, Readiness};
 use crate::ledger::{Charged, Pressure};
 use crate::spare::{Blank, Spare};
 use crate::stats::Counters;
+use crate::tcp::ecn::Ecn;
 use crate::tcp::isn::low_u32;
 use crate::time::Timestamp;
 use crate::transmit::Transmit;
@@ -81,10 +82,13 @@ pub(super) struct Rare {
     pub(super) rest_of_syn: Option<Box<Arrival>>,
     /// When what was in flight was last cut anew for a smaller path MTU.
     pub(super) repacketized: Option<Timestamp>,
+    /// Segments that the peer has reported to have arrived with a mark of congestion.
+    pub(super) delivered_ce: u32,
 }
 
 impl Blank for Rare {
-    const BLANK: &'static Self = &Self { old_ts_recent: None, rest_of_syn: None, repacketized: None };
+    const BLANK: &'static Self =
+        &Self { old_ts_recent: None, rest_of_syn: None, repacketized: None, delivered_ce: 0 };
 }
 
 impl Rare {
@@ -137,6 +141,7 @@ pub(crate) struct Negotiated {
     pub(crate) timestamps: Option<u32>,
     /// Both use SACK.
     pub(crate) sack: bool,
+    pub(crate) ecn: Ecn,
 }
 
 /// A passive handshake, as its half-open entry knows it.

@@ -54,7 +54,7 @@ impl Connection {
         // With a user timeout, that is R2 (MUST-21), in any state (RFC 9293 3.10.8 R-12).
         let over = match self.options.user_timeout {
             Some(_) => self.user_timeout_is_over(env.now),
-            None => self.sender.retransmits() + self.unsent_timeouts >= limit,
+            None => self.sender.retransmits() + u32::from(self.unsent_timeouts) >= limit,
         };
         if over {
             let error = self.soft_error.unwrap_or(ConnectionError::TimedOut);
@@ -65,9 +65,9 @@ impl Connection {
             // Nothing was lost: the device has not taken it. So nothing is sent twice, and the network is not blamed;
             // but whoever waits is told in the end. Linux counts it as TCPSpuriousRtxHostQueues.
             env.counters.timeouts_unsent += 1;
-            self.unsent_timeouts += 1;
+            self.unsent_timeouts = self.unsent_timeouts.saturating_add(1);
             let rto = self.sender.rto();
-            let timeout = backed_off(rto.current(), self.unsent_timeouts, rto.max());
+            let timeout = backed_off(rto.current(), self.unsent_timeouts.into(), rto.max());
             self.arm_retransmit_after(env.now, timeout);
             return;
         }
@@ -82,6 +82,7 @@ impl Connection {
             self.syn_due = true;
         } else {
             self.sender.on_timeout(env.now);
+            self.ecn.on_reduced();
             self.timers.stop(Timer::Probe);
             self.timers.stop(Timer::Reorder);
         }
@@ -95,6 +96,9 @@ impl Connection {
     fn reorder_timeout(&mut self, due: Timestamp, env: &mut Env<'_>) {
         let (next, began) = self.sender.on_reorder_timeout(env.now, due);
         self.set_reorder(next);
+        if began {
+            self.ecn.on_reduced();
+        }
         env.counters.fast_retransmits += u64::from(began);
         events::changed(env.now, &self.tuple, &self.sender, Change::ReorderTimeout);
         self.output_due = true;

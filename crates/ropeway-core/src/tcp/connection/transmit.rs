@@ -8,10 +8,12 @@ use ropeway_packet::{
 use super::state::State;
 use super::timers::Timer;
 use super::{CORK_LIMIT, Connection, Env, FinalReset, Written};
+use crate::ecn::EcnFeedback;
 use crate::event::Readiness;
 use crate::events::{self, Change, Sending};
 use crate::info::SenderLimit;
-use crate::tcp::sender::{Limits, Next, Plan};
+use crate::tcp::ecn::handshake;
+use crate::tcp::sender::{Limits, Next, Plan, Why};
 use crate::time::Timestamp;
 use crate::transmit::Transmit;
 
@@ -63,7 +65,7 @@ impl Connection {
             dst_port: self.tuple.remote_port,
             seq: self.sender.snd().iss,
             ack: if answering { self.receiver.rcv().nxt } else { SeqNum::new(0) },
-            flags: if answering { TcpFlags::SYN | TcpFlags::ACK } else { TcpFlags::SYN },
+            flags: self.syn_flags(answering),
             window: self.initial_window(),
             urgent: 0,
             options: self.syn_options(env),
@@ -74,6 +76,21 @@ impl Connection {
         }
         let sending = if first { Sending::NEW } else { Sending::SYN_AGAIN };
         self.transmit(&header, Payload::new(), sending, env)
+    }
+
+    /// The flags of a SYN, or a SYN-ACK. A SYN that was not answered asks for nothing that may have been in its way
+    /// (RFC 3168 6.1.1.1-1).
+    fn syn_flags(&self, answering: bool) -> TcpFlags {
+        if answering {
+            return TcpFlags::SYN | TcpFlags::ACK | handshake::syn_ack_flags(self.ecn.feedback());
+        }
+        let asked = if self.falls_back() { EcnFeedback::None } else { self.options.ecn.asks_for() };
+        TcpFlags::SYN | handshake::syn_flags(asked)
+    }
+
+    /// Whether SYNs that ask for ECN have not been answered often enough.
+    pub(super) fn falls_back(&self) -> bool {
+        self.options.ecn_fallback && self.sender.retransmits() > 0
     }
 
     /// The sequence number of a segment without data: one that a peer takes which has closed or shrunk its
@@ -214,7 +231,13 @@ impl Connection {
 
     /// A segment of data, or a FIN, that the sender has booked.
     pub(super) fn emit_plan(&mut self, plan: &Plan, flags: TcpFlags, env: &mut Env<'_>) -> Written {
-        let segment = self.emit(plan.seq, flags, plan.len as usize, plan.into(), env);
+        let mut sending = Sending::from(plan);
+        let mut flags = flags;
+        if self.ecn.is_on() && plan.len > 0 && !plan.again && plan.why != Some(Why::WindowProbe) {
+            sending.ecn = self.ecn.codepoint_of_data();
+            flags |= self.ecn.data_sent();
+        }
+        let segment = self.emit(plan.seq, flags, plan.len as usize, sending, env);
         events::changed(env.now, &self.tuple, &self.sender, Change::Sent);
         segment
     }
@@ -267,6 +290,7 @@ impl Connection {
         if urgent > 0 {
             flags |= TcpFlags::URG;
         }
+        flags |= self.ecn.flags();
         let timestamps = self.timestamps.as_mut().map(|state| {
             state.last_ack_sent = self.receiver.rcv().nxt;
             state.recent
@@ -316,7 +340,7 @@ impl Connection {
         if let Some(out) = env.out.as_deref_mut() {
             let packet = Transmit { header: HeaderBuf::default(), payload, checksum, segment_size };
             let Transmit { header: place, payload, .. } = out.insert(packet);
-            place.write_tcp(&self.ip_params(), header, payload, checksum);
+            place.write_tcp(&self.ip_params(sending.ecn), header, payload, checksum);
         }
         Written
     }

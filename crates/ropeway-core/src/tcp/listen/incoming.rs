@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use ropeway_packet::{FourTuple, SeqNum};
 
+use crate::ecn::EcnFeedback;
 use crate::event::ConnectionId;
 
 /// What a SYN said.
@@ -18,6 +19,8 @@ pub struct SynOptions {
     pub timestamps: bool,
     /// The peer offers SACK, and so do we (RFC 2018).
     pub sack: bool,
+    /// What both ends agree to of ECN (RFC 3168).
+    pub ecn: EcnFeedback,
     /// The peer's initial sequence number.
     pub seq: SeqNum,
 }

@@ -10,7 +10,9 @@ use std::hash::Hasher;
 use ropeway_packet::{FourTuple, SeqNum, TcpHeader, TcpOptions, Timestamps, WindowScale};
 use siphasher::sip::SipHasher24;
 
+use crate::ecn::EcnFeedback;
 use crate::tcp::connection::Negotiated;
+use crate::tcp::ecn::Ecn;
 use crate::tcp::isn::{low_u32, with_packed};
 use crate::time::Timestamp;
 
@@ -162,12 +164,13 @@ pub(crate) fn timestamp_with_options(clock: u32, syn: &TcpOptions, ecn: bool) ->
 
 impl Recovered {
     /// What the handshake agreed on. `own_scale`: the window scale that our SYN-ACK announced, if the peer's
-    /// SYN had one.
+    /// SYN had one. `ecn`: the most that we agree to of ECN.
     pub(crate) fn negotiated(
         &self,
         own_scale: Option<WindowScale>,
         use_timestamps: bool,
         use_sack: bool,
+        ecn: EcnFeedback,
     ) -> Negotiated {
         let options = self.options.filter(|_| use_timestamps);
         let peer_scale = options.map(|bits| bits & NO_SCALE).filter(|scale| *scale != NO_SCALE);
@@ -179,6 +182,10 @@ impl Recovered {
             wscale: own_scale.filter(|_| self.said.scaled).map(|own| (peer_scale, own)),
             timestamps: options.map(|_| self.tsval),
             sack: use_sack && options.is_some_and(|bits| bits & SACK_BIT != 0),
+            ecn: Ecn::agreed(
+                if options.is_some_and(|bits| bits & ECN_BIT != 0) { ecn } else { EcnFeedback::None },
+                true,
+            ),
         }
     }
 
@@ -195,9 +202,10 @@ pub(crate) fn syn_ack_options(
     own_scale: Option<WindowScale>,
     clock: Option<u32>,
     use_sack: bool,
+    ecn: EcnFeedback,
 ) -> TcpOptions {
     let timestamps = clock.zip(syn.options.timestamps).map(|(clock, theirs)| Timestamps {
-        tsval: timestamp_with_options(clock, &syn.options, false),
+        tsval: timestamp_with_options(clock, &syn.options, ecn == EcnFeedback::Classic),
         tsecr: theirs.tsval,
     });
     TcpOptions {
@@ -287,7 +295,8 @@ mod tests {
                 options: Some(stamped & OPTION_BITS),
                 tsval: 9,
             };
-            let negotiated = recovered.negotiated(Some(WindowScale::new(8)), true, true);
+            let negotiated =
+                recovered.negotiated(Some(WindowScale::new(8)), true, true, EcnFeedback::Classic);
             assert!(negotiated.sack);
             assert_eq!(negotiated.wscale, Some((WindowScale::new(7), WindowScale::new(8))));
             assert_eq!(negotiated.timestamps, Some(9));

@@ -33,6 +33,8 @@ pub(crate) struct AckNews {
     pub(crate) window_limited: bool,
     pub(crate) max_pacing_rate: Option<u64>,
     pub(crate) paces: bool,
+    /// It echoes a mark of congestion (RFC 3168 6.1.2).
+    pub(crate) echoes_mark: bool,
 }
 
 /// What follows from it.
@@ -90,6 +92,8 @@ impl Sender {
         recovery.tsecr = news.echo.map(|(tsecr, _)| tsecr).filter(|tsecr| *tsecr != 0);
         recovery.prior_delivered = arrivals.newest.delivered();
         recovery.can_send_new = self.can_send_new();
+        // An acknowledgement of nothing new repeats what others have said.
+        recovery.marked = news.echoes_mark && arrivals.delivered > 0;
         let outcome = self.recovery.on_ack(&mut self.flight, self.congestion.as_mut(), &recovery);
         // What duplicates said to have arrived is not new when it is acknowledged.
         let delivered = if prior_inferred > 0 && advanced > 0 {
@@ -111,6 +115,7 @@ impl Sender {
             self.flight.course.delivered_at = news.now;
             delivery.rate = self.rate.sample(&mut self.flight.course, arrivals.newest, recovery.min_rtt);
         }
+        delivery.marked = if news.echoes_mark { delivered } else { 0 };
         delivery.prior_in_flight = prior_pipe;
         delivery.in_flight = self.flight.pipe();
         delivery.window_limited = news.window_limited || self.is_window_limited(prior_una);

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use ropeway_packet::{SeqNum, WindowScale};
 
-pub(crate) use self::ack::AckNews;
+pub(crate) use self::ack::{AckNews, Acked};
 use self::flight::{Aloft, Flight};
 pub(crate) use self::next::{Limits, Next, Plan};
 use self::pacer::Pacer;
@@ -412,6 +412,7 @@ impl Sender {
             prior_delivered: None,
             delivered_in_all: self.rate.delivered(),
             can_send_new: false,
+            marked: false,
             min_rtt: self.rto.min_rtt(),
             srtt: self.rto.srtt(),
             granularity: self.granularity(),

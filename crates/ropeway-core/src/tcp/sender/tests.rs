@@ -1,5 +1,7 @@
 //! The sending half by itself: what it sends at each acknowledgement, and how its record stands then.
 
+mod marks;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +21,8 @@ struct Bench {
     sender: Sender,
     now: u64,
     timestamps: bool,
+    /// What arrives echoes a mark.
+    echoes_mark: bool,
 }
 
 /// What went out: `"0 1 2"` are the first three segments, `"r1"` is the second one again.
@@ -35,7 +39,7 @@ impl Bench {
         sender.on_syn_sent(now, None);
         sender.begin_with(1000, Algorithm::NewReno.build(&Start::new(now, MSS)));
         sender.on_established(now + Duration::from_millis(100), (SeqNum::new(0), iss + 1, 1 << 30), None);
-        Self { sender, now: 100, timestamps: false }
+        Self { sender, now: 100, timestamps: false, echoes_mark: false }
     }
 
     fn new() -> Self {
@@ -99,6 +103,7 @@ impl Bench {
             assert!(blocks.push((SeqNum::new(*start), SeqNum::new(*end))));
         }
         let acked = self.sender.on_ack(&AckNews {
+            echoes_mark: self.echoes_mark,
             now: self.ts(),
             ack: SeqNum::new(ack),
             blocks,

@@ -52,6 +52,7 @@ impl Lab {
             ("tsecr", want.ts.map(|ts| ts.1).or(want.ecr), tcp.options.timestamps.map(|ts| ts.tsecr)),
             ("urg", want.urg.map(u32::from), Some(u32::from(tcp.urgent))),
             ("len", want.len.map(|len| len as u32), Some(payload.len() as u32)),
+            ("ecn", want.ecn.map(|field| field as u32), Some(u32::from(segment.ip.traffic_class & 3))),
         ];
         for (name, want, is) in checks {
             if want.is_some() && want != is {

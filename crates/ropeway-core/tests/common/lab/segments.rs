@@ -67,6 +67,9 @@ impl Lab {
         }
         let (src, dst) = (self.remote.ip(), self.local.ip());
         let mut packet = wire::tcp_packet(src, dst, &header, seg.raw_options.as_deref(), &payload);
+        if let Some(field) = seg.ecn {
+            wire::set_ecn(&mut packet, field);
+        }
         if seg.bad_checksum {
             let at = packet.len() - payload.len() - 4;
             packet[at] ^= 0x55;

@@ -141,7 +141,7 @@ macro_rules! impl_options {
             pub fn set_tos_v4(&self, tos: u32) -> io::Result<()> {
                 let [.., tos] = tos.to_be_bytes();
                 self.update_options(|options| {
-                    options.tos = tos & !ECN_BITS | options.tos & ECN_BITS;
+                    options.tos = tos & !ECN_BITS;
                 })
             }
 
@@ -276,6 +276,35 @@ macro_rules! impl_options {
             /// out at once is up to twenty segments, or what the rate brings in two milliseconds.
             pub fn set_max_pacing_rate(&self, rate: Option<u64>) -> io::Result<()> {
                 self.update_options(|options| options.max_pacing_rate = rate)
+            }
+
+            /// Whether ECN is used (`tcp_ecn`).
+            pub fn ecn(&self) -> io::Result<$crate::EcnMode> {
+                self.options(|options| options.ecn)
+            }
+
+            /// Sets whether ECN is used (RFC 3168; `tcp_ecn`, for this socket alone). It counts for handshakes that begin later:
+            /// those of a listener, or that of a socket that is not connected yet. What they have come to,
+            /// [`TcpInfo::ecn`](crate::TcpInfo::ecn) tells.
+            ///
+            /// ```
+            /// # #[tokio::main(flavor = "current_thread")]
+            /// # async fn main() -> std::io::Result<()> {
+            /// use ropeway::net::{TcpListener, TcpSocket};
+            /// use ropeway::{EcnFeedback, EcnMode, Stack};
+            ///
+            /// let stack = Stack::builder().build()?;
+            /// let listener = TcpListener::bind_on(&stack, "127.0.0.1:80").await?;
+            /// let socket = TcpSocket::new_v4_on(&stack)?;
+            /// socket.set_ecn(EcnMode::On)?;
+            /// let stream = socket.connect("127.0.0.1:80".parse().unwrap()).await?;
+            /// assert_eq!(stream.info()?.ecn, EcnFeedback::Classic);
+            /// # drop(listener);
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn set_ecn(&self, ecn: $crate::EcnMode) -> io::Result<()> {
+                self.update_options(|options| options.ecn = ecn)
             }
 
             /// The name of the congestion control (`TCP_CONGESTION`).

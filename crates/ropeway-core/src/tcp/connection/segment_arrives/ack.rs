@@ -13,7 +13,7 @@ use crate::tcp::closed::reset_for;
 use crate::tcp::connection::state::{Cause, State};
 use crate::tcp::connection::timers::Timer;
 use crate::tcp::connection::{Connection, Env};
-use crate::tcp::sender::AckNews;
+use crate::tcp::sender::{AckNews, Acked};
 use crate::time::Timestamp;
 
 impl Connection {
@@ -118,9 +118,11 @@ impl Connection {
             window_limited: self.statistics.is_cwnd_limited(),
             max_pacing_rate: self.options.max_pacing_rate,
             paces: env.config.pacing,
+            echoes_mark: self.ecn.is_echo(segment.header.flags),
         };
         let acked = self.sender.on_ack(&news);
         self.statistics.delivered += u64::from(acked.delivered);
+        self.note_reduction(&acked, &news);
         env.counters.fast_retransmits += u64::from(acked.outcome.began);
         env.counters.spurious_timeouts += u64::from(acked.outcome.spurious_timeout);
         env.counters.undone += u64::from(acked.outcome.undone);
@@ -151,6 +153,21 @@ impl Connection {
             }
         }
         acked.outcome
+    }
+
+    /// What an acknowledgement means for ECN: the peer is told of a reduction (RFC 3168 6.1.2).
+    fn note_reduction(&mut self, acked: &Acked, news: &AckNews) {
+        if !self.ecn.is_on() {
+            return;
+        }
+        if news.echoes_mark && acked.delivered > 0 {
+            self.rare.delivered_ce = self.rare.delivered_ce.saturating_add(acked.delivered);
+        }
+        if acked.outcome.undone {
+            self.ecn.on_undone();
+        } else if acked.outcome.reduced {
+            self.ecn.on_reduced();
+        }
     }
 
     /// The timestamp that a segment echoes, and the round trip that this tells of (RFC 7323 4.1).

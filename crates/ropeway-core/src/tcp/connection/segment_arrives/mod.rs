@@ -12,7 +12,7 @@ mod urg;
 use std::ops::ControlFlow;
 
 use bytes::{Buf, Bytes};
-use ropeway_packet::{IpPacket, ParsedTcp, SeqNum, TcpFlags, TcpHeader};
+use ropeway_packet::{EcnCodepoint, IpPacket, ParsedTcp, SeqNum, TcpFlags, TcpHeader};
 
 use super::state::State;
 use super::{Connection, Env};
@@ -34,6 +34,8 @@ pub(crate) struct Arrival {
     pub(crate) repeats: bool,
     /// If the device has merged several segments into this one: how long each was.
     pub(crate) segment_size: Option<u16>,
+    /// What its packet says of congestion.
+    pub(crate) ecn: EcnCodepoint,
 }
 
 impl Arrival {
@@ -50,6 +52,7 @@ impl Arrival {
             unscaled: false,
             repeats: false,
             segment_size: received.segment_size,
+            ecn: EcnCodepoint::of(ip.traffic_class),
         }
     }
 
@@ -151,6 +154,7 @@ impl Connection {
         self.check_syn(segment)?; // fourth
         self.check_ack(segment, env)?; // fifth
         self.check_options(segment)?;
+        self.note_marks(segment);
         // Only now: what is challenged may be forged, and would make the peer's own timestamps look old
         // (RFC 7323 5.2-2).
         self.update_ts_recent(seq, &segment.header, env.now);
@@ -168,6 +172,15 @@ impl Connection {
         self.take_text(segment, env)?; // seventh
         self.check_fin(segment, has_text, env); // eighth
         ControlFlow::Continue(())
+    }
+
+    /// What its packet says of congestion counts, now that it is known to be the peer's (RFC 3168 6.1.5-2).
+    fn note_marks(&mut self, segment: &Arrival) {
+        if self.ecn.is_on()
+            && self.ecn.segment_arrives(segment.ecn, segment.header.flags, !segment.payload.is_empty())
+        {
+            self.ack_now();
+        }
     }
 
     /// RFC 9293 3.1 MUST-7: an option whose length is a lie ends the connection, and the log says why. Only

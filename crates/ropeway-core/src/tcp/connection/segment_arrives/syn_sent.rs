@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use ropeway_packet::{TcpFlags, TcpOptions, WindowScale};
+use ropeway_packet::{TcpFlags, WindowScale};
 
 use super::{Arrival, Step, Verdict};
 use crate::buffer::send::length_u32;
@@ -11,6 +11,8 @@ use crate::error::ConnectionError;
 use crate::tcp::closed::reset_for;
 use crate::tcp::connection::state::Cause;
 use crate::tcp::connection::{Connection, Env, FinalReset, Negotiated, Probe};
+use crate::tcp::ecn::Ecn;
+use crate::tcp::ecn::handshake::{agree, answered};
 
 impl Connection {
     /// RFC 9293 3.10.7.3 R-03
@@ -45,7 +47,7 @@ impl Connection {
             env.counters.paws_dropped += 1;
             return ControlFlow::Break(Verdict::Drop);
         }
-        let negotiated = self.negotiate(&segment.header.options);
+        let negotiated = self.negotiate(segment, has_ack);
         self.peer_syn(segment.seq(), &negotiated, env.now);
         self.receiver.open_window(self.initial_window().into());
         if has_ack {
@@ -89,9 +91,19 @@ impl Connection {
         ControlFlow::Continue(())
     }
 
+    /// What a SYN-ACK agrees to, or in a simultaneous open both SYNs. Having asked without ECN once, we must not send what may be
+    /// marked, although we echo what is (RFC 3168 6.1.1-4).
+    fn agree_on_ecn(&self, segment: &Arrival, has_ack: bool) -> Ecn {
+        let (asked, flags) = (self.options.ecn.asks_for(), segment.header.flags);
+        let feedback = if has_ack { answered(asked, flags) } else { agree(asked, flags, segment.ecn) };
+        Ecn::agreed(feedback, !self.falls_back())
+    }
+
     /// An option is in use when both SYNs have it (RFC 7323 2.2-1).
-    fn negotiate(&self, theirs: &TcpOptions) -> Negotiated {
+    fn negotiate(&self, segment: &Arrival, has_ack: bool) -> Negotiated {
+        let theirs = &segment.header.options;
         Negotiated {
+            ecn: self.agree_on_ecn(segment, has_ack),
             peer_mss: theirs.mss,
             wscale: self
                 .receiver

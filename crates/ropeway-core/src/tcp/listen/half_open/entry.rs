@@ -6,8 +6,10 @@ use ropeway_packet::{FourTuple, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timesta
 
 use super::super::incoming::SynOptions;
 use super::{Announced, Answer, Opening};
+use crate::ecn::EcnFeedback;
 use crate::tcp::closed::reset_for;
 use crate::tcp::connection::{Handshake, Negotiated, timestamp_clock};
+use crate::tcp::ecn::{Ecn, handshake};
 use crate::time::{ShortTimestamp, Timestamp};
 use crate::tuple_list::{Linked, Links};
 
@@ -50,21 +52,30 @@ pub(super) enum Phase {
 
 /// What else both SYNs have agreed on, a bit each.
 ///
-/// Two bits are left for the ECN mode (none, RFC 3168, RFC 9768), two for the ECN field of the SYN's packet, and one for
-/// Fast Open (RFC 7413).
+/// One bit is left for Fast Open (RFC 7413).
 #[derive(Clone, Copy, Debug, Default)]
 struct Said(u8);
 
 impl Said {
     const TIMESTAMPS: u8 = 1;
     const SACK: u8 = 1 << 1;
+    const CLASSIC_ECN: u8 = 1 << 2;
 
-    fn new(timestamps: bool, sack: bool) -> Self {
-        Self(if timestamps { Self::TIMESTAMPS } else { 0 } | if sack { Self::SACK } else { 0 })
+    fn new(timestamps: bool, sack: bool, ecn: EcnFeedback) -> Self {
+        let bits = [
+            (Self::TIMESTAMPS, timestamps),
+            (Self::SACK, sack),
+            (Self::CLASSIC_ECN, ecn == EcnFeedback::Classic),
+        ];
+        Self(bits.into_iter().filter(|(_, said)| *said).fold(0, |all, (bit, _)| all | bit))
     }
 
     fn has(self, bit: u8) -> bool {
         self.0 & bit != 0
+    }
+
+    fn ecn(self) -> EcnFeedback {
+        if self.has(Self::CLASSIC_ECN) { EcnFeedback::Classic } else { EcnFeedback::None }
     }
 }
 
@@ -112,7 +123,7 @@ impl HalfOpen {
             peer_mss: syn.options.mss.unwrap_or(0),
             deadline,
             scales: Scales::new(syn.options.window_scale, opening.wscale),
-            said: Said::new(timestamps, opening.sack && syn.options.sack_permitted),
+            said: Said::new(timestamps, opening.sack && syn.options.sack_permitted, opening.ecn),
             retransmits: 0,
             acks: 0,
             phase: if opening.undecided { Phase::Untold } else { Phase::Answered { twice: false } },
@@ -243,7 +254,7 @@ impl HalfOpen {
     pub(super) fn syn_ack(&self, tuple: &FourTuple, announced: &Announced, now: Timestamp) -> TcpHeader {
         let mut header = self.ack(tuple, announced, now);
         header.seq = self.iss;
-        header.flags = TcpFlags::SYN | TcpFlags::ACK;
+        header.flags = TcpFlags::SYN | TcpFlags::ACK | handshake::syn_ack_flags(self.said.ecn());
         header.window = announced.window;
         // RFC 9293 3.7.1 MUST-14
         header.options.mss = Some(announced.advmss);
@@ -292,6 +303,7 @@ impl HalfOpen {
                 wscale: self.scales.both(),
                 timestamps: self.timestamps(),
                 sack: self.said.has(Said::SACK),
+                ecn: Ecn::agreed(self.said.ecn(), true),
             },
             answered_at: once.then(|| before(timeout(0))),
             retransmits,
@@ -311,6 +323,7 @@ impl HalfOpen {
             window_scale: self.scales.peer().map(WindowScale::get),
             timestamps: self.timestamps().is_some(),
             sack: self.said.has(Said::SACK),
+            ecn: self.said.ecn(),
             seq: self.irs,
         }
     }

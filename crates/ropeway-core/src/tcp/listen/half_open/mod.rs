@@ -13,6 +13,7 @@ use ropeway_packet::{FourTuple, SeqNum, TcpHeader, WindowScale};
 use self::entry::{HalfOpen, Phase};
 use super::incoming::SynOptions;
 use super::prefix::PrefixCounts;
+use crate::ecn::EcnFeedback;
 use crate::recovery::rto::backed_off;
 use crate::tcp::connection::Handshake;
 use crate::time::{ShortTimestamp, Timestamp};
@@ -27,6 +28,8 @@ pub(crate) struct Opening {
     pub(crate) wscale: Option<WindowScale>,
     pub(crate) timestamps: bool,
     pub(crate) sack: bool,
+    /// What of ECN we agree to.
+    pub(crate) ecn: EcnFeedback,
     /// The user decides whether it is answered.
     pub(crate) undecided: bool,
 }
@@ -362,8 +365,8 @@ mod tests {
     fn insert(table: &mut HalfOpenTable, port: u16) -> TupleKey {
         let remote = ("10.0.0.2".parse::<std::net::IpAddr>().unwrap(), port).into();
         let tuple = FourTuple::new("10.0.0.1:80".parse().unwrap(), remote);
-        let (iss, wscale) = (SeqNum::new(1), None);
-        let opening = Opening { iss, wscale, timestamps: true, sack: true, undecided: true };
+        let (iss, wscale, ecn) = (SeqNum::new(1), None, EcnFeedback::None);
+        let opening = Opening { iss, wscale, timestamps: true, sack: true, ecn, undecided: true };
         table.insert(&tuple, 0, &TcpHeader::default(), &opening, Timestamp::START).unwrap()
     }
 

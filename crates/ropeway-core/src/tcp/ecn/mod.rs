@@ -1,0 +1,122 @@
+//! Explicit Congestion Notification between the ends of one connection (RFC 3168): what they have agreed on, what is
+//! echoed to the peer, and which packets may be marked.
+
+pub(crate) mod handshake;
+
+use ropeway_packet::{EcnCodepoint, TcpFlags};
+
+use crate::ecn::EcnFeedback;
+
+/// What a connection knows of ECN.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ecn {
+    feedback: EcnFeedback,
+    bits: u8,
+}
+
+impl Ecn {
+    /// A mark has arrived: ECE goes with every segment until the peer answers with CWR.
+    const ECHOES: u8 = 1;
+    /// The window was reduced: CWR goes with the next new data.
+    const REDUCED: u8 = 1 << 1;
+    /// What is sent must not be marked: the path, or the peer, may not stand it.
+    const NOT_CAPABLE: u8 = 1 << 2;
+    /// The peer has sent what may be marked.
+    const SEEN: u8 = 1 << 3;
+
+    fn has(self, bit: u8) -> bool {
+        self.bits & bit != 0
+    }
+
+    fn set(&mut self, bit: u8, on: bool) {
+        self.bits = if on { self.bits | bit } else { self.bits & !bit };
+    }
+
+    /// What the handshake has come to. `capable`: what is sent may be marked.
+    pub(crate) fn agreed(feedback: EcnFeedback, capable: bool) -> Self {
+        let mut new = Self { feedback, bits: 0 };
+        new.set(Self::NOT_CAPABLE, !capable);
+        new
+    }
+
+    #[inline]
+    pub(crate) fn feedback(self) -> EcnFeedback {
+        self.feedback
+    }
+
+    #[inline]
+    pub(crate) fn is_on(self) -> bool {
+        self.feedback != EcnFeedback::None
+    }
+
+    /// The peer has sent something that may be marked.
+    pub(crate) fn was_seen(self) -> bool {
+        self.has(Self::SEEN)
+    }
+
+    // ---- what arrives
+
+    /// A segment has arrived in the window. Says whether it is to be acknowledged at once.
+    ///
+    /// RFC 3168 6.1.3-1: the echo of a mark lasts until CWR comes. A sender that has just reduced its window may have no more
+    /// than a segment in flight, so neither waits.
+    pub(crate) fn segment_arrives(&mut self, ip: EcnCodepoint, flags: TcpFlags, has_data: bool) -> bool {
+        if ip != EcnCodepoint::NotEct {
+            self.set(Self::SEEN, true);
+        }
+        let answered = flags.contains(TcpFlags::CWR);
+        if answered {
+            self.set(Self::ECHOES, false);
+        }
+        let marked = ip == EcnCodepoint::Ce && has_data;
+        let begins = marked && !self.has(Self::ECHOES);
+        if marked {
+            self.set(Self::ECHOES, true);
+        }
+        begins || (answered && has_data)
+    }
+
+    /// Whether an acknowledgement echoes a mark that was not answered yet. Until the peer has seen our CWR, it repeats the echo.
+    pub(crate) fn is_echo(self, flags: TcpFlags) -> bool {
+        self.feedback == EcnFeedback::Classic && flags.contains(TcpFlags::ECE) && !self.has(Self::REDUCED)
+    }
+
+    // ---- what is sent
+
+    /// The congestion window was reduced, for whatever reason (RFC 3168 6.1.2-3).
+    pub(crate) fn on_reduced(&mut self) {
+        if self.feedback == EcnFeedback::Classic {
+            self.set(Self::REDUCED, true);
+        }
+    }
+
+    /// The reduction was undone.
+    pub(crate) fn on_undone(&mut self) {
+        self.set(Self::REDUCED, false);
+    }
+
+    /// The flags of a segment without data, or with data that was sent before.
+    #[inline]
+    pub(crate) fn flags(self) -> TcpFlags {
+        if self.has(Self::ECHOES) { TcpFlags::ECE } else { TcpFlags::EMPTY }
+    }
+
+    /// New data is sent (RFC 3168 6.1.2-2). Its flags, besides [`flags`](Self::flags).
+    #[inline]
+    pub(crate) fn data_sent(&mut self) -> TcpFlags {
+        if self.has(Self::REDUCED) {
+            self.set(Self::REDUCED, false);
+            return TcpFlags::CWR;
+        }
+        TcpFlags::EMPTY
+    }
+
+    /// What the packet of new data says to routers. Everything else is not to be marked: acknowledgements
+    /// (RFC 3168 6.1.4-1), retransmissions (RFC 3168 6.1.5-1), probes of the window (RFC 3168 6.1.6-1), and what has SYN
+    /// (RFC 3168 6.1.1-3) or RST.
+    #[inline]
+    pub(crate) fn codepoint_of_data(self) -> EcnCodepoint {
+        let capable = self.is_on() && !self.has(Self::NOT_CAPABLE);
+        if capable { EcnCodepoint::Ect0 } else { EcnCodepoint::NotEct }
+    }
+}
