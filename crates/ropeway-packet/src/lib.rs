@@ -67,5 +67,7 @@ pub use segment::{
     ChecksumMode, FourTuple, HeaderBuf, Payload, Slices, TcpSegment, emit_tcp, parse_tcp, parse_tcp_header,
 };
 pub use seq::{SeqNum, WindowScale};
-pub use tcp::{FastOpen, ParsedTcp, SackBlocks, TcpFlags, TcpHeader, TcpOptions, Timestamps};
+pub use tcp::{
+    AccurateEcn, EcnOrder, FastOpen, ParsedTcp, SackBlocks, TcpFlags, TcpHeader, TcpOptions, Timestamps,
+};
 pub use udp::{UdpDatagram, UdpHeader};

@@ -19,10 +19,12 @@
 //! # Ok::<(), ropeway_packet::TcpError>(())
 //! ```
 
+mod accurate_ecn;
 mod flags;
 mod header;
 mod options;
 
+pub use accurate_ecn::{AccurateEcn, EcnOrder};
 pub use flags::TcpFlags;
 pub(crate) use header::CHECKSUM_OFFSET;
 pub use header::{ParsedTcp, TcpHeader};

@@ -1,10 +1,11 @@
 //! The options: MSS (RFC 9293 3.7.1), window scale and timestamps (RFC 7323), SACK (RFC 2018), Fast
-//! Open (RFC 7413).
+//! Open (RFC 7413), Accurate ECN (RFC 9768).
 
 use std::fmt;
 
 use pnet_packet::tcp::TcpOptionNumbers as numbers;
 
+use super::AccurateEcn;
 use crate::SeqNum;
 
 const EOL: u8 = numbers::EOL.0;
@@ -37,6 +38,8 @@ pub struct TcpOptions {
     pub sack: SackBlocks,
     /// Fast Open, in a SYN.
     pub fast_open: Option<FastOpen>,
+    /// Accurate ECN.
+    pub accurate_ecn: Option<AccurateEcn>,
 }
 
 /// The timestamps option (RFC 7323 3.2), in ticks of the clocks of the two ends.
@@ -164,6 +167,8 @@ pub(super) struct Layout {
     syn: bool,
     /// How many SACK blocks fit.
     sack_blocks: usize,
+    /// The bytes of the counters of ECN.
+    accurate_ecn: usize,
     /// Bytes, a multiple of 4, at most 40.
     pub(super) len: usize,
 }
@@ -242,6 +247,10 @@ impl TcpOptions {
                 });
                 true
             }
+            (AccurateEcn::KIND_0 | AccurateEcn::KIND_1, counters) => {
+                self.accurate_ecn = Some(AccurateEcn::read(kind, counters));
+                true
+            }
             (FAST_OPEN, cookie) => {
                 let option = FastOpen::new(cookie);
                 self.fast_open = option.or(self.fast_open);
@@ -283,13 +292,16 @@ impl TcpOptions {
             len += if sack_permitted_alone { 4 } else { 0 };
             len += self.fast_open.map_or(0, |option| option.padded_len());
         }
-        // At most 40 bytes so far: 20, and 20 of Fast Open. SACK blocks get what is left, behind 4
-        // bytes of their own.
+        // At most 40 bytes so far: 20, and 20 of Fast Open. The counters of ECN get what is left, and SACK
+        // blocks what is left then, behind 4 bytes of their own.
+        let accurate_ecn = self.accurate_ecn.map_or(0, |option| option.padded_len());
+        let accurate_ecn = if len + accurate_ecn <= SPACE { accurate_ecn } else { 0 };
+        len += accurate_ecn;
         let sack_blocks = self.sack.len().min(SPACE.saturating_sub(len + 4) / 8);
         if sack_blocks > 0 {
             len += 4 + 8 * sack_blocks;
         }
-        Layout { syn, sack_blocks, len }
+        Layout { syn, sack_blocks, accurate_ecn, len }
     }
 
     /// Writes the options as Linux's `tcp_options_write` does. `out` has the layout's length. NOPs pad, so
@@ -311,6 +323,9 @@ impl TcpOptions {
             sack_permitted = false;
             out.put(tsval.to_be_bytes());
             out.put(tsecr.to_be_bytes());
+        }
+        if let Some(option) = self.accurate_ecn.filter(|_| layout.accurate_ecn > 0) {
+            out.put_slice(option.bytes(NOP).get(..layout.accurate_ecn).unwrap_or_default());
         }
         if sack_permitted {
             out.put([NOP, NOP, SACK_PERMITTED, 2]);
@@ -358,6 +373,13 @@ impl Writer<'_> {
         }
         for (to, from) in self.out.iter_mut().zip(bytes) {
             *to = from;
+        }
+    }
+
+    fn put_slice(&mut self, bytes: &[u8]) {
+        if let Some((place, rest)) = std::mem::take(&mut self.out).split_at_mut_checked(bytes.len()) {
+            place.copy_from_slice(bytes);
+            self.out = rest;
         }
     }
 }

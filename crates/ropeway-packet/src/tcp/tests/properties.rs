@@ -18,9 +18,10 @@ fn any_header() -> impl Strategy<Value = TcpHeader> {
         option::of(any::<(u32, u32)>()),
         vec(any::<(u32, u32)>(), 0..=4),
         option::of(cookie),
+        option::of((any::<bool>(), vec(0..1_u32 << 24, 0..=3))),
     );
     (fields, options).prop_map(|((ports, [seq, ack], flags), options)| {
-        let (mss, window_scale, sack_permitted, timestamps, sack, cookie) = options;
+        let (mss, window_scale, sack_permitted, timestamps, sack, cookie, counters) = options;
         let mut blocks = SackBlocks::EMPTY;
         for (start, end) in sack {
             blocks.push((SeqNum::new(start), SeqNum::new(end)));
@@ -41,19 +42,27 @@ fn any_header() -> impl Strategy<Value = TcpHeader> {
                 timestamps: timestamps.map(|(tsval, tsecr)| Timestamps { tsval, tsecr }),
                 sack: blocks,
                 fast_open: cookie.and_then(|cookie| FastOpen::new(&cookie)),
+                accurate_ecn: counters.map(|(first, counters)| {
+                    AccurateEcn::new(if first { EcnOrder::Ect0First } else { EcnOrder::Ect1First }, &counters)
+                }),
             },
         }
     })
 }
 
 /// The header as its bytes can say it: without options that belong to a SYN, and without the SACK
-/// blocks that do not fit.
+/// blocks and counters that do not fit.
 fn sayable(header: TcpHeader) -> TcpHeader {
     let mut said = header;
     if !header.flags.contains(TcpFlags::SYN) {
-        let TcpOptions { timestamps, sack, .. } = header.options;
-        said.options = TcpOptions { timestamps, sack, ..TcpOptions::default() };
+        let TcpOptions { timestamps, sack, accurate_ecn, .. } = header.options;
+        said.options = TcpOptions { timestamps, sack, accurate_ecn, ..TcpOptions::default() };
     }
+    let bare = TcpOptions { sack: SackBlocks::EMPTY, accurate_ecn: None, ..said.options };
+    let bare = TcpHeader { options: bare, ..said };
+    let counters =
+        said.options.accurate_ecn.map_or(0, |option| AccurateEcn::padded_len_of(option.counters().len()));
+    said.options.accurate_ecn = said.options.accurate_ecn.filter(|_| bare.len() + counters <= 60);
     let other = TcpHeader { options: TcpOptions { sack: SackBlocks::EMPTY, ..said.options }, ..said };
     let room = (60 - other.len()).saturating_sub(4) / 8;
     said.options.sack = SackBlocks::EMPTY;
@@ -118,6 +127,8 @@ proptest! {
             (5, !said.sack.is_empty()),
             (8, said.timestamps.is_some()),
             (34, said.fast_open.is_some()),
+            (172, said.accurate_ecn.is_some_and(|option| option.order() == EcnOrder::Ect0First)),
+            (174, said.accurate_ecn.is_some_and(|option| option.order() == EcnOrder::Ect1First)),
         ] {
             equal(kinds.iter().filter(|&&found| found == kind).count(), usize::from(present))?;
         }

@@ -46,6 +46,32 @@ fn every_option_alone() {
     }
 }
 
+// RFC 9768 3.2.3
+#[test]
+fn counters_of_ecn_stand_in_two_orders_and_any_length() {
+    let bytes = [172, 11, 0, 0, 1, 0, 2, 0, 3, 0, 0];
+    let first = |option: AccurateEcn| (option.e0b(), option.ceb(), option.e1b());
+    let read = |len: u8, kind| {
+        let mut option = bytes[..usize::from(len)].to_vec();
+        (option[0], option[1]) = (kind, len);
+        first(well_formed(&option).accurate_ecn.unwrap())
+    };
+    let (one, two, three) = (Some(1), Some(0x200), Some(0x03_0000));
+    assert_eq!(read(11, 172), (one, two, three));
+    assert_eq!(read(11, 174), (three, two, one));
+    assert_eq!(read(8, 172), (one, two, None));
+    assert_eq!(read(8, 174), (None, two, one));
+    assert_eq!(read(5, 172), (one, None, None));
+    assert_eq!(read(5, 174), (None, None, one));
+    assert_eq!(read(2, 172), (None, None, None));
+    // Another length is for the future: whole counters are taken, what is left is padding.
+    assert_eq!(read(7, 172), (one, None, None));
+    assert_eq!(
+        first(well_formed(&[172, 13, 0, 0, 1, 0, 2, 0, 3, 0, 0, 9, 9]).accurate_ecn.unwrap()),
+        (one, two, three)
+    );
+}
+
 #[test]
 fn sack_has_one_to_four_blocks() {
     for count in 1..=4_u8 {

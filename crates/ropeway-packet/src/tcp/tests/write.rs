@@ -65,6 +65,22 @@ fn option_layouts() {
 }
 
 #[test]
+fn counters_of_ecn_are_written_as_linux_does() {
+    let counters = |counters: &[u32]| Some(AccurateEcn::new(EcnOrder::Ect1First, counters));
+    let all = TcpOptions { mss: Some(1460), accurate_ecn: counters(&[1, 0, 1]), ..TcpOptions::default() };
+    let expected = [2, 4, 5, 180, 174, 11, 0, 0, 1, 0, 0, 0, 0, 0, 1, NOP];
+    assert_eq!(option_bytes(TcpFlags::SYN | TcpFlags::ACK, all), expected);
+    for (count, bytes) in [
+        (0, &[174, 2, NOP, NOP][..]),
+        (1, &[174, 5, 0, 0, 1, NOP, NOP, NOP]),
+        (2, &[174, 8, 0, 0, 1, 0, 0, 2]),
+    ] {
+        let options = TcpOptions { accurate_ecn: counters(&[1, 2, 3][..count]), ..TcpOptions::default() };
+        assert_eq!(option_bytes(TcpFlags::ACK, options), bytes);
+    }
+}
+
+#[test]
 fn sack_blocks_give_way() {
     let stamped = TcpOptions { timestamps: Some(STAMPS), ..TcpOptions::default() };
     let four = TcpOptions { sack: blocks(0..4), ..stamped };
