@@ -76,6 +76,20 @@ pub struct TcpInfo {
     pub delivered: u64,
     /// `tcpi_delivered_ce`: those of them that arrived with a mark of congestion, as far as the peer tells.
     pub delivered_ce: u32,
+    /// `tcpi_received_ce`: packets that arrived with such a mark; 0 without Accurate ECN, as the next six.
+    pub received_ce: u32,
+    /// `tcpi_delivered_ce_bytes`: bytes of data that arrived with a mark, as the peer tells in the option of Accurate ECN.
+    pub delivered_ce_bytes: u32,
+    /// `tcpi_delivered_e0_bytes`: likewise, with ECT(0).
+    pub delivered_e0_bytes: u32,
+    /// `tcpi_delivered_e1_bytes`: likewise, with ECT(1).
+    pub delivered_e1_bytes: u32,
+    /// `tcpi_received_ce_bytes`: bytes of data that have arrived here with a mark.
+    pub received_ce_bytes: u32,
+    /// `tcpi_received_e0_bytes`: likewise, with ECT(0).
+    pub received_e0_bytes: u32,
+    /// `tcpi_received_e1_bytes`: likewise, with ECT(1).
+    pub received_e1_bytes: u32,
     /// `tcpi_bytes_acked`: payload bytes acknowledged.
     pub bytes_acked: u64,
     /// `tcpi_bytes_sent`: payload bytes sent, retransmissions included.

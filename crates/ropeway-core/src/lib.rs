@@ -59,7 +59,7 @@ pub use ropeway_packet as packet;
 
 pub use config::{BufferRange, IpCidr, ParseIpCidrError, StackConfig, SynCookieMode, TimeWaitReuse};
 pub use congestion::{Algorithm, UnknownAlgorithm};
-pub use ecn::{EcnFeedback, EcnMode};
+pub use ecn::{EcnFeedback, EcnMode, EcnOption};
 pub use error::{ConnectError, ConnectionError, ListenError, RecvError, SendError, ShutdownError, UnknownId};
 pub use event::{ConnectionId, Event, ListenerId, Readiness};
 pub use info::{SenderLimit, TcpInfo};

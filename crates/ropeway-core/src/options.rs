@@ -8,7 +8,7 @@ use ropeway_packet::EcnCodepoint;
 
 use crate::config::FOREVER;
 use crate::congestion::Algorithm;
-use crate::ecn::EcnMode;
+use crate::ecn::{EcnMode, EcnOption};
 
 /// When and how often an idle connection is probed (RFC 9293 3.8.4 MUST-27; `SO_KEEPALIVE`, `TCP_KEEPIDLE`,
 /// `TCP_KEEPINTVL`, `TCP_KEEPCNT`).
@@ -79,8 +79,13 @@ pub struct SocketOptions {
     pub congestion: Algorithm,
     /// Whether ECN is used (`tcp_ecn`). When the peer asks for it, as in Linux.
     pub ecn: EcnMode,
-    /// When a SYN that asks for ECN is not answered, ask without it (RFC 3168 6.1.1.1; `tcp_ecn_fallback`). On.
+    /// When a SYN that asks for ECN is not answered, ask without it (RFC 3168 6.1.1.1; `tcp_ecn_fallback`). And when a path changes
+    /// what it must not, send what cannot be marked (RFC 9768 3.2.2.3). On.
     pub ecn_fallback: bool,
+    /// When the option of Accurate ECN is sent (RFC 9768 3.2.3; `tcp_ecn_option`). Wherever there is room, as in Linux.
+    pub ecn_option: EcnOption,
+    /// How often in a round trip it is sent at least, with [`EcnOption::Least`] (`tcp_ecn_option_beacon`). 3; 0 is never.
+    pub ecn_option_beacon: u8,
     /// How often a SYN is retransmitted before a connect gives up (`TCP_SYNCNT`). 7 by default: with a
     /// first timeout of 1 s that is just over four minutes (RFC 9293 3.8.3 MUST-23 asks for three).
     pub syn_retries: u32,
@@ -181,6 +186,8 @@ impl Default for SocketOptions {
             congestion: Algorithm::default(),
             ecn: EcnMode::default(),
             ecn_fallback: true,
+            ecn_option: EcnOption::default(),
+            ecn_option_beacon: 3,
             syn_retries: 7,
             linger: None,
             reuse_addr: false,

@@ -156,12 +156,15 @@ pub struct Transmit {
     pub checksum: ChecksumMode,
     /// Set when the device is to cut this into segments of that many payload bytes (GSO). Otherwise `None`.
     pub segment_size: Option<u16>,
+    /// The connection uses Accurate ECN (RFC 9768): all segments of a train have the flags AE, CWR and ECE of the first one. Devices that
+    /// take CWR off the others, as RFC 3168 has it, must not be given one with CWR.
+    pub accurate_ecn: bool,
 }
 
 impl Transmit {
     /// A packet of these headers and this payload.
     pub fn new(header: HeaderBuf, payload: Payload, checksum: ChecksumMode) -> Self {
-        Self { header, payload, checksum, segment_size: None }
+        Self { header, payload, checksum, segment_size: None, accurate_ecn: false }
     }
 
     /// A packet that is complete as it stands.
@@ -207,8 +210,7 @@ impl Transmit {
     /// Gives the packet to `packet` as it is on the wire: if it is a train, its segments one by one; checksums are complete.
     /// `scratch` is where each is put together.
     pub fn for_each_on_wire(&self, scratch: &mut BytesMut, mut packet: impl FnMut(&[u8])) {
-        let cut = self.segment_size.and_then(|size| train::split(&self.header, &self.payload, size).ok());
-        match cut {
+        match self.split() {
             Some(split) => fill_each(split, scratch, packet),
             None => {
                 scratch.clear();
@@ -219,6 +221,13 @@ impl Transmit {
                 packet(scratch);
             }
         }
+    }
+
+    /// The segments of a train, if it is one.
+    #[must_use]
+    pub fn split(&self) -> Option<train::Split<'_>> {
+        let split = train::split(&self.header, &self.payload, self.segment_size?).ok()?;
+        Some(if self.accurate_ecn { split.accurate_ecn() } else { split })
     }
 
     /// The packet as one piece.

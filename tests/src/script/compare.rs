@@ -166,7 +166,6 @@ fn unsupported(expected: &[TcpOption], actual: &[TcpOption]) -> Vec<&'static str
 fn name_of(option: &TcpOption) -> Option<&'static str> {
     match option {
         TcpOption::FastOpen { .. } => Some("TCP Fast Open"),
-        TcpOption::Other(172 | 174, _) => Some("AccECN"),
         TcpOption::Other(19, _) => Some("TCP MD5"),
         TcpOption::Other(30, _) => Some("MPTCP"),
         _ => None,

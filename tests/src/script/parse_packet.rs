@@ -142,6 +142,12 @@ impl Parser {
             self.next();
             some = true;
             for letter in letters.chars() {
+                // `P5.`: the counter stands before the dot.
+                if let Some(count) = letter.to_digit(8) {
+                    tcp.flags |= flag::of_ace(u16::try_from(count).unwrap_or_default());
+                    tcp.ace = true;
+                    continue;
+                }
                 tcp.flags |= flag::of_letter(letter)
                     .ok_or_else(|| self.error(format!("'{letter}' in '{letters}' is no flag")))?;
             }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ropeway_core::{EcnMode, SynCookieMode};
+use ropeway_core::{EcnMode, EcnOption, SynCookieMode};
 
 use super::settings::Settings;
 
@@ -87,6 +87,16 @@ impl Settings {
             "tcp_early_retrans" => config.tlp = number >= 3,
             "tcp_frto" => config.frto = number != 0,
             // FreeBSD's numbers are the same, as far as they go.
+            "ecn.enable" if number > 2 => {
+                config.socket.ecn = if number == 3 { EcnMode::Accurate } else { EcnMode::AccurateWhenAsked };
+            }
+            "tcp_ecn_option" => {
+                let wanted = u8::try_from(number).ok().and_then(EcnOption::from_number);
+                config.socket.ecn_option = wanted.unwrap_or_default();
+            }
+            "tcp_ecn_option_beacon" => {
+                config.socket.ecn_option_beacon = u8::try_from(number).unwrap_or(u8::MAX);
+            }
             "tcp_ecn" | "ecn.enable" => match u8::try_from(number).ok().and_then(EcnMode::from_number) {
                 Some(mode) => config.socket.ecn = mode,
                 None => self.unsupported.push(format!("{short}={value}")),

@@ -52,6 +52,11 @@ impl Algorithm {
         self.factory().build(start)
     }
 
+    /// Whether it wants its packets marked with ECT(1).
+    pub(crate) fn wants_ect1(&self) -> bool {
+        self.factory().wants_ect1()
+    }
+
     fn factory(&self) -> &dyn ControllerFactory {
         match self {
             Self::NewReno => &NewReno,

@@ -99,6 +99,12 @@ pub trait ControllerFactory: fmt::Debug + Send + Sync {
     /// The name under which it is known (`TCP_CONGESTION`).
     fn name(&self) -> &'static str;
 
+    /// Whether packets are to be marked as those of L4S are, with ECT(1), where both ends use Accurate ECN (RFC 9331): for controllers
+    /// that answer to the share of packets with marks, and not to there being one. No, unless one says so.
+    fn wants_ect1(&self) -> bool {
+        false
+    }
+
     /// A controller for a connection that begins, or that has had another one until now.
     fn build(&self, start: &Start) -> Box<dyn Controller>;
 }

@@ -9,7 +9,7 @@ use super::settle::connection_id;
 use super::{Noticed, Stack};
 use crate::config::SynCookieMode;
 use crate::demux::Room;
-use crate::ecn::EcnFeedback;
+use crate::ecn::{EcnFeedback, EcnOption};
 use crate::event::ListenerId;
 use crate::events::Sending;
 use crate::ledger::Measure;
@@ -18,6 +18,7 @@ use crate::tcp::connection::state::{Cause, State, report};
 use crate::tcp::connection::{
     Arrival, Connection, Env, Handshake, announced_scale, default_mss, header_overhead, timestamp_clock,
 };
+use crate::tcp::ecn::accurate::first_option;
 use crate::tcp::ecn::handshake::{agree, syn_ack_flags};
 use crate::tcp::listen::half_open::{Announced, Answer, Opening};
 use crate::tcp::listen::syn_cookie::{Remembered, syn_ack_options};
@@ -88,6 +89,7 @@ impl Stack {
             timestamps: self.config.timestamps,
             sack: self.config.sack,
             ecn: agree(listener.options.ecn.agrees_to(), syn.flags, ecn),
+            field: ecn,
             undecided: listener.asks_user,
         };
         let Some(key) = self.rooms.half_open.insert(tuple, id.index, syn, &opening, now) else { return };
@@ -142,12 +144,17 @@ impl Stack {
     fn announced(&self, tuple: &FourTuple, id: ListenerId) -> Announced {
         // RFC 9293 3.7.1 MUST-67
         let mtu = self.device_mtu(tuple.remote_addr).saturating_sub(header_overhead(tuple));
-        let limit = self.listeners.get(id).and_then(|listener| listener.options.max_segment);
+        let options = self.listeners.get(id).map(|listener| &listener.options);
+        let limit = options.and_then(|options| options.max_segment);
         Announced {
             timestamp_offset: self.isn.timestamp_offset(tuple),
             advmss: limit.map_or(mtu, |limit| limit.min(mtu)).max(1),
             window: self.listeners.get(id).map_or(0, |listener| listener.initial_window(&self.config)),
             strict_timestamps: self.config.strict_timestamps,
+            ecn_option: options
+                .filter(|options| options.ecn_option != EcnOption::Off)
+                .map(|_| first_option()),
+            ecn_fallback: options.is_some_and(|options| options.ecn_fallback),
         }
     }
 
@@ -163,12 +170,23 @@ impl Stack {
         let own_scale = self.own_scale(id);
         let Some(listener) = self.listeners.get_mut(id) else { return };
         listener.cookie_sent = Some(now);
-        let ecn = agree(listener.options.ecn.agrees_to(), syn.flags, ecn);
+        let (field, ecn) = (ecn, agree(listener.options.ecn.agrees_to(), syn.flags, ecn));
         let clock = self.config.timestamps.then(|| timestamp_clock(now, announced.timestamp_offset));
         self.counters.cookies_sent += 1;
-        let options = syn_ack_options(syn, announced.advmss, own_scale, clock, self.config.sack, ecn);
-        // Without a timestamp there is no place to remember that either.
-        let ecn = if options.timestamps.is_some() { ecn } else { EcnFeedback::None };
+        let options = syn_ack_options(
+            syn,
+            announced.advmss,
+            own_scale,
+            clock,
+            self.config.sack,
+            (ecn, announced.ecn_option),
+        );
+        // Without a timestamp there is no place to remember ECN of RFC 3168 either; Accurate ECN, the third segment tells of.
+        let ecn = if options.timestamps.is_some() || ecn == EcnFeedback::Accurate {
+            ecn
+        } else {
+            EcnFeedback::None
+        };
         let said = Remembered {
             mss: syn.options.mss.unwrap_or(default_mss(tuple)),
             scaled: options.window_scale.is_some(),
@@ -179,7 +197,7 @@ impl Stack {
             dst_port: tuple.remote_port,
             seq: iss,
             ack: syn.seq + 1,
-            flags: TcpFlags::SYN | TcpFlags::ACK | syn_ack_flags(ecn),
+            flags: TcpFlags::SYN | TcpFlags::ACK | syn_ack_flags(ecn, field),
             window: announced.window,
             urgent: 0,
             options,
@@ -226,7 +244,7 @@ impl Stack {
                 own_scale,
                 self.config.timestamps,
                 self.config.sack,
-                listener.options.ecn.agrees_to(),
+                (listener.options.ecn.agrees_to(), flags),
             ),
             answered_at: None,
             sent_again_after: None,
@@ -254,12 +272,17 @@ impl Stack {
         let Some(id) = self.listener_of(key) else { return };
         let announced = self.announced(tuple, id);
         let len = arrival.payload.len();
-        match self.rooms.half_open.segment_arrives(key, &arrival.header, len, &announced, now) {
+        match self.rooms.half_open.segment_arrives(key, (&arrival.header, arrival.ecn), len, &announced, now)
+        {
             Answer::Drop => {}
             Answer::Reply(header) => {
                 let again = header.flags.contains(TcpFlags::SYN);
                 let sending = Sending { again, ..Sending::NEW };
                 self.reply_for_listener(tuple, id, &header, Whom::Stranger, sending);
+            }
+            Answer::Refuse(reset) => {
+                self.reply_for_listener(tuple, id, &reset, Whom::Stranger, Sending::NEW);
+                self.forget_half_open(key, Cause::Abort);
             }
             Answer::BackToListen => {
                 self.counters.half_open_reset += 1;

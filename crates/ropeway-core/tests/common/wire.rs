@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use ropeway_core::packet::{
-    Checksum, ChecksumMode, EcnCodepoint, IpParams, Payload, Protocol, SeqNum, TcpFlags, TcpHeader,
-    TcpOptions, Timestamps, checksum, emit_tcp,
+    AccurateEcn, Checksum, ChecksumMode, EcnCodepoint, EcnOrder, IpParams, Payload, Protocol, SeqNum,
+    TcpFlags, TcpHeader, TcpOptions, Timestamps, checksum, emit_tcp,
 };
 #[allow(unused_imports, reason = "not every test file describes packets")]
 pub use ropeway_sim::pair::{describe, describe_tcp, flag_letters, parse};
@@ -38,6 +38,8 @@ pub struct Seg {
     pub merged: Option<u16>,
     /// The ECN field of its packet.
     pub ecn: Option<EcnCodepoint>,
+    /// The counters of Accurate ECN, ECT(1) first; none is no option.
+    pub counters: Option<Vec<u32>>,
 }
 
 fn seg(flags: TcpFlags) -> Seg {
@@ -166,6 +168,15 @@ impl Seg {
     /// What its packet says of congestion.
     pub fn ecn(mut self, field: EcnCodepoint) -> Self {
         self.ecn = Some(field);
+        self
+    }
+    /// The counter in the header that Accurate ECN has, 0 to 7.
+    pub fn ace(self, count: u8) -> Self {
+        self.flag(TcpFlags::from_ace(count))
+    }
+    /// The option of Accurate ECN with these counters: of ECT(1), CE and ECT(0).
+    pub fn counters(mut self, counters: &[u32]) -> Self {
+        self.counters = Some(counters.to_vec());
         self
     }
     pub fn ce(self) -> Self {
@@ -298,6 +309,10 @@ pub fn header(
             window_scale: seg.ws,
             sack_permitted: seg.sack_ok == Some(true),
             timestamps: ts.map(|(tsval, tsecr)| Timestamps { tsval, tsecr }),
+            accurate_ecn: seg
+                .counters
+                .as_ref()
+                .map(|counters| AccurateEcn::new(EcnOrder::Ect1First, counters)),
             ..TcpOptions::default()
         },
     }

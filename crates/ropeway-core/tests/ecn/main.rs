@@ -1,4 +1,4 @@
-//! Explicit Congestion Notification (RFC 3168): what is agreed on, which packets may be marked, and what becomes of marks.
+//! Explicit Congestion Notification (RFC 3168, RFC 9768): what is agreed on, which packets may be marked, and what becomes of marks.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,6 +8,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod accurate;
 mod classic;
 #[path = "../common/mod.rs"]
 mod common;

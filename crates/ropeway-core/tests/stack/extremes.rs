@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use ropeway_core::congestion::NewReno;
 use ropeway_core::{
-    Algorithm, ConnectionId, EcnMode, KeepAlive, Received, SendFlags, SocketOptions, Stack, StackConfig,
-    SynCookieMode, TimeWaitReuse, Timestamp,
+    Algorithm, ConnectionId, EcnMode, EcnOption, KeepAlive, Received, SendFlags, SocketOptions, Stack,
+    StackConfig, SynCookieMode, TimeWaitReuse, Timestamp,
 };
 
 use crate::common::*;
@@ -82,7 +82,9 @@ fn extremes() -> Vec<(String, Change)> {
     }
     field!([0, 1, u16::MAX], socket.max_segment, Some);
     field!([0, u8::MAX], socket.tos);
-    field!([EcnMode::Off, EcnMode::On], socket.ecn);
+    field!([EcnMode::Off, EcnMode::On, EcnMode::Accurate], socket.ecn);
+    field!([EcnOption::Off, EcnOption::Least, EcnOption::Full], socket.ecn_option);
+    field!([0, u8::MAX], socket.ecn_option_beacon);
     field!([true, false], socket.ecn_fallback);
     field!([0, 1, u8::MAX], socket.ttl);
     #[allow(clippy::reversed_empty_ranges, reason = "a range without a port")]

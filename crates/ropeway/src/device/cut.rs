@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use ropeway_core::packet::{ChecksumMode, train};
+use ropeway_core::packet::ChecksumMode;
 
 use super::{Capabilities, Device, Received, Transmit};
 
@@ -42,9 +42,7 @@ impl Cutting {
     }
 
     fn cut_one(&mut self, packet: &Transmit) {
-        let split =
-            packet.segment_size.and_then(|size| train::split(&packet.header, &packet.payload, size).ok());
-        let Some(split) = split else {
+        let Some(split) = packet.split() else {
             self.cut.push_back(packet.clone());
             return;
         };

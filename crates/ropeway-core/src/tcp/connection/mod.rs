@@ -3,6 +3,7 @@
 //! LISTEN, the passive SYN-RECEIVED and TIME-WAIT live in rooms of their own: there is nothing here for them.
 
 mod buffers;
+mod ecn;
 mod icmp;
 mod keepalive;
 mod mss;
@@ -182,15 +183,16 @@ impl Connection {
     ) -> Box<Self> {
         let holder = Holder::AcceptQueue(listener);
         let mut connection = Self::new(tuple, State::SynReceived, holder, options, setup, env);
-        connection.peer_syn(handshake.irs, &handshake.negotiated, env.now);
+        connection.peer_syn(handshake.irs, &handshake.negotiated, EcnCodepoint::NotEct, env.now);
         connection.receiver.open_window(handshake.announced_window);
         let between = handshake.sent_again_after.map(|at| connection.tsval(at));
         connection.sender.syn_was_sent(handshake.answered_at, handshake.retransmits, between);
         connection
     }
 
-    /// What the peer's SYN says, whichever way the connection was opened.
-    fn peer_syn(&mut self, irs: SeqNum, negotiated: &Negotiated, now: Timestamp) {
+    /// What the peer's SYN says, whichever way the connection was opened. `field`: what its packet says of congestion, as far as the peer
+    /// is to be told of that.
+    fn peer_syn(&mut self, irs: SeqNum, negotiated: &Negotiated, field: EcnCodepoint, now: Timestamp) {
         // RFC 9293 3.7.1 MUST-14, MUST-15: without the option, the default.
         let peer_mss = negotiated.peer_mss.unwrap_or(default_mss(&self.tuple)).max(MIN_MSS);
         let (peer_scale, own_scale) = negotiated.wscale.unzip();
@@ -199,7 +201,7 @@ impl Connection {
         if negotiated.sack {
             self.sender.use_sack();
         }
-        self.ecn = negotiated.ecn;
+        self.begin_ecn(negotiated.ecn, field);
         self.timestamps = negotiated.timestamps.map(|tsval| TimestampState::new(tsval, irs + 1, now));
         self.update_mss(now);
     }
@@ -382,6 +384,7 @@ impl Connection {
                 }
                 _ => None,
             },
+            accurate_ecn: if answering { self.option_of_syn_ack() } else { None },
             ..TcpOptions::default()
         }
     }

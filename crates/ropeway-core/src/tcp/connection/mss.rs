@@ -30,7 +30,8 @@ impl Connection {
     pub(super) fn update_mss(&mut self, now: Timestamp) {
         let path = self.path_mtu.saturating_sub(header_overhead(&self.tuple));
         let mss = self.sender.snd().peer_mss.min(path).min(self.options.max_segment.unwrap_or(u16::MAX));
-        let mss = mss.saturating_sub(if self.timestamps.is_some() { TIMESTAMPS_LEN } else { 0 }).max(1);
+        let options = if self.timestamps.is_some() { TIMESTAMPS_LEN } else { 0 } + self.room_for_ecn();
+        let mss = mss.saturating_sub(options).max(1);
         if self.state().is_synchronized() {
             self.sender.set_mss(mss);
         } else {

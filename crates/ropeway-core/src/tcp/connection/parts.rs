@@ -9,6 +9,7 @@ use crate::ledger::{Charged, Pressure};
 use crate::spare::{Blank, Spare};
 use crate::stats::Counters;
 use crate::tcp::ecn::Ecn;
+use crate::tcp::ecn::accurate::Accurate;
 use crate::tcp::isn::low_u32;
 use crate::time::Timestamp;
 use crate::transmit::Transmit;
@@ -84,11 +85,13 @@ pub(super) struct Rare {
     pub(super) repacketized: Option<Timestamp>,
     /// Segments that the peer has reported to have arrived with a mark of congestion.
     pub(super) delivered_ce: u32,
+    /// The counters of Accurate ECN, where that is in use.
+    pub(super) accurate: Option<Box<Accurate>>,
 }
 
 impl Blank for Rare {
     const BLANK: &'static Self =
-        &Self { old_ts_recent: None, rest_of_syn: None, repacketized: None, delivered_ce: 0 };
+        &Self { old_ts_recent: None, rest_of_syn: None, repacketized: None, delivered_ce: 0, accurate: None };
 }
 
 impl Rare {

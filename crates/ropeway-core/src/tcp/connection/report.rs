@@ -11,6 +11,7 @@ use crate::error::ConnectionError;
 use crate::event::Readiness;
 use crate::info::{SenderLimit, TcpInfo};
 use crate::ledger::Charge;
+use crate::tcp::ecn::accurate::Accurate;
 use crate::time::Timestamp;
 
 /// What a connection takes besides what it says itself: its place in the slab, in the queue of deadlines, in the
@@ -191,7 +192,7 @@ impl Connection {
             send: length_u32(self.sender.buffer().memory()),
             receive: length_u32(self.receive_memory()),
             reassembly: length_u32(self.reassembly_memory()),
-            records: length_u32(FIXED + self.sender.records()),
+            records: length_u32(FIXED + self.sender.records() + self.accurate().map_or(0, size_of_val)),
         }
     }
 
@@ -236,6 +237,8 @@ impl Connection {
         let rcv = self.receiver.rcv();
         let (snd, rto, flight) = (self.sender.snd(), self.sender.rto(), self.sender.flight());
         let (recovery, rate) = (self.sender.recovery(), self.sender.delivery_rate());
+        let counters = |accurate: &Accurate| (accurate.delivered, accurate.received);
+        let (delivered, received) = self.accurate().map(counters).unwrap_or_default();
         TcpInfo {
             state: self.state(),
             rto: rto.base(),
@@ -259,7 +262,16 @@ impl Connection {
             retransmitted: statistics.retransmitted.into(),
             bytes_retransmitted: statistics.bytes_retransmitted,
             delivered: statistics.delivered,
-            delivered_ce: self.rare.delivered_ce,
+            delivered_ce: self
+                .accurate()
+                .map_or(self.rare.delivered_ce, |accurate| accurate.delivered.marked),
+            received_ce: received.marked,
+            delivered_ce_bytes: delivered.ce_bytes,
+            delivered_e0_bytes: delivered.e0_bytes,
+            delivered_e1_bytes: delivered.e1_bytes,
+            received_ce_bytes: received.ce_bytes,
+            received_e0_bytes: received.e0_bytes,
+            received_e1_bytes: received.e1_bytes,
             bytes_acked: statistics.bytes_acked,
             bytes_sent: statistics.bytes_sent,
             bytes_received: statistics.bytes_received,

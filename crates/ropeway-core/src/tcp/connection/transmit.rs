@@ -1,8 +1,8 @@
 //! What a connection sends, and in which order: its SYN, probes, what is lost, new data, acknowledgements.
 
 use ropeway_packet::{
-    ChecksumMode, HeaderBuf, Payload, SackBlocks, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps,
-    WindowScale,
+    ChecksumMode, EcnCodepoint, HeaderBuf, Payload, SackBlocks, SeqNum, TcpFlags, TcpHeader, TcpOptions,
+    Timestamps, WindowScale,
 };
 
 use super::state::State;
@@ -36,7 +36,11 @@ impl Connection {
         }
         self.note_busy(env.now);
         let was_writable = self.is_writable();
-        let segment = self.probe(env).or_else(|| self.send_data(env)).or_else(|| self.send_ack(env));
+        let reflection = if self.ecn.reflects() { self.send_ack(env) } else { None };
+        let segment = reflection
+            .or_else(|| self.probe(env))
+            .or_else(|| self.send_data(env))
+            .or_else(|| self.send_ack(env));
         if !was_writable && self.is_writable() {
             self.gain(Readiness::WRITABLE);
         }
@@ -82,15 +86,17 @@ impl Connection {
     /// (RFC 3168 6.1.1.1-1).
     fn syn_flags(&self, answering: bool) -> TcpFlags {
         if answering {
-            return TcpFlags::SYN | TcpFlags::ACK | handshake::syn_ack_flags(self.ecn.feedback());
+            let field = self.accurate().map_or(EcnCodepoint::NotEct, |accurate| accurate.syn_ack);
+            return TcpFlags::SYN | TcpFlags::ACK | handshake::syn_ack_flags(self.ecn.feedback(), field);
         }
         let asked = if self.falls_back() { EcnFeedback::None } else { self.options.ecn.asks_for() };
         TcpFlags::SYN | handshake::syn_flags(asked)
     }
 
-    /// Whether SYNs that ask for ECN have not been answered often enough.
+    /// Whether SYNs that ask for ECN have not been answered: one of RFC 3168, or two of Accurate ECN (RFC 9768 3.1.4.1-1).
     pub(super) fn falls_back(&self) -> bool {
-        self.options.ecn_fallback && self.sender.retransmits() > 0
+        let patience = u32::from(self.options.ecn.asks_for() == EcnFeedback::Accurate);
+        self.options.ecn_fallback && self.sender.retransmits() > patience
     }
 
     /// The sequence number of a segment without data: one that a peer takes which has closed or shrunk its
@@ -233,7 +239,7 @@ impl Connection {
     pub(super) fn emit_plan(&mut self, plan: &Plan, flags: TcpFlags, env: &mut Env<'_>) -> Written {
         let mut sending = Sending::from(plan);
         let mut flags = flags;
-        if self.ecn.is_on() && plan.len > 0 && !plan.again && plan.why != Some(Why::WindowProbe) {
+        if plan.len > 0 && !plan.again && plan.why != Some(Why::WindowProbe) {
             sending.ecn = self.ecn.codepoint_of_data();
             flags |= self.ecn.data_sent();
         }
@@ -262,12 +268,11 @@ impl Connection {
         if 4 * len < u32::from(self.sender.snd().mss) { len } else { 0 }
     }
 
-    /// What a segment with so many bytes of data reports beside SEG.ACK: as much as there is room for.
-    fn take_sack_blocks(&mut self, len: usize) -> SackBlocks {
+    /// How many blocks a segment with so many bytes of data has room for.
+    fn room_for_sack(&self, len: usize) -> usize {
         let room = usize::from(self.sender.snd().mss).saturating_sub(len).saturating_sub(4) / 8;
         // One without data is short in any case.
-        let most = if len > 0 { self.most_blocks().min(room) } else { self.most_blocks() };
-        self.receiver.sack_blocks(most)
+        if len > 0 { self.most_blocks().min(room) } else { self.most_blocks() }
     }
 
     pub(super) fn count_retransmission(&mut self, len: u32, env: &mut Env<'_>) {
@@ -282,7 +287,7 @@ impl Connection {
         seq: SeqNum,
         mut flags: TcpFlags,
         len: usize,
-        sending: Sending,
+        mut sending: Sending,
         env: &mut Env<'_>,
     ) -> Written {
         let payload = if len > 0 { self.sender.buffer_mut().slice(seq, len) } else { Payload::new() };
@@ -290,7 +295,16 @@ impl Connection {
         if urgent > 0 {
             flags |= TcpFlags::URG;
         }
-        flags |= self.ecn.flags();
+        if sending.ecn == EcnCodepoint::NotEct {
+            sending.ecn = self.ecn.codepoint_of_rest();
+        }
+        let pure = flags == TcpFlags::ACK && len == 0;
+        let most = self.room_for_sack(len);
+        let (marks, accurate_ecn, blocks) = match self.ecn.feedback() {
+            EcnFeedback::Accurate => self.feed_back(pure, len, self.receiver.sack_count().min(most), env.now),
+            _ => (self.ecn.flags(), None, most),
+        };
+        flags |= marks;
         let timestamps = self.timestamps.as_mut().map(|state| {
             state.last_ack_sent = self.receiver.rcv().nxt;
             state.recent
@@ -307,7 +321,12 @@ impl Connection {
             flags,
             window: self.receiver.announce_window(room),
             urgent,
-            options: TcpOptions { timestamps, sack: self.take_sack_blocks(len), ..TcpOptions::default() },
+            options: TcpOptions {
+                timestamps,
+                sack: self.receiver.sack_blocks(blocks),
+                accurate_ecn,
+                ..TcpOptions::default()
+            },
         };
         self.receiver.ack_sent(!payload.is_empty());
         self.timers.stop(Timer::DelayedAck);
@@ -338,7 +357,9 @@ impl Connection {
         let partial = env.config.tx_checksum_offload || segment_size.is_some();
         let checksum = if partial { ChecksumMode::Partial } else { ChecksumMode::Full };
         if let Some(out) = env.out.as_deref_mut() {
-            let packet = Transmit { header: HeaderBuf::default(), payload, checksum, segment_size };
+            let accurate_ecn = self.ecn.feedback() == EcnFeedback::Accurate;
+            let packet =
+                Transmit { header: HeaderBuf::default(), payload, checksum, segment_size, accurate_ecn };
             let Transmit { header: place, payload, .. } = out.insert(packet);
             place.write_tcp(&self.ip_params(sending.ecn), header, payload, checksum);
         }

@@ -1,7 +1,9 @@
-//! Explicit Congestion Notification between the ends of one connection (RFC 3168): what they have agreed on, what is
-//! echoed to the peer, and which packets may be marked.
+//! Explicit Congestion Notification between the ends of one connection (RFC 3168, RFC 9768): what they have agreed on, what
+//! the peer is told of, and which packets may be marked.
 
+pub(crate) mod accurate;
 pub(crate) mod handshake;
+pub(crate) mod option;
 
 use ropeway_packet::{EcnCodepoint, TcpFlags};
 
@@ -23,6 +25,12 @@ impl Ecn {
     const NOT_CAPABLE: u8 = 1 << 2;
     /// The peer has sent what may be marked.
     const SEEN: u8 = 1 << 3;
+    /// What may be marked says so as L4S does (RFC 9331).
+    const ECT1: u8 = 1 << 4;
+    /// The next ACK without data tells of the SYN-ACK's packet (RFC 9768 3.2.2.1).
+    const REFLECTS: u8 = 1 << 5;
+    /// What the peer feeds back is not believed.
+    const DEAF: u8 = 1 << 6;
 
     fn has(self, bit: u8) -> bool {
         self.bits & bit != 0
@@ -44,26 +52,63 @@ impl Ecn {
         self.feedback
     }
 
-    #[inline]
-    pub(crate) fn is_on(self) -> bool {
-        self.feedback != EcnFeedback::None
-    }
-
     /// The peer has sent something that may be marked.
     pub(crate) fn was_seen(self) -> bool {
         self.has(Self::SEEN)
     }
 
+    pub(crate) fn use_ect1(&mut self, wanted: bool) {
+        self.set(Self::ECT1, wanted && self.feedback == EcnFeedback::Accurate);
+    }
+
+    /// Nothing of ours is to be marked any more.
+    pub(crate) fn distrust_path(&mut self) {
+        self.set(Self::NOT_CAPABLE, true);
+    }
+
+    /// Nor does what is fed back count; but what arrives is still told of.
+    pub(crate) fn distrust_all(&mut self) {
+        self.distrust_path();
+        self.set(Self::DEAF, true);
+    }
+
+    pub(crate) fn heeds_feedback(self) -> bool {
+        self.feedback == EcnFeedback::Accurate && !self.has(Self::DEAF)
+    }
+
+    /// A SYN-ACK has come.
+    pub(crate) fn reflect(&mut self) {
+        self.set(Self::REFLECTS, true);
+    }
+
+    /// Whether an ACK of the SYN-ACK is to go before any data.
+    #[inline]
+    pub(crate) fn reflects(self) -> bool {
+        self.has(Self::REFLECTS)
+    }
+
+    /// The ACK of a SYN-ACK is sent, if there is one to send.
+    pub(crate) fn take_reflection(&mut self) -> bool {
+        let reflects = self.reflects();
+        self.set(Self::REFLECTS, false);
+        reflects
+    }
+
     // ---- what arrives
+
+    /// A packet has come with this field.
+    pub(crate) fn saw(&mut self, ip: EcnCodepoint) {
+        if ip != EcnCodepoint::NotEct {
+            self.set(Self::SEEN, true);
+        }
+    }
 
     /// A segment has arrived in the window. Says whether it is to be acknowledged at once.
     ///
     /// RFC 3168 6.1.3-1: the echo of a mark lasts until CWR comes. A sender that has just reduced its window may have no more
     /// than a segment in flight, so neither waits.
     pub(crate) fn segment_arrives(&mut self, ip: EcnCodepoint, flags: TcpFlags, has_data: bool) -> bool {
-        if ip != EcnCodepoint::NotEct {
-            self.set(Self::SEEN, true);
-        }
+        self.saw(ip);
         let answered = flags.contains(TcpFlags::CWR);
         if answered {
             self.set(Self::ECHOES, false);
@@ -116,7 +161,21 @@ impl Ecn {
     /// (RFC 3168 6.1.1-3) or RST.
     #[inline]
     pub(crate) fn codepoint_of_data(self) -> EcnCodepoint {
-        let capable = self.is_on() && !self.has(Self::NOT_CAPABLE);
-        if capable { EcnCodepoint::Ect0 } else { EcnCodepoint::NotEct }
+        match self.feedback {
+            EcnFeedback::None => EcnCodepoint::NotEct,
+            _ if self.has(Self::NOT_CAPABLE) => EcnCodepoint::NotEct,
+            _ if self.has(Self::ECT1) => EcnCodepoint::Ect1,
+            _ => EcnCodepoint::Ect0,
+        }
+    }
+
+    /// The same of any other packet but those with SYN or RST. Where marks on it are counted, it may be marked, too: RFC 8311 4.3 lets
+    /// experiments do so (draft-ietf-tcpm-generalized-ecn), and Linux does.
+    #[inline]
+    pub(crate) fn codepoint_of_rest(self) -> EcnCodepoint {
+        match self.feedback {
+            EcnFeedback::Accurate => self.codepoint_of_data(),
+            _ => EcnCodepoint::NotEct,
+        }
     }
 }

@@ -7,12 +7,15 @@
 
 use std::hash::Hasher;
 
-use ropeway_packet::{FourTuple, SeqNum, TcpHeader, TcpOptions, Timestamps, WindowScale};
+use ropeway_packet::{
+    AccurateEcn, FourTuple, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, WindowScale,
+};
 use siphasher::sip::SipHasher24;
 
 use crate::ecn::EcnFeedback;
 use crate::tcp::connection::Negotiated;
 use crate::tcp::ecn::Ecn;
+use crate::tcp::ecn::handshake::shows_accurate;
 use crate::tcp::isn::{low_u32, with_packed};
 use crate::time::Timestamp;
 
@@ -164,13 +167,14 @@ pub(crate) fn timestamp_with_options(clock: u32, syn: &TcpOptions, ecn: bool) ->
 
 impl Recovered {
     /// What the handshake agreed on. `own_scale`: the window scale that our SYN-ACK announced, if the peer's
-    /// SYN had one. `ecn`: the most that we agree to of ECN.
+    /// SYN had one. `ecn`: the most that we agree to of ECN, and the flags of the
+    /// third segment, which tell whether that was Accurate ECN (RFC 9768 5.1-1).
     pub(crate) fn negotiated(
         &self,
         own_scale: Option<WindowScale>,
         use_timestamps: bool,
         use_sack: bool,
-        ecn: EcnFeedback,
+        (ecn, third): (EcnFeedback, TcpFlags),
     ) -> Negotiated {
         let options = self.options.filter(|_| use_timestamps);
         let peer_scale = options.map(|bits| bits & NO_SCALE).filter(|scale| *scale != NO_SCALE);
@@ -182,10 +186,16 @@ impl Recovered {
             wscale: own_scale.filter(|_| self.said.scaled).map(|own| (peer_scale, own)),
             timestamps: options.map(|_| self.tsval),
             sack: use_sack && options.is_some_and(|bits| bits & SACK_BIT != 0),
-            ecn: Ecn::agreed(
-                if options.is_some_and(|bits| bits & ECN_BIT != 0) { ecn } else { EcnFeedback::None },
-                true,
-            ),
+            ecn: Ecn::agreed(self.ecn_of(ecn, third), true),
+        }
+    }
+
+    fn ecn_of(&self, most: EcnFeedback, third: TcpFlags) -> EcnFeedback {
+        let remembers = self.options.is_some_and(|bits| bits & ECN_BIT != 0);
+        match most {
+            EcnFeedback::Accurate if shows_accurate(third) => EcnFeedback::Accurate,
+            EcnFeedback::Classic | EcnFeedback::Accurate if remembers => EcnFeedback::Classic,
+            _ => EcnFeedback::None,
         }
     }
 
@@ -202,7 +212,7 @@ pub(crate) fn syn_ack_options(
     own_scale: Option<WindowScale>,
     clock: Option<u32>,
     use_sack: bool,
-    ecn: EcnFeedback,
+    (ecn, option): (EcnFeedback, Option<AccurateEcn>),
 ) -> TcpOptions {
     let timestamps = clock.zip(syn.options.timestamps).map(|(clock, theirs)| Timestamps {
         tsval: timestamp_with_options(clock, &syn.options, ecn == EcnFeedback::Classic),
@@ -217,6 +227,7 @@ pub(crate) fn syn_ack_options(
         // Nor to remember that SACK is permitted (RFC 2018 2-1).
         sack_permitted: use_sack && timestamps.is_some() && syn.options.sack_permitted,
         timestamps,
+        accurate_ecn: option.filter(|_| ecn == EcnFeedback::Accurate),
         ..TcpOptions::default()
     }
 }
@@ -295,8 +306,12 @@ mod tests {
                 options: Some(stamped & OPTION_BITS),
                 tsval: 9,
             };
-            let negotiated =
-                recovered.negotiated(Some(WindowScale::new(8)), true, true, EcnFeedback::Classic);
+            let negotiated = recovered.negotiated(
+                Some(WindowScale::new(8)),
+                true,
+                true,
+                (EcnFeedback::Classic, TcpFlags::ACK),
+            );
             assert!(negotiated.sack);
             assert_eq!(negotiated.wscale, Some((WindowScale::new(7), WindowScale::new(8))));
             assert_eq!(negotiated.timestamps, Some(9));

@@ -73,9 +73,14 @@ impl SackList {
         told
     }
 
+    /// How many blocks the next segment is to have.
+    fn count(&self) -> usize {
+        self.blocks.len() + self.repeated.len().min(1)
+    }
+
     /// How many bytes they take in a header, if there is room for so many.
     pub(super) fn option_len(&self, most: usize) -> u32 {
-        let count = (self.blocks.len() + self.repeated.len().min(1)).min(most);
+        let count = self.count().min(most);
         u32::try_from(count).ok().filter(|count| *count > 0).map_or(0, |count| OPTION + BLOCK * count)
     }
 }
@@ -87,6 +92,11 @@ impl Receiver {
         let blocks = beyond.told.take(most);
         self.tidy();
         blocks
+    }
+
+    /// How many blocks that is.
+    pub(crate) fn sack_count(&self) -> usize {
+        self.beyond.as_ref().map_or(0, |beyond| beyond.told.count())
     }
 
     /// How many bytes that takes in a header.

@@ -10,6 +10,7 @@ use super::pacer::Pacer;
 use super::rate::Newest;
 use crate::congestion::Delivery;
 use crate::recovery::{Dsack, Outcome};
+use crate::tcp::ecn::accurate::Feedback;
 use crate::time::Timestamp;
 
 /// How long a peer that seems to have reneged gets at least to acknowledge what it has reported. As in Linux.
@@ -33,8 +34,36 @@ pub(crate) struct AckNews {
     pub(crate) window_limited: bool,
     pub(crate) max_pacing_rate: Option<u64>,
     pub(crate) paces: bool,
-    /// It echoes a mark of congestion (RFC 3168 6.1.2).
-    pub(crate) echoes_mark: bool,
+    /// What it tells of marks of congestion.
+    pub(crate) signal: Signal,
+}
+
+/// What an acknowledgement tells of marks of congestion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    None,
+    /// There was one (RFC 3168 6.1.2).
+    Echo,
+    /// So many, as far as it can be told by itself (RFC 9768). `fresh`: it is newer than any other, even if it acknowledges nothing new.
+    Counted {
+        feedback: Feedback,
+        fresh: bool,
+    },
+}
+
+impl Signal {
+    /// How many packets had a mark, and bytes, when so many segments and bytes have arrived. What acknowledges nothing new repeats
+    /// what others have said (RFC 9768 3.2.2.2-3).
+    fn counted(&self, segments: u32, bytes: u32, mss: u32) -> (u32, u32) {
+        match *self {
+            Self::Echo if bytes > 0 => (segments, bytes),
+            Self::Counted { feedback, fresh } if bytes > 0 || fresh => {
+                let packets = feedback.packets(segments, mss);
+                (packets, feedback.ce_bytes.unwrap_or(packets.saturating_mul(mss)).min(bytes))
+            }
+            _ => (0, 0),
+        }
+    }
 }
 
 /// What follows from it.
@@ -44,6 +73,8 @@ pub(crate) struct Acked {
     pub(crate) advanced: u32,
     /// Segments that were shown to have arrived.
     pub(crate) delivered: u32,
+    /// Segments that had a mark.
+    pub(crate) marked: u32,
     /// The retransmission timer starts anew, for so long.
     pub(crate) timer: Option<Duration>,
     pub(crate) outcome: Outcome,
@@ -92,8 +123,8 @@ impl Sender {
         recovery.tsecr = news.echo.map(|(tsecr, _)| tsecr).filter(|tsecr| *tsecr != 0);
         recovery.prior_delivered = arrivals.newest.delivered();
         recovery.can_send_new = self.can_send_new();
-        // An acknowledgement of nothing new repeats what others have said.
-        recovery.marked = news.echoes_mark && arrivals.delivered > 0;
+        let (marked, marked_bytes) = news.signal.counted(arrivals.segments, arrivals.delivered, self.mss());
+        recovery.marked = marked > 0 || marked_bytes > 0;
         let outcome = self.recovery.on_ack(&mut self.flight, self.congestion.as_mut(), &recovery);
         // What duplicates said to have arrived is not new when it is acknowledged.
         let delivered = if prior_inferred > 0 && advanced > 0 {
@@ -115,7 +146,7 @@ impl Sender {
             self.flight.course.delivered_at = news.now;
             delivery.rate = self.rate.sample(&mut self.flight.course, arrivals.newest, recovery.min_rtt);
         }
-        delivery.marked = if news.echoes_mark { delivered } else { 0 };
+        delivery.marked = marked_bytes;
         delivery.prior_in_flight = prior_pipe;
         delivery.in_flight = self.flight.pipe();
         delivery.window_limited = news.window_limited || self.is_window_limited(prior_una);
@@ -137,6 +168,7 @@ impl Sender {
         Acked {
             advanced,
             delivered: arrivals.segments,
+            marked,
             timer: (advanced > 0 && !outcome.keeps_timer).then(|| self.timeout_after_ack()),
             outcome,
         }

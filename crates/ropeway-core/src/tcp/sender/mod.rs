@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use ropeway_packet::{SeqNum, WindowScale};
 
-pub(crate) use self::ack::{AckNews, Acked};
+pub(crate) use self::ack::{AckNews, Acked, Signal};
 use self::flight::{Aloft, Flight};
 pub(crate) use self::next::{Limits, Next, Plan};
 use self::pacer::Pacer;
@@ -259,6 +259,13 @@ impl Sender {
         self.snd.small = self.snd.una;
         self.window_limited = self.snd.una;
         self.round_end = self.snd.una;
+    }
+
+    /// The packet of our SYN, or SYN-ACK, has come with a mark (RFC 9768 3.2.2.2).
+    pub(crate) fn on_handshake_marked(&mut self, now: Timestamp) {
+        let flight_size = self.congestion.window();
+        let event = CongestionEvent::new(now, Congestion::Ecn, flight_size, self.snd.nxt);
+        self.congestion.on_congestion(&event);
     }
 
     pub(crate) fn set_wnd(&mut self, wnd: u32) {

@@ -9,7 +9,7 @@ use ropeway_packet::{SackBlocks, SeqNum};
 
 use super::ack::Acked;
 use super::flight::Marks;
-use super::{AckNews, Limits, Next, Sender};
+use super::{AckNews, Limits, Next, Sender, Signal};
 use crate::config::StackConfig;
 use crate::congestion::{Algorithm, Phase, Start};
 use crate::time::Timestamp;
@@ -103,7 +103,7 @@ impl Bench {
             assert!(blocks.push((SeqNum::new(*start), SeqNum::new(*end))));
         }
         let acked = self.sender.on_ack(&AckNews {
-            echoes_mark: self.echoes_mark,
+            signal: if self.echoes_mark { Signal::Echo } else { Signal::None },
             now: self.ts(),
             ack: SeqNum::new(ack),
             blocks,

@@ -78,6 +78,10 @@ impl Lab {
         if want.sack.as_ref().is_some_and(|want| *want != blocks) {
             return Some(format!("SACK blocks are {}", wire::show_blocks(&blocks)));
         }
+        let counters = tcp.options.accurate_ecn.map(|option| option.counters().to_vec()).unwrap_or_default();
+        if want.counters.as_ref().is_some_and(|want| *want != counters) {
+            return Some(format!("counters of ECN are {counters:?}"));
+        }
         if want.data.as_ref().is_some_and(|data| data != payload) {
             return Some("the bytes are not those that were written".into());
         }

@@ -5,7 +5,6 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use ropeway_core::packet::train;
 
 use super::super::{PacketPool, Received, Transmit};
 use super::counters::Counts;
@@ -81,7 +80,7 @@ impl Queue {
     /// Writes a packet, or what is left of a train. After an error that is no reason to wait it is lost.
     pub(super) fn write(&mut self, packet: &Transmit) -> io::Result<()> {
         let Some(size) = packet.segment_size else { return self.write_whole(packet) };
-        if self.kernel_cuts {
+        if self.kernel_cuts && !vnet::spoils(packet) {
             match self.write_whole(packet) {
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
                     tracing::warn!(%error, "the kernel refuses trains: they are cut here from now on");
@@ -112,8 +111,7 @@ impl Queue {
     /// Writes the segments of a train one by one.
     fn write_cut(&mut self, train: &Transmit, size: u16) -> io::Result<()> {
         let Self { file, offload, cut, outgoing, .. } = self;
-        let split = train::split(&train.header, &train.payload, size);
-        let mut split = split.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let Some(mut split) = train.split() else { return Err(io::ErrorKind::InvalidData.into()) };
         // Segments are complete, so their headers say nothing.
         let header_len = if *offload { vnet::LEN } else { 0 };
         outgoing.clear();

@@ -18,6 +18,10 @@ const GSO_TCPV6: u8 = 4;
 /// One of the segments has CWR.
 const GSO_ECN: u8 = 0x80;
 
+/// Where CWR stands in a TCP header.
+const FLAGS: usize = 13;
+const CWR: u8 = 0x80;
+
 /// Where the checksum stands in a TCP header.
 const TCP_CHECKSUM: u16 = 16;
 
@@ -40,16 +44,33 @@ pub(super) fn parse(header: &[u8; LEN]) -> Offload {
     }
 }
 
+/// Whether the kernel, which takes CWR off all segments of a train but the first (RFC 3168), would spoil the counter of Accurate ECN
+/// that it is a part of.
+pub(super) fn spoils(train: &Transmit) -> bool {
+    train.accurate_ecn && has_cwr(train)
+}
+
+fn has_cwr(packet: &Transmit) -> bool {
+    let tcp = packet.header.get(ip_len(packet).0.into()..).unwrap_or_default();
+    tcp.get(FLAGS).is_some_and(|flags| flags & CWR != 0)
+}
+
+/// How long the IP header is, and what a train of that version is called.
+fn ip_len(packet: &Transmit) -> (u16, u8) {
+    match packet.header.first() {
+        Some(first) if first >> 4 == 4 => (u16::from(first & 0xf) * 4, GSO_TCPV4),
+        _ => (40, GSO_TCPV6),
+    }
+}
+
 /// The header of a packet that is sent. Only TCP segments leave their checksum to others.
 pub(super) fn of(packet: &Transmit) -> [u8; LEN] {
     let mut header = [0; LEN];
     if packet.checksum == ChecksumMode::Full {
         return header;
     }
-    let (ip_len, gso_type) = match packet.header.first() {
-        Some(first) if first >> 4 == 4 => (u16::from(first & 0xf) * 4, GSO_TCPV4),
-        _ => (40, GSO_TCPV6),
-    };
+    let (ip_len, gso_type) = ip_len(packet);
+    let gso_type = if has_cwr(packet) { gso_type | GSO_ECN } else { gso_type };
     let (gso_type, size) = packet.segment_size.map_or((GSO_NONE, 0), |size| (gso_type, size));
     let all = u16::try_from(packet.header.len()).unwrap_or_default();
     header[0] = NEEDS_CSUM;

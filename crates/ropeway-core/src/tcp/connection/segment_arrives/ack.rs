@@ -13,7 +13,7 @@ use crate::tcp::closed::reset_for;
 use crate::tcp::connection::state::{Cause, State};
 use crate::tcp::connection::timers::Timer;
 use crate::tcp::connection::{Connection, Env};
-use crate::tcp::sender::{AckNews, Acked};
+use crate::tcp::sender::AckNews;
 use crate::time::Timestamp;
 
 impl Connection {
@@ -64,7 +64,7 @@ impl Connection {
     }
 
     /// Whether a segment acknowledges what somebody who sees our segments may acknowledge (RFC 5961 5.2-1).
-    pub(super) fn is_recent_ack(&self, segment: &Arrival) -> bool {
+    pub(in crate::tcp::connection) fn is_recent_ack(&self, segment: &Arrival) -> bool {
         let ack = segment.ack();
         let snd = self.sender.snd();
         let oldest = snd.una - snd.max_wnd;
@@ -92,6 +92,9 @@ impl Connection {
         // As in Linux, `tcpi_last_data_recv` counts from here.
         self.statistics.last_data_received = Some(env.now);
         self.begin_tuning(env);
+        if cause == Cause::AckOfSyn {
+            self.take_third_segment(segment, env);
+        }
         self.soft_error = None;
         // Its timer may have gone off at the same moment.
         self.syn_due = false;
@@ -118,11 +121,11 @@ impl Connection {
             window_limited: self.statistics.is_cwnd_limited(),
             max_pacing_rate: self.options.max_pacing_rate,
             paces: env.config.pacing,
-            echoes_mark: self.ecn.is_echo(segment.header.flags),
+            signal: self.signal(segment),
         };
         let acked = self.sender.on_ack(&news);
         self.statistics.delivered += u64::from(acked.delivered);
-        self.note_reduction(&acked, &news);
+        self.note_feedback(&acked, &news, segment);
         env.counters.fast_retransmits += u64::from(acked.outcome.began);
         env.counters.spurious_timeouts += u64::from(acked.outcome.spurious_timeout);
         env.counters.undone += u64::from(acked.outcome.undone);
@@ -153,21 +156,6 @@ impl Connection {
             }
         }
         acked.outcome
-    }
-
-    /// What an acknowledgement means for ECN: the peer is told of a reduction (RFC 3168 6.1.2).
-    fn note_reduction(&mut self, acked: &Acked, news: &AckNews) {
-        if !self.ecn.is_on() {
-            return;
-        }
-        if news.echoes_mark && acked.delivered > 0 {
-            self.rare.delivered_ce = self.rare.delivered_ce.saturating_add(acked.delivered);
-        }
-        if acked.outcome.undone {
-            self.ecn.on_undone();
-        } else if acked.outcome.reduced {
-            self.ecn.on_reduced();
-        }
     }
 
     /// The timestamp that a segment echoes, and the round trip that this tells of (RFC 7323 4.1).

@@ -70,7 +70,7 @@ impl Arrival {
     }
 
     /// How many segments its data came in, and how long the longest was.
-    fn cut(&self) -> (u32, u32) {
+    pub(crate) fn cut(&self) -> (u32, u32) {
         let len = length_u32(self.payload.len());
         match self.segment_size.map(u32::from) {
             Some(size) if size > 0 && size < len => (len.div_ceil(size), size),
@@ -148,13 +148,18 @@ impl Connection {
     /// RFC 9293 3.10.7.4
     fn arrives_in_other_states(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
         // Trimming moves it.
-        let seq = segment.seq();
-        self.check_sequence(segment, env)?; // first
+        let (seq, len) = (segment.seq(), segment.payload.len());
+        self.take_syn_ack_again(segment);
+        let step = self.check_sequence(segment, env); // first
+        if step.is_break() && segment.repeats {
+            self.note_marks_of_old(segment, env.now);
+        }
+        step?;
         self.check_rst(segment, env)?; // second; third, security, is not for us
         self.check_syn(segment)?; // fourth
         self.check_ack(segment, env)?; // fifth
         self.check_options(segment)?;
-        self.note_marks(segment);
+        self.note_marks(segment, len, env.now);
         // Only now: what is challenged may be forged, and would make the peer's own timestamps look old
         // (RFC 7323 5.2-2).
         self.update_ts_recent(seq, &segment.header, env.now);
@@ -172,15 +177,6 @@ impl Connection {
         self.take_text(segment, env)?; // seventh
         self.check_fin(segment, has_text, env); // eighth
         ControlFlow::Continue(())
-    }
-
-    /// What its packet says of congestion counts, now that it is known to be the peer's (RFC 3168 6.1.5-2).
-    fn note_marks(&mut self, segment: &Arrival) {
-        if self.ecn.is_on()
-            && self.ecn.segment_arrives(segment.ecn, segment.header.flags, !segment.payload.is_empty())
-        {
-            self.ack_now();
-        }
     }
 
     /// RFC 9293 3.1 MUST-7: an option whose length is a lie ends the connection, and the log says why. Only

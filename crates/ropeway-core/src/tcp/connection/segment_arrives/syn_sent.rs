@@ -7,6 +7,7 @@ use ropeway_packet::{TcpFlags, WindowScale};
 
 use super::{Arrival, Step, Verdict};
 use crate::buffer::send::length_u32;
+use crate::ecn::EcnFeedback;
 use crate::error::ConnectionError;
 use crate::tcp::closed::reset_for;
 use crate::tcp::connection::state::Cause;
@@ -48,9 +49,10 @@ impl Connection {
             return ControlFlow::Break(Verdict::Drop);
         }
         let negotiated = self.negotiate(segment, has_ack);
-        self.peer_syn(segment.seq(), &negotiated, env.now);
+        self.peer_syn(segment.seq(), &negotiated, segment.ecn, env.now);
         self.receiver.open_window(self.initial_window().into());
         if has_ack {
+            self.take_syn_ack(segment, env);
             self.established(segment, Cause::SynAck, env);
             self.cut_off_syn(segment);
             if segment.len() > 0 || segment.has(TcpFlags::URG) {
@@ -96,7 +98,8 @@ impl Connection {
     fn agree_on_ecn(&self, segment: &Arrival, has_ack: bool) -> Ecn {
         let (asked, flags) = (self.options.ecn.asks_for(), segment.header.flags);
         let feedback = if has_ack { answered(asked, flags) } else { agree(asked, flags, segment.ecn) };
-        Ecn::agreed(feedback, !self.falls_back())
+        // With Accurate ECN, the peer's answer shows that it counts (RFC 9768 3.1.5-1).
+        Ecn::agreed(feedback, feedback == EcnFeedback::Accurate || !self.falls_back())
     }
 
     /// An option is in use when both SYNs have it (RFC 7323 2.2-1).

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use ropeway_packet::{FourTuple, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, WindowScale};
+use ropeway_packet::{
+    EcnCodepoint, FourTuple, SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, WindowScale,
+};
 
 use super::super::incoming::SynOptions;
 use super::{Announced, Answer, Opening};
 use crate::ecn::EcnFeedback;
 use crate::tcp::closed::reset_for;
 use crate::tcp::connection::{Handshake, Negotiated, timestamp_clock};
-use crate::tcp::ecn::{Ecn, handshake};
+use crate::tcp::ecn::Ecn;
+use crate::tcp::ecn::handshake::{agree, syn_ack_flags};
 use crate::time::{ShortTimestamp, Timestamp};
 use crate::tuple_list::{Linked, Links};
 
@@ -60,12 +63,18 @@ impl Said {
     const TIMESTAMPS: u8 = 1;
     const SACK: u8 = 1 << 1;
     const CLASSIC_ECN: u8 = 1 << 2;
+    const ACCURATE_ECN: u8 = 1 << 3;
+    /// Two bits: the ECN field of the latest SYN's packet.
+    const FIELD: u8 = 4;
+    /// We must not send what can be marked (RFC 9768 3.1.5).
+    const NOT_CAPABLE: u8 = 1 << 7;
 
     fn new(timestamps: bool, sack: bool, ecn: EcnFeedback) -> Self {
         let bits = [
             (Self::TIMESTAMPS, timestamps),
             (Self::SACK, sack),
             (Self::CLASSIC_ECN, ecn == EcnFeedback::Classic),
+            (Self::ACCURATE_ECN, ecn == EcnFeedback::Accurate),
         ];
         Self(bits.into_iter().filter(|(_, said)| *said).fold(0, |all, (bit, _)| all | bit))
     }
@@ -75,7 +84,19 @@ impl Said {
     }
 
     fn ecn(self) -> EcnFeedback {
-        if self.has(Self::CLASSIC_ECN) { EcnFeedback::Classic } else { EcnFeedback::None }
+        match (self.has(Self::CLASSIC_ECN), self.has(Self::ACCURATE_ECN)) {
+            (_, true) => EcnFeedback::Accurate,
+            (true, _) => EcnFeedback::Classic,
+            _ => EcnFeedback::None,
+        }
+    }
+
+    fn field(self) -> EcnCodepoint {
+        EcnCodepoint::of(self.0 >> Self::FIELD)
+    }
+
+    fn set_field(&mut self, field: EcnCodepoint) {
+        self.0 = self.0 & !(EcnCodepoint::MASK << Self::FIELD) | field.within(0) << Self::FIELD;
     }
 }
 
@@ -114,6 +135,8 @@ impl HalfOpen {
         let ts_recent =
             syn.options.timestamps.filter(|_| opening.timestamps).map(|timestamps| timestamps.tsval);
         let timestamps = ts_recent.is_some();
+        let mut said = Said::new(timestamps, opening.sack && syn.options.sack_permitted, opening.ecn);
+        said.set_field(opening.field);
         Self {
             iss: opening.iss,
             irs: syn.seq,
@@ -123,7 +146,7 @@ impl HalfOpen {
             peer_mss: syn.options.mss.unwrap_or(0),
             deadline,
             scales: Scales::new(syn.options.window_scale, opening.wscale),
-            said: Said::new(timestamps, opening.sack && syn.options.sack_permitted, opening.ecn),
+            said,
             retransmits: 0,
             acks: 0,
             phase: if opening.undecided { Phase::Untold } else { Phase::Answered { twice: false } },
@@ -171,7 +194,7 @@ impl HalfOpen {
     pub(super) fn segment_arrives(
         &mut self,
         tuple: &FourTuple,
-        segment: &TcpHeader,
+        (segment, field): (&TcpHeader, EcnCodepoint),
         payload_len: usize,
         announced: &Announced,
         now: Timestamp,
@@ -182,7 +205,7 @@ impl HalfOpen {
         }
         let rcv_nxt = self.irs + 1;
         if flags.contains(TcpFlags::SYN) && !flags.contains(TcpFlags::RST) && segment.seq == self.irs {
-            return Answer::Reply(self.syn_again(tuple, segment, announced, now));
+            return self.syn_again(tuple, (segment, field), announced, now);
         }
         let len = segment.segment_len(payload_len);
         let in_window = segment.seq.within(rcv_nxt, u32::from(announced.window).max(1))
@@ -221,21 +244,33 @@ impl HalfOpen {
         if gives_up { Answer::BackToListen } else { Answer::Drop }
     }
 
-    /// The peer's SYN again: our SYN-ACK may be lost. The echo is of the latest (RFC 7323 4.3).
+    /// The peer's SYN again: our SYN-ACK may be lost. The echo is of the latest (RFC 7323 4.3), and so is the field of its packet
+    /// (RFC 9768 3.1.5).
     fn syn_again(
         &mut self,
         tuple: &FourTuple,
-        syn: &TcpHeader,
+        (syn, field): (&TcpHeader, EcnCodepoint),
         announced: &Announced,
         now: Timestamp,
-    ) -> TcpHeader {
+    ) -> Answer {
+        let (agreed, asked) = (self.said.ecn(), agree(EcnFeedback::Accurate, syn.flags, field));
+        let mixed = agreed != asked && agreed != EcnFeedback::None && asked != EcnFeedback::None;
+        if mixed && self.said.has(Said::ACCURATE_ECN) {
+            // RFC 9768 3.1.5-2: neither end would know what the other one goes by.
+            return reset_for(syn, 0).map_or(Answer::Drop, Answer::Refuse);
+        }
+        self.said.set_field(field);
+        if syn.flags.ace() == 0 {
+            // RFC 9768 3.1.5-3
+            self.said.0 |= Said::NOT_CAPABLE;
+        }
         self.answered_again();
         if let Some(latest) = syn.options.timestamps
             && SeqNum::new(latest.tsval).after(SeqNum::new(self.ts_recent))
         {
             self.ts_recent = latest.tsval;
         }
-        self.syn_ack(tuple, announced, now)
+        Answer::Reply(self.syn_ack(tuple, announced, now))
     }
 
     /// PAWS, as far as an entry can tell (RFC 7323 5.3).
@@ -254,7 +289,8 @@ impl HalfOpen {
     pub(super) fn syn_ack(&self, tuple: &FourTuple, announced: &Announced, now: Timestamp) -> TcpHeader {
         let mut header = self.ack(tuple, announced, now);
         header.seq = self.iss;
-        header.flags = TcpFlags::SYN | TcpFlags::ACK | handshake::syn_ack_flags(self.said.ecn());
+        header.flags = TcpFlags::SYN | TcpFlags::ACK | self.ecn_flags(announced);
+        header.options.accurate_ecn = announced.ecn_option.filter(|_| self.tells_option());
         header.window = announced.window;
         // RFC 9293 3.7.1 MUST-14
         header.options.mss = Some(announced.advmss);
@@ -263,6 +299,29 @@ impl HalfOpen {
         // RFC 2018 2-1
         header.options.sack_permitted = self.said.has(Said::SACK);
         header
+    }
+
+    /// The option goes with the first SYN-ACK only, in case it is what does not come through (RFC 9768 3.2.3.2.2-1).
+    fn tells_option(&self) -> bool {
+        let first = matches!(self.phase, Phase::Answered { twice: false });
+        self.said.ecn() == EcnFeedback::Accurate && first
+    }
+
+    /// What of ECN a SYN-ACK says. One that was sent twice in vain gives Accurate ECN up, in case that is what does not come through
+    /// (RFC 9768 3.2.3.2.2).
+    fn ecn_flags(&self, announced: &Announced) -> TcpFlags {
+        let falls_back = self.said.has(Said::ACCURATE_ECN) && announced.ecn_fallback && self.retransmits > 1;
+        match falls_back {
+            true => TcpFlags::EMPTY,
+            false => syn_ack_flags(self.said.ecn(), self.said.field()),
+        }
+    }
+
+    /// What the connection goes by. Who has heard, or said, that nothing was agreed on sends nothing that can be marked.
+    fn agreed(&self, announced: &Announced) -> Ecn {
+        let fell_back = announced.ecn_fallback && self.retransmits > 1;
+        let capable = !(self.said.has(Said::NOT_CAPABLE) || fell_back);
+        Ecn::agreed(self.said.ecn(), capable || !self.said.has(Said::ACCURATE_ECN))
     }
 
     fn ack(&self, tuple: &FourTuple, announced: &Announced, now: Timestamp) -> TcpHeader {
@@ -303,7 +362,7 @@ impl HalfOpen {
                 wscale: self.scales.both(),
                 timestamps: self.timestamps(),
                 sack: self.said.has(Said::SACK),
-                ecn: Ecn::agreed(self.said.ecn(), true),
+                ecn: self.agreed(announced),
             },
             answered_at: once.then(|| before(timeout(0))),
             retransmits,

@@ -8,7 +8,7 @@ mod entry;
 
 use std::time::Duration;
 
-use ropeway_packet::{FourTuple, SeqNum, TcpHeader, WindowScale};
+use ropeway_packet::{AccurateEcn, EcnCodepoint, FourTuple, SeqNum, TcpHeader, WindowScale};
 
 use self::entry::{HalfOpen, Phase};
 use super::incoming::SynOptions;
@@ -30,6 +30,8 @@ pub(crate) struct Opening {
     pub(crate) sack: bool,
     /// What of ECN we agree to.
     pub(crate) ecn: EcnFeedback,
+    /// What the SYN's packet says of congestion.
+    pub(crate) field: EcnCodepoint,
     /// The user decides whether it is answered.
     pub(crate) undecided: bool,
 }
@@ -43,6 +45,10 @@ pub(crate) struct Announced {
     pub(crate) window: u16,
     /// What lacks the timestamps that were agreed on is dropped.
     pub(crate) strict_timestamps: bool,
+    /// The option of Accurate ECN, if it is sent.
+    pub(crate) ecn_option: Option<AccurateEcn>,
+    /// What does not come through is given up.
+    pub(crate) ecn_fallback: bool,
 }
 
 /// What a segment for a half-open tuple calls for (RFC 9293 3.10.7.4, for SYN-RECEIVED).
@@ -51,6 +57,8 @@ pub(crate) enum Answer {
     Drop,
     /// It is answered with this segment, and the entry stays.
     Reply(TcpHeader),
+    /// It is answered with this RST, and that is the end of the entry.
+    Refuse(TcpHeader),
     /// Back to LISTEN, silently: the peer has reset, or has begun anew.
     BackToListen,
     /// The handshake is complete.
@@ -273,7 +281,7 @@ impl HalfOpenTable {
     pub(crate) fn segment_arrives(
         &mut self,
         key: TupleKey,
-        segment: &TcpHeader,
+        segment: (&TcpHeader, EcnCodepoint),
         payload_len: usize,
         announced: &Announced,
         now: Timestamp,
@@ -366,7 +374,8 @@ mod tests {
         let remote = ("10.0.0.2".parse::<std::net::IpAddr>().unwrap(), port).into();
         let tuple = FourTuple::new("10.0.0.1:80".parse().unwrap(), remote);
         let (iss, wscale, ecn) = (SeqNum::new(1), None, EcnFeedback::None);
-        let opening = Opening { iss, wscale, timestamps: true, sack: true, ecn, undecided: true };
+        let field = EcnCodepoint::NotEct;
+        let opening = Opening { iss, wscale, timestamps: true, sack: true, ecn, field, undecided: true };
         table.insert(&tuple, 0, &TcpHeader::default(), &opening, Timestamp::START).unwrap()
     }
 
