@@ -103,7 +103,7 @@ impl Accurate {
 
     // ---- what arrives
 
-    /// So many packets have arrived, with so much data in all. Says whether an acknowledgement is due
+    /// So many packets have arrived (RFC 9768 3.2-1), with so much data in all (RFC 9768 3.2-2). Says whether an acknowledgement is due
     /// (RFC 9768 3.2.2.5.1-1, RFC 9768 3.2.2.5.1-2). `waits`: data waits to be acknowledged. `may_answer`: an acknowledgement
     /// of acknowledgements is not taken for a duplicate.
     pub(crate) fn arrives(
