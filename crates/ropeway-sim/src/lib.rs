@@ -67,6 +67,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adapters;
+mod change;
 mod clock;
 mod engine;
 mod host;
@@ -84,11 +85,12 @@ mod stamp;
 mod tasks;
 mod world;
 
+pub use change::changed;
 pub use host::{BootTask, Host, HostBuilder, HostTask, TaskError};
 pub use link::{CoDel, Discipline, Limit, Link, Loss, Pipe, Queue, Rate};
 pub use net::{AsNode, LinkHandle, Net, NetBuilder, Router, spawn, spawn_local};
 pub use record::Cause;
-pub use ropeway_packet::{TcpFlags, TcpHeader};
+pub use ropeway_packet::{IpParams, TcpFlags, TcpHeader};
 pub use rules::{Action, Expectation, Replacement, Rule, Segment, Segments};
 #[cfg(feature = "tracing-subscriber")]
 pub use stamp::SimTime;

@@ -130,7 +130,7 @@ impl<P: Carried> PipeState<P> {
     }
 
     /// A packet comes to the pipe. When [`depart`](Self::depart) is to be called, if that is new.
-    pub fn enter(&mut self, now: Micros, packet: P, out: &mut impl Outcome<P>) -> Option<Micros> {
+    pub fn enter(&mut self, now: Micros, mut packet: P, out: &mut impl Outcome<P>) -> Option<Micros> {
         if !self.config.up {
             out.dropped(packet, Cause::LinkDown);
             return None;
@@ -143,6 +143,11 @@ impl<P: Carried> PipeState<P> {
         if !self.has_room(len) {
             out.dropped(packet, Cause::QueueFull);
             return None;
+        }
+        if let Discipline::Step(most) = self.config.queue.discipline
+            && self.bytes > most
+        {
+            packet.mark();
         }
         self.bytes += len;
         self.waiting.push_back(Waiting { since: now, packet });

@@ -12,6 +12,7 @@ mod accurate;
 mod classic;
 #[path = "../common/mod.rs"]
 mod common;
+mod middleboxes;
 mod negotiation;
 
 use common::*;

@@ -38,6 +38,9 @@ pub enum Discipline {
     TailDrop,
     /// CoDel (RFC 8289).
     CoDel(CoDel),
+    /// Packets that find more bytes than this in the queue are marked, if they may be (RFC 3168). None is dropped before the
+    /// queue is full: as switches in data centres do (RFC 8257 3.1).
+    Step(usize),
 }
 
 /// CoDel (RFC 8289): drops packets, or marks them, once all have waited too long for a while. With ECN (RFC 3168),
@@ -100,6 +103,19 @@ impl Queue {
     #[must_use]
     pub fn bytes(limit: usize) -> Self {
         Self { limit: Limit::Bytes(limit), discipline: Discipline::TailDrop }
+    }
+
+    /// Marks what finds more bytes than this in the queue.
+    ///
+    /// ```
+    /// use ropeway_sim::Queue;
+    /// let queue = Queue::packets(1000).step(30_000);
+    /// # let _ = queue;
+    /// ```
+    #[must_use]
+    pub fn step(mut self, bytes: usize) -> Self {
+        self.discipline = Discipline::Step(bytes);
+        self
     }
 
     /// Manages the queue by CoDel.

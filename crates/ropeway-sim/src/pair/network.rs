@@ -21,6 +21,8 @@ pub enum Fate {
     Late(Duration),
     /// It arrives with this byte changed.
     Corrupt(usize, u8),
+    /// This arrives instead.
+    Replace(Vec<u8>),
 }
 
 /// A link between the ends that takes smaller packets than theirs do.
@@ -97,6 +99,7 @@ impl Pair {
             Fate::Duplicate => "  TWICE",
             Fate::Late(_) => "  LATE",
             Fate::Corrupt(..) => "  SPOILT",
+            Fate::Replace(_) => "  CHANGED",
         };
         self.remember(from, packet.clone(), what);
         if let Some(wrong) = wrong {
@@ -110,6 +113,7 @@ impl Pair {
                 self.fly(from, packet, arrives);
             }
             Fate::Late(by) => self.fly(from, packet, arrives + by.as_micros() as u64),
+            Fate::Replace(changed) => self.fly(from, changed.into(), arrives),
             Fate::Corrupt(at, with) => {
                 let mut spoilt = packet.to_vec();
                 if let Some(byte) = spoilt.get_mut(at) {
