@@ -34,7 +34,7 @@ pub(crate) struct SendBuffer {
 
 /// The chunks, found by where they stand in the stream.
 #[derive(Clone, Debug, Default)]
-struct Held {
+pub(crate) struct Held {
     chunks: VecDeque<Chunk>,
     /// The true sizes of the chunks, as far as known.
     true_size: usize,
@@ -93,6 +93,17 @@ impl Held {
         }
     }
 
+    /// Nothing is held any more. Only a few places are left.
+    fn clear(&mut self) {
+        let mut chunks = std::mem::take(&mut self.chunks);
+        chunks.clear();
+        if chunks.capacity() <= FIRST_PLACES {
+            *self = Self { chunks, ..Self::default() };
+        } else {
+            *self = Self::default();
+        }
+    }
+
     fn memory(&self) -> usize {
         let queue = self.chunks.len() * OWNER + self.chunks.capacity() * size_of::<Chunk>();
         size_of::<Self>() + self.true_size + queue + self.tail.capacity()
@@ -121,7 +132,23 @@ impl SendBuffer {
 
     /// The memory that is held: bytes, what is known that they keep alive besides, and bookkeeping.
     pub(crate) fn memory(&self) -> usize {
-        self.held.as_ref().map_or(0, |held| held.memory())
+        self.held.as_ref().filter(|_| self.len > 0).map_or(0, |held| held.memory())
+    }
+
+    /// Whether it has no queue for chunks.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.held.is_none()
+    }
+
+    /// It gets an empty queue.
+    pub(crate) fn give(&mut self, empty: Box<Held>) {
+        self.held = Some(empty);
+    }
+
+    /// Gives the queue of an empty buffer back.
+    #[inline]
+    pub(crate) fn take_empty(&mut self) -> Option<Box<Held>> {
+        if self.len == 0 { self.held.take() } else { None }
     }
 
     /// The sequence number after the last byte: where a FIN goes.
@@ -182,7 +209,9 @@ impl SendBuffer {
         self.base += length_u32(gone);
         self.len -= gone;
         if self.len == 0 {
-            self.held = None;
+            if let Some(held) = &mut self.held {
+                held.clear();
+            }
             return;
         }
         let Some(held) = &mut self.held else { return };

@@ -255,7 +255,15 @@ impl Stack {
         let connection = self.rooms.connections.get_mut(key)?;
         let pressure = self.ledger.pressure(&connection.scheduled.charged);
         let counters = &mut self.counters;
-        let mut env = Env { now, config: &self.config, counters, handed: self.handed, pressure, out: None };
+        let mut env = Env {
+            now,
+            config: &self.config,
+            counters,
+            handed: self.handed,
+            pressure,
+            spares: &mut self.spares,
+            out: None,
+        };
         let result = act(connection, &mut env);
         self.settle(key, now);
         Some(result)

@@ -165,7 +165,15 @@ impl Stack {
         let tuple = connection.tuple;
         let pressure = self.ledger.pressure(&connection.scheduled.charged);
         let counters = &mut self.counters;
-        let mut env = Env { now, config: &self.config, counters, handed: self.handed, pressure, out: None };
+        let mut env = Env {
+            now,
+            config: &self.config,
+            counters,
+            handed: self.handed,
+            pressure,
+            spares: &mut self.spares,
+            out: None,
+        };
         let reset = connection.segment_arrives(arrival, &mut env);
         if let Some(reset) = reset {
             self.reply_to_peer(&tuple, &reset);

@@ -248,7 +248,15 @@ impl Stack {
             self.end_time_wait(key, Cause::Timeout);
         }
         let counters = &mut self.counters;
-        let env = Env { now, config: &self.config, counters, handed: self.handed, pressure, out: None };
+        let env = Env {
+            now,
+            config: &self.config,
+            counters,
+            handed: self.handed,
+            pressure,
+            spares: &mut self.spares,
+            out: None,
+        };
         let options = self.shared_options.share(options);
         let connection = Connection::open(tuple, options, &setup, &env);
         self.counters.active_opens += 1;

@@ -140,8 +140,16 @@ impl Stack {
         let remote = connection.tuple.remote_addr;
         let pressure = self.ledger.pressure(&connection.scheduled.charged);
         let counters = &mut self.counters;
-        let mut env = Env { now, config: &self.config, counters, handed, pressure, out: Some(next) };
-        connection.borrow_flight(&mut self.spares);
+        let mut env = Env {
+            now,
+            config: &self.config,
+            counters,
+            handed,
+            pressure,
+            spares: &mut self.spares,
+            out: Some(next),
+        };
+        connection.borrow_flight(env.spares);
         let written = connection.poll_transmit(&mut env);
         if written.is_some() && connection.has_all_sent() {
             connection.skip_turn(now);
@@ -274,8 +282,15 @@ impl Stack {
             }
             let pressure = self.ledger.pressure(&connection.scheduled.charged);
             let counters = &mut self.counters;
-            let mut env =
-                Env { now, config: &self.config, counters, handed: self.handed, pressure, out: None };
+            let mut env = Env {
+                now,
+                config: &self.config,
+                counters,
+                handed: self.handed,
+                pressure,
+                spares: &mut self.spares,
+                out: None,
+            };
             connection.leaves_queue();
             connection.handle_timeout(&mut env);
             self.settle(key, now);

@@ -40,8 +40,15 @@ impl Stack {
             let Some(connection) = self.rooms.connections.get_mut(key) else { continue };
             let pressure = self.ledger.pressure(&connection.scheduled.charged);
             let counters = &mut self.counters;
-            let mut env =
-                Env { now, config: &self.config, counters, handed: self.handed, pressure, out: None };
+            let mut env = Env {
+                now,
+                config: &self.config,
+                counters,
+                handed: self.handed,
+                pressure,
+                spares: &mut self.spares,
+                out: None,
+            };
             connection.renege_if_scarce(&mut env);
             self.settle(key, now);
         }

@@ -34,7 +34,7 @@ impl Stack {
             let Some(still_there) = self.rooms.connections.get_mut(key) else { return };
             connection = still_there;
         }
-        connection.return_flight(&mut self.spares);
+        connection.return_spares(&mut self.spares);
         let (undelivered, orphan) = (connection.is_undelivered(), connection.is_orphan());
         let counts = [(&mut self.undelivered, undelivered), (&mut self.orphans, orphan)];
         let counted = [&mut connection.scheduled.undelivered, &mut connection.scheduled.orphan];

@@ -287,8 +287,8 @@ impl Connection {
     }
 
     #[inline]
-    pub(crate) fn return_flight(&mut self, spares: &mut Spares) {
-        self.sender.return_flight(spares);
+    pub(crate) fn return_spares(&mut self, spares: &mut Spares) {
+        self.sender.return_spares(spares);
     }
 
     /// Whether `poll_transmit` should look at this connection.

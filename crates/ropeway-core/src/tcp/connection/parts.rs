@@ -11,6 +11,7 @@ use crate::stats::Counters;
 use crate::tcp::ecn::Ecn;
 use crate::tcp::ecn::accurate::Accurate;
 use crate::tcp::isn::low_u32;
+use crate::tcp::sender::spares::Spares;
 use crate::time::Timestamp;
 use crate::transmit::Transmit;
 
@@ -22,6 +23,7 @@ pub(crate) struct Env<'a> {
     pub(crate) handed: Handed,
     /// How scarce memory is.
     pub(crate) pressure: Pressure,
+    pub(crate) spares: &'a mut Spares,
     /// Where whoever asks for a packet gets it written: it is too long to be handed from one to the next.
     pub(crate) out: Option<&'a mut Option<Transmit>>,
 }

@@ -33,6 +33,7 @@ impl Connection {
         env: &mut Env<'_>,
     ) -> Result<usize, SendError> {
         let mut room = self.room_to_send(env)?;
+        self.sender.borrow_queue(env.spares);
         let (mut taken, tight) = (0, env.pressure.calls_for(Measure::CloseWindows));
         for part in data {
             let n = part.len().min(room);

@@ -132,15 +132,19 @@ impl Sender {
     /// Something may be sent: the record of it need not be made.
     #[inline]
     pub(crate) fn borrow_flight(&mut self, spares: &mut Spares) {
-        spares.lend(&mut self.flight);
+        spares.lend_flight(&mut self.flight);
+    }
+
+    /// Likewise, something is about to be written.
+    #[inline]
+    pub(crate) fn borrow_queue(&mut self, spares: &mut Spares) {
+        spares.lend_queue(&mut self.buffer);
     }
 
     /// Nothing idle keeps memory.
     #[inline]
-    pub(crate) fn return_flight(&mut self, spares: &mut Spares) {
-        if self.flight.is_empty() {
-            spares.take_back(&mut self.flight);
-        }
+    pub(crate) fn return_spares(&mut self, spares: &mut Spares) {
+        spares.take_back(&mut self.flight, &mut self.buffer);
     }
 
     pub(crate) fn flight(&self) -> &Flight {

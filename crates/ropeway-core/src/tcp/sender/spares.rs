@@ -1,33 +1,54 @@
-//! Records of flights that came to their end, kept for the next ones: a message costs no allocation for its record.
+//! What messages are kept in that came to their end, for the next ones: a message costs no allocation for its bookkeeping.
 
 use super::flight::{Aloft, Flight};
+use crate::buffer::send::{Held, SendBuffer};
 
-/// So many are kept, of a few hundred bytes each: as many as are taken up and put down in turns.
+/// So many of each are kept, of a few hundred bytes: as many as are taken up and put down in turns.
 const KEPT: usize = 16;
 
-/// Empty records that belong to no connection.
+/// Empty records of flights and empty queues of chunks, which belong to no connection.
 #[derive(Clone, Debug, Default)]
 #[allow(clippy::vec_box, reason = "boxes are what is lent")]
-pub(crate) struct Spares(Vec<Box<Flight>>);
+pub(crate) struct Spares {
+    flights: Vec<Box<Flight>>,
+    queues: Vec<Box<Held>>,
+}
 
 impl Spares {
+    /// Something may be sent: it needs a record.
     #[inline]
-    pub(crate) fn lend(&mut self, flight: &mut Aloft) {
+    pub(super) fn lend_flight(&mut self, flight: &mut Aloft) {
         if flight.is_away()
-            && let Some(spare) = self.0.pop()
+            && let Some(spare) = self.flights.pop()
         {
             flight.give(spare);
         }
     }
 
-    /// Takes a record of nothing.
+    /// Something is about to be written: it needs a queue.
     #[inline]
-    pub(crate) fn take_back(&mut self, flight: &mut Aloft) {
-        if let Some(empty) = flight.take()
-            && empty.is_small()
-            && self.0.len() < KEPT
+    pub(super) fn lend_queue(&mut self, buffer: &mut SendBuffer) {
+        if buffer.is_bare()
+            && let Some(spare) = self.queues.pop()
         {
-            self.0.push(empty);
+            buffer.give(spare);
+        }
+    }
+
+    /// Nothing idle keeps memory.
+    #[inline]
+    pub(super) fn take_back(&mut self, flight: &mut Aloft, buffer: &mut SendBuffer) {
+        if flight.is_empty()
+            && let Some(empty) = flight.take()
+            && empty.is_small()
+            && self.flights.len() < KEPT
+        {
+            self.flights.push(empty);
+        }
+        if let Some(empty) = buffer.take_empty()
+            && self.queues.len() < KEPT
+        {
+            self.queues.push(empty);
         }
     }
 }
