@@ -4,6 +4,7 @@ mod acks;
 mod clean;
 mod defaults;
 mod losses;
+mod marks;
 mod order;
 mod published;
 mod shares;
@@ -30,6 +31,7 @@ pub(crate) fn all() -> Vec<Cell> {
         ("Acknowledgements", acks::cells()),
         ("Paths that change", times::cells()),
         ("Several flows", shares::cells()),
+        ("Marks (ECN)", marks::cells()),
         ("Each feature off", switches::cells()),
         ("What others have published", published::cells()),
     ];
