@@ -68,8 +68,10 @@ impl Connection {
     }
 
     /// A SYN-ACK comes again, and is challenged: its own packet is told of, as the first one's was (RFC 9768 3.2.2.1-2).
+    #[cold]
+    #[inline(never)]
     pub(super) fn take_syn_ack_again(&mut self, segment: &Arrival) {
-        let again = segment.header.flags.contains(TcpFlags::SYN | TcpFlags::ACK)
+        let again = segment.header.flags.contains(TcpFlags::ACK)
             && segment.header.seq == self.receiver.rcv().irs
             && self.state().is_synchronized();
         if again && let Some(accurate) = self.accurate_mut() {
@@ -112,7 +114,15 @@ impl Connection {
 
     /// What its packet says of congestion counts, now that it is known to be the peer's (RFC 3168 6.1.5-2). `len`: how much data it
     /// came with.
+    #[inline]
     pub(super) fn note_marks(&mut self, segment: &Arrival, len: usize, now: Timestamp) {
+        if self.ecn.is_on() {
+            self.note_marks_of(segment, len, now);
+        }
+    }
+
+    #[inline(never)]
+    fn note_marks_of(&mut self, segment: &Arrival, len: usize, now: Timestamp) {
         let at_once = match self.ecn.feedback() {
             EcnFeedback::None => false,
             EcnFeedback::Classic => {
@@ -139,6 +149,7 @@ impl Connection {
     }
 
     /// Data that has come before: it counts as what is new does, if it is the peer's.
+    #[cold]
     pub(super) fn note_marks_of_old(&mut self, segment: &Arrival, now: Timestamp) {
         if self.ecn.feedback() != EcnFeedback::Accurate || !self.is_recent_ack(segment) {
             return;
@@ -163,7 +174,13 @@ impl Connection {
     // ---- what acknowledgements tell
 
     /// What an acknowledgement tells of marks.
+    #[inline]
     pub(super) fn signal(&self, segment: &Arrival) -> Signal {
+        if self.ecn.is_on() { self.signal_in(segment) } else { Signal::None }
+    }
+
+    #[inline(never)]
+    fn signal_in(&self, segment: &Arrival) -> Signal {
         if self.ecn.is_echo(segment.header.flags) {
             return Signal::Echo;
         }
@@ -184,7 +201,15 @@ impl Connection {
     }
 
     /// What an acknowledgement means for ECN: the peer is told of a reduction (RFC 3168 6.1.2).
+    #[inline]
     pub(super) fn note_feedback(&mut self, acked: &Acked, news: &AckNews, segment: &Arrival) {
+        if self.ecn.is_on() {
+            self.take_feedback(acked, news, segment);
+        }
+    }
+
+    #[inline(never)]
+    fn take_feedback(&mut self, acked: &Acked, news: &AckNews, segment: &Arrival) {
         match news.signal {
             Signal::None => {}
             Signal::Echo if acked.marked > 0 => {
@@ -215,8 +240,9 @@ impl Connection {
 
     // ---- what is sent
 
-    /// The flags and the option of a segment with so much data that is to have so many SACK blocks; and how many of these are left.
+    /// The flags and the option of a segment with so much data that has room for so many SACK blocks; and how many of these are left.
     /// `pure`: it is nothing but an acknowledgement.
+    #[inline(never)]
     pub(super) fn feed_back(
         &mut self,
         pure: bool,
@@ -224,6 +250,10 @@ impl Connection {
         blocks: usize,
         now: Timestamp,
     ) -> (TcpFlags, Option<AccurateEcn>, usize) {
+        if self.ecn.feedback() == EcnFeedback::Classic {
+            return (self.ecn.flags(), None, blocks);
+        }
+        let blocks = blocks.min(self.receiver.sack_count());
         let reflects = pure && self.ecn.take_reflection();
         let room = OPTION_SPACE - if self.timestamps.is_some() { TIMESTAMPS } else { 0 };
         let srtt = self.sender.rto().srtt();

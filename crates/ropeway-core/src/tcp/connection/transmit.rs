@@ -239,7 +239,7 @@ impl Connection {
     pub(super) fn emit_plan(&mut self, plan: &Plan, flags: TcpFlags, env: &mut Env<'_>) -> Written {
         let mut sending = Sending::from(plan);
         let mut flags = flags;
-        if plan.len > 0 && !plan.again && plan.why != Some(Why::WindowProbe) {
+        if self.ecn.is_on() && plan.len > 0 && !plan.again && plan.why != Some(Why::WindowProbe) {
             sending.ecn = self.ecn.codepoint_of_data();
             flags |= self.ecn.data_sent();
         }
@@ -295,16 +295,16 @@ impl Connection {
         if urgent > 0 {
             flags |= TcpFlags::URG;
         }
-        if sending.ecn == EcnCodepoint::NotEct {
-            sending.ecn = self.ecn.codepoint_of_rest();
+        let (mut accurate_ecn, mut blocks) = (None, self.room_for_sack(len));
+        if self.ecn.is_on() {
+            let pure = flags == TcpFlags::ACK && len == 0;
+            if sending.ecn == EcnCodepoint::NotEct {
+                sending.ecn = self.ecn.codepoint_of_rest();
+            }
+            let told = self.feed_back(pure, len, blocks, env.now);
+            flags |= told.0;
+            (accurate_ecn, blocks) = (told.1, told.2);
         }
-        let pure = flags == TcpFlags::ACK && len == 0;
-        let most = self.room_for_sack(len);
-        let (marks, accurate_ecn, blocks) = match self.ecn.feedback() {
-            EcnFeedback::Accurate => self.feed_back(pure, len, self.receiver.sack_count().min(most), env.now),
-            _ => (self.ecn.flags(), None, most),
-        };
-        flags |= marks;
         let timestamps = self.timestamps.as_mut().map(|state| {
             state.last_ack_sent = self.receiver.rcv().nxt;
             state.recent

@@ -52,6 +52,11 @@ impl Ecn {
         self.feedback
     }
 
+    #[inline]
+    pub(crate) fn is_on(self) -> bool {
+        self.feedback != EcnFeedback::None
+    }
+
     /// The peer has sent something that may be marked.
     pub(crate) fn was_seen(self) -> bool {
         self.has(Self::SEEN)

@@ -149,7 +149,9 @@ impl Connection {
     fn arrives_in_other_states(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
         // Trimming moves it.
         let (seq, len) = (segment.seq(), segment.payload.len());
-        self.take_syn_ack_again(segment);
+        if segment.has(TcpFlags::SYN) {
+            self.take_syn_ack_again(segment);
+        }
         let step = self.check_sequence(segment, env); // first
         if step.is_break() && segment.repeats {
             self.note_marks_of_old(segment, env.now);
