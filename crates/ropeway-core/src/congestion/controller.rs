@@ -12,15 +12,15 @@ use crate::time::Timestamp;
 /// What is lost, the sender finds out by itself, and how a window that shrinks is reached, PRR decides (RFC 9937): a
 /// controller only sets the window. Windows are in bytes, rates in bytes a second.
 ///
-/// For one acknowledgement the sender calls, in this order: [`on_congestion`](Self::on_congestion) if it brought news of
-/// a loss that begins a recovery, [`on_spurious`](Self::on_spurious) if it proved the last reduction wrong, and then
-/// [`on_ack`](Self::on_ack), always.
+/// For one acknowledgement the sender calls, in this order: [`on_spurious`](Self::on_spurious) if it proved the last
+/// reduction wrong, [`on_lost`](Self::on_lost) for each range that is taken for lost because of it,
+/// [`on_congestion`](Self::on_congestion) if that begins a recovery, and then [`on_ack`](Self::on_ack), always.
 ///
 /// A window of less than a segment counts as a segment. `examples/congestion_control.rs` in the repository has a whole
 /// controller of sixty lines, outside this crate.
 ///
 /// A controller is part of a connection's state: equal calls must have equal results, on every platform. So it reads no
-/// clock, draws no random numbers, and calculates in integers.
+/// clock, takes what it needs of chance from [`Start::seed`], and calculates in integers.
 pub trait Controller: fmt::Debug + Send + Sync {
     /// The congestion window, cwnd.
     fn window(&self) -> u32;
@@ -33,9 +33,15 @@ pub trait Controller: fmt::Debug + Send + Sync {
         None
     }
 
-    /// How much may be sent at once when the sender paces. `None`: the sender decides.
+    /// How much may be sent at once when the sender paces; what passes in two milliseconds always may, and a segment. `None`:
+    /// the sender decides.
     fn quantum(&self) -> Option<u32> {
         None
+    }
+
+    /// Its window holds during a recovery, too, and what is lost is no reason to send less: PRR is not asked.
+    fn governs_recovery(&self) -> bool {
+        false
     }
 
     /// A segment of `len` bytes is sent, new data or not; `in_flight` bytes are on their way with it.
@@ -45,6 +51,12 @@ pub trait Controller: fmt::Debug + Send + Sync {
 
     /// An acknowledgement has arrived: of new data, of data behind a gap, or of nothing new.
     fn on_ack(&mut self, delivery: &Delivery);
+
+    /// A range that was sent at one moment is taken for lost: by an acknowledgement, or by a timeout, and then before that
+    /// is told. It may have been late all the same.
+    fn on_lost(&mut self, now: Timestamp, lost: &Departure) {
+        let _ = (now, lost);
+    }
 
     /// The network is congested. From one recovery only one event comes, and one more for a timeout in it.
     fn on_congestion(&mut self, event: &CongestionEvent);
@@ -119,13 +131,22 @@ pub struct Start {
     pub mss: u32,
     /// The window and the slow start threshold that the controller before it had.
     pub window: Option<(u32, u32)>,
+    /// For whatever is left to chance: another one for each connection, and the same for stacks with equal seeds and inputs.
+    pub seed: u64,
 }
 
 impl Start {
     /// A connection that begins.
     #[must_use]
     pub const fn new(now: Timestamp, mss: u32) -> Self {
-        Self { now, mss, window: None }
+        Self { now, mss, window: None, seed: 0 }
+    }
+
+    /// With this seed.
+    #[must_use]
+    pub const fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
     }
 
     /// One that has had a controller with this window and this slow start threshold.
@@ -179,6 +200,10 @@ pub struct Delivery {
     pub min_rtt: Option<Duration>,
     /// The delivery rate, if there is a sample.
     pub rate: Option<RateSample>,
+    /// Of all that it shows to have arrived, what was sent last, and how things stood then.
+    pub newest: Option<Departure>,
+    /// Both ends use SACK: more than one loss can be seen in a round trip.
+    pub sack: bool,
     /// Bytes in flight (`pipe`) before it.
     pub prior_in_flight: u32,
     /// Bytes in flight (`pipe`) now.
@@ -211,6 +236,8 @@ impl Delivery {
             srtt: None,
             min_rtt: None,
             rate: None,
+            newest: None,
+            sack: true,
             prior_in_flight: 0,
             in_flight: 0,
             window_limited: true,
@@ -248,6 +275,42 @@ impl RateSample {
     pub fn bytes_per_second(&self) -> u64 {
         let micros = self.interval.as_micros().max(1);
         u64::try_from(u128::from(self.delivered) * 1_000_000 / micros).unwrap_or(u64::MAX)
+    }
+}
+
+/// A range of data that was sent at one moment, and how things stood then (draft-ietf-ccwg-bbr, 4.1.2.1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Departure {
+    /// Its first sequence number.
+    pub start: SeqNum,
+    /// Its bytes.
+    pub len: u32,
+    /// Bytes that had been delivered on this connection (`P.delivered`).
+    pub delivered: u64,
+    /// Bytes that were delivered since (`C.delivered - P.delivered`).
+    pub delivered_since: u64,
+    /// Bytes that were in flight, with it (`P.tx_in_flight`).
+    pub in_flight: u32,
+    /// Bytes that were taken for lost since, with it if it is one of them (`C.lost - P.lost`).
+    pub lost_since: u32,
+    /// The application, or a window of the peer's, was what limited the rate.
+    pub app_limited: bool,
+}
+
+impl Departure {
+    /// So many bytes that were in flight alone.
+    #[must_use]
+    pub const fn new(start: SeqNum, len: u32) -> Self {
+        Self {
+            start,
+            len,
+            delivered: 0,
+            delivered_since: 0,
+            in_flight: len,
+            lost_since: 0,
+            app_limited: false,
+        }
     }
 }
 

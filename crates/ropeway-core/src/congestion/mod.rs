@@ -18,7 +18,7 @@ mod window;
 
 pub use self::algorithm::{Algorithm, UnknownAlgorithm};
 pub use self::controller::{
-    Congestion, CongestionEvent, Controller, ControllerFactory, Delivery, Phase, RateSample, Start,
+    Congestion, CongestionEvent, Controller, ControllerFactory, Delivery, Departure, Phase, RateSample, Start,
 };
 pub use self::cubic::Cubic;
 pub use self::reno::NewReno;

@@ -4,7 +4,7 @@ use super::rack::{Found, Path, Rack};
 use super::{News, Switches};
 use crate::congestion::Phase;
 use crate::tcp::sender::Why;
-use crate::tcp::sender::flight::Flight;
+use crate::tcp::sender::flight::{Flight, Told};
 use crate::time::Timestamp;
 
 /// Duplicate acknowledgements that mean a loss (RFC 5681 3.2), as long as nothing is known of reordering.
@@ -68,15 +68,16 @@ impl Detection {
         news: &News,
         (switches, phase): (Switches, Phase),
         as_of: Timestamp,
+        told: Told<'_>,
     ) -> Found {
         if !switches.sack {
             return Found::default();
         }
         if !switches.rack {
-            return Found { lost: self.find_by_blocks(flight, news.mss), ..Found::default() };
+            return Found { lost: self.find_by_blocks(flight, news.mss, told), ..Found::default() };
         }
         let path = self.path(flight, phase, news);
-        self.rack.detect(flight, &path, as_of)
+        self.rack.detect(flight, &path, as_of, told)
     }
 
     fn path(&self, flight: &Flight, phase: Phase, news: &News) -> Path {
@@ -90,24 +91,30 @@ impl Detection {
     }
 
     /// RFC 6675 4, IsLost: more than DupThresh - 1 segments behind it have been reported.
-    fn find_by_blocks(&self, flight: &mut Flight, mss: u32) -> u32 {
+    fn find_by_blocks(&self, flight: &mut Flight, mss: u32, told: Told<'_>) -> u32 {
         let Some(high) = flight.highest_sacked() else { return 0 };
         if flight.sacked_segments() < self.dup_thresh {
             return 0;
         }
-        flight.lose_below(high - (self.dup_thresh - 1) * mss)
+        flight.lose_below(high - (self.dup_thresh - 1) * mss, told)
     }
 
     /// The retransmission timer went off: everything is lost, or what RACK would take for lost (RFC 8985 6.3).
-    pub(super) fn time_out(&self, flight: &mut Flight, news: &News, (switches, phase): (Switches, Phase)) {
+    pub(super) fn time_out(
+        &self,
+        flight: &mut Flight,
+        news: &News,
+        (switches, phase): (Switches, Phase),
+        told: Told<'_>,
+    ) {
         let reneged = flight.is_reneged();
         if reneged || !switches.needs_order() {
-            flight.lose_all(reneged, if reneged { Why::Reneging } else { Why::Timeout });
+            flight.lose_all(reneged, if reneged { Why::Reneging } else { Why::Timeout }, told);
             return;
         }
         let path = self.path(flight, phase, news);
         // What was sent lately may well be on its way.
-        flight.lose_first(news.mss, Why::Timeout);
-        flight.lose_sent(|sent_at| self.rack.is_overdue(sent_at, &path, news.now));
+        flight.lose_first(news.mss, Why::Timeout, told);
+        flight.lose_sent(|sent_at| self.rack.is_overdue(sent_at, &path, news.now), told);
     }
 }

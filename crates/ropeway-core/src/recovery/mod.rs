@@ -23,7 +23,7 @@ pub(crate) use self::news::{Dsack, News, Outcome, Reorder, Switches};
 use self::prr::Prr;
 use self::tlp::{ProbeAnswer, Tlp};
 use self::undo::Undo;
-use crate::congestion::{Congestion, CongestionEvent, Controller, Phase};
+use crate::congestion::{Congestion, CongestionEvent, Controller, Departure, Phase};
 use crate::spare::{Blank, Spare};
 use crate::tcp::sender::Why;
 use crate::tcp::sender::flight::Flight;
@@ -65,6 +65,14 @@ struct Case<'a> {
     congestion: &'a mut dyn Controller,
     news: &'a News,
     outcome: Outcome,
+}
+
+impl Case<'_> {
+    fn lose_first(&mut self, why: Why) {
+        let Self { flight, congestion, news, outcome } = self;
+        let told = &mut |lost: &Departure| congestion.on_lost(news.now, lost);
+        outcome.lost += flight.lose_first(news.mss, why, told);
+    }
 }
 
 impl Recovery {
@@ -124,7 +132,9 @@ impl Recovery {
     /// The congestion window, as PRR leaves it.
     pub(crate) fn window(&self, congestion: &dyn Controller) -> u32 {
         match self.phase {
-            Phase::Recovery | Phase::Cwr if self.switches.prr => self.episode.prr.window(),
+            Phase::Recovery | Phase::Cwr if self.switches.prr && !congestion.governs_recovery() => {
+                self.episode.prr.window()
+            }
             // The first retransmission goes out at once (RFC 6675 5 (4.3)).
             Phase::Recovery if self.episode.prr.is_new() => {
                 congestion.window().max(self.episode.prr.window())
@@ -368,7 +378,7 @@ impl Recovery {
         }
         self.count_duplicate(case);
         if self.episode.duplicates.count() >= self.detection.dup_thresh() {
-            case.outcome.lost += case.flight.lose_first(case.news.mss, Why::Duplicates);
+            case.lose_first(Why::Duplicates);
         }
     }
 
@@ -393,7 +403,7 @@ impl Recovery {
         if !self.switches.sack {
             // RFC 6582 3.2 (3): the next hole is known. Only when all of what was sent again is acknowledged.
             if case.flight.retransmitted() == 0 {
-                case.outcome.lost += case.flight.lose_first(case.news.mss, Why::PartialAck);
+                case.lose_first(Why::PartialAck);
                 case.outcome.resends = true;
             }
             case.outcome.keeps_timer = !self.episode.duplicates.on_partial();
@@ -476,7 +486,9 @@ impl Recovery {
     }
 
     fn find_losses(&mut self, case: &mut Case<'_>, as_of: Timestamp) {
-        let found = self.detection.find(case.flight, case.news, (self.switches, self.phase), as_of);
+        let Case { flight, congestion, news, .. } = case;
+        let told = &mut |lost: &Departure| congestion.on_lost(news.now, lost);
+        let found = self.detection.find(flight, news, (self.switches, self.phase), as_of, told);
         case.outcome.lost += found.lost;
         case.outcome.reorder = found.into();
     }
@@ -541,7 +553,8 @@ impl Recovery {
         let new_recovery = !matches!(self.phase, Phase::Recovery | Phase::Loss);
         flight.infer_nothing();
         self.episode.duplicates.begin(flight);
-        self.detection.time_out(flight, news, (self.switches, self.phase));
+        let told = &mut |lost: &Departure| congestion.on_lost(news.now, lost);
+        self.detection.time_out(flight, news, (self.switches, self.phase), told);
         // One reduction for what is in flight (RFC 5681 3.1 (4)).
         let reduced = matches!(self.phase, Phase::Recovery | Phase::Loss | Phase::Cwr);
         let anew = !reduced || news.una.at_or_after(self.high) || (self.phase == Phase::Loss && !again);
@@ -562,7 +575,7 @@ impl Recovery {
     pub(crate) fn on_too_big(&mut self, flight: &mut Flight, nxt: SeqNum) {
         flight.infer_nothing();
         self.episode.duplicates.begin(flight);
-        flight.lose_all(false, Why::PathMtu);
+        flight.lose_all(false, Why::PathMtu, &mut |_| {});
         self.episode.undo.forget();
         self.phase = Phase::Loss;
         self.episode.frto = Frto::Off;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ropeway_packet::SeqNum;
 
-use crate::tcp::sender::flight::{Flight, Verdict};
+use crate::tcp::sender::flight::{Flight, Told, Verdict};
 use crate::time::Timestamp;
 
 /// Recoveries after which the reordering window shrinks back (RFC 8985 6.2, step 4).
@@ -139,7 +139,13 @@ impl Rack {
     }
 
     /// RACK_detect_loss (step 5), as things stood at `as_of`: what a late timer adds to a packet's age says nothing.
-    pub(crate) fn detect(&mut self, flight: &mut Flight, path: &Path, as_of: Timestamp) -> Found {
+    pub(crate) fn detect(
+        &mut self,
+        flight: &mut Flight,
+        path: &Path,
+        as_of: Timestamp,
+        told: Told<'_>,
+    ) -> Found {
         let Some((newest, newest_end)) = self.newest.filter(|_| self.advanced) else {
             return Found::default();
         };
@@ -147,7 +153,7 @@ impl Rack {
         // Where all arrives in order, nobody asks for it.
         let mut known = None;
         let mut age = || *known.get_or_insert_with(|| self.age(path));
-        let (lost, waiting) = flight.lose_in_order(|sent_at, end| {
+        let verdict = |sent_at: Timestamp, end: SeqNum| {
             if !(sent_at < newest || (sent_at == newest && end.before(newest_end))) {
                 Verdict::After
             } else if sent_at + age() <= as_of {
@@ -155,7 +161,8 @@ impl Rack {
             } else {
                 Verdict::Later
             }
-        });
+        };
+        let (lost, waiting) = flight.lose_in_order(verdict, told);
         Found { looked: true, lost, again: waiting.map(|sent_at| sent_at + age()) }
     }
 

@@ -35,7 +35,8 @@ impl Connection {
         if self.state().is_synchronized() {
             self.sender.set_mss(mss);
         } else {
-            self.sender.begin_with(mss, self.options.congestion.build(&Start::new(now, u32::from(mss))));
+            let start = Start::new(now, u32::from(mss)).with_seed(self.sender.seed());
+            self.sender.begin_with(mss, self.options.congestion.build(&start));
         }
     }
 

@@ -219,6 +219,9 @@ impl Connection {
         if self.sender.on_sent(&plan, env.now, self.own_tsval(env.now)) {
             self.timers.stop(Timer::Cork);
         }
+        if starts_flight {
+            self.sender.set_pacing_after_idle(env.now, self.options.max_pacing_rate);
+        }
         self.receiver.data_sent(env.now, env.config.delayed_ack);
         self.statistics.bytes_sent += u64::from(plan.len);
         let segments = &mut self.statistics.data_segments_out;

@@ -260,7 +260,9 @@ impl Connection {
         }
         if before.congestion != self.options.congestion {
             let (window, ssthresh) = self.sender.window_and_threshold();
-            let start = Start::new(env.now, u32::from(self.sender.snd().mss)).with_window(window, ssthresh);
+            let start = Start::new(env.now, u32::from(self.sender.snd().mss))
+                .with_window(window, ssthresh)
+                .with_seed(self.sender.seed());
             self.ecn.use_ect1(self.options.congestion.wants_ect1());
             self.sender.set_congestion(self.options.congestion.build(&start));
         }

@@ -110,6 +110,9 @@ impl Sender {
         let acked_bytes = arrivals.delivered;
         let dsack = self.take_blocks(news, &mut arrivals);
         let sacked = arrivals.delivered - acked_bytes;
+        if arrivals.delivered > 0 {
+            self.flight.course.deliver(self.rate.delivered(), news.now);
+        }
         self.sample_round_trip(news, &arrivals, advanced > 0);
         let mut recovery = self.news(news.now);
         recovery.acked = advanced;
@@ -143,9 +146,10 @@ impl Sender {
         delivery.srtt = recovery.srtt;
         delivery.min_rtt = recovery.min_rtt;
         if arrivals.delivered > 0 {
-            self.flight.course.delivered_at = news.now;
-            delivery.rate = self.rate.sample(&mut self.flight.course, arrivals.newest, recovery.min_rtt);
+            delivery.newest = arrivals.newest.departure(&self.flight.course);
+            delivery.rate = self.rate.sample(&mut self.flight.course, &arrivals.newest, recovery.min_rtt);
         }
+        delivery.sack = self.recovery.switches().sack;
         delivery.marked = marked_bytes;
         delivery.prior_in_flight = prior_pipe;
         delivery.in_flight = self.flight.pipe();
@@ -300,6 +304,13 @@ impl Sender {
             Pacer::rate_of(window, ssthresh, self.rto.srtt()).filter(|_| paces)
         });
         self.pacer.set_rate(now, rate, most);
+    }
+
+    /// What was just sent is all that is in flight: a controller that paces may have changed its rate because of that.
+    pub(crate) fn set_pacing_after_idle(&mut self, now: Timestamp, most: Option<u64>) {
+        if let Some(rate) = self.congestion.pacing_rate() {
+            self.pacer.set_rate(now, Some(rate), most);
+        }
     }
 
     fn can_send_new(&self) -> bool {

@@ -10,11 +10,15 @@ use super::rate::{Course, Stamp};
 pub(crate) use super::sent::{Marks, Piece, Sent};
 use super::sums::Sums;
 use super::why::Why;
+use crate::congestion::Departure;
 use crate::spare::{Blank, Spare};
 use crate::time::Timestamp;
 
 /// A record with no more places than this is worth keeping when nothing is out.
 const SMALL: usize = 4;
+
+/// Hears of each range that is taken for lost.
+pub(crate) type Told<'a> = &'a mut dyn FnMut(&Departure);
 
 /// Segments that go out at the same moment share an entry, as long as it is no longer than this.
 const LONGEST: u32 = 64 * 1024;
@@ -128,13 +132,14 @@ impl Flight {
         if let Some(last) = self.entries.back_mut().filter(|_| joins)
             && last.end == sent.start
             && last.at == sent.at
-            && last.stamp == sent.stamp
+            && last.stamp.is_like(&sent.stamp)
             && last.marks == sent.marks.without(Marks::FIN)
             && last.len() + sent.len() <= LONGEST
         {
             last.end = sent.end;
             last.marks = sent.marks;
             last.segments += sent.segments;
+            last.stamp = sent.stamp;
             return;
         }
         self.entries.push_back(sent);
@@ -147,7 +152,8 @@ impl Flight {
                 break;
             }
             let whole = first.end.at_or_before(una);
-            let mut gone = Sent { end: first.end.min(una), ..first.clone() };
+            let mut gone = first.clone();
+            gone.end_at(first.end.min(una));
             if whole {
                 self.entries.pop_front();
             } else {
@@ -253,7 +259,7 @@ impl Flight {
         debug_assert!(at.after(sent.start) && at.before(sent.end));
         let first = at.since(sent.start).div_ceil(mss.max(1));
         let second = Sent { start: at, segments: sent.segments.saturating_sub(first).max(1), ..sent.clone() };
-        sent.end = at;
+        sent.end_at(at);
         sent.segments = first;
         sent.marks = sent.marks.without(Marks::FIN);
         self.entries.insert(index + 1, second);
@@ -281,8 +287,8 @@ impl Flight {
         self.sums.infer_less(len, missing);
     }
 
-    /// Takes an entry for lost, unless the peer has it. Says how much that is.
-    fn lose(&mut self, index: usize, why: Why) -> u32 {
+    /// Takes an entry for lost, unless the peer has it. Says how much that is. What does not fit the path is no loss.
+    fn lose(&mut self, index: usize, why: Why, told: Told<'_>) -> u32 {
         let Some(sent) = self.entries.get_mut(index) else { return 0 };
         if !sent.marks.is_out() {
             return 0;
@@ -290,12 +296,16 @@ impl Flight {
         self.sums.mark(sent, sent.marks.without(Marks::RETRANSMITTED).with(Marks::LOST));
         sent.why = Some(why);
         let (start, len) = (sent.start, sent.len());
+        if why != Why::PathMtu {
+            self.course.lose(len);
+            told(&self.course.departure(sent));
+        }
         self.note_due(start);
         len
     }
 
     /// Takes the first segment for lost.
-    pub(crate) fn lose_first(&mut self, mss: u32, why: Why) -> u32 {
+    pub(crate) fn lose_first(&mut self, mss: u32, why: Why, told: Told<'_>) -> u32 {
         let Some(first) = self.entries.front() else { return 0 };
         if !first.marks.is_out() {
             return 0;
@@ -304,11 +314,11 @@ impl Flight {
             let at = first.start + mss;
             self.cut(0, at, mss);
         }
-        self.lose(0, why)
+        self.lose(0, why, told)
     }
 
     /// Takes everything for lost that the peer has not reported (RFC 2018 5-2); and all of it if what it reported proved wrong.
-    pub(crate) fn lose_all(&mut self, reneged: bool, why: Why) -> u32 {
+    pub(crate) fn lose_all(&mut self, reneged: bool, why: Why, told: Told<'_>) -> u32 {
         let mut lost = 0;
         for index in 0..self.entries.len() {
             if reneged
@@ -316,7 +326,7 @@ impl Flight {
             {
                 self.sums.mark(sent, sent.marks.without(Marks::SACKED));
             }
-            lost += self.lose(index, why);
+            lost += self.lose(index, why, told);
         }
         if reneged {
             self.highest_sacked = None;
@@ -325,7 +335,7 @@ impl Flight {
     }
 
     /// Takes for lost what begins before `edge` and was not sent again (RFC 6675 4).
-    pub(crate) fn lose_below(&mut self, edge: SeqNum) -> u32 {
+    pub(crate) fn lose_below(&mut self, edge: SeqNum, told: Told<'_>) -> u32 {
         let mut lost = 0;
         for index in 0..self.entries.len() {
             let Some(sent) = self.entries.get(index) else { break };
@@ -333,18 +343,18 @@ impl Flight {
                 break;
             }
             if !sent.marks.has(Marks::RETRANSMITTED) {
-                lost += self.lose(index, Why::Sack);
+                lost += self.lose(index, Why::Sack, told);
             }
         }
         lost
     }
 
     /// Takes for lost what was sent at a moment of which `overdue` says so.
-    pub(crate) fn lose_sent(&mut self, overdue: impl Fn(Timestamp) -> bool) -> u32 {
+    pub(crate) fn lose_sent(&mut self, overdue: impl Fn(Timestamp) -> bool, told: Told<'_>) -> u32 {
         let mut lost = 0;
         for index in 0..self.entries.len() {
             if self.entries.get(index).is_some_and(|sent| overdue(sent.at)) {
-                lost += self.lose(index, Why::Timeout);
+                lost += self.lose(index, Why::Timeout, told);
             }
         }
         lost
@@ -368,10 +378,11 @@ impl Flight {
     pub(crate) fn lose_in_order(
         &mut self,
         verdict: impl FnMut(Timestamp, SeqNum) -> Verdict,
+        told: Told<'_>,
     ) -> (u32, Option<Timestamp>) {
         match self.order.turn() {
-            Some(turn) => self.lose_by_number(turn, verdict),
-            None => self.lose_by_time(verdict),
+            Some(turn) => self.lose_by_number(turn, verdict, told),
+            None => self.lose_by_time(verdict, told),
         }
     }
 
@@ -380,6 +391,7 @@ impl Flight {
         &mut self,
         turn: Option<SeqNum>,
         mut verdict: impl FnMut(Timestamp, SeqNum) -> Verdict,
+        told: Told<'_>,
     ) -> (u32, Option<Timestamp>) {
         let mut lost = 0;
         let first = turn.map_or(0, |turn| self.entries.partition_point(|sent| sent.end.at_or_before(turn)));
@@ -388,7 +400,7 @@ impl Flight {
             let (at, end) = (sent.at, sent.end);
             if sent.marks.is_out() {
                 match verdict(at, end) {
-                    Verdict::Lost => lost += self.lose(index, Why::Rack),
+                    Verdict::Lost => lost += self.lose(index, Why::Rack, told),
                     Verdict::Later => return (lost, Some(at)),
                     Verdict::After => return (lost, None),
                 }
@@ -401,6 +413,7 @@ impl Flight {
     fn lose_by_time(
         &mut self,
         mut verdict: impl FnMut(Timestamp, SeqNum) -> Verdict,
+        told: Told<'_>,
     ) -> (u32, Option<Timestamp>) {
         let mut lost = 0;
         while let Some(next) = self.order.first() {
@@ -408,7 +421,7 @@ impl Flight {
             while let Some(sent) = self.entries.get(index).filter(|sent| sent.start.before(next.end)) {
                 if sent.marks.is_out() && sent.at == next.at {
                     match verdict(sent.at, sent.end) {
-                        Verdict::Lost => lost += self.lose(index, Why::Rack),
+                        Verdict::Lost => lost += self.lose(index, Why::Rack, told),
                         Verdict::Later => return (lost, Some(next.at)),
                         Verdict::After => return (lost, None),
                     }

@@ -300,6 +300,11 @@ impl Sender {
         self.congestion = congestion;
     }
 
+    /// What is left to chance in its controller: it comes from the stack's seed with the initial sequence number.
+    pub(crate) fn seed(&self) -> u64 {
+        u64::from(self.snd.iss.get())
+    }
+
     /// What another controller is to know.
     pub(crate) fn window_and_threshold(&self) -> (u32, u32) {
         (self.congestion.window(), self.congestion.ssthresh())

@@ -90,9 +90,7 @@ impl Sender {
         };
         match next {
             Next::Segment(plan) => {
-                let (mss, congestion) = (self.mss(), &self.congestion);
-                let slow_start = || congestion.window() < congestion.ssthresh();
-                let paced = self.pacer.waits_until(now, mss, slow_start, || congestion.quantum());
+                let paced = self.pacer.waits_until(now, self.mss(), self.congestion.as_ref());
                 match paced.filter(|_| plan.len > 0) {
                     Some(at) => Next::Paced(at),
                     None if new_first => next,
@@ -208,8 +206,7 @@ impl Sender {
         let unsent = self.buffer.end().since(first.seq);
         let window = self.snd.window_from(first.seq);
         let cwnd = self.cwnd().saturating_sub(self.flight.pipe()).max(mss);
-        let slow_start = || self.congestion.window() < self.congestion.ssthresh();
-        let paced = self.pacer.room(mss, slow_start);
+        let paced = self.pacer.room(mss, self.congestion.as_ref());
         let len = unsent.min(window).min(cwnd).min(paced).min(limits.train) / mss * mss;
         if len < 2 * mss {
             return first;
@@ -256,12 +253,12 @@ impl Sender {
     }
 
     fn send(&mut self, plan: &Plan, now: Timestamp, tsval: Option<u32>, marks: Marks) {
-        let idle = self.flight.pipe() == 0;
-        let (stamp, limited) = self.rate.stamp(&mut self.flight.course, now, idle);
+        let (pipe, idle) = (self.flight.pipe(), self.flight.is_empty());
+        let len = plan.end().since(plan.seq);
+        let (stamp, limited) = self.rate.stamp(&mut self.flight.course, now, (pipe, len), idle);
         let ordered = self.recovery.needs_order();
         let marks = marks.with(limited);
         let mss = self.mss();
-        let len = plan.end().since(plan.seq);
         if plan.again {
             self.flight.resend(plan.piece(self.snd.nxt), (now, mss), (stamp, limited), ordered);
         }

@@ -1,10 +1,12 @@
 //! How fast segments follow each other: a bucket that what is sent fills, and that runs out at the rate.
 //!
 //! Acknowledgements pace by themselves as long as they come one by one. The bucket holds two initial windows, so it
-//! binds only what would leave as a longer burst: after idle time, after a stretch acknowledgement, after a recovery.
+//! binds only what would leave as a longer burst: after idle time, after a stretch acknowledgement, after a recovery. Where
+//! the controller paces, it holds the controller's quantum.
 
 use std::time::Duration;
 
+use crate::congestion::Controller;
 use crate::time::Timestamp;
 
 /// Linux's `tcp_pacing_ss_ratio` and `tcp_pacing_ca_ratio`, in percent.
@@ -73,30 +75,37 @@ impl Pacer {
         (self.rate * millis * 1000).max(segments * u64::from(mss) * BYTE)
     }
 
-    /// When the next segment may be sent, if that is not now. By then, several may. `slow_start` and `quantum` are asked
-    /// only when that matters.
+    /// What may go out at once: the controller's quantum, if it has one.
+    fn burst(&self, mss: u32, control: &dyn Controller) -> u64 {
+        match control.quantum() {
+            Some(quantum) => self.worth(BURST_MILLIS, 1, mss).max(u64::from(quantum) * BYTE),
+            None if control.window() < control.ssthresh() => {
+                self.worth(BURST_MILLIS, SLOW_START_BURST_SEGMENTS, mss)
+            }
+            None => self.worth(BURST_MILLIS, BURST_SEGMENTS, mss),
+        }
+    }
+
+    /// When the next segment may be sent, if that is not now. By then, several may.
     pub(crate) fn waits_until(
         &mut self,
         now: Timestamp,
         mss: u32,
-        slow_start: impl FnOnce() -> bool,
-        quantum: impl FnOnce() -> Option<u32>,
+        control: &dyn Controller,
     ) -> Option<Timestamp> {
         if self.rate == 0 {
             return None;
         }
         self.run_out(now);
-        let mut burst = self.worth(BURST_MILLIS, BURST_SEGMENTS, mss);
+        // Whatever the controller says, this may.
+        if self.level == 0 {
+            return None;
+        }
+        let burst = self.burst(mss, control);
         if self.level < burst {
             return None;
         }
-        if slow_start() {
-            burst = self.worth(BURST_MILLIS, SLOW_START_BURST_SEGMENTS, mss);
-            if self.level < burst {
-                return None;
-            }
-        }
-        let quantum = match quantum() {
+        let quantum = match control.quantum() {
             Some(quantum) => u64::from(quantum.max(1)) * BYTE,
             None => self.worth(QUANTUM_MILLIS, 2, mss),
         };
@@ -105,12 +114,11 @@ impl Pacer {
     }
 
     /// How many bytes may go at once, after `waits_until` has let one segment go: as many whole segments as it would.
-    pub(crate) fn room(&self, mss: u32, slow_start: impl FnOnce() -> bool) -> u32 {
+    pub(crate) fn room(&self, mss: u32, control: &dyn Controller) -> u32 {
         if self.rate == 0 {
             return u32::MAX;
         }
-        let segments = if slow_start() { SLOW_START_BURST_SEGMENTS } else { BURST_SEGMENTS };
-        let room = self.worth(BURST_MILLIS, segments, mss).saturating_sub(self.level);
+        let room = self.burst(mss, control).saturating_sub(self.level);
         let mss = u64::from(mss.max(1));
         u32::try_from(room.div_ceil(mss * BYTE) * mss).unwrap_or(u32::MAX)
     }
@@ -126,19 +134,51 @@ impl Pacer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::congestion::{CongestionEvent, Delivery};
 
     const MSS: u32 = 1000;
+    const SLOW_START: Control = Control { slow_start: true, quantum: None };
+
+    #[derive(Clone, Copy, Debug)]
+    struct Control {
+        slow_start: bool,
+        quantum: Option<u32>,
+    }
+
+    impl Controller for Control {
+        fn window(&self) -> u32 {
+            10 * MSS
+        }
+
+        fn ssthresh(&self) -> u32 {
+            if self.slow_start { u32::MAX } else { 10 * MSS }
+        }
+
+        fn quantum(&self) -> Option<u32> {
+            self.quantum
+        }
+
+        fn on_ack(&mut self, _delivery: &Delivery) {}
+
+        fn on_congestion(&mut self, _event: &CongestionEvent) {}
+
+        fn on_mss_change(&mut self, _mss: u32) {}
+
+        fn boxed(&self) -> Box<dyn Controller> {
+            Box::new(*self)
+        }
+    }
 
     fn at(micros: u64) -> Timestamp {
         Timestamp::from_micros(1_000_000 + micros)
     }
 
     /// When each of `count` segments leaves that want to leave at once.
-    fn departures(pacer: &mut Pacer, count: usize, slow_start: bool) -> Vec<u64> {
+    fn departures(pacer: &mut Pacer, count: usize, control: Control) -> Vec<u64> {
         let mut now = 0;
         let mut sent = Vec::new();
         while sent.len() < count {
-            match pacer.waits_until(at(now), MSS, || slow_start, || None) {
+            match pacer.waits_until(at(now), MSS, &control) {
                 Some(later) => now = later.as_micros() - 1_000_000,
                 None => {
                     pacer.on_sent(at(now), MSS);
@@ -154,9 +194,22 @@ mod tests {
         for (slow_start, burst) in [(false, 10), (true, 20)] {
             let mut pacer = Pacer::default();
             pacer.set_rate(at(0), Some(1_000_000), None);
-            let sent = departures(&mut pacer, burst + 6, slow_start);
+            let sent = departures(&mut pacer, burst + 6, Control { slow_start, quantum: None });
             assert!(sent[..burst].iter().all(|at| *at == 0));
             assert_eq!(sent[burst..], [2000, 2000, 4000, 4000, 6000, 6000]);
+        }
+    }
+
+    #[test]
+    fn a_controllers_quantum_is_the_burst_but_for_what_two_milliseconds_bring() {
+        for (rate, first, then) in [(1_000_000, 3, 3), (10_000_000, 20, 3)] {
+            let mut pacer = Pacer::default();
+            pacer.set_rate(at(0), Some(rate), None);
+            let sent = departures(&mut pacer, 40, Control { slow_start: true, quantum: Some(3 * MSS) });
+            assert_eq!(sent.iter().filter(|at| **at == 0).count(), first);
+            let next = sent[first];
+            assert_eq!(next, 3_000_000_000 / rate, "as much as a quantum has run out");
+            assert_eq!(sent.iter().filter(|at| **at == next).count(), then);
         }
     }
 
@@ -164,7 +217,7 @@ mod tests {
     fn at_a_gigabyte_a_second_a_tick_brings_what_a_millisecond_takes() {
         let mut pacer = Pacer::default();
         pacer.set_rate(at(0), Some(1_000_000_000), None);
-        let sent = departures(&mut pacer, 5000, true);
+        let sent = departures(&mut pacer, 5000, SLOW_START);
         assert_eq!(sent.iter().filter(|at| **at == 0).count(), 2000);
         assert_eq!(sent.iter().filter(|at| **at == 1000).count(), 1000);
     }
@@ -186,9 +239,9 @@ mod tests {
         for _ in 0..20 {
             pacer.on_sent(at(0), MSS);
         }
-        assert_eq!(pacer.waits_until(at(0), MSS, || true, || None), Some(at(2_000_000)));
+        assert_eq!(pacer.waits_until(at(0), MSS, &SLOW_START), Some(at(2_000_000)));
         pacer.set_rate(at(0), Some(1_000_000), None);
-        assert_eq!(pacer.waits_until(at(0), MSS, || true, || None), Some(at(2000)));
+        assert_eq!(pacer.waits_until(at(0), MSS, &SLOW_START), Some(at(2000)));
     }
 
     #[test]
@@ -199,6 +252,6 @@ mod tests {
         pacer.set_rate(at(0), Some(10), Some(5));
         assert_eq!(pacer.rate(), Some(5));
         pacer.set_rate(at(0), None, None);
-        assert_eq!((pacer.rate(), pacer.waits_until(at(0), MSS, || true, || None)), (None, None));
+        assert_eq!((pacer.rate(), pacer.waits_until(at(0), MSS, &SLOW_START)), (None, None));
     }
 }

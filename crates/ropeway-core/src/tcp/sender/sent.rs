@@ -71,6 +71,12 @@ impl Sent {
     pub(crate) fn len(&self) -> u32 {
         self.end.since(self.start)
     }
+
+    /// It is only what it was up to there: what left behind that was not in flight yet.
+    pub(crate) fn end_at(&mut self, end: SeqNum) {
+        self.stamp.in_flight = self.stamp.in_flight.saturating_sub(self.end.since(end));
+        self.end = end;
+    }
 }
 
 /// A piece of the flight that is to be sent again.
