@@ -5,7 +5,7 @@ use std::ptr;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::{Controller, ControllerFactory, Cubic, NewReno, Start};
+use super::{Bbr, Controller, ControllerFactory, Cubic, NewReno, Start};
 
 /// Which congestion control a socket uses (`TCP_CONGESTION`).
 ///
@@ -29,6 +29,8 @@ pub enum Algorithm {
     /// `cubic`: RFC 9438, with the slow start of RFC 9406.
     #[default]
     Cubic,
+    /// `bbr`: version 3, draft-ietf-ccwg-bbr-06.
+    Bbr,
     /// One of the user's. Two of these are equal if they are the same factory.
     Custom(Arc<dyn ControllerFactory>),
 }
@@ -61,6 +63,7 @@ impl Algorithm {
         match self {
             Self::NewReno => &NewReno,
             Self::Cubic => &Cubic::DEFAULT,
+            Self::Bbr => &Bbr::DEFAULT,
             Self::Custom(factory) => factory.as_ref(),
         }
     }
@@ -69,7 +72,7 @@ impl Algorithm {
 impl PartialEq for Algorithm {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::NewReno, Self::NewReno) | (Self::Cubic, Self::Cubic) => true,
+            (Self::NewReno, Self::NewReno) | (Self::Cubic, Self::Cubic) | (Self::Bbr, Self::Bbr) => true,
             (Self::Custom(one), Self::Custom(another)) => {
                 ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(another))
             }
@@ -98,7 +101,7 @@ pub struct UnknownAlgorithm;
 
 impl fmt::Display for UnknownAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("unknown congestion control; there are: reno, cubic")
+        f.write_str("unknown congestion control; there are: reno, cubic, bbr")
     }
 }
 
@@ -111,6 +114,7 @@ impl FromStr for Algorithm {
         match name {
             "reno" | "newreno" => Ok(Self::NewReno),
             "cubic" => Ok(Self::Cubic),
+            "bbr" => Ok(Self::Bbr),
             _ => Err(UnknownAlgorithm),
         }
     }
@@ -123,14 +127,14 @@ mod tests {
 
     #[test]
     fn each_name_finds_the_one_that_bears_it() {
-        for name in ["reno", "cubic"] {
+        for name in ["reno", "cubic", "bbr"] {
             assert_eq!(name.parse::<Algorithm>().unwrap().to_string(), name);
         }
         assert_eq!("newreno".parse(), Ok(Algorithm::NewReno));
-        for name in ["", "Reno", "cubic\0", "bbr"] {
+        for name in ["", "Reno", "cubic\0", "bbr2"] {
             assert_eq!(name.parse::<Algorithm>(), Err(UnknownAlgorithm));
         }
-        assert_eq!(UnknownAlgorithm.to_string(), "unknown congestion control; there are: reno, cubic");
+        assert_eq!(UnknownAlgorithm.to_string(), "unknown congestion control; there are: reno, cubic, bbr");
     }
 
     #[test]

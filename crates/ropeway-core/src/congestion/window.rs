@@ -6,10 +6,10 @@ use super::{Delivery, Phase, Start};
 pub(super) const MAX_WINDOW: u32 = 1 << 30;
 
 /// No IP packet holds more.
-const MAX_MSS: u32 = 65_535;
+pub(super) const MAX_MSS: u32 = 65_535;
 
 /// RFC 6928 2: ten segments, but no more than 14600 bytes unless two segments need more.
-fn initial_window(mss: u32) -> u32 {
+pub(super) fn initial_window(mss: u32) -> u32 {
     (10 * mss).min((2 * mss).max(14_600))
 }
 
