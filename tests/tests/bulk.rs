@@ -2,8 +2,10 @@
 
 #![cfg(target_os = "linux")]
 
+use ropeway::device::tun::TunDevice;
 use ropeway::net::{TcpListener, TcpStream};
 use ropeway_tests::link::{Family, Link};
+use ropeway_tests::programs::ip;
 use ropeway_tests::{http, over_both_families, pattern, programs};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener as KernelListener, TcpStream as KernelStream};
@@ -16,6 +18,8 @@ over_both_families! {
     curl_fetches_100_mib_from_us
     we_fetch_100_mib_from_the_kernel
     both_directions_at_once
+    #[needs("ip")]
+    both_directions_over_a_device_that_root_made
 }
 
 async fn curl_fetches_100_mib_from_us(family: Family) {
@@ -51,7 +55,21 @@ async fn we_fetch_100_mib_from_the_kernel(family: Family) {
 }
 
 async fn both_directions_at_once(family: Family) {
-    let link = Link::new(family);
+    both_directions(Link::new(family)).await;
+}
+
+async fn both_directions_over_a_device_that_root_made(family: Family) {
+    ip("tuntap add dev rope0 mode tun multi_queue vnet_hdr");
+    ip("link set rope0 txqueuelen 5000 up");
+    ip("address add 10.9.0.1/24 dev rope0");
+    ip("address add fd09::1/64 dev rope0 nodad");
+    let device = TunDevice::attach("rope0").unwrap();
+    assert!(device.has_offload());
+    let lost = device.counters();
+    both_directions(Link::over(device, lost, family, |_| ())).await;
+}
+
+async fn both_directions(link: Link) {
     let listener = TcpListener::bind_on(&link.stack, link.ours(7)).await.unwrap();
     let (kernel, ours) = tokio::join!(KernelStream::connect(link.ours(7)), listener.accept());
     let (mut kernel_reader, mut kernel_writer) = kernel.unwrap().into_split();

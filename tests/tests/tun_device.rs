@@ -80,21 +80,35 @@ fn packets_cross_in_both_directions_over_both_families() {
 fn packets_cross(builder: TunBuilder) {
     namespace::run(async move || {
         let mut device = builder.build().unwrap();
-        for (kernel, ours) in [("10.9.0.1:0", "10.9.0.2:7"), ("[fd09::1]:0", "[fd09::2]:7")] {
-            let socket = UdpSocket::bind(kernel).await.unwrap();
-            socket.connect(ours).await.unwrap();
-            for len in [0, 1, 999, 1400, 1452] {
-                let payload = vec![7; len];
-                socket.send(&payload).await.unwrap();
-                let batch = receive(&mut device, 64).await.unwrap();
-                assert_eq!(batch.len(), 1);
-                send(&mut device, vec![echo(&batch[0].packet)]).await.unwrap();
-                let mut buf = [0; 2000];
-                let len = timeout(Duration::from_secs(5), socket.recv(&mut buf)).await.unwrap().unwrap();
-                assert_eq!(buf[..len], payload);
-            }
-        }
+        datagrams_cross(&mut device).await;
     });
+}
+
+async fn datagrams_cross(device: &mut TunDevice) {
+    for (kernel, ours) in [("10.9.0.1:0", "10.9.0.2:7"), ("[fd09::1]:0", "[fd09::2]:7")] {
+        let socket = UdpSocket::bind(kernel).await.unwrap();
+        socket.connect(ours).await.unwrap();
+        for len in [0, 1, 999, 1400, 1452] {
+            let payload = vec![7; len];
+            socket.send(&payload).await.unwrap();
+            let datagram = receive_datagram(device).await;
+            send(device, vec![echo(&datagram.packet)]).await.unwrap();
+            let mut buf = [0; 2000];
+            let len = timeout(Duration::from_secs(5), socket.recv(&mut buf)).await.unwrap().unwrap();
+            assert_eq!(buf[..len], payload);
+        }
+    }
+}
+
+/// The next UDP datagram. The kernel may speak IPv6 on a link that is not ours to configure.
+async fn receive_datagram(device: &mut TunDevice) -> Received {
+    loop {
+        let received = receive(device, 1).await.unwrap().remove(0);
+        let protocol = if received.packet[0] >> 4 == 4 { received.packet[9] } else { received.packet[6] };
+        if protocol == Protocol::UDP.0 {
+            return received;
+        }
+    }
 }
 
 #[test]
@@ -319,22 +333,45 @@ fn a_persistent_device_is_attached_to_by_name_and_stays() {
 
         let socket = UdpSocket::bind("10.9.0.1:0").await.unwrap();
         socket.send_to(b"hello", "10.9.0.2:7").await.unwrap();
-        let packet = loop {
-            // The kernel may speak IPv6 on a link that is not ours to configure.
-            let packet = receive(&mut device, 1).await.unwrap().remove(0).packet;
-            if packet[0] >> 4 == 4 {
-                break packet;
-            }
-        };
-        assert_eq!(packet[28..], b"hello"[..]);
+        assert_eq!(receive_datagram(&mut device).await.packet[28..], b"hello"[..]);
         drop(device);
         assert!(ip("link show rope5").contains("rope5"), "the device stays");
         drop(eventually("the device is free again", || TunDevice::attach("rope5").ok()));
 
         ip("tuntap add dev tap5 mode tap");
         assert!(matches!(tun_error(&TunDevice::attach("tap5").unwrap_err()), TunError::WrongType { .. }));
-        ip("tuntap add dev many5 mode tun multi_queue");
-        assert!(matches!(tun_error(&TunDevice::attach("many5").unwrap_err()), TunError::WrongType { .. }));
+    });
+}
+
+#[test]
+fn a_persistent_device_is_attached_to_as_root_made_it() {
+    namespace::run_with(&["ip"], async || {
+        for kind in ["", "vnet_hdr", "multi_queue", "multi_queue vnet_hdr"] {
+            ip(format!("tuntap add dev rope6 mode tun {kind}").trim_end());
+            ip("link set rope6 up");
+            ip("address add 10.9.0.1/24 dev rope6");
+            ip("address add fd09::1/64 dev rope6 nodad");
+            // Whoever was there before has left it as it was.
+            for _ in 0..2 {
+                let mut device = eventually("the device is free", || TunDevice::attach("rope6").ok());
+                assert_eq!(device.has_offload(), kind.contains("vnet_hdr"), "{kind}");
+                // The kernel makes an IPv6 address work in the background, once somebody is attached.
+                let works = || ip("-6 route get fd09::1").starts_with("local").then_some(());
+                eventually("the address works", works);
+                let busy = TunDevice::attach("rope6").unwrap_err();
+                assert!(matches!(tun_error(&busy), TunError::Busy { .. }), "{kind}: {busy}");
+                datagrams_cross(&mut device).await;
+                device.set_offload(true).unwrap();
+                let socket = UdpSocket::bind("10.9.0.1:0").await.unwrap();
+                socket.send_to(b"a checksum of its own", "10.9.0.2:7").await.unwrap();
+                let checksum = receive_datagram(&mut device).await.checksum;
+                assert_eq!(checksum == RxChecksum::Verified, device.has_offload(), "{kind}");
+            }
+            let told = ip("-details link show rope6");
+            assert_eq!(told.contains("vnet_hdr on"), kind.contains("vnet_hdr"), "{told}");
+            assert_eq!(told.contains("multi_queue"), kind.contains("multi_queue"), "{told}");
+            ip("link delete rope6");
+        }
     });
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Duration;
 
@@ -127,7 +128,7 @@ impl TunBuilder {
         }
         clear_offload(&tun)?;
         self.configure(&name, v6)?;
-        TunDevice::new(&tun, self.mtu, offload)
+        TunDevice::new(sys::duplicate(&tun)?, tun.name(), self.mtu, offload)
     }
 
     fn configure(&self, name: &InterfaceName, v6: bool) -> Result<(), TunError> {
@@ -154,30 +155,43 @@ impl TunBuilder {
     }
 }
 
-/// Attaches to a persistent device, and changes nothing about it.
+/// Attaches to a persistent device, and changes nothing about it. tokio-tun knows neither queues nor headers of a device that is
+/// there: it would take a header off, and could not attach where there may be several queues.
 pub(super) fn attach(name: &str) -> io::Result<TunDevice> {
     let name = InterfaceName::new(name)?;
     let not_found = || TunError::NotFound { name: name.to_string() };
     check_runtime()?;
-    if sys::interface_index(&name).is_none() {
-        return Err(not_found().into());
-    }
-    // tokio-tun leaks a descriptor when it fails, so the attempt is made on one of our own first.
+    let index = sys::interface_index(&name).ok_or_else(not_found)?;
+    let mut interface = Interface::open(index)?;
+    let link = interface.link()?;
     let node = sys::open_node().map_err(TunError::from_open)?;
-    sys::set_interface(&node, &name, Probe::Attach).map_err(|error| TunError::from_attach(&name, error))?;
-    if flags(&node)? & libc::IFF_PERSIST == 0 {
+    // The kernel divides packets between all who are attached, by their flows: whoever is there would lose some.
+    check_alone(&name, link.queues, 0)?;
+    let keep = |has: bool, flag| if has { flag } else { 0 };
+    let wanted = keep(link.multi_queue, libc::IFF_MULTI_QUEUE) | keep(link.vnet_header, libc::IFF_VNET_HDR);
+    sys::set_interface(&node, &name, Probe::Attach(wanted))
+        .map_err(|error| TunError::from_attach(&name, error))?;
+    let flags = flags(&node)?;
+    if flags & libc::IFF_PERSIST == 0 {
         // It was deleted just now, and what we hold is a new one, made by the attempt.
         return Err(not_found().into());
     }
+    check_alone(&name, interface.link()?.queues, 1)?;
     drop(sys::watch_for_errors(&node)?);
-    drop(node);
 
-    let tun = open(&name, 1).map_err(|error| TunError::from_attach(&name, error))?;
-    clear_offload(&tun)?;
+    let offload = flags & libc::IFF_VNET_HDR != 0;
+    if offload {
+        set_header_len(&node)?;
+    }
+    clear_offload(&node)?;
     // A link that was waiting for us begins to carry packets in the background.
-    wait_until(|| tun.flags().is_ok_and(is_ready));
-    let mtu = super::device_mtu(&tun)?;
-    TunDevice::new(&tun, mtu, false)
+    wait_until(|| interface.link().is_ok_and(|link| is_ready(link.flags)));
+    TunDevice::new(node, name.as_str(), interface.link()?.mtu, offload)
+}
+
+/// Whether no more than so many queues are attached.
+fn check_alone(name: &InterfaceName, attached: u32, most: u32) -> Result<(), TunError> {
+    if attached > most { Err(TunError::Busy { name: name.to_string() }) } else { Ok(()) }
 }
 
 /// Finds out whether making a device would fail, since tokio-tun leaks a descriptor when it does.
@@ -242,8 +256,8 @@ pub(super) fn from_tokio_tun(error: tokio_tun::Error) -> io::Error {
 }
 
 /// Whether packets cross a link with these `IFF_*` flags, or it is down and never will.
-fn is_ready(flags: i16) -> bool {
-    let has = |flag| libc::c_int::from(flags) & flag != 0;
+fn is_ready(flags: u32) -> bool {
+    let has = |flag: libc::c_int| flags & flag.cast_unsigned() != 0;
     !has(libc::IFF_UP) || has(libc::IFF_RUNNING)
 }
 
@@ -258,11 +272,16 @@ fn wait_until(mut done: impl FnMut() -> bool) {
     }
 }
 
-fn flags(tun: &impl std::os::fd::AsRawFd) -> Result<libc::c_int, TunError> {
+fn flags(tun: &impl AsRawFd) -> Result<libc::c_int, TunError> {
     sys::interface_flags(tun).map_err(|source| TunError::Io { attempt: "reading the device's flags", source })
 }
 
-fn clear_offload(tun: &Tun) -> Result<(), TunError> {
+fn set_header_len(tun: &impl AsRawFd) -> Result<(), TunError> {
+    let attempt = "setting the length of the device's headers";
+    sys::set_header_len(tun, vnet::LEN).map_err(|source| TunError::Io { attempt, source })
+}
+
+fn clear_offload(tun: &impl AsRawFd) -> Result<(), TunError> {
     sys::set_offload(tun, false).map_err(|source| TunError::Io { attempt: "turning offload off", source })
 }
 

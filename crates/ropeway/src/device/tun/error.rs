@@ -65,7 +65,7 @@ pub enum TunError {
         /// The device's name.
         name: String,
     },
-    /// The interface is not a TUN device with a single queue.
+    /// The interface is not a TUN device.
     WrongType {
         /// The interface's name.
         name: String,
@@ -194,10 +194,9 @@ impl std::fmt::Display for TunError {
                 "{name} is not this user's: let root make it with `ip tuntap add dev {name} mode tun user $USER`, \
                  or run as root"
             ),
-            Self::WrongType { name } => write!(
-                f,
-                "{name} is not a TUN device with a single queue: make one with `ip tuntap add dev NAME mode tun`"
-            ),
+            Self::WrongType { name } => {
+                write!(f, "{name} is not a TUN device: make one with `ip tuntap add dev NAME mode tun`")
+            }
             Self::Address { name, address, source } => {
                 write!(f, "the address {address} cannot be given to {name}: {source}")
             }

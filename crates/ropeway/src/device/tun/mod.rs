@@ -20,7 +20,6 @@ use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::coop;
-use tokio_tun::Tun;
 
 pub use self::builder::TunBuilder;
 use self::counters::Counts;
@@ -30,7 +29,7 @@ use self::netlink::Interface;
 use self::queue::Queue;
 use super::{Capabilities, Device, Received, Transmit};
 
-/// A TUN device of Linux, through tokio-tun.
+/// A TUN device of Linux, made through tokio-tun.
 ///
 /// The kernel routes packets to it as to any interface; what it sends there, we receive, and what we send,
 /// it receives from there. So the kernel's side has an address (on the interface) and our side has another
@@ -102,15 +101,17 @@ impl TunDevice {
 
     /// Attaches to the persistent device `name` of the calling thread's network namespace, and leaves its
     /// settings alone. This needs no rights if root made the device for this user:
-    /// `ip tuntap add dev rope0 mode tun user alice`.
+    /// `ip tuntap add dev rope0 mode tun user alice vnet_hdr`.
     ///
-    /// The device stays when the `TunDevice` is dropped.
+    /// It has offload where the kernel tells that the device has a header before each packet
+    /// (`ip tuntap add dev rope0 mode tun user alice vnet_hdr`). A device that may have several queues (`multi_queue`) is used
+    /// with one. The device stays when the `TunDevice` is dropped.
     ///
     /// # Errors
     ///
     /// A [`TunError`] in an [`io::Error`]: `NotFound` when there is no interface of that name or no
     /// `/dev/net/tun`, `PermissionDenied` when it is not this user's, `ResourceBusy` when another program is
-    /// attached, `InvalidInput` when it is no TUN device with a single queue, `Other` outside of a runtime.
+    /// attached, or another queue of this one, `InvalidInput` when it is no TUN device, `Other` outside of a runtime.
     ///
     /// # Panics
     ///
@@ -128,13 +129,12 @@ impl TunDevice {
         builder::attach(name)
     }
 
-    fn new(tun: &Tun, mtu: u16, offload: bool) -> io::Result<Self> {
-        let interface =
-            name::InterfaceName::new(tun.name()).ok().and_then(|name| sys::interface_index(&name));
+    fn new(file: File, name: &str, mtu: u16, offload: bool) -> io::Result<Self> {
+        let interface = name::InterfaceName::new(name).ok().and_then(|name| sys::interface_index(&name));
         let interface = interface.and_then(|index| Interface::open(index).ok());
         Ok(Self {
-            name: tun.name().to_owned(),
-            queue: Queue::new(sys::duplicate(tun)?, mtu, offload),
+            name: name.to_owned(),
+            queue: Queue::new(file, mtu, offload),
             watch: None,
             dry: 0,
             blocked: false,
@@ -360,10 +360,4 @@ fn deletion(queue: &File, name: &str) -> io::Result<impl Future<Output = io::Err
             }
         }
     })
-}
-
-/// The device's MTU in bytes; the kernel's limit, 65535, is the most there can be.
-fn device_mtu(tun: &Tun) -> io::Result<u16> {
-    let mtu = tun.mtu().map_err(builder::from_tokio_tun)?;
-    Ok(u16::try_from(mtu).unwrap_or(u16::MAX))
 }

@@ -19,6 +19,27 @@ const SET: libc::c_int = libc::NLM_F_REQUEST | libc::NLM_F_ACK;
 /// `rtnl_link_stats64.tx_dropped`, in bytes from its start.
 const TX_DROPPED: usize = 7 * 8;
 
+// What `IFLA_INFO_DATA` of a TUN device consists of (`linux/if_link.h`).
+const IFLA_TUN_VNET_HDR: u16 = 5;
+const IFLA_TUN_MULTI_QUEUE: u16 = 7;
+const IFLA_TUN_NUM_QUEUES: u16 = 8;
+const IFLA_TUN_NUM_DISABLED_QUEUES: u16 = 9;
+
+/// What the kernel tells of an interface that is a TUN device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Link {
+    /// Its `IFF_*` flags.
+    pub(super) flags: u32,
+    pub(super) mtu: u16,
+    /// It has a header before each packet that says what is left to do: so the last program that was attached wanted it, or
+    /// whoever made the device.
+    pub(super) vnet_header: bool,
+    /// Several programs, or queues of one, may be attached.
+    pub(super) multi_queue: bool,
+    /// So many are.
+    pub(super) queues: u32,
+}
+
 /// A connection to the kernel's configuration of one interface.
 #[derive(Debug)]
 pub(super) struct Interface {
@@ -75,22 +96,29 @@ impl Interface {
         message
     }
 
+    /// What it is. Kernels before 4.16 tell nothing of TUN devices beyond what all interfaces have.
+    pub(super) fn link(&mut self) -> io::Result<Link> {
+        let answer = self.link_answer()?;
+        parse_link(&answer).ok_or_else(|| nonsense("no interface"))
+    }
+
     /// Packets that the kernel has dropped instead of sending them out of the interface.
     pub(super) fn tx_dropped(&mut self) -> io::Result<u64> {
+        let answer = self.link_answer()?;
+        link_attributes(&answer)
+            .and_then(|attributes| attribute(attributes, libc::IFLA_STATS64))
+            .and_then(|stats| stats.get(TX_DROPPED..)?.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes)))
+            .ok_or_else(|| nonsense("no statistics"))
+    }
+
+    /// What the kernel answers when it is asked for the interface.
+    fn link_answer(&mut self) -> io::Result<Vec<u8>> {
         let mut message = Message::new(libc::RTM_GETLINK, libc::NLM_F_REQUEST);
         // struct ifinfomsg, as in `link_message`.
         message.push(&[0; 4]);
         message.push(&self.index.to_ne_bytes());
         message.push(&[0; 8]);
-        let answer = self.exchange(message)?;
-        let attributes =
-            answer.get(HEADER + 16..).filter(|_| message_type(&answer) == Some(libc::RTM_NEWLINK));
-        attributes
-            .and_then(|attributes| attribute(attributes, libc::IFLA_STATS64))
-            .and_then(|stats| stats.get(TX_DROPPED..)?.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes)))
-            .ok_or_else(|| {
-                io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer has no statistics")
-            })
+        self.exchange(message)
     }
 
     /// Whether the kernel takes packets to `address` for its own already.
@@ -162,6 +190,35 @@ impl Message {
     }
 }
 
+fn nonsense(missing: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the kernel's answer has {missing}"))
+}
+
+/// The attributes behind the `ifinfomsg` of an answer that tells of an interface.
+fn link_attributes(answer: &[u8]) -> Option<&[u8]> {
+    answer.get(HEADER + 16..).filter(|_| message_type(answer) == Some(libc::RTM_NEWLINK))
+}
+
+fn parse_link(answer: &[u8]) -> Option<Link> {
+    let attributes = link_attributes(answer)?;
+    let word = |bytes: &[u8]| bytes.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));
+    let flags = word(answer.get(HEADER + 8..)?)?;
+    let mtu = word(attribute(attributes, libc::IFLA_MTU)?)?;
+    let data =
+        attribute(attributes, libc::IFLA_LINKINFO).and_then(|info| attribute(info, libc::IFLA_INFO_DATA));
+    let of_tun = |kind| data.and_then(|data| attribute(data, kind));
+    let is_set = |kind| of_tun(kind).is_some_and(|value| value.first().is_some_and(|byte| *byte != 0));
+    let count = |kind| of_tun(kind).and_then(word).unwrap_or_default();
+    Some(Link {
+        flags,
+        // The kernel's limit is the most there can be.
+        mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
+        vnet_header: is_set(IFLA_TUN_VNET_HDR),
+        multi_queue: is_set(IFLA_TUN_MULTI_QUEUE),
+        queues: count(IFLA_TUN_NUM_QUEUES).saturating_add(count(IFLA_TUN_NUM_DISABLED_QUEUES)),
+    })
+}
+
 /// The value of the first attribute of a kind. Each begins on a multiple of four bytes.
 fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
     loop {
@@ -229,6 +286,34 @@ mod tests {
         assert_eq!(attribute(&message.0, 4), None);
         assert_eq!(attribute(&message.0[..22], 3), None);
         assert_eq!(attribute(&[0; 64], 3), None);
+    }
+
+    #[test]
+    fn what_a_link_is_is_read_from_nested_attributes() {
+        let nested = |kind: u16, inner: Message| {
+            let mut outer = Message(Vec::new());
+            outer.attribute(kind, &inner.0);
+            outer
+        };
+        let mut data = Message(Vec::new());
+        data.push(&[5, 0, 5, 0, 1, 0, 0, 0]); // VNET_HDR
+        data.push(&[5, 0, 7, 0, 1, 0, 0, 0]); // MULTI_QUEUE
+        data.attribute(IFLA_TUN_NUM_QUEUES, &2_u32.to_ne_bytes());
+        data.attribute(IFLA_TUN_NUM_DISABLED_QUEUES, &u32::MAX.to_ne_bytes());
+        let mut answer = Message::new(libc::RTM_NEWLINK, 0);
+        answer.push(&[0; 8]);
+        answer.push(&3_u32.to_ne_bytes());
+        answer.push(&[0; 4]);
+        assert_eq!(parse_link(&answer.0), None, "it has an MTU");
+        answer.attribute(libc::IFLA_MTU, &70_000_u32.to_ne_bytes());
+        let unknown = Link { flags: 3, mtu: u16::MAX, ..Link::default() };
+        assert_eq!(parse_link(&answer.0), Some(unknown));
+        answer.push(&nested(libc::IFLA_LINKINFO, nested(libc::IFLA_INFO_DATA, data)).0);
+        let link = Link { vnet_header: true, multi_queue: true, queues: u32::MAX, ..unknown };
+        assert_eq!(parse_link(&answer.0), Some(link));
+        for cut in 0..answer.0.len() {
+            assert_ne!(parse_link(&answer.0[..cut]), Some(link), "{cut} bytes");
+        }
     }
 
     #[test]

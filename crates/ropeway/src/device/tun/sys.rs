@@ -26,8 +26,8 @@ pub(super) enum Probe {
     /// Neither TUN nor TAP, which is refused with `EINVAL`, but not before the rights to make a device are
     /// looked at: so `EPERM` and `EINVAL` tell whether making one would succeed.
     MayCreate,
-    /// A TUN device: attaches to the persistent one of that name, if that is possible.
-    Attach,
+    /// A TUN device with these `IFF_*` flags: attaches to the persistent one of that name, if that is possible.
+    Attach(libc::c_int),
     /// A TUN device with offload: makes one, or attaches to that of that name.
     WithOffload,
 }
@@ -52,7 +52,7 @@ pub(super) fn set_interface(node: &File, name: &InterfaceName, probe: Probe) -> 
     }
     let flags = match probe {
         Probe::MayCreate => libc::IFF_NO_PI,
-        Probe::Attach => PLAIN_TUN,
+        Probe::Attach(flags) => PLAIN_TUN | flags,
         Probe::WithOffload => PLAIN_TUN | WITH_OFFLOAD,
     };
     request.ifr_ifru.ifru_flags = libc::c_short::try_from(flags).unwrap_or_default();
