@@ -79,10 +79,13 @@ mod driver;
 mod error;
 mod loopback;
 pub mod manual;
+#[cfg(all(test, shuttle))]
+mod models;
 pub mod net;
 pub mod scan;
 mod shard;
 mod stack;
+mod sync;
 mod wait;
 mod waiters;
 

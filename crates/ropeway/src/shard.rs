@@ -9,7 +9,7 @@
 //! The [loopback](crate::loopback) of the process has no driver: there, a call does its own work.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use ropeway_core::packet::FourTuple;
@@ -19,6 +19,7 @@ use tokio::runtime;
 use crate::clock::{self, Clock};
 use crate::error::Ended;
 use crate::loopback::{Home, Keeper};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 use crate::waiters::table::{WaiterTable, Walk};
 use crate::waiters::{Afterwards, Ticket, Waiters};
 

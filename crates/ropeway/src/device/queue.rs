@@ -3,11 +3,12 @@
 //! It belongs to no runtime: its ends may be polled by tasks of different ones.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 use crate::waiters::wake;
 
 /// The end that packets are put into.

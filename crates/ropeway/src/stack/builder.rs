@@ -135,14 +135,25 @@ impl Builder {
                  call Runtime::enter first",
             )
         })?;
+        let (stack, driver) = self.build_with_driver(&runtime, implicit)?;
+        runtime.spawn(driver);
+        Ok(stack)
+    }
+
+    /// Makes a stack whose driver is still to be spawned, on the clock of `runtime`, which must be the current one.
+    pub(crate) fn build_with_driver(
+        self,
+        runtime: &Handle,
+        implicit: Option<Implicit>,
+    ) -> io::Result<(Stack, Driver)> {
         let has_device = self.device.is_some();
         let resolver = self.resolver.clone();
         let mut builder = self.cutting_trains();
         // The driver yields to the tasks that it wakes before it does what is due.
         builder.config.events_first = true;
         let (shard, device) = builder.make(Clock::of_runtime(runtime.clone()))?;
-        runtime.spawn(Driver::new(Arc::clone(&shard), device, implicit));
-        Ok(Stack::new(Box::new([shard]), has_device, resolver))
+        let driver = Driver::new(Arc::clone(&shard), device, implicit);
+        Ok((Stack::new(Box::new([shard]), has_device, resolver), driver))
     }
 
     /// Makes a core that has no driver: callers move its packets.
