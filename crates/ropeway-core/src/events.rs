@@ -20,6 +20,7 @@
 //! | `ack` | u64 | SEG.ACK, if the ACK bit is set |
 //! | `len` | u64 | bytes of data |
 //! | `segment_size` | u64 | the bytes of each, if these are several segments: a device has merged them, or will cut them |
+//! | `ecn` | text | the ECN field of its packet, if it can be marked: `ECT(0)`, `ECT(1)`, or `CE` if it has been (RFC 3168 5) |
 //! | `window` | u64 | SEG.WND, scaled, where the scale is known |
 //! | `sack` | text | the SACK blocks in their order, such as `2897:4345 1:1449`: the second number is the right edge, which is not in the block (RFC 2018) |
 //! | `mss`, `wscale` | u64 | what a SYN offers |
@@ -109,6 +110,8 @@ pub(crate) struct Segment<'a> {
     /// Bytes of data.
     pub(crate) len: usize,
     pub(crate) segment_size: Option<u16>,
+    /// What its packet says of congestion.
+    pub(crate) ecn: EcnCodepoint,
 }
 
 /// Why a segment is sent.
@@ -159,7 +162,7 @@ pub(crate) fn received(segment: &Segment<'_>, scale: impl FnOnce() -> Option<Win
 #[cold]
 #[inline(never)]
 fn tell_segment(segment: &Segment<'_>, scale: Option<WindowScale>, sending: Option<Sending>) {
-    let Segment { now, tuple, header, len, segment_size } = *segment;
+    let Segment { now, tuple, header, len, segment_size, ecn } = *segment;
     let options = &header.options;
     tracing::trace!(
         target: SEGMENT,
@@ -172,6 +175,7 @@ fn tell_segment(segment: &Segment<'_>, scale: Option<WindowScale>, sending: Opti
         ack = ack_of(header),
         len,
         segment_size,
+        ecn = name_of(ecn),
         window = window_of(header, scale),
         sack = blocks_of(options.sack).map(tracing::field::display),
         mss = options.mss,
@@ -182,6 +186,15 @@ fn tell_segment(segment: &Segment<'_>, scale: Option<WindowScale>, sending: Opti
         cause = sending.and_then(|sending| sending.why).map(Why::name),
         "segment"
     );
+}
+
+fn name_of(ecn: EcnCodepoint) -> Option<&'static str> {
+    match ecn {
+        EcnCodepoint::NotEct => None,
+        EcnCodepoint::Ect0 => Some("ECT(0)"),
+        EcnCodepoint::Ect1 => Some("ECT(1)"),
+        EcnCodepoint::Ce => Some("CE"),
+    }
 }
 
 /// The window of a SYN is never scaled (RFC 7323 2.2).

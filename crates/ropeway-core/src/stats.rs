@@ -39,6 +39,10 @@ pub struct Counters {
     pub spurious_timeouts: u64,
     /// Reductions of a congestion window that were proved wrong, and undone (RFC 4015).
     pub undone: u64,
+    /// TCP packets received with Congestion Experienced (Linux: InCEPkts); those that a device has merged count as one.
+    pub marks_received: u64,
+    /// Segments that peers have reported to have arrived with Congestion Experienced (Linux: TCPDeliveredCE).
+    pub delivered_ce: u64,
     /// SYNs received for a listener.
     pub syns_received: u64,
     /// Half-open connections reaped because their handshake never completed.

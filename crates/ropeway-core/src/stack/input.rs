@@ -1,8 +1,8 @@
 //! A packet arrives: whose it is, and which room takes it.
 
 use ropeway_packet::{
-    FourTuple, IcmpErrorKind, IpPacket, Protocol, TcpError, TcpFlags, UnreachableKind, WindowScale, ip,
-    parse_tcp_header,
+    EcnCodepoint, FourTuple, IcmpErrorKind, IpPacket, Protocol, TcpError, TcpFlags, UnreachableKind,
+    WindowScale, ip, parse_tcp_header,
 };
 
 use super::Stack;
@@ -121,12 +121,14 @@ impl Stack {
         // What is for no connection may be quoted.
         let quoted = (!matches!(room, Some(Room::Connection(_)))).then(|| received.clone());
         let arrival = &mut Arrival::new(ip, segment, received);
+        self.counters.marks_received += u64::from(arrival.ecn == EcnCodepoint::Ce);
         let told = events::Segment {
             now,
             tuple: &tuple,
             header: &arrival.header,
             len: arrival.payload.len(),
             segment_size: arrival.segment_size,
+            ecn: arrival.ecn,
         };
         events::received(&told, || self.peer_scale(room));
         match room {

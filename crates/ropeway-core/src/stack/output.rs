@@ -198,7 +198,8 @@ impl Stack {
             self.counters.resets_sent += 1;
         }
         self.counters.tcp_sent += 1;
-        let told = events::Segment { now: self.now, tuple, header, len: 0, segment_size: None };
+        let told =
+            events::Segment { now: self.now, tuple, header, len: 0, segment_size: None, ecn: sending.ecn };
         events::sent(&told, None, sending);
         let ip = IpParams {
             src: tuple.local_addr,

@@ -39,7 +39,7 @@ fn everything() -> Vec<crate::Told> {
         lab.run_to(ms(10));
         lab.send(ack().ack(1).sack(&[(1449, 5793)]));
         lab.drain();
-        lab.send(some(2000).merged(1000));
+        lab.send(some(2000).merged(1000).ect0());
         lab.run_to(ms(2000));
     })
 }

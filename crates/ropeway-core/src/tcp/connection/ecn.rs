@@ -202,8 +202,15 @@ impl Connection {
 
     /// What an acknowledgement means for ECN: the peer is told of a reduction (RFC 3168 6.1.2).
     #[inline]
-    pub(super) fn note_feedback(&mut self, acked: &Acked, news: &AckNews, segment: &Arrival) {
+    pub(super) fn note_feedback(
+        &mut self,
+        acked: &Acked,
+        news: &AckNews,
+        segment: &Arrival,
+        env: &mut Env<'_>,
+    ) {
         if self.ecn.is_on() {
+            env.counters.delivered_ce += u64::from(acked.marked);
             self.take_feedback(acked, news, segment);
         }
     }

@@ -354,7 +354,7 @@ impl Connection {
         let segments = segment_size.map_or(1, |size| len.div_ceil(usize::from(size.max(1)))) as u64;
         self.statistics.segments_out += segments;
         env.counters.tcp_sent += segments;
-        let told = events::Segment { now, tuple, header, len, segment_size };
+        let told = events::Segment { now, tuple, header, len, segment_size, ecn: sending.ecn };
         events::sent(&told, Some(self.receiver.rcv().wscale.unwrap_or(WindowScale::ZERO)), sending);
         // Whoever cuts a train completes the checksums of its segments.
         let partial = env.config.tx_checksum_offload || segment_size.is_some();

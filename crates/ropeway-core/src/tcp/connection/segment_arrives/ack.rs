@@ -125,7 +125,7 @@ impl Connection {
         };
         let acked = self.sender.on_ack(&news);
         self.statistics.delivered += u64::from(acked.delivered);
-        self.note_feedback(&acked, &news, segment);
+        self.note_feedback(&acked, &news, segment, env);
         env.counters.fast_retransmits += u64::from(acked.outcome.began);
         env.counters.spurious_timeouts += u64::from(acked.outcome.spurious_timeout);
         env.counters.undone += u64::from(acked.outcome.undone);
