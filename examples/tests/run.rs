@@ -246,3 +246,17 @@ fn portscan_sees_what_the_ports_were_told_to_say() {
     }
     assert!(output.stderr.is_empty(), "{output:?}");
 }
+
+#[test]
+fn dctcp_keeps_the_link_busy_and_the_queue_at_its_threshold() {
+    let (output, text) = run("dctcp", &[]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let numbers =
+        |line: &str| -> Vec<f64> { line.split_whitespace().filter_map(|word| word.parse().ok()).collect() };
+    let rows: Vec<_> = text.lines().map(numbers).collect();
+    let [without, cubic, dctcp] = &rows[..] else { panic!("{text}") };
+    // Mbit/s, milliseconds of a round trip, marks, segments sent again.
+    assert!([without, cubic, dctcp].iter().all(|row| row[0] > 93.0), "{text}");
+    assert!(without[1] > 10.0 && without[2] == 0.0 && without[3] > 0.0, "{text}");
+    assert!([cubic, dctcp].iter().all(|row| row[1] < 4.0 && row[2] > 0.0 && row[3] == 0.0), "{text}");
+}
