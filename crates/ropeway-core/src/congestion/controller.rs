@@ -33,7 +33,7 @@ pub trait Controller: fmt::Debug + Send + Sync {
         None
     }
 
-    /// How much may be sent at once when the sender paces; what passes in two milliseconds always may, and a segment. `None`:
+    /// How much may be sent at once when the sender paces, besides what passes in two milliseconds, for timers are late. `None`:
     /// the sender decides.
     fn quantum(&self) -> Option<u32> {
         None

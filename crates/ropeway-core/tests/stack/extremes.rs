@@ -114,7 +114,10 @@ fn extremes() -> Vec<(String, Change)> {
     field!([false, true], socket.reuse_port);
     field!([SynCookieMode::Never, SynCookieMode::Always], syn_cookies);
     field!([TimeWaitReuse::Never, TimeWaitReuse::Always], time_wait_reuse);
-    field!([Algorithm::NewReno, Algorithm::Cubic, Algorithm::custom(NewReno)], socket.congestion);
+    field!(
+        [Algorithm::NewReno, Algorithm::Cubic, Algorithm::Bbr, Algorithm::custom(NewReno)],
+        socket.congestion
+    );
     field!(nonsense(), socket.congestion);
     all.push(("addresses = none".into(), Box::new(|config| config.addresses.clear())));
     all

@@ -75,10 +75,10 @@ impl Pacer {
         (self.rate * millis * 1000).max(segments * u64::from(mss) * BYTE)
     }
 
-    /// What may go out at once: the controller's quantum, if it has one.
+    /// What may go out at once: the controller's quantum, if it has one, and what a late timer has missed.
     fn burst(&self, mss: u32, control: &dyn Controller) -> u64 {
         match control.quantum() {
-            Some(quantum) => self.worth(BURST_MILLIS, 1, mss).max(u64::from(quantum) * BYTE),
+            Some(quantum) => self.worth(BURST_MILLIS, 1, mss) + u64::from(quantum) * BYTE,
             None if control.window() < control.ssthresh() => {
                 self.worth(BURST_MILLIS, SLOW_START_BURST_SEGMENTS, mss)
             }
@@ -201,8 +201,8 @@ mod tests {
     }
 
     #[test]
-    fn a_controllers_quantum_is_the_burst_but_for_what_two_milliseconds_bring() {
-        for (rate, first, then) in [(1_000_000, 3, 3), (10_000_000, 20, 3)] {
+    fn a_controllers_quantum_is_the_burst_with_what_two_milliseconds_bring() {
+        for (rate, first, then) in [(1_000_000, 5, 3), (10_000_000, 23, 3)] {
             let mut pacer = Pacer::default();
             pacer.set_rate(at(0), Some(rate), None);
             let sent = departures(&mut pacer, 40, Control { slow_start: true, quantum: Some(3 * MSS) });
