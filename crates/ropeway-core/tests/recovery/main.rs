@@ -8,6 +8,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod bbr;
 mod bulk;
 #[path = "../common/mod.rs"]
 mod common;
