@@ -164,7 +164,7 @@ fn sizes(count: u32) {
     assert_eq!(server.sizes().half_open, count as usize);
     println!("half-open       {:7.1} bytes each, of {count}", per_entry(before, count));
     drop(server);
-    for algorithm in [Algorithm::NewReno, Algorithm::Cubic] {
+    for algorithm in [Algorithm::NewReno, Algorithm::Cubic, Algorithm::Bbr] {
         established_size(count, &algorithm);
     }
     time_wait_size(count);

@@ -1,6 +1,7 @@
 //! The list: paths that are usual, paths that are hard, and what others have published.
 
 mod acks;
+mod bbr;
 mod clean;
 mod defaults;
 mod losses;
@@ -32,6 +33,7 @@ pub(crate) fn all() -> Vec<Cell> {
         ("Paths that change", times::cells()),
         ("Several flows", shares::cells()),
         ("Marks (ECN)", marks::cells()),
+        ("BBR", bbr::cells()),
         ("Each feature off", switches::cells()),
         ("What others have published", published::cells()),
     ];

@@ -41,7 +41,7 @@ fn ns3() -> Vec<Cell> {
 }
 
 /// A link of picoquic's simulations: one way takes so long, and its queue holds what passes in that time.
-fn quic(name: &str, rate: Rate, delay: Duration, queue: Duration) -> Cell {
+pub(super) fn quic(name: &str, rate: Rate, delay: Duration, queue: Duration) -> Cell {
     let bytes = usize::try_from(product(rate, queue)).unwrap_or(usize::MAX);
     Cell::link(name, Pipe::new().rate(rate).delay(delay).queue(Queue::bytes(bytes)))
 }

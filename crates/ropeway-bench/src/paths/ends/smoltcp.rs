@@ -68,7 +68,8 @@ fn socket(end: &End) -> Socket<'static> {
     socket.set_nagle_enabled(false);
     socket.set_congestion_control(match end.congestion {
         Congestion::Reno => CongestionControl::Reno,
-        Congestion::Cubic => CongestionControl::Cubic,
+        // No run asks for BBR, which it has not.
+        Congestion::Cubic | Congestion::Bbr => CongestionControl::Cubic,
     });
     socket
 }

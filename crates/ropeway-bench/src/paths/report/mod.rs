@@ -20,7 +20,7 @@ use crate::report::median;
 /// Those that are compared with Linux, in the order of the columns.
 const COMPARED: [Contender; 3] =
     [Contender::RopewaySends, Contender::RopewayReceives, Contender::SmoltcpSends];
-const CONGESTION: [Congestion; 2] = [Congestion::Reno, Congestion::Cubic];
+const CONGESTION: [Congestion; 3] = [Congestion::Reno, Congestion::Cubic, Congestion::Bbr];
 /// What ropeway must not be below.
 const LEAST: f64 = 0.9;
 /// Of the timers of hosts in the grid, in microseconds: Tokio's.
