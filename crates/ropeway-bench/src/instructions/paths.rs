@@ -173,7 +173,7 @@ fn find_among() -> io::Result<()> {
     if (sizes.connections, sizes.half_open) != (2, CROWD as usize) {
         return Err(io::Error::other(format!("there are {sizes:?}")));
     }
-    for peer in peers.iter().cycle().take(TIMES as usize) {
+    for (_, peer) in (0..TIMES).zip(peers.iter().cycle()) {
         let ack = peer.ack();
         counted(|| server.handle_packet(now, ack));
     }
