@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use ropeway_packet::checksum::Partial;
 use ropeway_packet::{ChecksumMode, HeaderBuf, Payload, ip, parse_tcp, train};
 
+use crate::buffer::chunk::Chunk;
 use crate::buffer::send::length_u32;
 
 /// What the device knows about the checksum of a packet it hands over.
@@ -42,13 +43,25 @@ pub struct Received {
     /// What a connection holds is counted by this. A payload that keeps no more than twice of itself alive stays where it
     /// lies; any other one is copied before it is held, and so is one of which it is not known.
     pub true_size: Option<u32>,
+    /// What follows it, if the stack has merged packets.
+    pub(crate) rest: Rest,
+}
+
+/// The data of packets that follow another, and are taken with it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rest {
+    /// None of them is empty.
+    pub(crate) pieces: Vec<Chunk>,
+    /// The last one has PSH.
+    pub(crate) pushed: bool,
 }
 
 impl Received {
     /// A packet that comes with no offload metadata, and whose memory others may share.
     #[must_use]
     pub fn new(packet: Bytes) -> Self {
-        Self { packet, checksum: RxChecksum::Unverified, segment_size: None, true_size: None }
+        let rest = Rest::default();
+        Self { packet, checksum: RxChecksum::Unverified, segment_size: None, true_size: None, rest }
     }
 
     /// Likewise, a packet that has its memory to itself: an allocation of its length.

@@ -114,9 +114,7 @@ impl Driver {
                 state.core.set_slabs(slabs);
                 // We are awake. It is the waker of the task that is running, so dropping it runs no code.
                 state.driver = None;
-                for packet in self.batch.drain(..) {
-                    state.core.handle_packet(now, packet);
-                }
+                state.core.handle_batch(now, &mut self.batch);
                 // The clock decides what has expired, not whether `sleep` was polled, and not what the device takes.
                 last && state.expire(now)
             });

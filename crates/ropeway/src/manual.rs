@@ -55,6 +55,8 @@ pub use crate::stack::{FinderGuard, find_with};
 pub struct Manual {
     stack: Stack,
     shard: Arc<Shard>,
+    /// Empty between turns.
+    batch: Vec<Received>,
 }
 
 /// What a [turn](Manual::turn) leaves.
@@ -76,7 +78,7 @@ impl Manual {
     /// Those of [`Builder::build`].
     pub fn build(builder: Builder, time: Arc<dyn TimeSource>) -> io::Result<Self> {
         let (stack, shard) = builder.device(Hand).build_manual(time)?;
-        Ok(Self { stack, shard })
+        Ok(Self { stack, shard, batch: Vec::new() })
     }
 
     /// The stack.
@@ -94,11 +96,11 @@ impl Manual {
         input: impl IntoIterator<Item = Received>,
         send: &mut dyn FnMut(Transmit),
     ) -> Turn {
-        self.shard.locked(|state, now, after| {
+        let Self { shard, batch, .. } = self;
+        batch.extend(input);
+        shard.locked(|state, now, after| {
             state.driver = None;
-            for packet in input {
-                state.core.handle_packet(now, packet);
-            }
+            state.core.handle_batch(now, batch);
             if state.is_due(now) {
                 state.core.handle_timeout(now);
             }

@@ -23,6 +23,8 @@ const CONNECTIONS: u64 = 400;
 const CROWD: u32 = 100_000;
 /// Segments that are on their way at a time.
 const FLIGHT: u64 = 8;
+/// Segments that arrive together.
+const BATCH: usize = 32;
 /// The data of a full segment with timestamps, on Ethernet.
 const DATA: [u8; 1448] = [0x5a; 1448];
 const TICK: Duration = Duration::from_micros(100);
@@ -36,6 +38,8 @@ pub(super) enum HotPath {
     AckIn,
     /// `handle_packet` of a full segment, without the sum of its data.
     DataIn,
+    /// `handle_batch` of 32 full segments in a row, likewise: for each of them.
+    BatchIn,
     /// `poll_transmit` of a full segment, likewise.
     DataOut,
     /// `handle_packet` of an acknowledgement that says nothing, for another connection than the packet before it was, with
@@ -50,6 +54,7 @@ impl HotPath {
         match self {
             Self::AckIn => "acknowledgement in",
             Self::DataIn => "data in",
+            Self::BatchIn => "data in, one of a batch",
             Self::DataOut => "data out",
             Self::FindAmong => "find among 100,000",
             Self::Connection => "connection, both ends",
@@ -65,6 +70,7 @@ impl HotPath {
     pub(super) fn run(self) -> io::Result<()> {
         match self {
             Self::FindAmong => find_among(),
+            Self::BatchIn => Bulk::new()?.run_batches(),
             Self::Connection => counted(|| connections(CONNECTIONS)),
             _ => Bulk::new()?.run(self),
         }
@@ -139,6 +145,28 @@ impl Bulk {
             receiver.0.recv(now, receiver.1, DATA.len()).map_err(io::Error::other)?;
             let ack = carry(&receiver.0.poll_transmit(now).ok_or_else(|| lost("an acknowledgement"))?);
             either(counts(HotPath::AckIn), || sender.0.handle_packet(now, ack));
+            while sender.0.poll_event().is_some() || receiver.0.poll_event().is_some() {}
+        }
+        Ok(())
+    }
+
+    fn run_batches(mut self) -> io::Result<()> {
+        let (sender, receiver) = (&mut self.sender, &mut self.receiver);
+        let (mut batch, mut left) = (Vec::new(), TIMES);
+        while left > 0 {
+            self.now += TICK;
+            let now = self.now;
+            let data = [0x5a; BATCH * DATA.len()];
+            sender.0.send(now, sender.1, &data, SendFlags::default()).map_err(io::Error::other)?;
+            batch.extend(std::iter::from_fn(|| sender.0.poll_transmit(now)).map(|packet| carry(&packet)));
+            let full = batch.iter().filter(|packet| packet.packet.len() > DATA.len()).count() as u64;
+            let warm = full == BATCH as u64;
+            either(warm, || receiver.0.handle_batch(now, &mut batch));
+            left = left.saturating_sub(if warm { full } else { 0 });
+            receiver.0.recv(now, receiver.1, data.len()).map_err(io::Error::other)?;
+            while let Some(ack) = receiver.0.poll_transmit(now) {
+                sender.0.handle_packet(now, carry(&ack));
+            }
             while sender.0.poll_event().is_some() || receiver.0.poll_event().is_some() {}
         }
         Ok(())

@@ -75,9 +75,19 @@ impl Chunk {
         self.bytes.split_to(n.min(self.bytes.len()))
     }
 
+    /// Lets go of the first `n` bytes.
+    pub(crate) fn advance(&mut self, n: usize) {
+        self.bytes.advance(n.min(self.bytes.len()));
+    }
+
+    /// Keeps the first `len` bytes.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.bytes.truncate(len);
+    }
+
     /// The rest of it, without the first `n` bytes.
     pub(crate) fn skip(mut self, n: usize) -> Self {
-        self.bytes.advance(n.min(self.bytes.len()));
+        self.advance(n);
         self
     }
 }

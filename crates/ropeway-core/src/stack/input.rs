@@ -1,5 +1,7 @@
 //! A packet arrives: whose it is, and which room takes it.
 
+use std::mem;
+
 use ropeway_packet::{
     EcnCodepoint, FourTuple, IcmpErrorKind, IpPacket, Protocol, TcpError, TcpFlags, UnreachableKind,
     WindowScale, ip, parse_tcp_header,
@@ -25,8 +27,28 @@ impl Stack {
         self.take_packet(now, packet, false);
     }
 
+    /// Takes all packets of `batch`, in the order in which they came, and leaves it empty.
+    ///
+    /// It is like [`handle_packet`](Self::handle_packet) for one after the other, but cheaper: those that follow each other in
+    /// a connection are taken as one ([`Merger`](ropeway_packet::train::Merger)), and nothing of them is copied for that.
+    pub fn handle_batch(&mut self, now: Timestamp, batch: &mut Vec<Received>) {
+        self.clock_is(now);
+        if batch.len() > 1 {
+            self.batch.get_or_insert_default().find_trains(batch);
+            for index in 0..batch.len() {
+                if let Some(packet) = self.batch.as_mut().and_then(|found| found.take(index, batch)) {
+                    self.take_packet(now, packet, false);
+                }
+            }
+            batch.clear();
+        }
+        for packet in batch.drain(..) {
+            self.take_packet(now, packet, false);
+        }
+    }
+
     pub(super) fn take_packet(&mut self, now: Timestamp, received: Received, looped: bool) {
-        self.counters.received += 1;
+        self.counters.received += 1 + received.rest.pieces.len() as u64;
         // What was read stays where it was written, here and below: it would be moved in pieces that are none of its fields.
         let parsed = ip::parse(&received.packet);
         let ip = match &parsed {
@@ -103,7 +125,7 @@ impl Stack {
             }
         };
         self.reclaim(now);
-        self.counters.tcp_received += 1;
+        self.counters.tcp_received += 1 + received.rest.pieces.len() as u64;
         self.counters.malformed_options += u64::from(segment.malformed_options);
         if let Some(shift) =
             segment.header.options.window_scale.filter(|shift| *shift > WindowScale::MAX.get())
@@ -147,6 +169,9 @@ impl Stack {
             }
             Some(Room::TimeWait(key)) => self.arrives_at_time_wait(now, key, &tuple, arrival),
             None => self.arrives_at_port(now, &tuple, arrival, quoted),
+        }
+        if let Some(batch) = &mut self.batch {
+            batch.give_back(mem::take(&mut arrival.payload));
         }
     }
 

@@ -1,5 +1,6 @@
 //! The door: [`Stack`], which owns the rooms and delegates to them.
 
+mod batch;
 mod calls;
 mod ending;
 mod icmp;
@@ -22,6 +23,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ropeway_packet::{FourTuple, Protocol};
 
+use self::batch::Batch;
 use self::ending::Farewell;
 use self::outbox::Outbox;
 use self::ports::Ports;
@@ -121,6 +123,8 @@ pub struct Stack {
     /// Where events come first: how often all of them have been taken.
     event_rounds: u32,
     outbox: Outbox,
+    /// None as long as there was no batch of several packets.
+    batch: Option<Box<Batch>>,
     spares: Spares,
     handed: Handed,
     /// The accept queues of closed listeners: the connections in them are to be reset.
@@ -212,6 +216,7 @@ impl Stack {
             due: PagedQueue::default(),
             event_rounds: 0,
             outbox: Outbox::default(),
+            batch: None,
             spares: Spares::default(),
             handed: Handed::default(),
             unaccepted: PagedQueue::default(),

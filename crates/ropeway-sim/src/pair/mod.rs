@@ -71,6 +71,8 @@ pub struct Pair {
     pub narrow: Option<Narrow>,
     /// Nothing crosses.
     pub cut: bool,
+    /// What arrives at one moment is handed over together, as a device does that reads in batches.
+    pub batches: bool,
     fate: Box<dyn FnMut(&Crossing<'_>) -> Fate>,
     in_flight: BTreeMap<(u64, u64), (usize, Bytes)>,
     wire_free_at: [u64; 2],
@@ -129,6 +131,7 @@ impl Pair {
             queue: usize::MAX,
             narrow: None,
             cut: false,
+            batches: false,
             fate: Box::new(|_| Fate::Deliver),
             in_flight: BTreeMap::new(),
             wire_free_at: [0; 2],
@@ -346,16 +349,27 @@ impl Pair {
                 self.check_states();
             }
         }
+        let mut arrived = [Vec::new(), Vec::new()];
         while let Some(entry) = self.in_flight.first_entry() {
             if entry.key().0 > self.now {
                 break;
             }
             let (to, packet) = entry.remove();
-            self.stacks[to].handle_packet(ts, Received::alone(packet));
-            self.check_states();
+            arrived[to].push(Received::alone(packet));
+            if !self.batches {
+                self.hand_over(to, &mut arrived[to]);
+            }
+        }
+        for (to, packets) in arrived.iter_mut().enumerate() {
+            self.hand_over(to, packets);
         }
         self.pump();
         true
+    }
+
+    fn hand_over(&mut self, to: usize, packets: &mut Vec<Received>) {
+        self.stacks[to].handle_batch(self.ts(), packets);
+        self.check_states();
     }
 
     /// Steps until the clock shows `at`.

@@ -11,6 +11,9 @@ use crate::ledger::Growth;
 use crate::options::SocketOptions;
 use crate::tcp::receiver::Tick;
 
+/// Of a train, so many segments at most tell of the round trip.
+const MOST_TICKS: u32 = 64;
+
 impl Connection {
     /// The size of the receive buffer.
     pub(super) fn recv_buffer(&self) -> usize {
@@ -43,6 +46,7 @@ impl Connection {
         &mut self,
         header: &TcpHeader,
         (seq, len): (SeqNum, u32),
+        longest: u32,
         pause: Duration,
         env: &mut Env<'_>,
     ) {
@@ -50,9 +54,16 @@ impl Connection {
             return;
         }
         let echo = self.echoed_rtt(header, env.now);
-        let tick = Tick { now: env.now, end: seq + len, len, echo, pause };
         let mut growth = env.pressure.growth(&env.config.auto_recv_buffer);
-        self.receiver.tune(&tick, &mut growth);
+        // Each of the segments that were merged tells what it would have told alone.
+        let longest = longest.max(len.div_ceil(MOST_TICKS));
+        let mut tick = Tick { now: env.now, seq, len: 0, taken: 0, echo, pause };
+        while tick.taken < len {
+            tick.len = longest.clamp(1, len - tick.taken);
+            self.receiver.tune(&tick, &mut growth);
+            tick.taken += tick.len;
+            tick.pause = Duration::ZERO;
+        }
         env.counters.growth_stopped += u64::from(growth.was_denied());
     }
 

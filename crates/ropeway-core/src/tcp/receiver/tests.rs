@@ -44,11 +44,18 @@ fn bytes(from: u32, to: u32) -> Chunk {
 
 fn text(from: u32, to: u32) -> Text {
     let cut = (1, to - from);
-    Text { seq: SeqNum::new(from), data: bytes(from, to), pushed: false, repeats: false, cut, tight: false }
+    Text {
+        seq: SeqNum::new(from),
+        data: bytes(from, to).into(),
+        pushed: false,
+        repeats: false,
+        cut,
+        tight: false,
+    }
 }
 
 fn take(receiver: &mut Receiver, from: u32, to: u32) -> Took {
-    receiver.take_text(text(from, to), BUFFER, &timing())
+    receiver.take_text(&mut text(from, to), BUFFER, &timing())
 }
 
 /// The blocks of the next segment.
@@ -83,7 +90,7 @@ fn due(duplicates: u32) -> AckPolicy {
 /// An event, what it answers, and what it changes in a connection that has just been opened.
 type Row = (&'static str, fn(&mut Receiver) -> Option<Took>, Option<Took>, fn(&mut Receiver));
 
-const ROWS: [Row; 12] = [
+const ROWS: [Row; 13] = [
     (
         "in order: acknowledged after a while",
         |receiver| Some(take(receiver, 0, 900)),
@@ -107,12 +114,30 @@ const ROWS: [Row; 12] = [
     ),
     (
         "two that were merged: at once",
-        |receiver| Some(receiver.take_text(Text { cut: (2, 10), ..text(0, 20) }, BUFFER, &timing())),
+        |receiver| {
+            let two = &mut Text { cut: (2, 1000), ..text(0, 2000) };
+            Some(receiver.take_text(two, BUFFER, &timing()))
+        },
         Some(Took::InOrder { ack_by: None }),
         |want| {
-            (want.rcv.nxt, want.rcv.mss) = (SeqNum::new(20), 10);
-            want.buffer.push(bytes(0, 20), usize::MAX);
-            want.acks = due(0);
+            (want.rcv.nxt, want.rcv.mss) = (SeqNum::new(2000), 1000);
+            want.buffer.push(bytes(0, 2000), usize::MAX);
+            want.acks = AckPolicy::heard(at(0), 2000);
+            want.ack_now();
+        },
+    ),
+    (
+        "two short ones that were merged: after a while, as if they were alone",
+        |receiver| {
+            receiver.rcv.mss = 1000;
+            let two = &mut Text { cut: (2, 400), ..text(0, 800) };
+            Some(receiver.take_text(two, BUFFER, &timing()))
+        },
+        Some(Took::InOrder { ack_by: None }),
+        |want| {
+            (want.rcv.nxt, want.rcv.mss) = (SeqNum::new(800), 1000);
+            want.buffer.push(bytes(0, 800), usize::MAX);
+            want.acks = AckPolicy::heard(at(0), 800);
         },
     ),
     (
@@ -129,7 +154,7 @@ const ROWS: [Row; 12] = [
         "without SACK: held, and each is counted",
         |receiver| {
             receiver.sack = false;
-            Some(receiver.take_text(Text { cut: (2, 100), ..text(500, 700) }, BUFFER, &timing()))
+            Some(receiver.take_text(&mut Text { cut: (2, 100), ..text(500, 700) }, BUFFER, &timing()))
         },
         Some(Took::Held),
         |want| {
@@ -296,15 +321,15 @@ fn acknowledgements_wait_for_the_delay_or_for_a_second_segment() {
     assert!(!receiver.owes_ack());
     // The first ones of a burst do not wait, until the application is known to answer.
     let quick = AckTiming { quick: 16, now: at(1000), ..timing() };
-    assert_eq!(ack_by(receiver.take_text(text(2000, 2010), BUFFER, &quick)), Some(at(1000)));
+    assert_eq!(ack_by(receiver.take_text(&mut text(2000, 2010), BUFFER, &quick)), Some(at(1000)));
     receiver.data_sent(at(1001), DELAY);
-    assert_eq!(ack_by(receiver.take_text(text(2010, 2020), BUFFER, &quick)), Some(at(1040)));
+    assert_eq!(ack_by(receiver.take_text(&mut text(2010, 2020), BUFFER, &quick)), Some(at(1040)));
     receiver.delayed_ack_timeout();
     receiver.ack_sent(false);
-    assert_eq!(ack_by(receiver.take_text(text(2020, 2030), BUFFER, &quick)), Some(at(1000)));
+    assert_eq!(ack_by(receiver.take_text(&mut text(2020, 2030), BUFFER, &quick)), Some(at(1000)));
     for all in [AckTiming { at_once: true, ..timing() }, AckTiming { delay: Duration::ZERO, ..timing() }] {
         let mut receiver = opened();
-        assert_eq!(ack_by(receiver.take_text(text(0, 1), BUFFER, &all)), None);
+        assert_eq!(ack_by(receiver.take_text(&mut text(0, 1), BUFFER, &all)), None);
         assert!(receiver.is_ack_due());
     }
 }
@@ -348,7 +373,7 @@ proptest! {
                 continue;
             }
             let before = receiver.rcv.nxt;
-            let took = receiver.take_text(text(start, end), buffer, &timing());
+            let took = receiver.take_text(&mut text(start, end), buffer, &timing());
             prop_assert!(receiver.is_ack_due() || took != Took::Held);
             let repeats = receiver.beyond.as_ref().is_some_and(|beyond| beyond.told.has_repeated());
             let blocks = told(&mut receiver);

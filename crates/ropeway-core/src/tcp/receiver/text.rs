@@ -5,14 +5,15 @@ use ropeway_packet::SeqNum;
 use super::acks::AckTiming;
 use super::{Beyond, Receiver};
 use crate::buffer::chunk::Chunk;
+use crate::buffer::pieces::Pieces;
 use crate::buffer::send::length_u32;
 use crate::time::Timestamp;
 
-/// The data of a segment. It begins at RCV.NXT or behind it.
+/// The data of a segment, which is taken out. It begins at RCV.NXT or behind it.
 #[derive(Clone, Debug)]
 pub(crate) struct Text {
     pub(crate) seq: SeqNum,
-    pub(crate) data: Chunk,
+    pub(crate) data: Pieces,
     /// Its end is the end of a write (PSH).
     pub(crate) pushed: bool,
     /// What was cut off in front has come before, and was told of.
@@ -37,13 +38,13 @@ pub(crate) enum Took {
 
 impl Receiver {
     /// `buffer`: how many bytes may be held unread.
-    pub(crate) fn take_text(&mut self, text: Text, buffer: usize, timing: &AckTiming) -> Took {
+    pub(crate) fn take_text(&mut self, text: &mut Text, buffer: usize, timing: &AckTiming) -> Took {
         self.rcv.note_segment(text.cut.1);
         if text.seq == self.rcv.nxt { self.take_next(text, buffer, timing) } else { self.keep(text, buffer) }
     }
 
     /// Data that is next in order, and what was held behind it.
-    fn take_next(&mut self, text: Text, buffer: usize, timing: &AckTiming) -> Took {
+    fn take_next(&mut self, text: &mut Text, buffer: usize, timing: &AckTiming) -> Took {
         let len = length_u32(text.data.len());
         let fills_gap = self.has_gap() || self.awaits_dropped();
         // RFC 2883 4-4: of a segment that is partly old, that part is told of.
@@ -51,7 +52,9 @@ impl Receiver {
         if let Some((start, end)) = repeated.filter(|_| !text.repeats) {
             self.note_repeated(start, end);
         }
-        self.deliver(text.data, buffer, text.tight);
+        for data in text.data.drain() {
+            self.deliver(data, buffer, text.tight);
+        }
         while let Some(next) = self.beyond.as_mut().and_then(|held| held.reassembly.take_from(self.rcv.nxt)) {
             self.deliver_held(next, text.tight);
         }
@@ -60,9 +63,8 @@ impl Receiver {
             beyond.dropped_to = beyond.dropped_to.filter(|to| to.after(self.rcv.nxt));
         }
         self.tidy();
-        // RFC 5681 4.2: what fills a gap, or a part of it, is acknowledged at once. And the second of two segments (SHLD-19), though both
-        // came as one.
-        if fills_gap || text.cut.0 > 1 {
+        // RFC 5681 4.2: what fills a gap, or a part of it, is acknowledged at once.
+        if fills_gap {
             self.ack_now();
             return Took::InOrder { ack_by: None };
         }
@@ -92,9 +94,23 @@ impl Receiver {
     }
 
     /// Bytes beyond a gap are held (SHLD-31), and the gap is told of at once (MAY-13).
-    fn keep(&mut self, text: Text, buffer: usize) -> Took {
+    fn keep(&mut self, text: &mut Text, buffer: usize) -> Took {
+        let (mut seq, mut kept, mut packets) = (text.seq, true, 0);
+        for data in text.data.drain() {
+            let len = length_u32(data.len());
+            kept &= self.keep_piece(seq, data, buffer);
+            seq += len;
+            packets += 1;
+        }
+        self.tidy();
+        self.tell_of_gap(text.cut.0, packets);
+        if kept { Took::Held } else { Took::Dropped }
+    }
+
+    /// Says whether all of it is held.
+    fn keep_piece(&mut self, seq: SeqNum, data: Chunk, buffer: usize) -> bool {
         let spare = self.spare(buffer);
-        let insertion = self.beyond_mut().reassembly.insert(text.seq, text.data, spare);
+        let insertion = self.beyond_mut().reassembly.insert(seq, data, spare);
         if let Some((start, end)) = insertion.repeated {
             self.note_repeated(start, end);
         }
@@ -103,20 +119,19 @@ impl Receiver {
         if let Some((start, end)) = insertion.block {
             self.note_held(start, end);
         }
-        self.tidy();
-        self.tell_of_gap(text.cut.0);
-        if insertion.kept { Took::Held } else { Took::Dropped }
+        insertion.kept
     }
 
     /// Data at `seq`, which came in so many segments, is not taken for lack of memory. The peer is told what is expected, and
     /// counts what lies behind that as it does behind any loss.
     pub(crate) fn refuse(&mut self, seq: SeqNum, segments: u32) {
-        if seq == self.rcv.nxt { self.ack_now() } else { self.tell_of_gap(segments) }
+        if seq == self.rcv.nxt { self.ack_now() } else { self.tell_of_gap(segments, 1) }
     }
 
-    /// So many segments came as one from beyond a gap: by SACK one acknowledgement tells of all; otherwise they are counted.
-    fn tell_of_gap(&mut self, segments: u32) {
-        self.duplicate_acks(if self.sack { 1 } else { segments });
+    /// So many segments came from beyond a gap, in so many packets. By SACK one acknowledgement tells of all that the device has
+    /// merged; otherwise they are counted.
+    fn tell_of_gap(&mut self, segments: u32, packets: u32) {
+        self.duplicate_acks(if self.sack { packets } else { segments });
     }
 
     // ---- FIN

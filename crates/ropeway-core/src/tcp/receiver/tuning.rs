@@ -34,8 +34,10 @@ pub(super) struct Tuning {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tick {
     pub(crate) now: Timestamp,
-    /// Where its data ends, and how long it is.
-    pub(crate) end: SeqNum,
+    /// Where the data begins that it came with, and how much of that was before it.
+    pub(crate) seq: SeqNum,
+    pub(crate) taken: u32,
+    /// How long its own data is.
     pub(crate) len: u32,
     /// How long ago the timestamp was sent that it echoes.
     pub(crate) echo: Option<Duration>,
@@ -117,9 +119,11 @@ impl Receiver {
     /// Data arrives, and was not taken yet: has a round trip passed, and how much was read in it?
     pub(crate) fn tune(&mut self, tick: &Tick, growth: &mut Growth) {
         let now = low_micros(tick.now);
-        let unread = length_u32(self.buffer.len());
-        let read = self.rcv.nxt - unread;
-        self.sample_round_trip(now, tick);
+        // What came before it in a train has been taken by now, if it was next in order.
+        let taken = if tick.seq == self.rcv.nxt { tick.taken } else { 0 };
+        let unread = length_u32(self.buffer.len()) + taken;
+        let read = self.rcv.nxt + taken - unread;
+        self.sample_round_trip(now, taken, tick);
         self.make_room_beyond(tick, growth);
         let tuning = &mut self.tuning;
         let elapsed = now.wrapping_sub(tuning.began);
@@ -127,21 +131,21 @@ impl Receiver {
         if tuning.rtt == 0 || elapsed < round {
             return;
         }
-        let taken = read.since(tuning.read);
+        let consumed = read.since(tuning.read);
         // What is left unread is not wanted that fast. While it is being worked off, it is too soon to tell.
-        if taken > 0 && taken <= unread {
+        if consumed > 0 && consumed <= unread {
             return;
         }
         // It took longer than a round trip if nothing came meanwhile: because nothing was sent, or the window was closed by an
         // application that reads seldom, and much.
-        let space = taken.saturating_sub(unread);
+        let space = consumed.saturating_sub(unread);
         if space > tuning.space {
             tuning.grow(space, growth);
         }
         tuning.begin(now, read, self.rcv.edge);
     }
 
-    fn sample_round_trip(&mut self, now: u32, tick: &Tick) {
+    fn sample_round_trip(&mut self, now: u32, taken: u32, tick: &Tick) {
         let tuning = &mut self.tuning;
         // After a pause of the sender's the echo is as old as the pause. And a segment that is not full may have waited.
         let flows = tick.pause <= Duration::from_micros(2 * u64::from(tuning.rtt)) || tuning.rtt == 0;
@@ -150,16 +154,17 @@ impl Receiver {
         }
         // A window and no more arrives in a round trip at the most: so it is no longer than that, whatever was echoed.
         let elapsed = now.wrapping_sub(tuning.began);
-        if self.rcv.nxt.after(tuning.edge) && (tuning.rtt == 0 || elapsed < tuning.rtt) {
+        if (self.rcv.nxt + taken).after(tuning.edge) && (tuning.rtt == 0 || elapsed < tuning.rtt) {
             tuning.rtt = elapsed.max(1);
         }
     }
 
     /// While a gap is repaired the sender goes on, for another round trip: there is to be room for what lies beyond the gap.
     fn make_room_beyond(&mut self, tick: &Tick, growth: &mut Growth) {
-        if tick.end - tick.len != self.rcv.nxt {
+        if tick.seq != self.rcv.nxt {
             let in_flight = 2 * u64::from(self.tuning.space);
-            let beyond = u64::from(tick.end.since(self.rcv.nxt));
+            let end = tick.seq + tick.taken + tick.len;
+            let beyond = u64::from(end.since(self.rcv.nxt));
             self.tuning.grow_to(in_flight + beyond.min(in_flight), growth);
         }
     }

@@ -11,11 +11,13 @@ mod urg;
 
 use std::ops::ControlFlow;
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use ropeway_packet::{EcnCodepoint, IpPacket, ParsedTcp, SeqNum, TcpFlags, TcpHeader};
 
 use super::state::State;
 use super::{Connection, Env};
+use crate::buffer::chunk::Chunk;
+use crate::buffer::pieces::Pieces;
 use crate::buffer::send::length_u32;
 use crate::event::Readiness;
 use crate::transmit::Received;
@@ -24,15 +26,13 @@ use crate::transmit::Received;
 #[derive(Clone, Debug)]
 pub(crate) struct Arrival {
     pub(crate) header: TcpHeader,
-    pub(crate) payload: Bytes,
-    /// The memory that the payload keeps alive, if it is known.
-    pub(crate) true_size: Option<u32>,
+    pub(crate) payload: Pieces,
     pub(crate) malformed_options: bool,
     /// The window is that of a SYN, which is never scaled.
     pub(crate) unscaled: bool,
     /// Something of it has come before, and was told of (RFC 2883).
     pub(crate) repeats: bool,
-    /// If the device has merged several segments into this one: how long each was.
+    /// If several segments were merged into this one: how long each was.
     pub(crate) segment_size: Option<u16>,
     /// What its packet says of congestion.
     pub(crate) ecn: EcnCodepoint,
@@ -44,10 +44,13 @@ impl Arrival {
         let mut payload = received.packet;
         payload.truncate(ip.payload.end);
         payload.advance((ip.payload.start + segment.header_len).min(payload.len()));
+        let mut header = segment.header;
+        if received.rest.pushed {
+            header.flags |= TcpFlags::PSH;
+        }
         Self {
-            header: segment.header,
-            payload,
-            true_size: received.true_size,
+            header,
+            payload: Pieces::new(Chunk::new(payload, received.true_size), received.rest.pieces),
             malformed_options: segment.malformed_options,
             unscaled: false,
             repeats: false,

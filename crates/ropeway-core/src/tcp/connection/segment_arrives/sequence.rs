@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use bytes::Bytes;
 use ropeway_packet::TcpFlags;
 
 use super::{Arrival, Step, Verdict};
@@ -34,7 +33,7 @@ impl Connection {
                     self.peer_heard(env.now);
                     return ControlFlow::Continue(());
                 }
-                segment.payload = Bytes::new();
+                segment.payload.truncate(0);
                 segment.clear(TcpFlags::FIN);
             } else if self.acknowledges_from_behind(segment) {
                 if self.challenge.allows(env) {
@@ -110,7 +109,7 @@ impl Connection {
             let old = rcv.nxt.since(segment.seq());
             // Something of it is new, if only its FIN.
             let bytes = (old as usize).min(segment.payload.len());
-            bytes::Buf::advance(&mut segment.payload, bytes);
+            segment.payload.skip(bytes);
             segment.header.seq = rcv.nxt;
         }
         let room = rcv.edge.since(segment.seq());

@@ -2,11 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use bytes::Bytes;
 use ropeway_packet::{TcpFlags, WindowScale};
 
 use super::{Arrival, Step, Verdict};
-use crate::buffer::send::length_u32;
 use crate::ecn::EcnFeedback;
 use crate::error::ConnectionError;
 use crate::tcp::closed::reset_for;
@@ -69,9 +67,8 @@ impl Connection {
         self.cut_off_syn(segment);
         if segment.len() > 0 {
             // A copy, so that the packet's slab is not pinned for as long as the handshake takes.
-            let payload = Bytes::copy_from_slice(&segment.payload);
-            let true_size = Some(length_u32(payload.len()));
-            self.rare.rest_of_syn = Some(Box::new(Arrival { payload, true_size, ..segment.clone() }));
+            let payload = segment.payload.copy().into();
+            self.rare.rest_of_syn = Some(Box::new(Arrival { payload, ..segment.clone() }));
         }
         ControlFlow::Break(Verdict::Drop)
     }

@@ -5,7 +5,6 @@ use std::ops::ControlFlow;
 use ropeway_packet::TcpFlags;
 
 use super::{Arrival, Step, Verdict};
-use crate::buffer::chunk::Chunk;
 use crate::buffer::reassembly::PIECE_OVERHEAD;
 use crate::buffer::send::length_u32;
 use crate::event::Readiness;
@@ -46,17 +45,17 @@ impl Connection {
         }
         let pause = self.statistics.last_data_received.replace(env.now).map(|at| env.now.since(at));
         let (seq, len) = (segment.seq(), length_u32(payload.len()));
-        self.tune_recv_buffer(&segment.header, (seq, len), pause.unwrap_or_default(), env);
+        self.tune_recv_buffer(&segment.header, (seq, len), cut.1, pause.unwrap_or_default(), env);
         let before = self.receiver.rcv().nxt;
         let pushed = segment.has(TcpFlags::PSH);
         let tight = env.pressure.calls_for(Measure::CloseWindows);
-        let data = if keeps { Chunk::new(payload, segment.true_size) } else { Chunk::copy_of(&payload) };
-        let text = Text { seq, data, pushed, repeats: segment.repeats, cut, tight };
+        let data = if keeps { payload } else { payload.copy().into() };
+        let mut text = Text { seq, data, pushed, repeats: segment.repeats, cut, tight };
         let timing = self.ack_timing(env);
         if seq != before {
             self.renege_if_scarce(env);
         }
-        match self.receiver.take_text(text, self.recv_buffer(), &timing) {
+        match self.receiver.take_text(&mut text, self.recv_buffer(), &timing) {
             Took::InOrder { ack_by } => {
                 self.statistics.bytes_received += u64::from(self.receiver.rcv().nxt.since(before));
                 self.gain(Readiness::READABLE);
@@ -72,6 +71,7 @@ impl Connection {
             }
             Took::Dropped => env.counters.reassembly_overflows += 1,
         }
+        segment.payload = text.data;
         // The FIN, if there is one, follows the text.
         segment.header.seq = seq + len;
         ControlFlow::Continue(())
