@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use clap::{Parser, Subcommand};
 
 #[cfg(target_os = "linux")]
-use crate::{flood, instructions, memory, paths, tun};
+use crate::{all, flood, instructions, memory, paths, serve, tun};
 use crate::{grid, steps};
 
 /// Measures ropeway side by side with smoltcp and the kernel's TCP, over Linux's TUN devices, and over simulated paths.
@@ -23,6 +23,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Every stack beside every other one, over TUN, veth and loopback: bulk, connections, round trips, HTTP.
+    #[cfg(target_os = "linux")]
+    All(all::Settings),
+    /// One of the stacks that `all` measures: it runs this for itself.
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    Serve(serve::Settings),
     /// Against the kernel's TCP, over a TUN device in a network namespace of its own.
     #[cfg(target_os = "linux")]
     Tun(tun::Settings),
@@ -101,6 +108,10 @@ impl StackKind {
 /// Does what the command line says.
 pub(crate) fn run() -> ExitCode {
     let result: io::Result<()> = match Cli::parse().command {
+        #[cfg(target_os = "linux")]
+        Command::All(settings) => all::run(&settings),
+        #[cfg(target_os = "linux")]
+        Command::Serve(settings) => serve::run(&settings),
         #[cfg(target_os = "linux")]
         Command::Tun(settings) => tun::run(&settings),
         #[cfg(target_os = "linux")]

@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _};
 use std::net::Ipv4Addr;
+use std::process::Command;
 use std::thread;
 
 use ropeway::IpCidr;
@@ -12,16 +13,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::sys;
 
-/// The device's name.
-pub(crate) const DEVICE: &str = "ropebench0";
-/// The kernel's end.
-pub(crate) const KERNEL_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-/// The end of the stack under test.
-pub(crate) const STACK_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
-/// Of both ends' network.
-pub(crate) const PREFIX_LEN: u8 = 24;
-/// The device's MTU in bytes.
-pub(crate) const MTU: u16 = 1500;
+pub(crate) use ropeway_bench_service::{DEVICE, KERNEL_ADDRESS, MTU, PREFIX_LEN, STACK_ADDRESS};
+
 /// Packets that wait for the stack, of whichever kind, before the kernel drops some.
 pub(crate) const TX_QUEUE_LEN: u16 = 1000;
 const STACK_CPU: usize = 1;
@@ -34,6 +27,13 @@ pub(crate) struct Cpus {
 }
 
 impl Cpus {
+    /// Has a command's process run on the stack's CPU.
+    pub(crate) fn pin_child(self, command: &mut Command) {
+        if self.two {
+            sys::pin_child(command, STACK_CPU);
+        }
+    }
+
     /// Moves the calling thread to the stack's CPU.
     pub(crate) fn pin_stack(self) -> io::Result<()> {
         if self.two { sys::pin_to(STACK_CPU) } else { Ok(()) }

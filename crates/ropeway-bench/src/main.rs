@@ -5,6 +5,8 @@
 //! docs/PERFORMANCE.md has the method and what came out.
 #![deny(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+mod all;
 mod carry;
 mod cli;
 #[cfg(target_os = "linux")]
@@ -22,6 +24,8 @@ mod meter;
 mod paths;
 #[cfg(target_os = "linux")]
 mod report;
+#[cfg(target_os = "linux")]
+mod serve;
 mod steps;
 #[cfg(target_os = "linux")]
 mod sys;

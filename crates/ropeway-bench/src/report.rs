@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::iter;
 use std::path::Path;
 
 use serde::Serialize;
@@ -25,7 +26,7 @@ pub(crate) fn figure(name: &'static str, value: f64) -> Figure {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Sample {
     /// What was done.
-    pub(crate) scenario: &'static str,
+    pub(crate) scenario: String,
     /// By which stack.
     pub(crate) stack: &'static str,
     /// In which round; the runs of a round follow each other at once, and only they are compared.
@@ -36,13 +37,26 @@ pub(crate) struct Sample {
 
 /// One line of the table.
 #[derive(Clone, Debug, Serialize)]
-struct Line {
-    scenario: &'static str,
-    figure: &'static str,
+pub(crate) struct Line {
+    pub(crate) scenario: String,
+    pub(crate) figure: &'static str,
     /// The median of each stack's runs, in the order of the stacks.
-    medians: Vec<(&'static str, f64)>,
+    pub(crate) medians: Vec<(&'static str, f64)>,
     /// The first stack's figure over each other one's, round by round: median, least, greatest.
-    ratios: Vec<(&'static str, [f64; 3])>,
+    pub(crate) ratios: Vec<(&'static str, [f64; 3])>,
+}
+
+impl Line {
+    /// A stack's median, and the first one's ratio to it.
+    fn cell(&self, stack: &str) -> String {
+        let Some((_, median)) = self.medians.iter().find(|(name, _)| *name == stack) else {
+            return String::new();
+        };
+        let ratio = self.ratios.iter().find(|(name, _)| *name == stack);
+        let ratio =
+            ratio.map(|(_, [median, least, greatest])| format!(" ({median:.2}: {least:.2}..{greatest:.2})"));
+        number(*median) + &ratio.unwrap_or_default()
+    }
 }
 
 /// Samples of one call of the program.
@@ -64,6 +78,11 @@ impl Report {
         let figures: Vec<String> =
             sample.figures.iter().map(|f| format!("{} {}", number(f.value), f.name)).collect();
         eprintln!("round {} {:<9} {:<9} {}", sample.round, sample.scenario, sample.stack, figures.join(", "));
+        self.push(sample);
+    }
+
+    /// Adds a run.
+    pub(crate) fn push(&mut self, sample: Sample) {
         self.samples.push(sample);
     }
 
@@ -71,12 +90,40 @@ impl Report {
     pub(crate) fn finish(&self, json: Option<&Path>) -> io::Result<()> {
         let lines = self.lines();
         self.print(&lines);
-        let Some(path) = json else { return Ok(()) };
+        json.map_or(Ok(()), |path| self.write(&lines, path))
+    }
+
+    /// Writes everything as JSON.
+    pub(crate) fn write(&self, lines: &[Line], path: &Path) -> io::Result<()> {
         let document =
             serde_json::json!({ "settings": self.settings, "summary": lines, "samples": self.samples });
         fs::write(path, format!("{document:#}\n")).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
         })
+    }
+
+    /// A table for each figure: scenarios down, stacks across; medians, with the first stack's ratio to each.
+    pub(crate) fn markdown(&self, lines: &[Line]) -> String {
+        let stacks = self.stacks();
+        let mut names: Vec<&str> = Vec::new();
+        for line in lines {
+            if !names.contains(&line.figure) {
+                names.push(line.figure);
+            }
+        }
+        let mut text = String::new();
+        for name in names {
+            let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+            let heading = iter::once(name).chain(stacks.iter().copied()).map(str::to_owned).collect();
+            text += &row(heading);
+            text += &row(iter::repeat_n("---".to_owned(), stacks.len() + 1).collect());
+            for line in lines.iter().filter(|line| line.figure == name) {
+                let cells = stacks.iter().map(|stack| line.cell(stack));
+                text += &row(iter::once(line.scenario.clone()).chain(cells).collect());
+            }
+            text.push('\n');
+        }
+        text
     }
 
     fn print(&self, lines: &[Line]) {
@@ -106,17 +153,17 @@ impl Report {
         }
     }
 
-    fn lines(&self) -> Vec<Line> {
-        let mut keys: Vec<(&'static str, &'static str)> = Vec::new();
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        let mut keys: Vec<(&str, &'static str)> = Vec::new();
         for sample in &self.samples {
-            let new = sample.figures.iter().map(|figure| (sample.scenario, figure.name));
+            let new = sample.figures.iter().map(|figure| (&*sample.scenario, figure.name));
             let new: Vec<_> = new.filter(|key| !keys.contains(key)).collect();
             keys.extend(new);
         }
         keys.into_iter().map(|(scenario, figure)| self.line(scenario, figure)).collect()
     }
 
-    fn line(&self, scenario: &'static str, figure: &'static str) -> Line {
+    fn line(&self, scenario: &str, figure: &'static str) -> Line {
         let stacks = self.stacks();
         let of = |stack: &str| -> BTreeMap<usize, f64> {
             let samples =
@@ -141,11 +188,11 @@ impl Report {
                 ratios.extend(spread(of_rounds).map(|ratio| (*other, ratio)));
             }
         }
-        Line { scenario, figure, medians, ratios }
+        Line { scenario: scenario.to_owned(), figure, medians, ratios }
     }
 
     /// In the order in which they ran.
-    fn stacks(&self) -> Vec<&'static str> {
+    pub(crate) fn stacks(&self) -> Vec<&'static str> {
         let mut stacks = Vec::new();
         for sample in &self.samples {
             if !stacks.contains(&sample.stack) {
@@ -178,7 +225,7 @@ fn spread(values: Vec<f64>) -> Option<[f64; 3]> {
 }
 
 /// Three or four digits that count.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         size if size < 10.0 => format!("{value:.3}"),
@@ -204,7 +251,12 @@ mod tests {
         // The machine is twice as fast in round 1: the ratio does not change.
         for (round, ours, theirs) in [(0, 3.0, 2.0), (1, 6.0, 4.0)] {
             for (stack, value) in [("ours", ours), ("theirs", theirs)] {
-                report.add(Sample { scenario: "bulk", stack, round, figures: vec![figure("Gbit/s", value)] });
+                report.add(Sample {
+                    scenario: "bulk".to_owned(),
+                    stack,
+                    round,
+                    figures: vec![figure("Gbit/s", value)],
+                });
             }
         }
         let lines = report.lines();
@@ -216,8 +268,18 @@ mod tests {
     #[test]
     fn a_round_that_one_stack_missed_has_no_ratio() {
         let mut report = Report::default();
-        report.add(Sample { scenario: "bulk", stack: "ours", round: 0, figures: vec![figure("x", 1.0)] });
-        report.add(Sample { scenario: "bulk", stack: "theirs", round: 1, figures: vec![figure("x", 1.0)] });
+        report.add(Sample {
+            scenario: "bulk".to_owned(),
+            stack: "ours",
+            round: 0,
+            figures: vec![figure("x", 1.0)],
+        });
+        report.add(Sample {
+            scenario: "bulk".to_owned(),
+            stack: "theirs",
+            round: 1,
+            figures: vec![figure("x", 1.0)],
+        });
         assert_eq!(report.lines()[0].ratios, []);
     }
 }

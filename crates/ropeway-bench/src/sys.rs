@@ -30,19 +30,33 @@ impl CpuTime {
             libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
             libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut clock);
         }
-        let duration = |seconds: i64, nanos: i64| {
-            Duration::from_secs(seconds.unsigned_abs()) + Duration::from_nanos(nanos.unsigned_abs())
-        };
         Self {
             total: duration(clock.tv_sec, clock.tv_nsec),
             user: duration(usage.ru_utime.tv_sec, usage.ru_utime.tv_usec * 1000),
         }
     }
 
+    /// What all threads of a process have used so far, this one's or a child's; nothing if it is gone.
+    pub(crate) fn of_process(pid: u32) -> Duration {
+        let mut clock: libc::clockid_t = 0;
+        // SAFETY: all zeroes is a value of this structure of integers.
+        let mut time: libc::timespec = unsafe { mem::zeroed() };
+        // SAFETY: both pointers are to live, exclusive values of the type that the call fills in.
+        let known = unsafe {
+            libc::clock_getcpuclockid(pid.cast_signed(), &raw mut clock) == 0
+                && libc::clock_gettime(clock, &raw mut time) == 0
+        };
+        if known { duration(time.tv_sec, time.tv_nsec) } else { Duration::ZERO }
+    }
+
     /// What was used since `earlier`.
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self { total: self.total.saturating_sub(earlier.total), user: self.user.saturating_sub(earlier.user) }
     }
+}
+
+fn duration(seconds: i64, nanos: i64) -> Duration {
+    Duration::from_secs(seconds.unsigned_abs()) + Duration::from_nanos(nanos.unsigned_abs())
 }
 
 /// Lets the calling thread, and those it starts from now on, run on `cpu` only.
@@ -119,6 +133,37 @@ pub(crate) fn kill_with_parent(command: &mut Command) {
     unsafe {
         command.pre_exec(|| check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)).map(drop));
     }
+}
+
+/// Lets a command's process run on `cpu` only.
+pub(crate) fn pin_child(command: &mut Command, cpu: usize) {
+    // SAFETY: between fork and exec this fills in a set on the stack and makes one system call.
+    unsafe {
+        command.pre_exec(move || pin_to(cpu));
+    }
+}
+
+/// Lets the process, and its children, have as many descriptors as it may.
+pub(crate) fn raise_descriptors(most: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a live structure of the type that the call fills in.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
+    let wanted = libc::rlimit { rlim_cur: most, rlim_max: limit.rlim_max.max(most) };
+    // SAFETY: the calls read a live structure.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted) } == 0 {
+        return Ok(());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: as above.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }).map(drop)
+}
+
+/// Bytes that were written to a socket, and that its peer has not acknowledged.
+pub(crate) fn unacknowledged(socket: &impl AsRawFd) -> u64 {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the pointer is to a live integer, which the call fills in.
+    unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    u64::try_from(bytes).unwrap_or_default()
 }
 
 /// How many segments of a connected socket were sent again: of its SYN, if it has sent nothing else yet.
@@ -218,6 +263,11 @@ impl Tun {
         let flags = i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or_default();
         request(control, libc::SIOCSIFFLAGS, name, libc::__c_anonymous_ifr_ifru { ifru_flags: flags })?;
         Ok(Self(file))
+    }
+
+    /// The descriptor, to be given to a child.
+    pub(crate) fn file(&self) -> io::Result<fs::File> {
+        self.0.try_clone()
     }
 
     /// The descriptor, for [`wait_readable`].

@@ -96,7 +96,7 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
         for load in &settings.loads {
             port += 1;
             let figures = run_once(settings, *load, port, cpus)?;
-            report.add(Sample { scenario: load.name(), stack: "ropeway", round, figures });
+            report.add(Sample { scenario: load.name().to_owned(), stack: "ropeway", round, figures });
         }
     }
     report.finish(settings.json.as_deref())

@@ -130,7 +130,12 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
                     Scenario::Connect => churn(*stack, settings, 1),
                     Scenario::Connect16 => churn(*stack, settings, 16),
                 }?;
-                report.add(Sample { scenario: scenario.name(), stack: stack.name(), round, figures });
+                report.add(Sample {
+                    scenario: scenario.name().to_owned(),
+                    stack: stack.name(),
+                    round,
+                    figures,
+                });
             }
         }
     }

@@ -5,7 +5,7 @@
 
 pub(crate) mod application;
 mod kernel;
-mod null;
+pub(crate) mod null;
 mod peer;
 mod ropeway;
 pub(crate) mod smoltcp;
@@ -143,7 +143,12 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
                     let run = format!("{} of {}, round {round}", scenario.name(), stack.name());
                     io::Error::new(error.kind(), format!("{run}: {error}"))
                 })?;
-                report.add(Sample { scenario: scenario.name(), stack: stack.name(), round, figures });
+                report.add(Sample {
+                    scenario: scenario.name().to_owned(),
+                    stack: stack.name(),
+                    round,
+                    figures,
+                });
             }
         }
     }

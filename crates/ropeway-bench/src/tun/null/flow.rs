@@ -9,7 +9,7 @@ const FIRST: u32 = 0x1000;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Task {
+pub(crate) enum Task {
     /// Takes what comes, and sends all the time or nothing.
     Bulk { sends: bool },
     /// Sends back what comes.

@@ -10,7 +10,8 @@ use std::io;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use self::flow::{Flow, Task};
+use self::flow::Flow;
+pub(crate) use self::flow::Task;
 use self::wire::{MSS, SYN, Sink, Source};
 use super::{Job, Scenario, StackReport};
 use crate::link::{DEVICE, DeviceTable, KERNEL_ADDRESS, MTU, PREFIX_LEN, TX_QUEUE_LEN};
@@ -25,11 +26,67 @@ const BATCH: usize = 64;
 /// Payload bytes that a connection sends before the next has its turn.
 const BURST: usize = 64 * 1024;
 
+/// What the stack does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// With every connection.
+    pub(crate) task: Task,
+    /// Where it listens.
+    pub(crate) port: u16,
+    /// Bytes that a connection has out at most, and offers to take.
+    pub(crate) buffer: usize,
+    /// Connections that will be open at once.
+    pub(crate) connections: usize,
+    /// Whether the device has a virtio-net header.
+    pub(crate) offload: bool,
+}
+
+impl Plan {
+    fn of(job: &Job) -> Self {
+        let task = match job.scenario {
+            Scenario::Download => Task::Bulk { sends: false },
+            Scenario::Upload => Task::Bulk { sends: true },
+            Scenario::Connect | Scenario::Connect16 | Scenario::Ping => Task::Echo,
+        };
+        Self { task, port: job.port, buffer: job.buffer, connections: 1, offload: job.offload }
+    }
+
+    /// Makes the device.
+    pub(crate) fn tun(&self) -> io::Result<Tun> {
+        Tun::new(DEVICE, KERNEL_ADDRESS, PREFIX_LEN, MTU, TX_QUEUE_LEN, self.offload)
+    }
+
+    /// What each connection may have on its way to us. Without offload, all of them no more than waits in the device's queue:
+    /// what is lost there would only be sent again.
+    fn window(&self) -> usize {
+        let queue = if self.offload { usize::MAX } else { usize::from(TX_QUEUE_LEN) * MSS };
+        self.buffer.min(queue / self.connections.max(1))
+    }
+}
+
+/// Does what `plan` says until the process is killed.
+pub(crate) fn serve(plan: Plan, tun: &Tun) -> io::Result<()> {
+    let mut source = Source::new(tun, plan.offload);
+    let mut stack = Stack::new(plan, None, Sink::new(tun, plan.port, plan.offload));
+    loop {
+        let received = stack.receive(&mut source)?;
+        if stack.send()? || received {
+            continue;
+        }
+        let begin = Instant::now();
+        sys::wait_readable(tun.fd(), Some(LONGEST_WAIT))?;
+        if begin.elapsed() >= LONGEST_WAIT {
+            stack.start_over();
+        }
+    }
+}
+
 /// Runs the stack's side of `job` to its end.
 pub(crate) fn run(job: &Job, ready: Sender<()>) -> io::Result<StackReport> {
-    let tun = Tun::new(DEVICE, KERNEL_ADDRESS, PREFIX_LEN, MTU, TX_QUEUE_LEN, job.offload)?;
-    let mut source = Source::new(&tun, job.offload);
-    let mut stack = Stack::new(job, Sink::new(&tun, job.port, job.offload));
+    let plan = Plan::of(job);
+    let tun = plan.tun()?;
+    let mut source = Source::new(&tun, plan.offload);
+    let mut stack = Stack::new(plan, Some(job), Sink::new(&tun, plan.port, plan.offload));
     ready.send(()).map_err(io::Error::other)?;
 
     let cpu = CpuTime::of_this_thread();
@@ -48,21 +105,21 @@ pub(crate) fn run(job: &Job, ready: Sender<()>) -> io::Result<StackReport> {
             }
         }
     }
+    let meter = stack.meter.as_ref();
     Ok(StackReport {
-        measured: stack.meter.measured(),
-        bytes: stack.meter.total(),
+        measured: meter.and_then(Meter::measured),
+        bytes: meter.map_or(0, Meter::total),
         cpu: CpuTime::of_this_thread().since(cpu),
         device: DeviceTable::open()?.read()?,
     })
 }
 
 struct Stack<'a> {
-    job: &'a Job,
-    task: Task,
-    /// What each connection offers.
-    window: usize,
+    plan: Plan,
+    /// The run that it is a part of; without one it serves for ever.
+    job: Option<&'a Job>,
+    meter: Option<Meter>,
     sink: Sink<'a>,
-    meter: Meter,
     /// The connections by the peer's port.
     flows: Vec<Option<Flow>>,
     /// The ports of those of a bulk transfer.
@@ -74,20 +131,12 @@ struct Stack<'a> {
 }
 
 impl<'a> Stack<'a> {
-    fn new(job: &'a Job, sink: Sink<'a>) -> Self {
-        let task = match job.scenario {
-            Scenario::Download => Task::Bulk { sends: false },
-            Scenario::Upload => Task::Bulk { sends: true },
-            Scenario::Connect | Scenario::Connect16 | Scenario::Ping => Task::Echo,
-        };
-        // Without offload, no more than waits in the device's queue: what is lost there would only be sent again.
-        let queue = if job.offload { usize::MAX } else { usize::from(TX_QUEUE_LEN) * MSS };
+    fn new(plan: Plan, job: Option<&'a Job>, sink: Sink<'a>) -> Self {
         Self {
+            plan,
             job,
-            task,
-            window: job.buffer.min(queue),
+            meter: job.map(|job| Meter::new(job.window)),
             sink,
-            meter: Meter::new(job.window),
             flows: (0..=u16::MAX).map(|_| None).collect(),
             bulk: Vec::new(),
             over: 0,
@@ -96,10 +145,14 @@ impl<'a> Stack<'a> {
     }
 
     fn is_done(&self) -> bool {
-        match self.task {
-            Task::Bulk { .. } => self.over > 0,
-            Task::Echo => self.job.stopped(),
+        match self.plan.task {
+            Task::Bulk { .. } => self.over >= self.plan.connections,
+            Task::Echo => self.stopped(),
         }
+    }
+
+    fn stopped(&self) -> bool {
+        self.job.is_some_and(Job::stopped)
     }
 
     /// Takes a batch in, and acknowledges it if nothing more is there. Answers whether there was one.
@@ -112,10 +165,11 @@ impl<'a> Stack<'a> {
             let port = segment.port;
             let Some(slot) = self.flows.get_mut(usize::from(port)) else { continue };
             if segment.has(SYN) {
-                if slot.is_none() && self.task != Task::Echo {
+                let Plan { task, buffer, .. } = self.plan;
+                if slot.is_none() && task != Task::Echo {
                     self.bulk.push(port);
                 }
-                *slot = Some(Flow::open(&segment, self.task, self.job.buffer, self.window, &mut self.sink)?);
+                *slot = Some(Flow::open(&segment, task, buffer, self.plan.window(), &mut self.sink)?);
                 continue;
             }
             let Some(flow) = slot else { continue };
@@ -126,16 +180,21 @@ impl<'a> Stack<'a> {
             }
             let is_over = progress.is_none() || flow.is_over();
             let progress = progress.unwrap_or_default();
-            let ended = self.meter.add((progress.received + progress.acknowledged) as usize);
-            if ended && self.task != Task::Echo {
-                self.job.stop();
-            }
             if is_over {
                 *slot = None;
                 self.over += 1;
             }
+            self.count((progress.received + progress.acknowledged) as usize);
         }
         Ok(true)
+    }
+
+    /// Counts bytes, and ends a bulk transfer when its time has come.
+    fn count(&mut self, bytes: usize) {
+        let (Some(meter), Some(job)) = (&mut self.meter, self.job) else { return };
+        if meter.add(bytes) && self.plan.task != Task::Echo {
+            job.stop();
+        }
     }
 
     fn acknowledge(&mut self) -> io::Result<()> {
@@ -151,12 +210,12 @@ impl<'a> Stack<'a> {
     /// Lets each connection of a bulk transfer send a little. Answers whether anything was sent.
     fn send(&mut self) -> io::Result<bool> {
         let mut any = false;
-        let sends = self.task == Task::Bulk { sends: true };
+        let (sends, stopped) = (self.plan.task == Task::Bulk { sends: true }, self.stopped());
         for port in self.bulk.iter().filter(|_| sends) {
             let Some(flow) = self.flows.get_mut(usize::from(*port)).and_then(Option::as_mut) else {
                 continue;
             };
-            if self.job.stopped() {
+            if stopped {
                 flow.finish();
             }
             any |= flow.send(&mut self.sink, BURST)?;

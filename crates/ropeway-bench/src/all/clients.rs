@@ -1,0 +1,268 @@
+//! The other end: blocking threads on the kernel's TCP, whatever the stack.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::Scope;
+use std::time::{Duration, Instant};
+
+use ropeway_bench_service::APPLICATION_BUFFER;
+
+use super::load::{Load, Workload};
+use crate::{link, sys};
+
+/// How long anything may take before it has failed.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// A message that goes there and back.
+const MESSAGE: usize = 64;
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: stack\r\n\r\n";
+/// Of a response.
+const BODY: usize = 1024;
+/// The first port of connections that choose theirs: the kernel's own search for a free one costs more than all the rest
+/// of a connection once there are thousands in TIME-WAIT.
+const FIRST_PORT: u16 = 2000;
+const LAST_PORT: u16 = 64_000;
+
+/// What all threads of the other end share.
+pub(super) struct Clients {
+    load: Load,
+    target: SocketAddrV4,
+    /// Set when the threads are to end.
+    stop: AtomicBool,
+    /// Set while what happens counts.
+    measuring: AtomicBool,
+    /// Bytes, or exchanges.
+    done: AtomicU64,
+    failed: AtomicU64,
+    next_port: AtomicU16,
+    streams: Mutex<Vec<TcpStream>>,
+    times: Mutex<Vec<Duration>>,
+    error: Mutex<Option<io::Error>>,
+}
+
+impl Clients {
+    pub(super) fn new(load: Load, target: SocketAddrV4) -> Self {
+        Self {
+            load,
+            target,
+            stop: AtomicBool::new(false),
+            measuring: AtomicBool::new(false),
+            done: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            next_port: AtomicU16::new(FIRST_PORT),
+            streams: Mutex::default(),
+            times: Mutex::default(),
+            error: Mutex::default(),
+        }
+    }
+
+    /// Connects what has to be there before, and starts the threads.
+    pub(super) fn start<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        idle: &'scope [Ipv4Addr],
+    ) -> io::Result<()> {
+        if !idle.is_empty() {
+            self.open_idle(idle)?;
+        }
+        for _ in 0..self.load.at_once {
+            match self.load.workload {
+                Workload::Down => self.spawn(scope, self.connect()?, Self::send),
+                Workload::Up => self.spawn(scope, self.connect()?, Self::receive),
+                Workload::Both => {
+                    let stream = self.connect()?;
+                    self.spawn(scope, stream.try_clone()?, Self::send);
+                    self.spawn(scope, stream, Self::receive);
+                }
+                Workload::Ping | Workload::Idle => self.spawn(scope, self.connect()?, Self::ping),
+                Workload::Http => self.spawn(scope, self.connect()?, Self::request),
+                Workload::Connect => {
+                    scope.spawn(|| self.note(self.connect_again_and_again()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        stream: TcpStream,
+        run: fn(&Self, TcpStream) -> io::Result<()>,
+    ) {
+        scope.spawn(move || self.note(run(self, stream)));
+    }
+
+    /// The first error counts; those that come of the end do not.
+    fn note(&self, result: io::Result<()>) {
+        if let Err(error) = result
+            && !self.stopped()
+        {
+            locked(&self.error).get_or_insert(error);
+        }
+    }
+
+    /// The error of whichever thread had one first.
+    pub(super) fn check(&self) -> io::Result<()> {
+        locked(&self.error).take().map_or(Ok(()), Err)
+    }
+
+    pub(super) fn measure(&self, measuring: bool) {
+        self.measuring.store(measuring, Ordering::Relaxed);
+    }
+
+    /// Ends the threads.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if self.load.is_bulk() {
+            for stream in &*locked(&self.streams) {
+                // Whoever sleeps in it wakes. It may be gone already.
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that have arrived where they go to, or exchanges.
+    pub(super) fn done(&self) -> u64 {
+        let done = self.done.load(Ordering::Relaxed);
+        let waiting = match self.load.workload {
+            Workload::Down | Workload::Both => locked(&self.streams).iter().map(sys::unacknowledged).sum(),
+            _ => 0,
+        };
+        done.saturating_sub(waiting)
+    }
+
+    pub(super) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// How long each exchange took, in order of size.
+    pub(super) fn times(&self) -> Vec<Duration> {
+        let mut times = locked(&self.times).clone();
+        times.sort_unstable();
+        times
+    }
+
+    fn connect(&self) -> io::Result<TcpStream> {
+        let stream = connect(self.target, None)?;
+        locked(&self.streams).push(stream.try_clone()?);
+        Ok(stream)
+    }
+
+    /// Opens idle connections, each of which has been used.
+    fn open_idle(&self, addresses: &[Ipv4Addr]) -> io::Result<()> {
+        let ports = usize::from(LAST_PORT - FIRST_PORT);
+        for number in 0..self.load.idle {
+            let address = *addresses.get(number / ports).ok_or(ErrorKind::AddrNotAvailable)?;
+            let port = FIRST_PORT + u16::try_from(number % ports).unwrap_or_default();
+            let mut stream = connect(self.target, Some(SocketAddrV4::new(address, port)))?;
+            exchange(&mut stream)?;
+            locked(&self.streams).push(stream);
+        }
+        Ok(())
+    }
+
+    fn send(&self, mut stream: TcpStream) -> io::Result<()> {
+        let buffer = vec![0x5a; APPLICATION_BUFFER];
+        while !self.stopped() {
+            let written = stream.write(&buffer)?;
+            self.done.fetch_add(written as u64, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn receive(&self, mut stream: TcpStream) -> io::Result<()> {
+        let mut buffer = vec![0; APPLICATION_BUFFER];
+        while !self.stopped() {
+            match stream.read(&mut buffer)? {
+                0 if !self.stopped() => return Err(ErrorKind::UnexpectedEof.into()),
+                read => self.done.fetch_add(read as u64, Ordering::Relaxed),
+            };
+        }
+        Ok(())
+    }
+
+    fn connect_again_and_again(&self) -> io::Result<()> {
+        while !self.stopped() {
+            let port = self.next_port.fetch_add(1, Ordering::Relaxed);
+            if !(FIRST_PORT..=LAST_PORT).contains(&port) {
+                return Err(io::Error::other("all ports are in TIME-WAIT: measure for a shorter time"));
+            }
+            let local = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
+            match connect(self.target, Some(local)).and_then(|mut stream| exchange(&mut stream)) {
+                Ok(()) => self.done.fetch_add(1, Ordering::Relaxed),
+                Err(_) => self.failed.fetch_add(1, Ordering::Relaxed),
+            };
+        }
+        Ok(())
+    }
+
+    fn ping(&self, mut stream: TcpStream) -> io::Result<()> {
+        self.again_and_again(|| exchange(&mut stream))
+    }
+
+    fn request(&self, mut stream: TcpStream) -> io::Result<()> {
+        let mut response = Vec::new();
+        self.again_and_again(|| {
+            stream.write_all(REQUEST)?;
+            response.clear();
+            read_response(&mut stream, &mut response)
+        })
+    }
+
+    fn again_and_again(&self, mut once: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+        let mut times = Vec::with_capacity(1 << 16);
+        while !self.stopped() {
+            let begin = Instant::now();
+            once()?;
+            if self.measuring.load(Ordering::Relaxed) {
+                times.push(begin.elapsed());
+                self.done.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        locked(&self.times).append(&mut times);
+        Ok(())
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn connect(target: SocketAddrV4, local: Option<SocketAddrV4>) -> io::Result<TcpStream> {
+    let socket = link::kernel_socket()?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    if let Some(local) = local {
+        socket.bind(&local.into())?;
+    }
+    socket.connect_timeout(&target.into(), PATIENCE)?;
+    Ok(socket.into())
+}
+
+/// A message there and back.
+fn exchange(stream: &mut TcpStream) -> io::Result<()> {
+    let mut message = [0x5a; MESSAGE];
+    stream.write_all(&message)?;
+    stream.read_exact(&mut message)
+}
+
+/// Reads a response to its end: the header, and a body of known length.
+fn read_response(stream: &mut TcpStream, response: &mut Vec<u8>) -> io::Result<()> {
+    let mut part = [0; 4096];
+    loop {
+        match stream.read(&mut part)? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            read => response.extend_from_slice(part.get(..read).unwrap_or_default()),
+        }
+        let header = response.windows(4).position(|end| end == b"\r\n\r\n");
+        if header.is_some_and(|header| response.len() >= header + 4 + BODY) {
+            return Ok(());
+        }
+    }
+}
