@@ -149,7 +149,7 @@ impl Clients {
     }
 
     fn connect(&self) -> io::Result<TcpStream> {
-        let stream = connect(self.target, None)?;
+        let stream = connect_soon(self.target, None)?;
         locked(&self.streams).push(stream.try_clone()?);
         Ok(stream)
     }
@@ -160,7 +160,7 @@ impl Clients {
         for number in 0..self.load.idle {
             let address = *addresses.get(number / ports).ok_or(ErrorKind::AddrNotAvailable)?;
             let port = FIRST_PORT + u16::try_from(number % ports).unwrap_or_default();
-            let mut stream = connect(self.target, Some(SocketAddrV4::new(address, port)))?;
+            let mut stream = connect_soon(self.target, Some(SocketAddrV4::new(address, port)))?;
             exchange(&mut stream)?;
             locked(&self.streams).push(stream);
         }
@@ -232,6 +232,17 @@ impl Clients {
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Connects, again where that is refused: a listener of tokio-smoltcp's takes one connection at a time.
+fn connect_soon(target: SocketAddrV4, local: Option<SocketAddrV4>) -> io::Result<TcpStream> {
+    let begin = Instant::now();
+    loop {
+        match connect(target, local) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused && begin.elapsed() < PATIENCE => {}
+            result => return result,
+        }
+    }
 }
 
 fn connect(target: SocketAddrV4, local: Option<SocketAddrV4>) -> io::Result<TcpStream> {
