@@ -100,7 +100,9 @@ fn a_run_that_is_interrupted_leaves_nothing_behind() {
         return;
     }
     let before = devices();
-    let mut command = paths();
+    // Whoever runs the tests in the background may ignore interrupts, and what they start with them.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").arg(paths().get_program()).args(paths().get_args());
     command.args(["--cell", SHORT, "--stacks", "linux", "--in-turns", "--runs", "1000000"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
