@@ -62,10 +62,6 @@ impl<T> PagedQueue<T> {
         }
     }
 
-    pub(crate) fn front(&self) -> Option<&T> {
-        self.first.front()
-    }
-
     pub(crate) fn front_mut(&mut self) -> Option<&mut T> {
         self.first.front_mut()
     }

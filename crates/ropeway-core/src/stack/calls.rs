@@ -218,9 +218,6 @@ impl Stack {
                 }
             }
         }
-        if self.config.events_first && !self.due.is_empty() {
-            self.event_rounds = self.event_rounds.wrapping_add(1);
-        }
         None
     }
 

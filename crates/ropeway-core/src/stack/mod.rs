@@ -118,10 +118,8 @@ pub struct Stack {
     bindings: Slab<Binding>,
     udp_probes: UdpProbes,
     deadlines: DeadlineQueue,
-    /// Connections of which something is due at once, or once events have been taken: they need no place among the deadlines.
-    due: PagedQueue<DueAtOnce>,
-    /// Where events come first: how often all of them have been taken.
-    event_rounds: u32,
+    /// Connections of which something is due at once: they need no place among the deadlines.
+    due: PagedQueue<Key>,
     outbox: Outbox,
     /// None as long as there was no batch of several packets.
     batch: Option<Box<Batch>>,
@@ -145,14 +143,6 @@ pub struct Stack {
     any_address: bool,
     /// The last moment seen.
     now: Timestamp,
-}
-
-/// A connection of which something is due at once.
-#[derive(Clone, Copy, Debug)]
-struct DueAtOnce {
-    key: Key,
-    /// How often all events had been taken by then.
-    event_rounds: u32,
 }
 
 /// Who has news.
@@ -214,7 +204,6 @@ impl Stack {
             udp_probes: UdpProbes::new(key_of(&mut rng)),
             deadlines: DeadlineQueue::default(),
             due: PagedQueue::default(),
-            event_rounds: 0,
             outbox: Outbox::default(),
             batch: None,
             spares: Spares::default(),

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ropeway_packet::{ChecksumMode, FourTuple, IpParams, Payload, Protocol, TcpFlags, TcpHeader, emit_tcp};
 
+use super::Stack;
 use super::outbox::{Toil, Turn, Whom};
-use super::{DueAtOnce, Stack};
 use crate::events::{self, Sending};
 use crate::slab::Key;
 use crate::tcp::connection::state::Cause;
@@ -245,7 +245,7 @@ impl Stack {
             return Some(Timestamp::START);
         }
         let timers = [
-            Some(self.now).filter(|_| self.is_due_at_once()),
+            Some(self.now).filter(|_| !self.due.is_empty()),
             self.deadlines.earliest(),
             self.rooms.half_open.next_deadline(self.now),
             self.rooms.time_wait.next_deadline(self.now),
@@ -300,18 +300,11 @@ impl Stack {
 
     /// A connection of which something may be due. It has no place in a queue any more.
     fn next_due(&mut self, now: Timestamp) -> Option<Key> {
-        if self.is_due_at_once() {
-            return self.due.pop_front().map(|due| due.key);
+        if let Some(key) = self.due.pop_front() {
+            return Some(key);
         }
         let slot = self.deadlines.pop_due(now)?;
         self.rooms.connections.key_at(slot)
-    }
-
-    /// Whether something is due at once. Where events come first, all are taken before.
-    fn is_due_at_once(&self) -> bool {
-        let Some(DueAtOnce { event_rounds, .. }) = self.due.front() else { return false };
-        let waits = self.config.events_first && !self.event_queue.is_empty();
-        !(waits && *event_rounds == self.event_rounds)
     }
 
     fn expire_half_open(&mut self, now: Timestamp) {

@@ -2,7 +2,7 @@
 
 use ropeway_packet::FourTuple;
 
-use super::{DueAtOnce, Noticed, Stack};
+use super::{Noticed, Stack};
 use crate::demux::Room;
 use crate::event::{ConnectionId, Readiness};
 use crate::ledger::Measure;
@@ -66,7 +66,7 @@ impl Stack {
             Some(deadline) if deadline > now => self.deadlines.advance(key.index, deadline),
             Some(_) if !connection.scheduled.in_due_list => {
                 connection.scheduled.in_due_list = true;
-                self.due.push_back(DueAtOnce { key, event_rounds: self.event_rounds });
+                self.due.push_back(key);
             }
             _ => {}
         }
