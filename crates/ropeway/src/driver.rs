@@ -2,8 +2,7 @@
 //!
 //! Each turn: all input that is queued, then time that has run out, then output, then events, then the next
 //! deadline. So whatever has arrived is processed before anything is sent or given up, and one acknowledgement stands
-//! for all of it (RFC 9293 3.8.6.3 MUST-58, 3.10 MUST-59). An acknowledgement that an answer may take along leaves in the next
-//! turn, when the tasks that were told have run. A turn is bounded, and yields when there is more.
+//! for all of it (RFC 9293 3.8.6.3 MUST-58, 3.10 MUST-59). A turn is bounded, and yields when there is more.
 
 use std::collections::VecDeque;
 use std::future::Future;
