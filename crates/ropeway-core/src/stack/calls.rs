@@ -254,16 +254,8 @@ impl Stack {
         let key = connection_key(id);
         let connection = self.rooms.connections.get_mut(key)?;
         let pressure = self.ledger.pressure(&connection.scheduled.charged);
-        let counters = &mut self.counters;
-        let mut env = Env {
-            now,
-            config: &self.config,
-            counters,
-            handed: self.handed,
-            pressure,
-            spares: &mut self.spares,
-            out: None,
-        };
+        let mut env =
+            Env::new(now, &self.config, pressure, &mut self.counters, self.handed, &mut self.spares);
         let result = act(connection, &mut env);
         self.settle(key, now);
         Some(result)

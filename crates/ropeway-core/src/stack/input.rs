@@ -191,16 +191,8 @@ impl Stack {
         let Some(connection) = self.rooms.connections.get_mut(key) else { return };
         let tuple = connection.tuple;
         let pressure = self.ledger.pressure(&connection.scheduled.charged);
-        let counters = &mut self.counters;
-        let mut env = Env {
-            now,
-            config: &self.config,
-            counters,
-            handed: self.handed,
-            pressure,
-            spares: &mut self.spares,
-            out: None,
-        };
+        let mut env =
+            Env::new(now, &self.config, pressure, &mut self.counters, self.handed, &mut self.spares);
         let reset = connection.segment_arrives(arrival, &mut env);
         if let Some(reset) = reset {
             self.reply_to_peer(&tuple, &reset);

@@ -247,16 +247,7 @@ impl Stack {
             self.counters.time_wait_reused += 1;
             self.end_time_wait(key, Cause::Timeout);
         }
-        let counters = &mut self.counters;
-        let env = Env {
-            now,
-            config: &self.config,
-            counters,
-            handed: self.handed,
-            pressure,
-            spares: &mut self.spares,
-            out: None,
-        };
+        let env = Env::new(now, &self.config, pressure, &mut self.counters, self.handed, &mut self.spares);
         let options = self.shared_options.share(options);
         let connection = Connection::open(tuple, options, &setup, &env);
         self.counters.active_opens += 1;

@@ -139,16 +139,8 @@ impl Stack {
         connection.scheduled.in_ready_list = false;
         let remote = connection.tuple.remote_addr;
         let pressure = self.ledger.pressure(&connection.scheduled.charged);
-        let counters = &mut self.counters;
-        let mut env = Env {
-            now,
-            config: &self.config,
-            counters,
-            handed,
-            pressure,
-            spares: &mut self.spares,
-            out: Some(next),
-        };
+        let mut env = Env::new(now, &self.config, pressure, &mut self.counters, handed, &mut self.spares);
+        env.out = Some(next);
         connection.borrow_flight(env.spares);
         let written = connection.poll_transmit(&mut env);
         if written.is_some() && connection.has_all_sent() {
@@ -282,16 +274,8 @@ impl Stack {
                 continue;
             }
             let pressure = self.ledger.pressure(&connection.scheduled.charged);
-            let counters = &mut self.counters;
-            let mut env = Env {
-                now,
-                config: &self.config,
-                counters,
-                handed: self.handed,
-                pressure,
-                spares: &mut self.spares,
-                out: None,
-            };
+            let mut env =
+                Env::new(now, &self.config, pressure, &mut self.counters, self.handed, &mut self.spares);
             connection.leaves_queue();
             connection.handle_timeout(&mut env);
             self.settle(key, now);

@@ -39,16 +39,8 @@ impl Stack {
             let Some(key) = self.reclaim.next(&self.rooms.connections) else { return };
             let Some(connection) = self.rooms.connections.get_mut(key) else { continue };
             let pressure = self.ledger.pressure(&connection.scheduled.charged);
-            let counters = &mut self.counters;
-            let mut env = Env {
-                now,
-                config: &self.config,
-                counters,
-                handed: self.handed,
-                pressure,
-                spares: &mut self.spares,
-                out: None,
-            };
+            let mut env =
+                Env::new(now, &self.config, pressure, &mut self.counters, self.handed, &mut self.spares);
             connection.renege_if_scarce(&mut env);
             self.settle(key, now);
         }

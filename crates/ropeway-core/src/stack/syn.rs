@@ -350,16 +350,7 @@ impl Stack {
         }
         let setup = self.setup(tuple, iss, handshake.timestamp_offset);
         let pressure = self.ledger.pressure_towards(tuple.remote_addr);
-        let counters = &mut self.counters;
-        let env = Env {
-            now,
-            config: &self.config,
-            counters,
-            handed: self.handed,
-            pressure,
-            spares: &mut self.spares,
-            out: None,
-        };
+        let env = Env::new(now, &self.config, pressure, &mut self.counters, self.handed, &mut self.spares);
         let connection = Connection::from_half_open(*tuple, id, options, &setup, handshake, &env);
         let Some(key) = self.register(connection, queued) else { return false };
         self.arrives_at_connection(now, key, arrival);

@@ -28,6 +28,21 @@ pub(crate) struct Env<'a> {
     pub(crate) out: Option<&'a mut Option<Transmit>>,
 }
 
+impl<'a> Env<'a> {
+    /// Nobody asks for a packet.
+    #[inline]
+    pub(crate) fn new(
+        now: Timestamp,
+        config: &'a StackConfig,
+        pressure: Pressure,
+        counters: &'a mut Counters,
+        handed: Handed,
+        spares: &'a mut Spares,
+    ) -> Self {
+        Self { now, config, counters, handed, pressure, spares, out: None }
+    }
+}
+
 /// A packet has been written to [`Env::out`].
 #[derive(Clone, Copy, Debug)]
 #[must_use = "whoever asked for a packet learns that there is one"]
