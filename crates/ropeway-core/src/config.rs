@@ -1,6 +1,7 @@
 //! The settings of a whole stack: what `ip addr` and `sysctl net.ipv4` are to Linux.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -340,6 +341,17 @@ impl StackConfig {
     /// What all may take that the stack holds.
     pub(crate) fn budget(&self) -> usize {
         self.memory_budget.unwrap_or(MEMORY_BUDGET).max(Self::LEAST_MEMORY_BUDGET)
+    }
+
+    /// Leaves one of so many equal parts of what a host may have as a whole, memory apart.
+    pub(crate) fn divide(&mut self, parts: NonZeroUsize) {
+        for limit in [&mut self.max_connections, &mut self.max_orphans, &mut self.max_time_wait] {
+            *limit = limit.div_ceil(parts.get());
+        }
+        let parts = u32::try_from(parts.get()).unwrap_or(u32::MAX);
+        for limit in [&mut self.half_open_per_prefix, &mut self.icmp_errors_per_second] {
+            *limit = limit.div_ceil(parts);
+        }
     }
 
     /// Brings what the user said into the range that makes sense.

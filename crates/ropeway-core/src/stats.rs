@@ -1,5 +1,23 @@
 //! Counters: what happened, and why a packet was dropped.
 
+use std::ops::AddAssign;
+
+/// Makes the struct, and the sum of two of it.
+macro_rules! counters {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$of_field:meta])* pub $field:ident: u64,)* }) => {
+        $(#[$meta])*
+        pub struct $name { $($(#[$of_field])* pub $field: u64,)* }
+
+        impl AddAssign for $name {
+            /// Counts what another [shard](crate::Stack::shards) has counted, too.
+            fn add_assign(&mut self, other: Self) {
+                $(self.$field += other.$field;)*
+            }
+        }
+    };
+}
+
+counters! {
 /// Everything the stack counts since it was made. Counts are of packets unless the name says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -129,4 +147,5 @@ pub struct Counters {
     pub promised_dropped: u64,
     /// Answers dropped because too many waited to be sent.
     pub replies_dropped: u64,
+}
 }

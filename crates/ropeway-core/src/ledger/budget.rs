@@ -1,23 +1,39 @@
 //! What several ledgers may hold together. They draw from it by leases, so that they seldom meet here.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 /// So much is drawn, or given back, at a time.
 const LEASE: usize = 256 * 1024;
 
-/// How much memory there may be, and how much of that was drawn.
-#[derive(Clone, Debug)]
+/// How much memory there may be, and how much of that was drawn. This is a handle: the shards of a host have the same budget.
+#[derive(Debug)]
 pub(crate) struct Budget {
     total: usize,
-    drawn: usize,
+    drawn: Arc<AtomicUsize>,
+}
+
+impl Clone for Budget {
+    /// A budget of its own, of which as much was drawn: whoever clones a stack gets another one.
+    fn clone(&self) -> Self {
+        Self { total: self.total, drawn: Arc::new(AtomicUsize::new(self.drawn.load(Ordering::Relaxed))) }
+    }
 }
 
 impl Budget {
     pub(crate) fn new(total: usize) -> Self {
-        Self { total, drawn: 0 }
+        Self { total, drawn: Arc::default() }
+    }
+
+    /// Another handle.
+    pub(crate) fn share(&self) -> Self {
+        Self { total: self.total, drawn: Arc::clone(&self.drawn) }
     }
 
     /// What nobody has drawn.
+    #[inline]
     pub(crate) fn rest(&self) -> usize {
-        self.total - self.drawn
+        self.total.saturating_sub(self.drawn.load(Ordering::Relaxed))
     }
 
     /// A ledger that has drawn `leased` holds `held`. Gives what it has drawn from now on: leases for all that it holds, as
@@ -35,9 +51,17 @@ impl Budget {
         if (needed..=needed.saturating_add(LEASE)).contains(&leased) {
             return leased;
         }
-        let drawn = needed.min(leased + self.rest());
-        self.drawn = self.drawn - leased + drawn;
-        drawn
+        if needed < leased {
+            self.drawn.fetch_sub(leased - needed, Ordering::Relaxed);
+            return needed;
+        }
+        let mut more = 0;
+        // Others draw from it at the same time.
+        let _always_some = self.drawn.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |drawn| {
+            more = (needed - leased).min(self.total.saturating_sub(drawn));
+            Some(drawn + more)
+        });
+        leased + more
     }
 }
 

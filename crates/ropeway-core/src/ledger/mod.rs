@@ -11,6 +11,7 @@ mod floor;
 mod pressure;
 
 use std::net::IpAddr;
+use std::ops::AddAssign;
 
 use self::accounts::Accounts;
 use self::budget::Budget;
@@ -78,6 +79,33 @@ impl MemoryUse {
     }
 }
 
+impl AddAssign for MemoryUse {
+    /// Adds what another [shard](crate::Stack::shards) holds. They have one budget.
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            send,
+            receive,
+            reassembly,
+            records,
+            half_open,
+            time_wait,
+            waiting,
+            slabs,
+            budget: _,
+            leased,
+        } = other;
+        self.send += send;
+        self.receive += receive;
+        self.reassembly += reassembly;
+        self.records += records;
+        self.half_open += half_open;
+        self.time_wait += time_wait;
+        self.waiting += waiting;
+        self.slabs += slabs;
+        self.leased += leased;
+    }
+}
+
 /// What a stack holds, and whom for.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
@@ -101,6 +129,11 @@ impl Ledger {
             reserve,
             accounts: Accounts::new(reserve, secret),
         }
+    }
+
+    /// Draws from the budget of another from now on. Nothing is held yet.
+    pub(crate) fn share_budget(&mut self, other: &Self) {
+        self.budget = other.budget.share();
     }
 
     pub(crate) fn memory(&self) -> MemoryUse {
@@ -191,9 +224,15 @@ impl Ledger {
     /// What is neither held nor set aside.
     #[inline]
     fn left(&self) -> usize {
+        (self.budget.rest() + self.used.leased).saturating_sub(self.spoken_for())
+    }
+
+    /// What is held or set aside.
+    #[inline]
+    fn spoken_for(&self) -> usize {
         let tables = self.used.half_open + self.used.time_wait + self.used.waiting;
         let told = self.used.slabs + self.waiters;
-        (self.budget.rest() + self.used.leased).saturating_sub(tables + told + self.accounts.all())
+        tables + told + self.accounts.all()
     }
 
     /// What the tables take now: the SYN queue, and TIME-WAIT.
@@ -228,9 +267,9 @@ impl Ledger {
         }
     }
 
-    /// Draws leases for what is held, or gives back what is not needed for it.
+    /// Draws leases for what is held or set aside, or gives back what is not needed for it.
     fn balance(&mut self) {
-        self.used.leased = self.budget.settle(self.used.leased, self.used.total());
+        self.used.leased = self.budget.settle(self.used.leased, self.used.total().max(self.spoken_for()));
     }
 }
 

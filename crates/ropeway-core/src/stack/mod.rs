@@ -13,10 +13,11 @@ mod ports;
 mod reclaim;
 mod scan;
 mod settle;
+mod shards;
 mod syn;
 
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
+use std::ops::{AddAssign, RangeInclusive};
 use std::sync::Arc;
 
 use rand::rngs::StdRng;
@@ -28,6 +29,7 @@ use self::ending::Farewell;
 use self::outbox::Outbox;
 use self::ports::Ports;
 use self::reclaim::Reclaim;
+use self::shards::Host;
 use crate::config::{IpCidr, StackConfig};
 use crate::deadlines::DeadlineQueue;
 use crate::demux::{Demux, Rooms};
@@ -85,6 +87,17 @@ pub struct TableSizes {
     pub bindings: usize,
 }
 
+impl AddAssign for TableSizes {
+    /// Adds those of another [shard](Stack::shards). Listeners and bindings are the same in each.
+    fn add_assign(&mut self, other: Self) {
+        let Self { connections, orphans, half_open, time_wait, listeners: _, bindings: _ } = other;
+        self.connections += connections;
+        self.orphans += orphans;
+        self.half_open += half_open;
+        self.time_wait += time_wait;
+    }
+}
+
 /// A TCP/IP stack that neither reads a clock nor moves a packet by itself.
 ///
 /// Its owner calls, in this order and as often as there is something to do:
@@ -103,6 +116,8 @@ pub struct TableSizes {
 #[cfg_attr(feature = "model", derive(Clone))]
 pub struct Stack {
     config: Arc<StackConfig>,
+    /// The host that this is a shard of, if there are others.
+    host: Option<Box<Host>>,
     shared_options: SharedOptions,
     counters: Counters,
     ledger: Ledger,
@@ -179,6 +194,7 @@ impl Stack {
             time_wait: TimeWaitTable::new(config.time_wait),
         };
         Self {
+            host: None,
             shared_options: SharedOptions::new(config.socket.clone()),
             counters: Counters::default(),
             addresses: LocalAddresses::new(config.addresses.clone()),
@@ -220,7 +236,7 @@ impl Stack {
     /// The settings.
     #[must_use]
     pub fn config(&self) -> &StackConfig {
-        &self.config
+        self.host_config()
     }
 
     /// What has been counted so far.

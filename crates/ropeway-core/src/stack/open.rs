@@ -274,7 +274,7 @@ impl Stack {
         Ok(SocketAddr::new(ip, remote.port()))
     }
 
-    fn effective_local(
+    pub(super) fn effective_local(
         &self,
         local: Option<SocketAddr>,
         remote: SocketAddr,

@@ -95,8 +95,9 @@ impl Stack {
         let ends = (remote.ip(), remote.port());
         let offset = self.ports.selector.offset(count(&range), local, Some(ends));
         let mut free = FreePorts::new(&range, offset, self.ports.tcp.in_the_way_towards(local, ends));
+        let ours = |port: &u16| self.has_flow(&tuple(*port));
         let nobody_has = |port: &u16| self.demux.find(&tuple(*port), &self.rooms).is_none();
-        let port = free.by_ref().take(MAX_TRIES).find(nobody_has);
+        let port = free.by_ref().filter(ours).take(MAX_TRIES).find(nobody_has);
         let steps = free.steps();
         self.port_searched(&range, offset, port, steps);
         if let Some(port) = port {

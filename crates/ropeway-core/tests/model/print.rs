@@ -139,7 +139,7 @@ impl Write for Sink {
 }
 
 /// Who writes `Debug` by hand, and why a fingerprint misses nothing.
-const BY_HAND: [(&str, &str); 9] = [
+const BY_HAND: [(&str, &str); 10] = [
     (
         "PartsMap",
         "an index: it follows from connections, listeners, bindings, TIME-WAIT, the SYN queue and probes",
@@ -148,6 +148,7 @@ const BY_HAND: [(&str, &str); 9] = [
     ("SynCookies", "keys: they are the same all along, and what follows from them and the clock"),
     ("PortSelector", "the scenarios name their ports"),
     ("IsnGenerator", "keys: the same all along"),
+    ("Steering", "the scenarios have one shard"),
     ("Demux", "it follows from the rooms"),
     ("Pages", "says which slots are taken, and all that is in them"),
     ("Readiness", "says all of it"),
