@@ -21,6 +21,7 @@ pub trait TimeSource: Send + Sync + 'static {
 ///
 /// Tokio's clock belongs to a runtime: under `tokio::time::pause` each has its own. A stack's time is that of
 /// the runtime that its driver runs on, whoever asks for it. The loopback of the process has that of the machine.
+#[derive(Clone)]
 pub(crate) struct Clock {
     epoch: Instant,
     source: Source,
@@ -32,6 +33,16 @@ enum Source {
     Machine,
     /// A source that panics tells the time again when it is asked again.
     Owner(AssertUnwindSafe<Arc<dyn TimeSource>>),
+}
+
+impl Clone for Source {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Runtime(runtime) => Self::Runtime(runtime.clone()),
+            Self::Machine => Self::Machine,
+            Self::Owner(AssertUnwindSafe(time)) => Self::Owner(AssertUnwindSafe(Arc::clone(time))),
+        }
+    }
 }
 
 impl Clock {

@@ -22,6 +22,10 @@ use crate::shard::{Shard, State, is_quiescent};
 use crate::stack::current::Implicit;
 use crate::waiters::Afterwards;
 
+mod peers;
+
+pub(crate) use self::peers::Peers;
+
 /// Packets moved under one lock: enough to make its cost vanish, few enough that a socket that waits for it
 /// waits some tens of microseconds. It also bounds the send queue: what is beyond it waits in the core, where
 /// it can still be acknowledged, replaced or merged.
@@ -56,6 +60,8 @@ enum Rest {
 /// See the [module](self).
 pub(crate) struct Driver {
     shard: Arc<Shard>,
+    /// None if the stack has no other shards.
+    peers: Option<Peers>,
     device: Box<dyn Device>,
     /// Received, and on its way into the core. Empty between turns.
     batch: Vec<Received>,
@@ -76,9 +82,15 @@ impl Driver {
     /// # Panics
     ///
     /// Outside of a runtime, or if the runtime has no timers.
-    pub(crate) fn new(shard: Arc<Shard>, device: Box<dyn Device>, implicit: Option<Implicit>) -> Self {
+    pub(crate) fn new(
+        shard: Arc<Shard>,
+        device: Box<dyn Device>,
+        peers: Option<Peers>,
+        implicit: Option<Implicit>,
+    ) -> Self {
         Self {
             shard,
+            peers,
             device,
             batch: Vec::with_capacity(BATCH),
             queue: VecDeque::with_capacity(BATCH),
@@ -108,6 +120,9 @@ impl Driver {
             drained = self.device.poll_recv(cx, &mut self.batch, BATCH)?.is_pending();
             bytes += self.batch.iter().map(|received| received.packet.len()).sum::<usize>();
             let last = drained || round == INPUT_BATCHES || bytes >= INPUT_BYTES;
+            if let Some(peers) = &mut self.peers {
+                peers.hand_over(&mut self.batch);
+            }
             let slabs = self.device.slabs();
             more = self.shard.locked(|state, now, _| {
                 state.core.set_slabs(slabs);
@@ -213,7 +228,7 @@ impl State {
         after: &mut Afterwards,
     ) -> Rest {
         self.deliver_quiescence(after);
-        if self.retired && queue.is_empty() && is_quiescent(&self.core) {
+        if self.ended.is_some() || self.retired && queue.is_empty() && is_quiescent(&self.core) {
             return Rest::Done;
         }
         if self.is_due(now) {
@@ -244,7 +259,11 @@ impl Future for Driver {
             }
             Err(error) => {
                 tracing::error!(%error, "the stack's device failed");
-                driver.shard.end(Ended::Device(Arc::new(error)));
+                let ended = Ended::Device(Arc::new(error));
+                if let Some(peers) = &driver.peers {
+                    peers.end(&ended);
+                }
+                driver.shard.end(ended);
                 Poll::Ready(())
             }
         }

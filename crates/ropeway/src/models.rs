@@ -73,7 +73,8 @@ impl Cable {
 fn stack(address: IpAddr, device: memory::MemoryDevice) -> (Stack, crate::driver::Driver) {
     let builder =
         Stack::builder().address(ropeway_core::IpCidr::new(address, 24)).seed([7; 32]).device(device);
-    builder.build_with_driver(&Handle::current(), None).unwrap()
+    let (stack, mut drivers) = builder.build_with_drivers(&Handle::current(), None).unwrap();
+    (stack, drivers.pop().unwrap())
 }
 
 async fn all(tasks: impl IntoIterator<Item = JoinHandle<()>>) {

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use ropeway_core::packet::FourTuple;
-use ropeway_core::{ConnectionId, Event, ListenerId, Readiness, Stack as Core, Timestamp, UdpProbeId};
+use ropeway_core::{
+    ConnectionId, Event, ListenerId, Readiness, Received, Stack as Core, Timestamp, UdpProbeId,
+};
 use tokio::runtime;
 
 use crate::clock::{self, Clock};
@@ -280,6 +282,17 @@ impl Shard {
             }
             state.hand_on(now, after);
         });
+    }
+
+    /// Packets have come in by the queue of another shard.
+    pub(crate) fn take(&self, packets: &mut Vec<Received>) {
+        self.locked(|state, now, after| {
+            if state.ended.is_none() {
+                state.core.handle_batch(now, packets);
+                after.wake_driver(&mut state.driver);
+            }
+        });
+        packets.clear();
     }
 
     /// The last handle is gone: the driver is to end as soon as nothing is left to do. The process's loopback stays.

@@ -8,10 +8,11 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
+use std::ops::{AddAssign, RangeInclusive};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -127,8 +128,10 @@ pub struct Stack {
 
 /// What all handles share.
 struct Inner {
-    /// One for each queue of the device. There is one as yet, and nothing but `shard` may assume it.
+    /// One for each queue of the device.
     shards: Box<[Arc<Shard>]>,
+    /// Counts the connections that were opened, of which each shard gets its part.
+    opened: AtomicUsize,
     has_device: bool,
     /// Knows names that the operating system does not.
     resolver: Option<AssertUnwindSafe<Arc<Resolver>>>,
@@ -214,19 +217,19 @@ impl Stack {
     /// What was counted so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.shard().look(|core, _| core.counters().clone())
+        self.sum(|core| core.counters().clone())
     }
 
     /// How many entries each table holds at this moment.
     #[must_use]
     pub fn sizes(&self) -> TableSizes {
-        self.shard().look(|core, _| core.sizes())
+        self.sum(Core::sizes)
     }
 
     /// What the stack holds in memory at this moment, by kind. It costs nothing to ask.
     #[must_use]
     pub fn memory(&self) -> MemoryUse {
-        self.shard().look(|core, _| core.memory())
+        self.sum(Core::memory)
     }
 
     /// The addresses on the device. The loopback addresses, which every stack has, are not among them.
@@ -241,7 +244,7 @@ impl Stack {
     ///
     /// If the stack has ended.
     pub fn add_address(&self, address: IpCidr) -> io::Result<()> {
-        self.shard().change(|core, _| core.add_address(address))
+        self.change_each(|core| core.add_address(address))
     }
 
     /// Removes an address. Nothing happens if it is not there. Connections from it stay, and get no answer.
@@ -250,13 +253,15 @@ impl Stack {
     ///
     /// If the stack has ended.
     pub fn remove_address(&self, address: IpAddr) -> io::Result<()> {
-        self.shard().change(|core, _| core.remove_address(address))
+        self.change_each(|core| core.remove_address(address))
     }
 
     /// The MTU of the path to `remote` as far as known, in bytes (RFC 1191, RFC 8201).
     #[must_use]
     pub fn path_mtu(&self, remote: IpAddr) -> u16 {
-        self.shard().look(|core, _| core.path_mtu(remote))
+        // Each shard learns by its own flows.
+        let known = self.shards().iter().map(|shard| shard.look(|core, _| core.path_mtu(remote)));
+        known.min().unwrap_or_default()
     }
 
     /// The settings that the stack was built with.
@@ -287,7 +292,7 @@ impl Stack {
         ports: RangeInclusive<u16>,
         policy: PortPolicy,
     ) -> io::Result<()> {
-        self.shard().change(|core, _| core.set_port_policy(protocol, ports, policy))
+        self.change_each(|core| core.set_port_policy(protocol, ports.clone(), policy))
     }
 
     /// Waits until no connection is left: neither one that a socket holds, nor one that was closed and is
@@ -379,7 +384,7 @@ impl Stack {
         };
         match tokio::time::timeout(deadline, delivered).await {
             Ok(result) => result?,
-            Err(_) => return Err(error::not_delivered(self.shard().look(|core, _| core.undelivered()))),
+            Err(_) => return Err(error::not_delivered(self.sum(Core::undelivered))),
         }
         match self.counters().bytes_lost - lost_before {
             0 => Ok(()),
@@ -392,10 +397,50 @@ impl Stack {
         current::get_or_loopback()
     }
 
-    /// The shard that a new socket belongs to.
+    /// The first shard, which knows all that the others do about the stack as a whole.
     pub(crate) fn shard(&self) -> &Arc<Shard> {
         #[expect(clippy::indexing_slicing, reason = "the builder makes one")]
         &self.inner.shards[0]
+    }
+
+    pub(crate) fn shards(&self) -> &[Arc<Shard>] {
+        &self.inner.shards
+    }
+
+    /// The number of the shard that opens a connection to `remote`: that of the flow if the local port is known, otherwise each in
+    /// its turn.
+    pub(crate) fn shard_to_connect(
+        &self,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+    ) -> io::Result<usize> {
+        if self.shards().len() == 1 {
+            return Ok(0);
+        }
+        let of_flow = |local| self.shard().look(|core, _| core.shard_to_connect(local, remote));
+        let number = local.map(of_flow).transpose().map_err(|error| error::connect(error, remote))?;
+        Ok(number
+            .flatten()
+            .unwrap_or_else(|| self.inner.opened.fetch_add(1, Ordering::Relaxed) % self.shards().len()))
+    }
+
+    /// The shard of that number.
+    pub(crate) fn numbered(&self, number: usize) -> Arc<Shard> {
+        Arc::clone(self.shards().get(number).unwrap_or_else(|| self.shard()))
+    }
+
+    /// Adds up what the shards say.
+    fn sum<T: AddAssign>(&self, look: impl Fn(&Core) -> T) -> T {
+        let mut sum = self.shard().look(|core, _| look(core));
+        for shard in self.shards().iter().skip(1) {
+            sum += shard.look(|core, _| look(core));
+        }
+        sum
+    }
+
+    /// Changes each shard.
+    fn change_each(&self, change: impl Fn(&mut Core)) -> io::Result<()> {
+        self.shards().iter().try_for_each(|shard| shard.change(|core, _| change(core)))
     }
 
     /// What a new socket starts with.
@@ -424,7 +469,7 @@ impl Stack {
 
     fn new(shards: Box<[Arc<Shard>]>, has_device: bool, resolver: Option<Arc<Resolver>>) -> Self {
         let resolver = resolver.map(AssertUnwindSafe);
-        Self { inner: Arc::new(Inner { shards, has_device, resolver }) }
+        Self { inner: Arc::new(Inner { shards, opened: AtomicUsize::new(0), has_device, resolver }) }
     }
 }
 

@@ -74,6 +74,11 @@ impl Device for Cutting {
         self.device.set_offload(on)
     }
 
+    fn another_queue(&mut self) -> io::Result<Option<Box<dyn Device>>> {
+        let queue = self.device.another_queue()?;
+        Ok(queue.map(|queue| Box::new(Self::new(queue)) as Box<dyn Device>))
+    }
+
     fn slabs(&self) -> usize {
         self.device.slabs()
     }

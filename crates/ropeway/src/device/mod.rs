@@ -40,6 +40,17 @@ pub trait Device: Send + 'static {
         Ok(())
     }
 
+    /// Another queue of the same device, for a driver that runs beside the others: each sends through its own, and a packet comes
+    /// in by any of them. It is asked for after `set_offload`, once for each [shard](crate::stack::Builder::shards) but the first.
+    /// `None`, the default, says that there is no other.
+    ///
+    /// # Errors
+    ///
+    /// The stack is not built.
+    fn another_queue(&mut self) -> io::Result<Option<Box<dyn Device>>> {
+        Ok(None)
+    }
+
     /// Appends up to `max` packets to `batch`.
     ///
     /// `Ready(Ok(()))` once at least one packet was appended; `Pending`, with the waker of `cx` registered,
@@ -140,6 +151,10 @@ impl Device for Nowhere {
         queue.clear();
         Poll::Ready(Ok(()))
     }
+
+    fn another_queue(&mut self) -> io::Result<Option<Box<dyn Device>>> {
+        Ok(Some(Box::new(Self)))
+    }
 }
 
 impl<D: Device + ?Sized> Device for Box<D> {
@@ -166,6 +181,10 @@ impl<D: Device + ?Sized> Device for Box<D> {
 
     fn set_offload(&mut self, on: bool) -> io::Result<()> {
         (**self).set_offload(on)
+    }
+
+    fn another_queue(&mut self) -> io::Result<Option<Box<dyn Device>>> {
+        (**self).another_queue()
     }
 
     fn slabs(&self) -> usize {

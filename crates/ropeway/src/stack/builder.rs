@@ -3,13 +3,14 @@
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::runtime::Handle;
 
-use ropeway_core::{IpCidr, Stack as Core, StackConfig};
+use ropeway_core::{IpCidr, Stack as Core, StackConfig, Timestamp};
 
 use super::current::Implicit;
 use super::machine;
@@ -17,7 +18,7 @@ use super::{Resolver, Stack};
 use crate::clock::{Clock, TimeSource};
 use crate::device::cut::Cutting;
 use crate::device::{Device, Nowhere};
-use crate::driver::Driver;
+use crate::driver::{Driver, Peers};
 use crate::error::bad_setting;
 use crate::shard::Shard;
 
@@ -26,6 +27,9 @@ const MIN_MTU_V4: u16 = 68;
 /// The smallest MTU of IPv6 (RFC 8200 5).
 const MIN_MTU_V6: u16 = 1280;
 
+/// Of one device.
+type Queues = Vec<Box<dyn Device>>;
+
 /// What a new [`Stack`] is to be. Made with [`Stack::builder`].
 #[must_use = "nothing happens before `build`"]
 pub struct Builder {
@@ -33,6 +37,7 @@ pub struct Builder {
     addresses: Vec<IpCidr>,
     mtu: Option<u16>,
     seed: Option<[u8; 32]>,
+    shards: NonZeroUsize,
     device: Option<Box<dyn Device>>,
     resolver: Option<Arc<Resolver>>,
 }
@@ -44,6 +49,7 @@ impl Builder {
             addresses: Vec::new(),
             mtu: None,
             seed: None,
+            shards: NonZeroUsize::MIN,
             device: None,
             resolver: None,
         }
@@ -67,6 +73,19 @@ impl Builder {
     /// system's entropy by default, which is what anything but a test needs.
     pub fn seed(mut self, seed: [u8; 32]) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// Sets how many tasks work for the stack at a time, each for its part of the connections and with a queue of the device of
+    /// its own: for a runtime with several workers, and more traffic than one of them can move. One by default.
+    ///
+    /// There are no more than the device has queues, for which a TUN device is asked by `TunBuilder::queues`; a stack without a
+    /// device has any number. A stream may be used from any task, whichever shard it belongs to, and a listener accepts from all;
+    /// each shard keeps a backlog for it. All else that is counted or bounded is so for the stack as a whole.
+    ///
+    /// With the same seed, a run with several shards can be replayed only if the drivers run in the same order.
+    pub fn shards(mut self, shards: NonZeroUsize) -> Self {
+        self.shards = shards;
         self
     }
 
@@ -135,30 +154,40 @@ impl Builder {
                  call Runtime::enter first",
             )
         })?;
-        let (stack, driver) = self.build_with_driver(&runtime, implicit)?;
-        runtime.spawn(driver);
+        let (stack, drivers) = self.build_with_drivers(&runtime, implicit)?;
+        for driver in drivers {
+            runtime.spawn(driver);
+        }
         Ok(stack)
     }
 
-    /// Makes a stack whose driver is still to be spawned, on the clock of `runtime`, which must be the current one.
-    pub(crate) fn build_with_driver(
-        self,
+    /// Makes a stack whose drivers are still to be spawned, on the clock of `runtime`, which must be the current one.
+    pub(crate) fn build_with_drivers(
+        mut self,
         runtime: &Handle,
-        implicit: Option<Implicit>,
-    ) -> io::Result<(Stack, Driver)> {
+        mut implicit: Option<Implicit>,
+    ) -> io::Result<(Stack, Vec<Driver>)> {
         let has_device = self.device.is_some();
         let resolver = self.resolver.clone();
-        let mut builder = self.cutting_trains();
+        self.device = self.device.map(cutting_trains);
         // The driver yields to the tasks that it wakes before it does what is due.
-        builder.config.events_first = true;
-        let (shard, device) = builder.make(Clock::of_runtime(runtime.clone()))?;
-        let driver = Driver::new(Arc::clone(&shard), device, implicit);
-        Ok((Stack::new(Box::new([shard]), has_device, resolver), driver))
+        self.config.events_first = true;
+        let clock = Clock::of_runtime(runtime.clone());
+        let (cores, queues) = self.make(clock.now())?;
+        let steering = cores.first().and_then(|core| core.steering().cloned());
+        let shards: Box<[_]> =
+            cores.into_iter().map(|core| Arc::new(Shard::new(core, clock.clone()))).collect();
+        let drivers = shards.iter().zip(queues).enumerate().map(|(number, (shard, queue))| {
+            let peers = steering.clone().map(|steering| Peers::new(steering, number, &shards));
+            Driver::new(Arc::clone(shard), queue, peers, implicit.take())
+        });
+        let drivers = drivers.collect();
+        Ok((Stack::new(shards, has_device, resolver), drivers))
     }
 
     /// Makes a core that has no driver: callers move its packets.
     pub(crate) fn build_undriven(self) -> io::Result<Arc<Shard>> {
-        Ok(self.make(Clock::of_machine())?.0)
+        self.make_one(Clock::of_machine())
     }
 
     /// Makes the stack for an owner who runs it by hand, on a clock of its own. The device's capabilities
@@ -166,20 +195,19 @@ impl Builder {
     pub(crate) fn build_manual(self, time: Arc<dyn TimeSource>) -> io::Result<(Stack, Arc<Shard>)> {
         let has_device = self.device.is_some();
         let resolver = self.resolver.clone();
-        let (shard, _device) = self.make(Clock::of_owner(time))?;
+        let shard = self.make_one(Clock::of_owner(time))?;
         Ok((Stack::new(Box::new([Arc::clone(&shard)]), has_device, resolver), shard))
     }
 
-    /// A device that takes no trains gets one before it that cuts them.
-    fn cutting_trains(mut self) -> Self {
-        self.device = self.device.map(|device| match device.capabilities().longest_train {
-            0 => Box::new(Cutting::new(device)),
-            _ => device,
-        });
-        self
+    fn make_one(mut self, clock: Clock) -> io::Result<Arc<Shard>> {
+        self.shards = NonZeroUsize::MIN;
+        let (mut cores, _) = self.make(clock.now())?;
+        let core = cores.pop().ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(Shard::new(core, clock)))
     }
 
-    fn make(self, clock: Clock) -> io::Result<(Arc<Shard>, Box<dyn Device>)> {
+    /// The core of each shard, and its queue of the device.
+    fn make(self, now: Timestamp) -> io::Result<(Vec<Core>, Queues)> {
         let mut device = self.device.unwrap_or_else(|| Box::new(Nowhere));
         let capabilities = device.capabilities();
         if let Err(error) = device.set_offload(true) {
@@ -197,9 +225,36 @@ impl Builder {
             config.memory_budget = config.memory_budget.or_else(machine::budget);
         }
         let seed = self.seed.map_or_else(seed_from_system, Ok)?;
-        let core = Core::new(Arc::new(config), seed, clock.now());
-        Ok((Arc::new(Shard::new(core, clock)), device))
+        let queues = split(device, self.shards)?;
+        let shards = NonZeroUsize::new(queues.len()).unwrap_or(NonZeroUsize::MIN);
+        let cores = Core::shards(Arc::new(config), seed, now, shards);
+        Ok((cores, queues))
     }
+}
+
+/// A device that takes no trains gets one before it that cuts them.
+fn cutting_trains(device: Box<dyn Device>) -> Box<dyn Device> {
+    match device.capabilities().longest_train {
+        0 => Box::new(Cutting::new(device)),
+        _ => device,
+    }
+}
+
+/// The queues of a device, no more than so many.
+fn split(mut device: Box<dyn Device>, most: NonZeroUsize) -> io::Result<Queues> {
+    let mut others = Vec::new();
+    while others.len() + 1 < most.get() {
+        let Some(queue) = device.another_queue()? else {
+            tracing::warn!(
+                queues = others.len() + 1,
+                "the stack has no more shards than its device has queues"
+            );
+            break;
+        };
+        others.push(queue);
+    }
+    others.insert(0, device);
+    Ok(others)
 }
 
 fn check_mtu(config: &StackConfig, of_device: u16) -> io::Result<()> {

@@ -2,19 +2,23 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::task::Poll;
 
 use ropeway_core::{Accepted, ListenerId, Rejection, Stack as Core, SynOptions, Timestamp};
 
 use super::connection::Connection;
+use super::everywhere::Everywhere;
 use super::stream::TcpStream;
 use crate::Stack;
 use crate::error;
 use crate::shard::{Effect, Shard, Source};
 use crate::stack::current::at_home;
 use crate::wait::Wait;
+
+/// There is one such listener, whatever it is called.
+const EVERY_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 1);
 
 /// Takes connections to every address and port that no [`TcpListener`](crate::net::TcpListener) has: the
 /// stack's own addresses and all others that packets come in for. Made with [`Stack::listen_any`].
@@ -60,25 +64,25 @@ pub struct AnyListener {
 
 /// Closes the listener with the last of those that need it.
 struct Held {
-    shard: Arc<Shard>,
-    id: ListenerId,
+    listening: Everywhere<ListenerId>,
     stack: Stack,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.shard.close(Source::Listener(self.id));
+        for (shard, id) in self.listening.iter() {
+            shard.close(Source::Listener(id));
+        }
     }
 }
 
 impl AnyListener {
     pub(crate) fn new(stack: Stack, backlog: usize) -> io::Result<Self> {
-        let shard = Arc::clone(stack.shard());
         let options = stack.default_options();
-        let id = shard.attempt(Effect::None, |core, _| {
-            Poll::Ready(core.listen_any(backlog, options).map_err(error::listen))
-        })?;
-        Ok(Self { held: Arc::new(Held { shard, id, stack }) })
+        let listen = |core: &mut Core, _, addr| Ok((core.listen_any(backlog, options.clone())?, addr));
+        let close = |shard: &Shard, id| shard.close(Source::Listener(id));
+        let (listening, _) = Everywhere::claim(&stack, EVERY_ADDRESS, listen, close)?;
+        Ok(Self { held: Arc::new(Held { listening, stack }) })
     }
 
     /// Waits for the next connection that somebody asks for.
@@ -91,13 +95,14 @@ impl AnyListener {
     ///
     /// Cancel safe: a call that is dropped has taken nothing.
     pub async fn incoming(&self) -> io::Result<Incoming> {
-        let id = self.held.id;
-        let attempt = |core: &mut Core, _: Timestamp| match core.poll_incoming(id) {
+        let attempt = |core: &mut Core, _: Timestamp, id| match core.poll_incoming(id) {
             Some(incoming) => Poll::Ready(Ok(incoming)),
             None => Poll::Pending,
         };
-        let inner = Wait::new(&self.held.shard, Source::Listener(id), attempt).await?;
-        Ok(Incoming { inner, held: Arc::clone(&self.held), decided: false })
+        let (shard, listener, inner) =
+            self.held.listening.wait(Source::Listener, Effect::None, attempt).await?;
+        let (shard, held) = (Arc::clone(shard), Arc::clone(&self.held));
+        Ok(Incoming { inner, shard, listener, held, decided: false })
     }
 }
 
@@ -114,6 +119,9 @@ impl fmt::Debug for AnyListener {
 #[must_use = "a connection that is not accepted is reset"]
 pub struct Incoming {
     inner: ropeway_core::Incoming,
+    /// Whose flow it is.
+    shard: Arc<Shard>,
+    listener: ListenerId,
     held: Arc<Held>,
     decided: bool,
 }
@@ -149,23 +157,23 @@ impl Incoming {
     /// Not cancel safe: an acceptance that is dropped half way resets the connection.
     pub async fn accept(mut self) -> io::Result<TcpStream> {
         self.decided = true;
-        let (held, incoming) = (Arc::clone(&self.held), self.inner);
-        let answered = held.shard.change(|core, now| core.accept_incoming(now, &incoming))?;
+        let (shard, listener, incoming) = (Arc::clone(&self.shard), self.listener, self.inner);
+        let answered = shard.change(|core, now| core.accept_incoming(now, &incoming))?;
         if !answered {
             return Err(gone());
         }
-        let mut half_way = HalfWay { held: &held, incoming, settled: false };
-        let attempt = |core: &mut Core, now: Timestamp| match core.poll_accepted(now, held.id, &incoming) {
+        let mut half_way = HalfWay { shard: &shard, listener, incoming, settled: false };
+        let attempt = |core: &mut Core, now: Timestamp| match core.poll_accepted(now, listener, &incoming) {
             Accepted::Waiting => Poll::Pending,
             Accepted::Connection(id) => Poll::Ready(Ok(id)),
             Accepted::Gone => Poll::Ready(Err(gone())),
         };
         let source = Source::Handshake(incoming.tuple);
-        let outcome = Wait::new(&held.shard, source, attempt).effect(Effect::Driver).await;
+        let outcome = Wait::new(&shard, source, attempt).effect(Effect::Driver).await;
         half_way.settled = true;
         let id = outcome?;
         let ipv6 = incoming.remote().is_ipv6();
-        Ok(TcpStream::new(Connection::new(held.stack.clone(), at_home(&held.shard), id, ipv6)))
+        Ok(TcpStream::new(Connection::new(self.held.stack.clone(), at_home(&shard), id, ipv6)))
     }
 
     /// Turns the peer away: with a RST, with an ICMP error, or with silence.
@@ -175,14 +183,15 @@ impl Incoming {
     /// That of a stack that has ended.
     pub fn reject(mut self, how: Rejection) -> io::Result<()> {
         self.decided = true;
-        self.held.shard.change(|core, now| core.reject_incoming(now, &self.inner, how))?;
+        self.shard.change(|core, now| core.reject_incoming(now, &self.inner, how))?;
         Ok(())
     }
 }
 
 /// An acceptance whose handshake is not complete, and comes to nothing if it is dropped.
 struct HalfWay<'a> {
-    held: &'a Held,
+    shard: &'a Shard,
+    listener: ListenerId,
     incoming: ropeway_core::Incoming,
     settled: bool,
 }
@@ -192,7 +201,7 @@ impl Drop for HalfWay<'_> {
         if !self.settled {
             // A stack that has ended has nobody to tell.
             let _ended =
-                self.held.shard.change(|core, now| core.abandon_incoming(now, self.held.id, &self.incoming));
+                self.shard.change(|core, now| core.abandon_incoming(now, self.listener, &self.incoming));
         }
     }
 }
@@ -202,7 +211,7 @@ impl Drop for Incoming {
         if !self.decided {
             // A stack that has ended has nobody to tell.
             let _ended =
-                self.held.shard.change(|core, now| core.reject_incoming(now, &self.inner, Rejection::Reset));
+                self.shard.change(|core, now| core.reject_incoming(now, &self.inner, Rejection::Reset));
         }
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use ropeway_core::{ConnectionId, ListenError, ListenerId, SocketOptions, Stack as Core, Timestamp};
 
 use super::connection::{Connection, shown};
+use super::everywhere::Everywhere;
 use super::options::{
     ECN_BITS, MIN_RECV_BUFFER, MIN_SEND_BUFFER, TcpKeepalive, buffer_size, impl_options, saturate,
 };
@@ -19,9 +20,8 @@ use crate::Stack;
 use crate::error::{self, invalid};
 use crate::net::ToSocketAddrs;
 use crate::net::addr::try_each;
-use crate::shard::{Effect, Shard, Slot, Source};
+use crate::shard::{Effect, Shard, Source};
 use crate::stack::current::at_home;
-use crate::wait::{Wait, poll_once};
 
 /// The backlog of a listener that was not made through a [`TcpSocket`](crate::net::TcpSocket).
 const BACKLOG: usize = 1024;
@@ -55,15 +55,16 @@ const BACKLOG: usize = 1024;
 /// # }
 /// ```
 pub struct TcpListener {
-    shard: Arc<Shard>,
-    id: ListenerId,
+    listening: Everywhere<ListenerId>,
     addr: SocketAddr,
     stack: Stack,
 }
 
 impl Drop for TcpListener {
     fn drop(&mut self) {
-        self.shard.close(self.source());
+        for (shard, id) in self.listening.iter() {
+            shard.close(Source::Listener(id));
+        }
     }
 }
 
@@ -92,25 +93,24 @@ impl TcpListener {
         let bind = |addr: SocketAddr| {
             let mut options = stack.default_options();
             options.reuse_addr = true;
-            let shard = Arc::clone(stack.shard());
-            Self::listen(stack.clone(), shard, addr.is_ipv6(), |core, _| core.listen(addr, BACKLOG, options))
+            Self::listen(stack.clone(), addr, |core, _, addr| core.listen(addr, BACKLOG, options.clone()))
         };
         try_each(stack, addr, |addr| ready(bind(addr))).await
     }
 
-    /// `ipv6` is the family of the socket; `start` says how the core is to begin.
+    /// `addr` is of the socket's family; `start` says how each shard is to begin.
     pub(crate) fn listen(
         stack: Stack,
-        shard: Arc<Shard>,
-        ipv6: bool,
-        start: impl FnOnce(&mut Core, Timestamp) -> Result<ListenerId, ListenError>,
+        addr: SocketAddr,
+        mut start: impl FnMut(&mut Core, usize, SocketAddr) -> Result<ListenerId, ListenError>,
     ) -> io::Result<Self> {
-        let shard = at_home(&shard);
-        let (id, addr) = shard.attempt(Effect::None, |core, now| {
-            let id = start(core, now).map_err(error::listen)?;
-            Poll::Ready(core.listener_addr(id).map(|addr| (id, addr)).map_err(error::unknown))
-        })?;
-        Ok(Self { shard, id, addr: shown(addr, ipv6), stack })
+        let listen = |core: &mut Core, shard, addr| {
+            let id = start(core, shard, addr)?;
+            Ok((id, core.listener_addr(id).unwrap_or(addr)))
+        };
+        let close = |shard: &Shard, id| shard.close(Source::Listener(id));
+        let (listening, local) = Everywhere::claim(&stack, addr, listen, close)?;
+        Ok(Self { listening, addr: shown(local, addr.is_ipv6()), stack })
     }
 
     /// Waits for a connection, and returns it with the address of its peer.
@@ -125,9 +125,8 @@ impl TcpListener {
     ///
     /// Cancel safe: a call that is dropped has accepted nothing.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let attempt = |core: &mut Core, now| accept(core, now, self.id);
-        let accepted = Wait::new(&self.shard, self.source(), attempt).effect(Effect::Driver).await?;
-        Ok(self.stream(accepted))
+        let (shard, _, accepted) = self.listening.wait(Source::Listener, Effect::Driver, accept).await?;
+        Ok(self.stream(shard, accepted))
     }
 
     /// Polls for a connection.
@@ -138,9 +137,9 @@ impl TcpListener {
     ///
     /// If the stack ends.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        let attempt = |core: &mut Core, now| accept(core, now, self.id);
-        poll_once(&self.shard, self.source(), Slot::Reader, Effect::Driver, cx, attempt)
-            .map_ok(|accepted| self.stream(accepted))
+        self.listening
+            .poll(cx, Source::Listener, Effect::Driver, accept)
+            .map_ok(|(shard, accepted)| self.stream(shard, accepted))
     }
 
     /// The address that the listener is bound to.
@@ -168,30 +167,37 @@ impl TcpListener {
         self.options(|options| options.max_segment.unwrap_or(536).into())
     }
 
-    fn stream(&self, (id, peer): (ConnectionId, SocketAddr)) -> (TcpStream, SocketAddr) {
+    fn stream(&self, shard: &Arc<Shard>, (id, peer): (ConnectionId, SocketAddr)) -> (TcpStream, SocketAddr) {
         let ipv6 = self.addr.is_ipv6();
-        let connection = Connection::new(self.stack.clone(), at_home(&self.shard), id, ipv6);
+        let connection = Connection::new(self.stack.clone(), at_home(shard), id, ipv6);
         (TcpStream::new(connection), shown(peer, ipv6))
     }
 
-    fn source(&self) -> Source {
-        Source::Listener(self.id)
-    }
-
     fn options<R>(&self, look: impl FnOnce(&SocketOptions) -> R) -> io::Result<R> {
-        self.shard.look(|core, _| core.listener_options(self.id).map(look)).map_err(error::unknown)
+        let (shard, id) = self.listening.first();
+        shard.look(|core, _| core.listener_options(id).map(look)).map_err(error::unknown)
     }
 
     /// Of the receive buffer and of the send buffer that connections begin with, in bytes.
     fn buffer_sizes(&self) -> io::Result<(usize, usize)> {
-        let sizes = |core: &Core| Ok(core.config().initial_buffers(core.listener_options(self.id)?));
-        self.shard.look(|core, _| sizes(core)).map_err(error::unknown)
+        let (shard, id) = self.listening.first();
+        let sizes = |core: &Core| Ok(core.config().initial_buffers(core.listener_options(id)?));
+        shard.look(|core, _| sizes(core)).map_err(error::unknown)
     }
 
     fn update_options(&self, change: impl FnOnce(&mut SocketOptions)) -> io::Result<()> {
-        self.shard.attempt(Effect::None, |core, _| {
-            Poll::Ready(core.update_listener_options(self.id, change).map_err(error::unknown))
-        })
+        let update = |(shard, id): (&Arc<Shard>, _), change: &mut dyn FnMut(&mut SocketOptions)| {
+            shard.attempt(Effect::None, |core, _| {
+                Poll::Ready(core.update_listener_options(id, change).map_err(error::unknown))
+            })
+        };
+        let mut change = Some(change);
+        update(self.listening.first(), &mut |options| {
+            change.take().into_iter().for_each(|change| change(options))
+        })?;
+        let changed = self.options(SocketOptions::clone)?;
+        let mut others = self.listening.iter().skip(1);
+        others.try_for_each(|other| update(other, &mut |options| options.clone_from(&changed)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! TCP utility types: the halves of a [`TcpStream`](crate::net::TcpStream), and its options' own types.
 
 mod connection;
+mod everywhere;
 pub(crate) mod incoming;
 pub(crate) mod listener;
 mod options;

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ropeway_core::{BindingId, SocketOptions, Stack as Core, StackConfig};
 use tokio::runtime::Handle;
 
 use super::connection::{Connection, shown};
+use super::everywhere::Everywhere;
 use super::listener::TcpListener;
 use super::options::{
     ECN_BITS, MIN_RECV_BUFFER, MIN_SEND_BUFFER, TcpKeepalive, buffer_size, impl_options, saturate,
@@ -18,7 +18,7 @@ use super::options::{
 use super::stream::TcpStream;
 use crate::Stack;
 use crate::error::{self, invalid};
-use crate::shard::{Effect, Shard};
+use crate::shard::Shard;
 
 /// A TCP socket to set options on, and to bind, before it becomes a stream or a listener:
 /// [`tokio::net::TcpSocket`] on ropeway's TCP.
@@ -88,16 +88,15 @@ impl SocketState {
 /// An address that the socket has reserved, until it is dropped.
 #[derive(Debug)]
 struct Binding {
-    shard: Arc<Shard>,
-    id: Option<BindingId>,
+    reserved: Everywhere<BindingId>,
     addr: SocketAddr,
 }
 
 impl Binding {
-    /// Gives the reservation up for a listener or a connection on its address. Nobody else can take the
-    /// address in between, because `core` is locked.
-    fn release(&mut self, core: &mut Core) -> SocketAddr {
-        if let Some(id) = self.id.take() {
+    /// Gives the reservation in one shard up, for a listener or a connection on its address. Nobody else can take the address
+    /// in between, because `core` is locked.
+    fn release(&self, core: &mut Core, shard: usize) -> SocketAddr {
+        if let Some((_, id)) = self.reserved.iter().nth(shard) {
             core.release_binding(id);
         }
         self.addr
@@ -105,12 +104,15 @@ impl Binding {
 }
 
 impl Drop for Binding {
+    /// Of what was released the core knows no more.
     fn drop(&mut self) {
-        if let Some(id) = self.id.take() {
-            // A stack that has ended has no use for it.
-            let _ended = self.shard.change(|core, _| core.release_binding(id));
-        }
+        self.reserved.iter().for_each(|(shard, id)| release(shard, id));
     }
+}
+
+fn release(shard: &Shard, id: BindingId) {
+    // A stack that has ended has no use for it.
+    let _ended = shard.change(|core, _| core.release_binding(id));
 }
 
 impl TcpSocket {
@@ -288,12 +290,11 @@ impl TcpSocket {
         if state.binding.is_some() {
             return Err(invalid("the socket is bound already"));
         }
-        let shard = Arc::clone(state.stack()?.shard());
-        let (id, addr) = shard.attempt(Effect::None, |core, _| {
-            Poll::Ready(core.bind(addr, &state.options).map_err(error::listen))
-        })?;
+        let stack = state.stack()?;
+        let bind = |core: &mut Core, _, addr| core.bind(addr, &state.options);
+        let (reserved, addr) = Everywhere::claim(&stack, addr, bind, release)?;
         let addr = shown(addr, self.family == Family::V6);
-        state.binding = Some(Binding { shard, id: Some(id), addr });
+        state.binding = Some(Binding { reserved, addr });
         Ok(())
     }
 
@@ -308,12 +309,14 @@ impl TcpSocket {
     /// A call that is dropped closes the connection it was opening.
     pub async fn connect(self, addr: SocketAddr) -> io::Result<TcpStream> {
         self.check_family(addr)?;
-        let (stack, shard, options, mut binding) = self.into_parts()?;
+        let (stack, options, binding) = self.into_parts()?;
+        let local = binding.as_ref().map(|binding| binding.addr);
+        let number = stack.shard_to_connect(local, addr)?;
         let start = |core: &mut Core, now| {
-            let local = binding.as_mut().map(|binding| binding.release(core));
+            let local = binding.as_ref().map(|binding| binding.release(core, number));
             core.connect(now, local, addr, options).map_err(|error| error::connect(error, addr))
         };
-        Ok(TcpStream::new(Connection::open(stack, shard, addr, start).await?))
+        Ok(TcpStream::new(Connection::open(stack.clone(), stack.numbered(number), addr, start).await?))
     }
 
     /// Listens for connections. One more than `backlog` may wait to be accepted, as on Linux; what comes then is not
@@ -325,12 +328,15 @@ impl TcpSocket {
     ///
     /// [`AddrInUse`](io::ErrorKind::AddrInUse); if the stack has ended.
     pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
-        let (unspecified, ipv6) = (self.family.unspecified(), self.family == Family::V6);
-        let (stack, shard, options, mut binding) = self.into_parts()?;
+        let unspecified = self.family.unspecified();
+        let (stack, options, binding) = self.into_parts()?;
         let backlog = usize::try_from(backlog).unwrap_or(usize::MAX);
-        TcpListener::listen(stack, shard, ipv6, |core, _| {
-            let local = binding.as_mut().map_or(unspecified, |binding| binding.release(core));
-            core.listen(local, backlog, options)
+        let addr = binding.as_ref().map_or(unspecified, |binding| binding.addr);
+        TcpListener::listen(stack, addr, |core, shard, addr| {
+            if let Some(binding) = &binding {
+                binding.release(core, shard);
+            }
+            core.listen(addr, backlog, options.clone())
         })
     }
 
@@ -342,12 +348,10 @@ impl TcpSocket {
         }
     }
 
-    fn into_parts(self) -> io::Result<(Stack, Arc<Shard>, SocketOptions, Option<Binding>)> {
+    fn into_parts(self) -> io::Result<(Stack, SocketOptions, Option<Binding>)> {
         let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let stack = state.stack()?;
-        // An address is reserved in the shard that it was bound in.
-        let shard = state.binding.as_ref().map_or(stack.shard(), |binding| &binding.shard);
-        Ok((stack.clone(), Arc::clone(shard), state.options, state.binding))
+        Ok((stack, state.options, state.binding))
     }
 
     fn lock(&self) -> MutexGuard<'_, SocketState> {

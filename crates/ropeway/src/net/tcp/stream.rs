@@ -7,7 +7,6 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -106,7 +105,7 @@ impl TcpStream {
 
     async fn connect_addr(stack: Stack, remote: SocketAddr) -> io::Result<Self> {
         let options = stack.default_options();
-        let shard = Arc::clone(stack.shard());
+        let shard = stack.numbered(stack.shard_to_connect(None, remote)?);
         let start = |core: &mut ropeway_core::Stack, now| {
             core.connect(now, None, remote, options).map_err(|error| error::connect(error, remote))
         };

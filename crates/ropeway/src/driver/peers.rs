@@ -1,0 +1,55 @@
+//! The other shards of a stack: packets of theirs that come in by our queue of the device.
+
+use std::sync::Arc;
+
+use ropeway_core::{Received, Steering};
+
+use crate::error::Ended;
+use crate::shard::Shard;
+
+/// All shards of the stack, as the driver of one of them sees them.
+pub(crate) struct Peers {
+    steering: Steering,
+    /// Which of them is ours.
+    own: usize,
+    shards: Box<[Peer]>,
+}
+
+struct Peer {
+    shard: Arc<Shard>,
+    /// Its packets of this batch. Empty between batches.
+    packets: Vec<Received>,
+}
+
+impl Peers {
+    pub(crate) fn new(steering: Steering, own: usize, shards: &[Arc<Shard>]) -> Self {
+        let peer = |shard: &Arc<Shard>| Peer { shard: Arc::clone(shard), packets: Vec::new() };
+        Self { steering, own, shards: shards.iter().map(peer).collect() }
+    }
+
+    /// Gives the packets of others in `batch` to their shards, and leaves ours.
+    ///
+    /// Each shard takes them at once, in this task: nothing waits between two shards, so there is nothing to bound. Its driver
+    /// is woken for what follows from them.
+    pub(crate) fn hand_over(&mut self, batch: &mut Vec<Received>) {
+        let (steering, own) = (&self.steering, self.own);
+        let owner = |received: &Received| steering.shard_of_packet(&received.packet).unwrap_or(own);
+        if batch.iter().all(|received| owner(received) == own) {
+            return;
+        }
+        let shards = &mut self.shards;
+        for received in batch.extract_if(.., |received| owner(received) != own) {
+            if let Some(peer) = shards.get_mut(owner(&received)) {
+                peer.packets.push(received);
+            }
+        }
+        for Peer { shard, packets } in shards.iter_mut().filter(|peer| !peer.packets.is_empty()) {
+            shard.take(packets);
+        }
+    }
+
+    /// The device is gone, for all of them.
+    pub(crate) fn end(&self, why: &Ended) {
+        self.shards.iter().for_each(|peer| peer.shard.end(why.clone()));
+    }
+}

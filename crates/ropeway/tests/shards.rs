@@ -1,0 +1,379 @@
+//! Stacks of several shards: each flow has one, whatever queue of the device its packets come in by.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::collections::{HashSet, VecDeque};
+use std::io::{self, ErrorKind};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{builder, kind, pattern};
+use ropeway::device::{Capabilities, Device, Received, Transmit};
+use ropeway::net::{TcpListener, TcpSocket, TcpStream};
+use ropeway::{Stack, StackConfig, TableSizes};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+
+const SERVER: &str = "10.0.0.2:80";
+
+/// A queue of one end of a cable that gives each packet to the next queue of the other end, whatever flow it belongs to.
+struct Scattering {
+    incoming: UnboundedReceiver<Bytes>,
+    to: Arc<[UnboundedSender<Bytes>]>,
+    next: Arc<AtomicUsize>,
+    others: Vec<UnboundedReceiver<Bytes>>,
+    fails: Arc<AtomicBool>,
+}
+
+impl Device for Scattering {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new(1500)
+    }
+
+    fn another_queue(&mut self) -> io::Result<Option<Box<dyn Device>>> {
+        Ok(self.others.pop().map(|incoming| {
+            let (to, next, fails) = (Arc::clone(&self.to), Arc::clone(&self.next), Arc::clone(&self.fails));
+            Box::new(Self { incoming, to, next, others: Vec::new(), fails }) as Box<dyn Device>
+        }))
+    }
+
+    fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: &mut Vec<Received>,
+        max: usize,
+    ) -> Poll<io::Result<()>> {
+        let mut packets = Vec::new();
+        // A queue that somebody else has ended gets nothing, and is no failure.
+        let Poll::Ready(1..) = self.incoming.poll_recv_many(cx, &mut packets, max) else {
+            return Poll::Pending;
+        };
+        if self.fails.swap(false, Ordering::Relaxed) {
+            return Poll::Ready(Err(io::Error::other("unplugged")));
+        }
+        batch.extend(packets.into_iter().map(Received::alone));
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_send(&mut self, _: &mut Context<'_>, queue: &mut VecDeque<Transmit>) -> Poll<io::Result<()>> {
+        for packet in queue.drain(..) {
+            let next = self.next.fetch_add(1, Ordering::Relaxed) % self.to.len();
+            let _gone = self.to[next].send(packet.to_bytes());
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A cable with so many queues at each end; and what makes the next read at the left end fail.
+fn cable(left: usize, right: usize) -> (Scattering, Scattering, Arc<AtomicBool>) {
+    let end = |queues| -> (Arc<[_]>, Vec<_>) {
+        let (to, from): (Vec<_>, _) = (0..queues).map(|_| unbounded_channel()).unzip();
+        (to.into(), from)
+    };
+    let ((to_left, mut at_left), (to_right, mut at_right)) = (end(left), end(right));
+    let fails = Arc::new(AtomicBool::new(false));
+    let device = |to, from: &mut Vec<_>, fails| Scattering {
+        incoming: from.pop().unwrap(),
+        to,
+        next: Arc::default(),
+        others: std::mem::take(from),
+        fails,
+    };
+    (
+        device(to_right, &mut at_left, Arc::clone(&fails)),
+        device(to_left, &mut at_right, Arc::default()),
+        fails,
+    )
+}
+
+fn shards(number: usize) -> NonZeroUsize {
+    NonZeroUsize::new(number).unwrap()
+}
+
+/// 10.0.0.1 and 10.0.0.2, with so many shards each.
+fn pair(left: usize, right: usize) -> (Stack, Stack) {
+    let (at_left, at_right, _) = cable(left, right);
+    (
+        builder(1).shards(shards(left)).device(at_left).build().unwrap(),
+        builder(2).shards(shards(right)).device(at_right).build().unwrap(),
+    )
+}
+
+/// Answers every connection with what it has said.
+async fn echo(listener: TcpListener, connections: usize) {
+    let mut tasks = JoinSet::new();
+    for _ in 0..connections {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        tasks.spawn(async move {
+            let (mut reader, mut writer) = stream.split();
+            tokio::io::copy(&mut reader, &mut writer).await.unwrap();
+            writer.shutdown().await.unwrap();
+        });
+    }
+    tasks.join_all().await;
+}
+
+async fn asks_back(mut stream: TcpStream, bytes: usize) {
+    let said = pattern(bytes);
+    let (mut reader, mut writer) = stream.split();
+    let write = async {
+        writer.write_all(&said).await.unwrap();
+        writer.shutdown().await.unwrap();
+    };
+    let mut heard = Vec::new();
+    let (heard_bytes, ()) = tokio::join!(reader.read_to_end(&mut heard), write);
+    assert_eq!(heard_bytes.unwrap(), bytes);
+    assert!(heard == said);
+}
+
+async fn expect_empty(stack: &Stack) {
+    stack.closed().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(stack.sizes(), TableSizes::default());
+}
+
+async fn many_connections(left: &Stack, right: &Stack, connections: usize, bytes: usize) {
+    let listener = TcpListener::bind_on(right, SERVER).await.unwrap();
+    let server = tokio::spawn(echo(listener, connections));
+    let mut clients = JoinSet::new();
+    for _ in 0..connections {
+        let left = left.clone();
+        clients.spawn(async move {
+            asks_back(TcpStream::connect_on(&left, SERVER).await.unwrap(), bytes).await;
+        });
+    }
+    clients.join_all().await;
+    server.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_flow_finds_its_shard_whatever_queue_it_comes_in_by() {
+    let (left, right) = pair(2, 3);
+    many_connections(&left, &right, 100, 20_000).await;
+    let (opened, taken) = (left.counters(), right.counters());
+    assert_eq!((opened.active_opens, taken.passive_opens), (100, 100));
+    expect_empty(&left).await;
+    expect_empty(&right).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_run_at_the_same_time_lose_nothing() {
+    let (left, right) = pair(4, 4);
+    many_connections(&left, &right, 200, 50_000).await;
+    assert_eq!(right.counters().passive_opens, 200);
+    left.closed().await.unwrap();
+    right.closed().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_to_ourselves_stay_within_their_shard() {
+    let stack = builder(1).shards(shards(4)).build().unwrap();
+    let listener = TcpListener::bind_on(&stack, "10.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let server = tokio::spawn(echo(listener, 50));
+    for _ in 0..50 {
+        asks_back(TcpStream::connect_on(&stack, addr).await.unwrap(), 1000).await;
+    }
+    server.await.unwrap();
+    expect_empty(&stack).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_is_taken_in_every_shard_or_in_none() {
+    let stack = builder(1).shards(shards(3)).build().unwrap();
+    let listener = TcpListener::bind_on(&stack, "10.0.0.1:80").await.unwrap();
+    assert_eq!(kind(TcpListener::bind_on(&stack, "10.0.0.1:80").await), ErrorKind::AddrInUse);
+    let socket = TcpSocket::new_v4_on(&stack).unwrap();
+    assert_eq!(kind(socket.bind("0.0.0.0:80".parse().unwrap())), ErrorKind::AddrInUse);
+    drop(listener);
+    socket.bind("10.0.0.1:80".parse().unwrap()).unwrap();
+    assert_eq!(stack.sizes().bindings, 1);
+    let listener = socket.listen(4).unwrap();
+    assert_eq!((stack.sizes().bindings, stack.sizes().listeners), (0, 1));
+    drop(listener);
+    assert_eq!((stack.sizes().bindings, stack.sizes().listeners), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_one_shard_has_a_flow_on_is_free_in_none() {
+    let (left, right) = pair(4, 1);
+    let listener = TcpListener::bind_on(&right, SERVER).await.unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        streams.push(TcpStream::connect_on(&left, SERVER).await.unwrap());
+        let _accepted = listener.accept().await.unwrap();
+    }
+    for stream in &streams {
+        let socket = TcpSocket::new_v4_on(&left).unwrap();
+        assert_eq!(kind(socket.bind(stream.local_addr().unwrap())), ErrorKind::AddrInUse);
+    }
+    assert_eq!(left.sizes().bindings, 0, "what one shard refused, the others have given back");
+    // Port 0 is one that is free in all of them, also when there are few.
+    let mut few = StackConfig::default();
+    few.ephemeral_ports = 50_000..=50_007;
+    let stack = builder(3).config(few).shards(shards(4)).build().unwrap();
+    let mut bound = HashSet::new();
+    let mut sockets = Vec::new();
+    for _ in 0..8 {
+        let socket = TcpSocket::new_v4_on(&stack).unwrap();
+        socket.bind("10.0.0.3:0".parse().unwrap()).unwrap();
+        bound.insert(socket.local_addr().unwrap().port());
+        sockets.push(socket);
+    }
+    assert_eq!(bound.len(), 8);
+    let socket = TcpSocket::new_v4_on(&stack).unwrap();
+    assert_eq!(kind(socket.bind("10.0.0.3:0".parse().unwrap())), ErrorKind::AddrInUse);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bound_socket_connects_from_its_port_in_whichever_shard_that_is() {
+    let (left, right) = pair(4, 2);
+    let listener = TcpListener::bind_on(&right, SERVER).await.unwrap();
+    for port in 5000..5020 {
+        let socket = TcpSocket::new_v4_on(&left).unwrap();
+        socket.bind(([10, 0, 0, 1], port).into()).unwrap();
+        let stream = socket.connect(SERVER.parse().unwrap()).await.unwrap();
+        let (_accepted, peer) = listener.accept().await.unwrap();
+        assert_eq!((stream.local_addr().unwrap().port(), peer.port()), (port, port));
+        assert_eq!(left.sizes().bindings, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_hears_of_connections_in_every_shard() {
+    let (left, right) = pair(1, 4);
+    let listener = Arc::new(TcpListener::bind_on(&right, SERVER).await.unwrap());
+    // Several tasks wait in all shards at the same time; nobody is forgotten.
+    let mut accepting = JoinSet::new();
+    for _ in 0..40 {
+        let listener = Arc::clone(&listener);
+        accepting.spawn(async move { listener.accept().await.unwrap().1 });
+    }
+    let mut streams = Vec::new();
+    for _ in 0..40 {
+        streams.push(TcpStream::connect_on(&left, SERVER).await.unwrap());
+    }
+    let peers: HashSet<_> = accepting.join_all().await.into_iter().collect();
+    assert_eq!(peers.len(), 40);
+    // And so by the poll function.
+    for _ in 0..20 {
+        let _stream = TcpStream::connect_on(&left, SERVER).await.unwrap();
+        std::future::poll_fn(|cx| listener.poll_accept(cx)).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_option_of_a_listener_counts_in_every_shard() {
+    let (left, right) = pair(1, 4);
+    let listener = TcpListener::bind_on(&right, SERVER).await.unwrap();
+    listener.set_ttl(17).unwrap();
+    for _ in 0..20 {
+        let _stream = TcpStream::connect_on(&left, SERVER).await.unwrap();
+        assert_eq!(listener.accept().await.unwrap().0.ttl().unwrap(), 17);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_address_is_listened_to_in_every_shard() {
+    let (left, right) = pair(1, 3);
+    let listener = right.listen_any(16).unwrap();
+    assert_eq!(kind(right.listen_any(16)), ErrorKind::AddrInUse);
+    let answers = tokio::spawn(async move {
+        for number in 0..20 {
+            let incoming = listener.incoming().await.unwrap();
+            match number % 2 {
+                0 => drop(incoming.accept().await.unwrap()),
+                _ => drop(incoming),
+            }
+        }
+        listener
+    });
+    for number in 0..20 {
+        let stream = TcpStream::connect_on(&left, (format!("10.0.1.{number}"), 443)).await;
+        match number % 2 {
+            0 => drop(stream.unwrap()),
+            _ => assert_eq!(kind(stream), ErrorKind::ConnectionRefused),
+        }
+    }
+    drop(answers.await.unwrap());
+    right.listen_any(16).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_fails_ends_the_whole_stack() {
+    let (at_left, at_right, fails) = cable(3, 1);
+    let left = builder(1).shards(shards(3)).device(at_left).build().unwrap();
+    let right = builder(2).device(at_right).build().unwrap();
+    let listener = TcpListener::bind_on(&right, SERVER).await.unwrap();
+    let (mut streams, mut accepted) = (Vec::new(), Vec::new());
+    for _ in 0..9 {
+        streams.push(TcpStream::connect_on(&left, SERVER).await.unwrap());
+        accepted.push(listener.accept().await.unwrap());
+    }
+    fails.store(true, Ordering::Relaxed);
+    streams[0].write_all(b"is anybody there?").await.unwrap();
+    for stream in &mut streams {
+        let error = stream.read(&mut [0]).await.unwrap_err();
+        assert!(error.to_string().contains("unplugged"), "{error}");
+    }
+    assert!(TcpStream::connect_on(&left, SERVER).await.is_err());
+    assert!(left.closed().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_delivers_what_every_shard_has() {
+    let (left, right) = pair(4, 1);
+    let listener = TcpListener::bind_on(&right, SERVER).await.unwrap();
+    let mut reading = JoinSet::new();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect_on(&left, SERVER).await.unwrap();
+        let (mut accepted, _) = listener.accept().await.unwrap();
+        reading.spawn(async move { accepted.read_to_end(&mut Vec::new()).await.unwrap() });
+        stream.write_all(&pattern(100_000)).await.unwrap();
+    }
+    left.shutdown(Duration::from_secs(10)).await.unwrap();
+    assert!(reading.join_all().await.into_iter().all(|bytes| bytes == 100_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_host_may_have_is_for_all_its_shards() {
+    let mut config = StackConfig::default();
+    config.memory_budget = Some(8 << 20);
+    config.max_connections = 100;
+    let stack = builder(1).config(config).shards(shards(4)).build().unwrap();
+    assert_eq!(stack.config().max_connections, 100);
+    assert_eq!(stack.memory().budget, 8 << 20);
+    stack.add_address("10.0.9.9/24".parse().unwrap()).unwrap();
+    let listener = TcpListener::bind_on(&stack, "10.0.9.9:80").await.unwrap();
+    // What one of the shards holds, the others cannot: 8 MiB are not 32.
+    let mut streams = Vec::new();
+    let mut written = 0;
+    for _ in 0..16 {
+        let stream = TcpStream::connect_on(&stack, "10.0.9.9:80").await.unwrap();
+        let accepted = listener.accept().await.unwrap();
+        while let Ok(bytes) = stream.try_write(&[0; 4096]) {
+            written += bytes;
+            tokio::task::yield_now().await;
+        }
+        streams.push((stream, accepted));
+    }
+    assert!(written > 2 << 20, "{written}");
+    let memory = stack.memory();
+    assert!(memory.total() <= 8 << 20, "{memory:?}");
+    assert!(memory.leased <= 8 << 20, "{memory:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_of_one_queue_has_one_shard() {
+    let (at_left, at_right, _) = cable(1, 1);
+    let left = builder(1).shards(shards(4)).device(at_left).build().unwrap();
+    let right = builder(2).device(at_right).build().unwrap();
+    many_connections(&left, &right, 10, 1000).await;
+}
