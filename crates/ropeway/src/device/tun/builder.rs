@@ -1,8 +1,9 @@
 //! Makes a TUN device, or attaches to one that is there.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub struct TunBuilder {
     addresses: Vec<IpCidr>,
     up: bool,
     offload: bool,
+    queues: NonZeroUsize,
 }
 
 impl TunBuilder {
@@ -47,6 +49,7 @@ impl TunBuilder {
             addresses: Vec::new(),
             up: false,
             offload: true,
+            queues: NonZeroUsize::MIN,
         }
     }
 
@@ -93,6 +96,14 @@ impl TunBuilder {
         self
     }
 
+    /// How many queues the device has for the [shards](crate::Builder::shards) of a stack. One by default.
+    ///
+    /// The kernel sends each flow to the queue that its packets came from last. A queue that no shard takes gets none.
+    pub fn queues(mut self, queues: NonZeroUsize) -> Self {
+        self.queues = queues;
+        self
+    }
+
     /// Makes the device, in the network namespace of the calling thread. It is gone when the [`TunDevice`] is
     /// dropped; when this fails, it is gone at once.
     ///
@@ -114,11 +125,12 @@ impl TunBuilder {
         }
         check_may_create(&name)?;
 
-        let with_offload = if self.offload { open_with_offload(&name)? } else { None };
+        let queues = self.queues.get();
+        let with_offload = if self.offload { open_with_offload(&name, queues)? } else { None };
         let offload = with_offload.is_some();
-        let tun = match with_offload {
-            Some(tun) => tun,
-            None => open(&name, 1).map_err(|error| TunError::from_create(&name, error))?,
+        let (tun, others) = match with_offload {
+            Some(tuns) => tuns,
+            None => open(&name, queues).map_err(|error| TunError::from_create(&name, error))?,
         };
         let name = InterfaceName::new(tun.name())?;
         // Somebody may have made a persistent device of that name since it was looked for.
@@ -128,7 +140,8 @@ impl TunBuilder {
         }
         clear_offload(&tun)?;
         self.configure(&name, v6)?;
-        TunDevice::new(sys::duplicate(&tun)?, tun.name(), self.mtu, offload)
+        let others = others.iter().map(resting_queue).collect::<io::Result<_>>()?;
+        TunDevice::new(sys::duplicate(&tun)?, others, tun.name(), self.mtu, offload)
     }
 
     fn configure(&self, name: &InterfaceName, v6: bool) -> Result<(), TunError> {
@@ -186,7 +199,7 @@ pub(super) fn attach(name: &str) -> io::Result<TunDevice> {
     clear_offload(&node)?;
     // A link that was waiting for us begins to carry packets in the background.
     wait_until(|| interface.link().is_ok_and(|link| is_ready(link.flags)));
-    TunDevice::new(node, name.as_str(), interface.link()?.mtu, offload)
+    TunDevice::new(node, Vec::new(), name.as_str(), interface.link()?.mtu, offload)
 }
 
 /// Whether no more than so many queues are attached.
@@ -215,27 +228,37 @@ fn check_runtime() -> Result<(), TunError> {
     Handle::try_current().map(drop).map_err(|_| TunError::NoRuntime)
 }
 
-/// Opens the device by name only: settings are ours to make, since tokio-tun leaks the device when one fails. All `queues` but
-/// the first are closed again.
-fn open(name: &InterfaceName, queues: usize) -> io::Result<Tun> {
-    let tuns = Tun::builder().name(name.as_str()).queues(queues).build().map_err(from_tokio_tun)?;
-    tuns.into_iter().next().ok_or_else(|| io::ErrorKind::NotFound.into())
+/// Opens the device by name only: settings are ours to make, since tokio-tun leaks the device when one fails. Gives the first of
+/// its queues, and the others.
+fn open(name: &InterfaceName, queues: usize) -> io::Result<(Tun, Vec<Tun>)> {
+    let mut tuns = Tun::builder().name(name.as_str()).queues(queues).build().map_err(from_tokio_tun)?;
+    let others = tuns.split_off(tuns.len().min(1));
+    Ok((tuns.pop().ok_or(io::ErrorKind::NotFound)?, others))
+}
+
+/// A queue that gets no packets before somebody wants it.
+fn resting_queue(tun: &Tun) -> io::Result<File> {
+    let queue = sys::duplicate(tun)?;
+    sys::set_queue(&queue, false)?;
+    Ok(queue)
 }
 
 /// Makes a device with offload. tokio-tun does not know of it, but what it opens has the flags that the device has already, if
 /// another queue of it is open. `None`, and no device, where the kernel has no offload.
-fn open_with_offload(name: &InterfaceName) -> Result<Option<Tun>, TunError> {
+fn open_with_offload(name: &InterfaceName, queues: usize) -> Result<Option<(Tun, Vec<Tun>)>, TunError> {
     let node = sys::open_node().map_err(TunError::from_open)?;
-    let opened = sys::set_interface(&node, name, Probe::WithOffload).and_then(|name| open(&name, 2));
-    let offered = opened.and_then(|tun| {
+    let opened =
+        sys::set_interface(&node, name, Probe::WithOffload).and_then(|name| open(&name, queues.max(2)));
+    let offered = opened.and_then(|(tun, mut others)| {
+        others.truncate(queues - 1);
         let has_it = sys::interface_flags(&tun)? & libc::IFF_VNET_HDR != 0;
         sys::set_header_len(&tun, vnet::LEN)?;
         // Whether it would do it. It does not before somebody asks.
         sys::set_offload(&tun, true)?;
-        Ok((tun, has_it))
+        Ok(((tun, others), has_it))
     });
     match offered {
-        Ok((tun, true)) => Ok(Some(tun)),
+        Ok((tuns, true)) => Ok(Some(tuns)),
         Ok((_, false)) => {
             tracing::warn!(device = %name, "no offload here: packets cross one by one");
             Ok(None)

@@ -69,6 +69,8 @@ pub struct TunDevice {
     gone: bool,
     mtu: u16,
     counters: Arc<Counts>,
+    /// Other queues, for those who ask for them.
+    resting: Vec<File>,
 }
 
 /// Who is told when an idle device has something to read, has room, or is deleted.
@@ -129,7 +131,7 @@ impl TunDevice {
         builder::attach(name)
     }
 
-    fn new(file: File, name: &str, mtu: u16, offload: bool) -> io::Result<Self> {
+    fn new(file: File, resting: Vec<File>, name: &str, mtu: u16, offload: bool) -> io::Result<Self> {
         let interface = name::InterfaceName::new(name).ok().and_then(|name| sys::interface_index(&name));
         let interface = interface.and_then(|index| Interface::open(index).ok());
         Ok(Self {
@@ -141,6 +143,7 @@ impl TunDevice {
             gone: false,
             mtu,
             counters: Arc::new(Counts { interface: Mutex::new(interface), ..Counts::default() }),
+            resting,
         })
     }
 
@@ -295,6 +298,22 @@ impl Device for TunDevice {
 
     fn set_offload(&mut self, on: bool) -> io::Result<()> {
         if self.queue.has_offload() { sys::set_offload(&**self.queue.file(), on) } else { Ok(()) }
+    }
+
+    fn another_queue(&mut self) -> io::Result<Option<Box<dyn Device>>> {
+        let Some(file) = self.resting.pop() else { return Ok(None) };
+        sys::set_queue(&file, true)?;
+        Ok(Some(Box::new(Self {
+            name: self.name.clone(),
+            queue: Queue::new(file, self.mtu, self.has_offload()),
+            watch: None,
+            dry: 0,
+            blocked: false,
+            gone: false,
+            mtu: self.mtu,
+            counters: Arc::clone(&self.counters),
+            resting: Vec::new(),
+        })))
     }
 
     fn slabs(&self) -> usize {

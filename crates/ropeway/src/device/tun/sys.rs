@@ -82,6 +82,15 @@ pub(super) fn set_offload(tun: &impl AsRawFd, on: bool) -> io::Result<()> {
     check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETOFFLOAD, bits) })
 }
 
+/// Whether a queue of a device with several gets packets.
+pub(super) fn set_queue(queue: &File, attached: bool) -> io::Result<()> {
+    let mut request = interface_request();
+    let flag = if attached { libc::IFF_ATTACH_QUEUE } else { libc::IFF_DETACH_QUEUE };
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(flag).unwrap_or_default();
+    // SAFETY: TUNSETQUEUE reads one `ifreq`, which `request` is.
+    check(unsafe { libc::ioctl(queue.as_raw_fd(), libc::TUNSETQUEUE, &raw const request) })
+}
+
 /// The header before each packet is of so many bytes.
 pub(super) fn set_header_len(tun: &impl AsRawFd, len: usize) -> io::Result<()> {
     let len = libc::c_int::try_from(len).unwrap_or_default();
