@@ -16,6 +16,9 @@ const SACK_PERMITTED: u8 = numbers::SACK_PERMITTED.0;
 const SACK: u8 = numbers::SACK.0;
 const TIMESTAMPS: u8 = numbers::TIMESTAMPS.0;
 const FAST_OPEN: u8 = 34;
+/// The experimental kind that Fast Open had first, and the two bytes that tell it from others (RFC 6994).
+const EXPERIMENT: u8 = 254;
+const FAST_OPEN_MAGIC: [u8; 2] = [0xf9, 0x89];
 
 /// The bytes that a header has for options.
 const SPACE: usize = 40;
@@ -115,6 +118,7 @@ pub struct FastOpen {
     /// The bytes behind `len` are zero, so that derived equality is right.
     cookie: [u8; Self::MAX],
     len: u8,
+    experimental: bool,
 }
 
 impl FastOpen {
@@ -122,7 +126,7 @@ impl FastOpen {
     const MAX: usize = 16;
 
     /// The request for a cookie.
-    pub const REQUEST: Self = Self { cookie: [0; Self::MAX], len: 0 };
+    pub const REQUEST: Self = Self { cookie: [0; Self::MAX], len: 0, experimental: false };
 
     /// The option with this cookie; empty is the request. `None` if the length is not allowed: it
     /// is 0, or an even number from 4 to 16.
@@ -130,8 +134,8 @@ impl FastOpen {
     pub fn new(cookie: &[u8]) -> Option<Self> {
         let legal = cookie.is_empty()
             || (Self::MIN..=Self::MAX).contains(&cookie.len()) && cookie.len().is_multiple_of(2);
-        let mut option =
-            Self { cookie: [0; Self::MAX], len: u8::try_from(cookie.len()).ok().filter(|_| legal)? };
+        let len = u8::try_from(cookie.len()).ok().filter(|_| legal)?;
+        let mut option = Self { len, ..Self::REQUEST };
         option.cookie.get_mut(..cookie.len())?.copy_from_slice(cookie);
         Some(option)
     }
@@ -148,16 +152,36 @@ impl FastOpen {
         self.len == 0
     }
 
+    /// The same, as kind 254 with the magic number 0xF989: what some peers, and boxes on the way, know instead of kind 34.
+    #[must_use]
+    #[inline]
+    pub fn as_experiment(self, experimental: bool) -> Self {
+        Self { experimental, ..self }
+    }
+
+    /// Whether it is of the experimental kind.
+    #[inline]
+    pub fn is_experiment(&self) -> bool {
+        self.experimental
+    }
+
+    /// The bytes of the option before the cookie.
+    #[inline]
+    fn base_len(&self) -> usize {
+        if self.experimental { 4 } else { 2 }
+    }
+
     /// The bytes that the option takes, padded to words.
     #[inline]
     fn padded_len(&self) -> usize {
-        (2 + usize::from(self.len)).next_multiple_of(4)
+        (self.base_len() + usize::from(self.len)).next_multiple_of(4)
     }
 }
 
 impl fmt::Debug for FastOpen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("FastOpen").field(&self.cookie()).finish()
+        let name = if self.experimental { "FastOpenExperiment" } else { "FastOpen" };
+        f.debug_tuple(name).field(&self.cookie()).finish()
     }
 }
 
@@ -251,10 +275,16 @@ impl TcpOptions {
                 self.accurate_ecn = Some(AccurateEcn::read(kind, counters));
                 true
             }
+            // RFC 7413 4.1.1: one of a length that is not allowed is ignored.
             (FAST_OPEN, cookie) => {
-                let option = FastOpen::new(cookie);
+                self.fast_open = FastOpen::new(cookie).or(self.fast_open);
+                true
+            }
+            (EXPERIMENT, option) if syn => {
+                let cookie = option.strip_prefix(&FAST_OPEN_MAGIC);
+                let option = cookie.and_then(FastOpen::new).map(|option| option.as_experiment(true));
                 self.fast_open = option.or(self.fast_open);
-                option.is_some()
+                true
             }
             (MSS | WINDOW_SCALE | SACK_PERMITTED | TIMESTAMPS, _) => false,
             // RFC 9293 3.1 MUST-6: an option that is not implemented is ignored; it has a length to
@@ -364,11 +394,17 @@ impl Writer<'_> {
 
     /// The longest option with the padding behind it, as Linux pads it.
     fn put_fast_open(&mut self, option: FastOpen) {
-        let mut bytes = [NOP; 2 + FastOpen::MAX + 2];
-        let [kind, len, ..] = &mut bytes;
-        *kind = FAST_OPEN;
-        *len = option.len + 2;
-        for (to, from) in bytes.iter_mut().skip(2).zip(option.cookie()) {
+        let mut bytes = [NOP; 4 + FastOpen::MAX];
+        let base = option.base_len();
+        let [kind, len, magic @ ..] = &mut bytes;
+        (*kind, *len) = (FAST_OPEN, option.len + 2);
+        if option.experimental {
+            (*kind, *len) = (EXPERIMENT, option.len + 4);
+            for (to, from) in magic.iter_mut().zip(FAST_OPEN_MAGIC) {
+                *to = from;
+            }
+        }
+        for (to, from) in bytes.iter_mut().skip(base).zip(option.cookie()) {
             *to = *from;
         }
         for (to, from) in self.out.iter_mut().zip(bytes) {

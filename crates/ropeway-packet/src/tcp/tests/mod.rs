@@ -136,5 +136,7 @@ fn sack_blocks_and_cookies_are_bounded() {
         assert_eq!(FastOpen::new(&vec![1; len]).is_some(), legal, "{len} bytes");
     }
     assert_eq!(FastOpen::new(&[]), Some(FastOpen::REQUEST));
-    assert_eq!(format!("{:?}", FastOpen::new(&[1, 2, 3, 4]).unwrap()), "FastOpen([1, 2, 3, 4])");
+    let cookie = FastOpen::new(&[1, 2, 3, 4]).unwrap();
+    assert_eq!(format!("{cookie:?}"), "FastOpen([1, 2, 3, 4])");
+    assert_eq!(format!("{:?}", cookie.as_experiment(true)), "FastOpenExperiment([1, 2, 3, 4])");
 }

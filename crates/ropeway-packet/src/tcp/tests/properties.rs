@@ -17,7 +17,7 @@ fn any_header() -> impl Strategy<Value = TcpHeader> {
         any::<bool>(),
         option::of(any::<(u32, u32)>()),
         vec(any::<(u32, u32)>(), 0..=4),
-        option::of(cookie),
+        option::of((cookie, any::<bool>())),
         option::of((any::<bool>(), vec(0..1_u32 << 24, 0..=3))),
     );
     (fields, options).prop_map(|((ports, [seq, ack], flags), options)| {
@@ -41,7 +41,7 @@ fn any_header() -> impl Strategy<Value = TcpHeader> {
                 sack_permitted,
                 timestamps: timestamps.map(|(tsval, tsecr)| Timestamps { tsval, tsecr }),
                 sack: blocks,
-                fast_open: cookie.and_then(|cookie| FastOpen::new(&cookie)),
+                fast_open: cookie.and_then(|(cookie, old)| Some(FastOpen::new(&cookie)?.as_experiment(old))),
                 accurate_ecn: counters.map(|(first, counters)| {
                     AccurateEcn::new(if first { EcnOrder::Ect0First } else { EcnOrder::Ect1First }, &counters)
                 }),
@@ -126,7 +126,8 @@ proptest! {
             (4, said.sack_permitted),
             (5, !said.sack.is_empty()),
             (8, said.timestamps.is_some()),
-            (34, said.fast_open.is_some()),
+            (34, said.fast_open.is_some_and(|option| !option.is_experiment())),
+            (254, said.fast_open.is_some_and(|option| option.is_experiment())),
             (172, said.accurate_ecn.is_some_and(|option| option.order() == EcnOrder::Ect0First)),
             (174, said.accurate_ecn.is_some_and(|option| option.order() == EcnOrder::Ect1First)),
         ] {

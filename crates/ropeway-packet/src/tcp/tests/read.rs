@@ -162,10 +162,6 @@ fn known_options_of_wrong_length_are_left_out() {
         &[5, 2],
         &[5, 9, 0, 0, 0, 0, 0, 0, 0],
         &[5, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-        &[34, 3, 0],
-        &[34, 4, 0, 0],
-        &[34, 7, 0, 0, 0, 0, 0],
-        &[34, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
     ] {
         let mut bytes = bad.to_vec();
         bytes.extend(after);
@@ -187,5 +183,29 @@ fn the_last_of_equal_options_wins() {
     assert_eq!(well_formed(&two_stamps).timestamps, Some(STAMPS));
     // A malformed one does not undo a good one.
     assert_eq!(malformed(&[2, 4, 0, 1, 2, 3, 0]).mss, Some(1));
-    assert_eq!(malformed(&[34, 6, 1, 2, 3, 4, 34, 3, 0]).fast_open, FastOpen::new(&[1, 2, 3, 4]));
+}
+
+// RFC 7413 4.1.1-1
+#[test]
+fn a_cookie_of_a_length_that_is_not_allowed_is_ignored() {
+    let good = FastOpen::new(&[1, 2, 3, 4]);
+    for bad in [&[34, 3, 0][..], &[34, 4, 0, 0], &[34, 7, 0, 0, 0, 0, 0], &[254, 5, 0xf9, 0x89, 0]] {
+        assert_eq!(well_formed(bad).fast_open, None, "{bad:?}");
+        assert_eq!(well_formed(&[&[34, 6, 1, 2, 3, 4], bad].concat()).fast_open, good, "{bad:?}");
+    }
+    let mut long = vec![34, 20];
+    long.extend([0; 18]);
+    assert_eq!(well_formed(&long).fast_open, None);
+}
+
+#[test]
+fn the_experimental_kind_is_known_by_its_magic_number() {
+    let request = FastOpen::REQUEST.as_experiment(true);
+    assert_eq!(well_formed(&[254, 4, 0xf9, 0x89]).fast_open, Some(request));
+    let cookie = FastOpen::new(&[1, 2, 3, 4]).map(|cookie| cookie.as_experiment(true));
+    assert_eq!(well_formed(&[254, 8, 0xf9, 0x89, 1, 2, 3, 4]).fast_open, cookie);
+    // Another experiment, or a cut one.
+    for other in [&[254, 8, 0xf9, 0x88, 1, 2, 3, 4][..], &[254, 3, 0xf9], &[254, 2], &[253, 4, 0xf9, 0x89]] {
+        assert_eq!(well_formed(other).fast_open, None, "{other:?}");
+    }
 }

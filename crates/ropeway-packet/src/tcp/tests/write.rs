@@ -62,6 +62,10 @@ fn option_layouts() {
     assert_eq!(option_bytes(TcpFlags::SYN, request), [2, 4, 5, 180, 34, 2, NOP, NOP]);
     let cookie = TcpOptions { fast_open: FastOpen::new(&[9; 6]), ..mss };
     assert_eq!(option_bytes(TcpFlags::SYN, cookie), [2, 4, 5, 180, 34, 8, 9, 9, 9, 9, 9, 9]);
+    let experiment =
+        TcpOptions { fast_open: cookie.fast_open.map(|cookie| cookie.as_experiment(true)), ..mss };
+    let expected = [2, 4, 5, 180, 254, 10, 0xf9, 0x89, 9, 9, 9, 9, 9, 9, NOP, NOP];
+    assert_eq!(option_bytes(TcpFlags::SYN, experiment), expected);
 }
 
 #[test]
@@ -94,18 +98,16 @@ fn sack_blocks_give_way() {
     assert_eq!(fits(TcpFlags::ACK, without), (0..4).map(block).collect::<Vec<_>>());
     assert_eq!(fits(TcpFlags::ACK, four), (0..3).map(block).collect::<Vec<_>>());
     // A SYN does not normally have any; with the longest cookie there is no room left.
-    let syn = TcpOptions {
-        mss: Some(1),
-        window_scale: Some(1),
-        sack_permitted: true,
-        fast_open: FastOpen::new(&[7; 16]),
-        ..four
-    };
-    assert_eq!(fits(TcpFlags::SYN, syn), []);
-    assert_eq!(option_bytes(TcpFlags::SYN, syn).len(), 40);
-    let header = TcpHeader { flags: TcpFlags::SYN, options: syn, ..TcpHeader::default() };
-    let parsed = TcpHeader::parse(&emit(&header)).unwrap().header.options;
-    assert_eq!(parsed, TcpOptions { sack: SackBlocks::EMPTY, ..syn });
+    let syn = TcpOptions { mss: Some(1), window_scale: Some(1), sack_permitted: true, ..four };
+    for cookie in [FastOpen::new(&[7; 16]), FastOpen::new(&[7; 16]).map(|cookie| cookie.as_experiment(true))]
+    {
+        let syn = TcpOptions { fast_open: cookie, ..syn };
+        assert_eq!(fits(TcpFlags::SYN, syn), []);
+        assert_eq!(option_bytes(TcpFlags::SYN, syn).len(), 40);
+        let header = TcpHeader { flags: TcpFlags::SYN, options: syn, ..TcpHeader::default() };
+        let parsed = TcpHeader::parse(&emit(&header)).unwrap().header.options;
+        assert_eq!(parsed, TcpOptions { sack: SackBlocks::EMPTY, ..syn });
+    }
 }
 
 #[test]
