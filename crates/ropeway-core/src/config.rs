@@ -282,6 +282,12 @@ pub struct StackConfig {
     /// Most half-open connections of one source prefix (/24, or /64 for IPv6), all listeners together: what
     /// is beyond counts as if the SYN queue were full. 512.
     pub half_open_per_prefix: u32,
+    /// For how long data goes with no SYN after Fast Open was found to be swallowed on the way: as often as it is found again before
+    /// it has worked, twice as long as the last time, up to 64 times (RFC 7413 7.1; `tcp_fastopen_blackhole_timeout`). An hour;
+    /// zero is never. Linux has 0 since its version 5.14.
+    pub fast_open_blackhole_timeout: Duration,
+    /// Of how many servers the cookie is kept that they gave us for Fast Open, for a day at most (RFC 7413 4.1.3). 1024.
+    pub max_fast_open_cookies: usize,
     /// Answer with a RST when the accept queue is full, instead of letting the peer try again
     /// (`tcp_abort_on_overflow`). Off.
     pub abort_on_overflow: bool,
@@ -415,6 +421,8 @@ impl Default for StackConfig {
             time_wait_reuse: TimeWaitReuse::Local,
             syn_cookies: SynCookieMode::WhenFull,
             half_open_per_prefix: 512,
+            fast_open_blackhole_timeout: Duration::from_secs(3600),
+            max_fast_open_cookies: 1024,
             abort_on_overflow: false,
             decision_timeout: Duration::from_secs(120),
             challenge_acks_per_second: 100,

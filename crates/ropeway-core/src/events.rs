@@ -39,6 +39,7 @@
 //! | `rto` | the retransmission timer went off (RFC 6298), for a SYN too |
 //! | `reneging` | the same, and the peer has dropped what it had reported |
 //! | `pmtu` | it was too big for the path |
+//! | `fast_open` | it came with a SYN, and was not acknowledged with it (RFC 7413 4.2.2) |
 //! | `tlp` | a probe of the tail (RFC 8985 7): new data, or a retransmission |
 //! | `window_probe` | a probe of a closed window (RFC 9293 3.8.6.1), or what has probed it, when it is open |
 //! | `keep_alive` | a keep-alive probe (RFC 9293 3.8.4) |

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::congestion::Phase;
 use crate::ecn::EcnFeedback;
 use crate::tcp::connection::state::State;
+use crate::tcp::fast_open::FastOpenFailure;
 
 /// What keeps the sender from sending more right now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -144,6 +145,10 @@ pub struct TcpInfo {
     pub timestamps: bool,
     /// `TCPI_OPT_SACK`: SACK is in use (RFC 2018).
     pub sack: bool,
+    /// `TCPI_OPT_SYN_DATA`: data was taken, or acknowledged, with the SYN (Fast Open, RFC 7413).
+    pub syn_data: bool,
+    /// `tcpi_fastopen_client_fail`: why our data did not go with the SYN.
+    pub fast_open_failure: FastOpenFailure,
     /// `TCPI_OPT_ECN`: how both ends tell each other of marks.
     pub ecn: EcnFeedback,
     /// `TCPI_OPT_ECN_SEEN`: the peer has sent packets that can be marked.

@@ -77,6 +77,8 @@ pub use stats::Counters;
 pub use steering::Steering;
 pub use tcp::connection::SendFlags;
 pub use tcp::connection::state::{Cause, IllegalTransition, State, next};
+pub use tcp::fast_open::FastOpenFailure;
+pub use tcp::fast_open::keys::FastOpenKeys;
 pub use tcp::listen::incoming::{Accepted, Incoming, Rejection, SynOptions};
 pub use time::Timestamp;
 pub use transmit::{Received, RxChecksum, Transmit};

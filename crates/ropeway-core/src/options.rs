@@ -86,6 +86,15 @@ pub struct SocketOptions {
     pub ecn_option: EcnOption,
     /// How often in a round trip it is sent at least, with [`EcnOption::Least`] (`tcp_ecn_option_beacon`). 3; 0 is never.
     pub ecn_option_beacon: u8,
+    /// Of a listener: how many connections that began with data in a SYN may wait for their third segment at a time
+    /// (Fast Open, RFC 7413; `TCP_FASTOPEN`). 0, the default: data in a SYN is not taken.
+    ///
+    /// Applications that set it may get a request more than once: the network may repeat a SYN after its connection has ended
+    /// (RFC 7413 2.1). So what clients send with a SYN must be idempotent.
+    pub fast_open: u32,
+    /// Data in a SYN needs no cookie, to be sent or taken (`TCP_FASTOPEN_NO_COOKIE`): for networks in which nobody forges
+    /// addresses. Off.
+    pub fast_open_no_cookie: bool,
     /// How often a SYN is retransmitted before a connect gives up (`TCP_SYNCNT`). 7 by default: with a
     /// first timeout of 1 s that is just over four minutes (RFC 9293 3.8.3 MUST-23 asks for three).
     pub syn_retries: u32,
@@ -188,6 +197,8 @@ impl Default for SocketOptions {
             ecn_fallback: true,
             ecn_option: EcnOption::default(),
             ecn_option_beacon: 3,
+            fast_open: 0,
+            fast_open_no_cookie: false,
             syn_retries: 7,
             linger: None,
             reuse_addr: false,

@@ -89,6 +89,23 @@ pub struct Counters {
     pub port_search_steps: u64,
     /// Challenge ACKs sent (RFC 5961).
     pub challenge_acks: u64,
+    /// Connects whose data went with the SYN, all of it acknowledged by the SYN-ACK (Linux: TCPFastOpenActive).
+    pub fast_open_active: u64,
+    /// Those whose data was not, and paths that were found to swallow what Fast Open sends (Linux: TCPFastOpenActiveFail).
+    pub fast_open_active_failed: u64,
+    /// Paths that were found to swallow what Fast Open sends (Linux: TCPFastOpenBlackhole).
+    pub fast_open_black_holes: u64,
+    /// Connections opened by a SYN with a good cookie, before its third segment (Linux: TCPFastOpenPassive).
+    pub fast_open_passive: u64,
+    /// Those of them whose cookie was made with the second key (Linux: TCPFastOpenPassiveAltKey).
+    pub fast_open_passive_alt_key: u64,
+    /// SYNs with a cookie that was not good (Linux: TCPFastOpenPassiveFail).
+    pub fast_open_passive_failed: u64,
+    /// SYNs with data or a cookie that were taken as any other, because too many connections of the listener waited for their
+    /// third segment (Linux: TCPFastOpenListenOverflow).
+    pub fast_open_overflows: u64,
+    /// SYNs that asked for a cookie (Linux: TCPFastOpenCookieReqd).
+    pub fast_open_cookies_requested: u64,
     /// Segments dropped by PAWS (RFC 7323 5).
     pub paws_dropped: u64,
     /// Segments outside the receive window.

@@ -59,6 +59,8 @@ pub struct MemoryUse {
     pub half_open: usize,
     /// TIME-WAIT.
     pub time_wait: usize,
+    /// Cookies that servers gave us for Fast Open (RFC 7413), and what else is known of these servers.
+    pub cookies: usize,
     /// Packets that wait to leave and belong to no connection, and those on their way between our own addresses.
     pub waiting: usize,
     /// What devices keep to read packets to, as far as the stack was told ([`set_slabs`](crate::Stack::set_slabs)). A part
@@ -75,7 +77,7 @@ impl MemoryUse {
     #[must_use]
     pub fn total(&self) -> usize {
         let streams = self.send + self.receive + self.reassembly;
-        streams + self.records + self.half_open + self.time_wait + self.waiting + self.slabs
+        streams + self.records + self.half_open + self.time_wait + self.cookies + self.waiting + self.slabs
     }
 }
 
@@ -89,6 +91,7 @@ impl AddAssign for MemoryUse {
             records,
             half_open,
             time_wait,
+            cookies,
             waiting,
             slabs,
             budget: _,
@@ -100,6 +103,7 @@ impl AddAssign for MemoryUse {
         self.records += records;
         self.half_open += half_open;
         self.time_wait += time_wait;
+        self.cookies += cookies;
         self.waiting += waiting;
         self.slabs += slabs;
         self.leased += leased;
@@ -230,7 +234,7 @@ impl Ledger {
     /// What is held or set aside.
     #[inline]
     fn spoken_for(&self) -> usize {
-        let tables = self.used.half_open + self.used.time_wait + self.used.waiting;
+        let tables = self.used.half_open + self.used.time_wait + self.used.cookies + self.used.waiting;
         let told = self.used.slabs + self.waiters;
         tables + told + self.accounts.all()
     }
@@ -241,6 +245,12 @@ impl Ledger {
             (self.used.half_open, self.used.time_wait) = (half_open, time_wait);
             self.balance();
         }
+    }
+
+    /// What is known of servers takes this now.
+    pub(crate) fn set_cookies(&mut self, cookies: usize) {
+        self.used.cookies = cookies;
+        self.balance();
     }
 
     pub(crate) fn set_slabs(&mut self, slabs: usize) {

@@ -572,10 +572,10 @@ impl Recovery {
     }
 
     /// All that is out has not come through, but not because of congestion (RFC 1191 6.5).
-    pub(crate) fn on_too_big(&mut self, flight: &mut Flight, nxt: SeqNum) {
+    pub(crate) fn on_not_taken(&mut self, flight: &mut Flight, nxt: SeqNum, why: Why) {
         flight.infer_nothing();
         self.episode.duplicates.begin(flight);
-        flight.lose_all(false, Why::PathMtu, &mut |_| {});
+        flight.lose_all(false, why, &mut |_| {});
         self.episode.undo.forget();
         self.phase = Phase::Loss;
         self.episode.frto = Frto::Off;

@@ -60,7 +60,7 @@ impl Stack {
         if !self.rooms.half_open.decide(key, now) {
             return false;
         }
-        self.send_syn_ack(now, &incoming.tuple, key, id, self.decided(id), Sending::NEW);
+        self.send_syn_ack(now, &incoming.tuple, (key, id), None, self.decided(id), Sending::NEW);
         true
     }
 

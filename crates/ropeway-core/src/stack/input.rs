@@ -13,7 +13,7 @@ use crate::events;
 use crate::policy::PortPolicy;
 use crate::slab::Key;
 use crate::tcp::connection::state::Cause;
-use crate::tcp::connection::{Arrival, Env};
+use crate::tcp::connection::{Arrival, Env, Reply};
 use crate::tcp::listen::asks_to_open;
 use crate::tcp::time_wait;
 use crate::time::Timestamp;
@@ -193,9 +193,10 @@ impl Stack {
         let pressure = self.ledger.pressure(&connection.scheduled.charged);
         let mut env =
             Env::new(now, &self.config, pressure, &mut self.counters, self.handed, &mut self.spares);
-        let reset = connection.segment_arrives(arrival, &mut env);
-        if let Some(reset) = reset {
-            self.reply_to_peer(&tuple, &reset);
+        match connection.segment_arrives(arrival, &mut env) {
+            None => {}
+            Some(Reply::Reset(reset)) => self.reply_to_peer(&tuple, &reset),
+            Some(Reply::Learned(news)) => self.learn(now, &tuple, news),
         }
         self.settle(key, now);
     }
@@ -242,8 +243,7 @@ impl Stack {
                 let listener = self.listeners.find(tuple.local(), self.demux.spread(tuple));
                 match listener.filter(|_| open && !arrival.malformed_options) {
                     Some(listener) => {
-                        let syn = (&arrival.header, arrival.ecn);
-                        self.syn_for_listener(now, tuple, listener, syn, Some((key, above)));
+                        self.syn_for_listener(now, tuple, listener, arrival, Some((key, above)));
                     }
                     None => {
                         if let Some(ack) = self.rooms.time_wait.ack_for(key, offset, now) {
@@ -263,7 +263,7 @@ impl Stack {
         match listener {
             Some(listener) if asks_to_open(flags) => {
                 if !arrival.malformed_options {
-                    self.syn_for_listener(now, tuple, listener, (&arrival.header, arrival.ecn), None);
+                    self.syn_for_listener(now, tuple, listener, arrival, None);
                 }
             }
             // An ACK is for a connection that does not exist, unless it brings a cookie back; a RST is ignored.

@@ -3,6 +3,7 @@
 mod batch;
 mod calls;
 mod ending;
+mod fast_open;
 mod icmp;
 mod incoming;
 mod input;
@@ -47,6 +48,10 @@ use crate::queue::PagedQueue;
 use crate::slab::{Key, Slab};
 use crate::stats::Counters;
 use crate::tcp::connection::Handed;
+use crate::tcp::fast_open::Knowledge;
+use crate::tcp::fast_open::black_hole::BlackHole;
+use crate::tcp::fast_open::cache::CookieCache;
+use crate::tcp::fast_open::keys::FastOpenKeys;
 use crate::tcp::isn::IsnGenerator;
 use crate::tcp::listen::Listeners;
 use crate::tcp::listen::accept_queue::AcceptQueue;
@@ -125,6 +130,7 @@ pub struct Stack {
     path_mtu: PathMtuCache,
     isn: IsnGenerator,
     cookies: SynCookies,
+    fast_open: Knowledge,
     policy: PacketPolicy,
     ports: Ports,
     demux: Demux,
@@ -228,6 +234,11 @@ impl Stack {
             event_queue: PagedQueue::default(),
             icmp_errors: RateLimit::new(config.icmp_errors_per_second),
             ledger: Ledger::new(config.budget(), reserve(&config), key_of(&mut rng)),
+            fast_open: Knowledge {
+                keys: FastOpenKeys::new(key_of(&mut rng)),
+                cookies: CookieCache::new(config.max_fast_open_cookies),
+                black_hole: BlackHole::default(),
+            },
             now,
             config,
         }

@@ -221,6 +221,18 @@ impl Stack {
         remote: SocketAddr,
         options: SocketOptions,
     ) -> Result<ConnectionId, ConnectError> {
+        self.open_actively(now, local, remote, options, None).map(|(id, _)| id)
+    }
+
+    /// An active open. `data` goes with the SYN as far as may be; says how much.
+    pub(super) fn open_actively(
+        &mut self,
+        now: Timestamp,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+        options: SocketOptions,
+        data: Option<&[u8]>,
+    ) -> Result<(ConnectionId, usize), ConnectError> {
         self.clock_is(now);
         if self.shut_down {
             return Err(ConnectError::ShutDown);
@@ -247,13 +259,16 @@ impl Stack {
             self.counters.time_wait_reused += 1;
             self.end_time_wait(key, Cause::Timeout);
         }
-        let env = Env::new(now, &self.config, pressure, &mut self.counters, self.handed, &mut self.spares);
         let options = self.shared_options.share(options);
-        let connection = Connection::open(tuple, options, &setup, &env);
+        let fast_open = data.and_then(|data| Some((self.fast_open_attempt(&tuple, &options, now)?, data)));
+        let mut env =
+            Env::new(now, &self.config, pressure, &mut self.counters, self.handed, &mut self.spares);
+        let mut connection = Connection::open(tuple, options, &setup, &env);
+        let sent = fast_open.map_or(0, |(attempt, data)| connection.try_fast_open(&attempt, data, &mut env));
         self.counters.active_opens += 1;
         let key = self.register(connection, None).ok_or(ConnectError::TooManyConnections)?;
         self.settle(key, now);
-        Ok(connection_id(key))
+        Ok((connection_id(key), sent))
     }
 
     pub(super) fn effective_remote(

@@ -278,6 +278,7 @@ impl Stack {
                 Env::new(now, &self.config, pressure, &mut self.counters, self.handed, &mut self.spares);
             connection.leaves_queue();
             connection.handle_timeout(&mut env);
+            self.note_black_hole(key, now);
             self.settle(key, now);
         }
     }

@@ -79,6 +79,7 @@ impl Stack {
 
     /// The state has no place in the table of connections any more.
     fn leave_table(&mut self, key: Key, now: Timestamp) {
+        self.fast_open_ends(key, now);
         let Some(connection) = self.rooms.connections.get(key) else { return };
         if connection.state() == State::TimeWait {
             self.move_to_time_wait(key, now);

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use ropeway_packet::{EcnCodepoint, FourTuple, SeqNum, TcpFlags, TcpHeader, WindowScale};
+use ropeway_packet::{EcnCodepoint, FastOpen as Cookie, FourTuple, SeqNum, TcpFlags, TcpHeader, WindowScale};
 
+use super::fast_open::Tried;
 use super::outbox::Whom;
 use super::settle::connection_id;
 use super::{Noticed, Stack};
@@ -30,7 +31,8 @@ const COOKIES_LINGER: std::time::Duration = std::time::Duration::from_secs(128);
 
 impl Stack {
     /// A SYN for a listener (RFC 9293 3.10.7.2): an entry in the SYN queue, and a SYN-ACK; or a cookie. Data in
-    /// the SYN is not kept, since an entry has no buffers: it is not acknowledged, so the peer sends it again.
+    /// the SYN is not kept, since an entry has no buffers: it is not acknowledged, so the peer sends it again. With Fast Open
+    /// it may be a connection at once, which keeps the data.
     ///
     /// When the queue is full and cookies are off, the newest SYN is dropped: the entries that are there
     /// keep their place until they complete or are reaped. `reused`: the TIME-WAIT that this SYN takes over if
@@ -40,13 +42,13 @@ impl Stack {
         now: Timestamp,
         tuple: &FourTuple,
         id: ListenerId,
-        (syn, ecn): (&TcpHeader, EcnCodepoint),
+        arrival: &mut Arrival,
         reused: Option<(TupleKey, SeqNum)>,
     ) {
         self.counters.syns_received += 1;
         if !self.has_room_to_accept(id, tuple.remote_addr) {
             if self.config.abort_on_overflow {
-                self.reset(tuple, syn, 0);
+                self.reset(tuple, &arrival.header, 0);
             }
             return;
         }
@@ -58,13 +60,15 @@ impl Stack {
         let always = cookies_may && self.config.syn_cookies == SynCookieMode::Always;
         // RFC 4987 3.7-1: an entry while there is room, then cookies.
         if !(queue_full || prefix_full || always) {
-            self.open_half(now, tuple, id, (syn, ecn), reused);
+            if let Tried::Usual(cookie) = self.try_fast_open(now, (tuple, id), arrival, reused) {
+                self.open_half(now, tuple, id, (&arrival.header, arrival.ecn), (reused, cookie));
+            }
             return;
         }
         self.counters.syn_queue_overflows += u64::from(queue_full);
         self.counters.prefix_overflows += u64::from(prefix_full);
         if cookies_may && self.config.syn_cookies != SynCookieMode::Never {
-            self.send_cookie(now, tuple, id, (syn, ecn));
+            self.send_cookie(now, tuple, id, (&arrival.header, arrival.ecn));
         } else {
             self.counters.syns_dropped += 1;
         }
@@ -76,22 +80,9 @@ impl Stack {
         tuple: &FourTuple,
         id: ListenerId,
         (syn, ecn): (&TcpHeader, EcnCodepoint),
-        reused: Option<(TupleKey, SeqNum)>,
+        (reused, cookie): (Option<(TupleKey, SeqNum)>, Option<Cookie>),
     ) {
-        let Some(listener) = self.listeners.get(id) else { return };
-        let iss = match reused {
-            Some((_, above)) => self.isn.isn_beyond(tuple, now, above),
-            None => self.isn.isn(tuple, now),
-        };
-        let opening = Opening {
-            iss,
-            wscale: self.own_scale(id),
-            timestamps: self.config.timestamps,
-            sack: self.config.sack,
-            ecn: agree(listener.options.ecn.agrees_to(), syn.flags, ecn),
-            field: ecn,
-            undecided: listener.asks_user,
-        };
+        let Some(opening) = self.opening(now, tuple, id, (syn.flags, ecn, reused)) else { return };
         let Some(key) = self.rooms.half_open.insert(tuple, id.index, syn, &opening, now) else { return };
         if let Some((old, _)) = reused {
             self.counters.time_wait_reused += 1;
@@ -106,7 +97,31 @@ impl Stack {
             self.event_queue.push_back(Noticed::Incoming(id));
             return;
         }
-        self.send_syn_ack(now, tuple, key, id, Whom::Stranger, Sending::NEW);
+        self.send_syn_ack(now, tuple, (key, id), cookie, Whom::Stranger, Sending::NEW);
+    }
+
+    /// What a SYN and our settings make of a connection to be. `reused`: what of an old one is to be exceeded.
+    pub(super) fn opening(
+        &self,
+        now: Timestamp,
+        tuple: &FourTuple,
+        id: ListenerId,
+        (flags, ecn, reused): (TcpFlags, EcnCodepoint, Option<(TupleKey, SeqNum)>),
+    ) -> Option<Opening> {
+        let listener = self.listeners.get(id)?;
+        let iss = match reused {
+            Some((_, above)) => self.isn.isn_beyond(tuple, now, above),
+            None => self.isn.isn(tuple, now),
+        };
+        Some(Opening {
+            iss,
+            wscale: self.own_scale(id),
+            timestamps: self.config.timestamps,
+            sack: self.config.sack,
+            ecn: agree(listener.options.ecn.agrees_to(), flags, ecn),
+            field: ecn,
+            undecided: listener.asks_user,
+        })
     }
 
     /// Sends the SYN-ACK of an entry again.
@@ -116,7 +131,7 @@ impl Stack {
             return;
         };
         if let Some(id) = self.listeners.id_at(slot) {
-            self.send_syn_ack(now, &tuple, key, id, Whom::Stranger, Sending::SYN_AGAIN);
+            self.send_syn_ack(now, &tuple, (key, id), None, Whom::Stranger, Sending::SYN_AGAIN);
         }
     }
 
@@ -124,13 +139,14 @@ impl Stack {
         &mut self,
         now: Timestamp,
         tuple: &FourTuple,
-        key: TupleKey,
-        id: ListenerId,
+        (key, id): (TupleKey, ListenerId),
+        cookie: Option<Cookie>,
         whom: Whom,
         sending: Sending,
     ) {
         let announced = self.announced(tuple, id);
-        if let Some(header) = self.rooms.half_open.syn_ack(key, &announced, now) {
+        if let Some(mut header) = self.rooms.half_open.syn_ack(key, &announced, now) {
+            header.options.fast_open = cookie;
             self.reply_for_listener(tuple, id, &header, whom, sending);
         }
     }
@@ -141,7 +157,7 @@ impl Stack {
         self.config.window_scaling.then(|| announced_scale(options, &self.config))
     }
 
-    fn announced(&self, tuple: &FourTuple, id: ListenerId) -> Announced {
+    pub(super) fn announced(&self, tuple: &FourTuple, id: ListenerId) -> Announced {
         // RFC 9293 3.7.1 MUST-67
         let mtu = self.device_mtu(tuple.remote_addr).saturating_sub(header_overhead(tuple));
         let options = self.listeners.get(id).map(|listener| &listener.options);

@@ -3,6 +3,7 @@
 pub(crate) mod closed;
 pub(crate) mod connection;
 pub(crate) mod ecn;
+pub(crate) mod fast_open;
 pub(crate) mod isn;
 pub(crate) mod listen;
 pub(crate) mod receiver;

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use ropeway_core::packet::{
-    AccurateEcn, Checksum, ChecksumMode, EcnCodepoint, EcnOrder, IpParams, Payload, Protocol, SeqNum,
-    TcpFlags, TcpHeader, TcpOptions, Timestamps, checksum, emit_tcp,
+    AccurateEcn, Checksum, ChecksumMode, EcnCodepoint, EcnOrder, FastOpen, IpParams, Payload, Protocol,
+    SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, checksum, emit_tcp,
 };
 #[allow(unused_imports, reason = "not every test file describes packets")]
 pub use ropeway_sim::pair::{describe, describe_tcp, flag_letters, parse};
@@ -40,6 +40,8 @@ pub struct Seg {
     pub ecn: Option<EcnCodepoint>,
     /// The counters of Accurate ECN, ECT(1) first; none is no option.
     pub counters: Option<Vec<u32>>,
+    /// The option of Fast Open; `Some(None)` expects that there is none.
+    pub fast_open: Option<Option<FastOpen>>,
 }
 
 fn seg(flags: TcpFlags) -> Seg {
@@ -179,6 +181,15 @@ impl Seg {
         self.counters = Some(counters.to_vec());
         self
     }
+    /// Fast Open: a cookie, or the request for one.
+    pub fn fast_open(mut self, option: FastOpen) -> Self {
+        self.fast_open = Some(Some(option));
+        self
+    }
+    pub fn no_fast_open(mut self) -> Self {
+        self.fast_open = Some(None);
+        self
+    }
     pub fn ce(self) -> Self {
         self.ecn(EcnCodepoint::Ce)
     }
@@ -313,6 +324,7 @@ pub fn header(
                 .counters
                 .as_ref()
                 .map(|counters| AccurateEcn::new(EcnOrder::Ect1First, counters)),
+            fast_open: seg.fast_open.flatten(),
             ..TcpOptions::default()
         },
     }

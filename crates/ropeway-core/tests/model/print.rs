@@ -146,6 +146,7 @@ const BY_HAND: [(&str, &str); 10] = [
     ),
     ("PacketPolicy", "the scenarios have none"),
     ("SynCookies", "keys: they are the same all along, and what follows from them and the clock"),
+    ("FastOpenKeys", "keys: the same all along"),
     ("PortSelector", "the scenarios name their ports"),
     ("IsnGenerator", "keys: the same all along"),
     ("Steering", "the scenarios have one shard"),

@@ -11,6 +11,8 @@ pub enum Opening {
     Simultaneous,
     /// A connects, B listens, and a SYN of an earlier incarnation is still on its way to B.
     OldSyn,
+    /// A connects with two bytes of data in its SYN, and B takes them (RFC 7413).
+    Fast,
 }
 
 /// One call of a program.
@@ -45,13 +47,18 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// How many bytes a program sends with its SYN.
+    pub fn with_syn(&self, side: usize) -> usize {
+        if self.opening == Opening::Fast && side == 0 { 2 } else { 0 }
+    }
+
     /// How many bytes a program writes, if it gets to it.
     pub fn sends(&self, side: usize) -> usize {
         let sends = self.scripts[side].iter().map(|call| match call {
             Call::Send(n) | Call::SendFin(n) => *n as usize,
             _ => 0,
         });
-        sends.sum()
+        sends.sum::<usize>() + self.with_syn(side)
     }
 }
 
@@ -66,6 +73,11 @@ const PLAIN: Scenario = Scenario {
 };
 
 use Call::{Abort, AwaitEnd, AwaitOpen, Close, Read, Send, SendFin, Shutdown};
+
+/// Data in SYNs, without the connection before that would bring a cookie.
+fn fast_open(config: &mut StackConfig) {
+    (config.socket.fast_open, config.socket.fast_open_no_cookie) = (4, true);
+}
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -202,6 +214,23 @@ pub const SCENARIOS: &[Scenario] = &[
         opening: Opening::Simultaneous,
         scripts: [&[Abort, Close], &[AwaitOpen, Send(1), Shutdown, AwaitEnd, Close]],
         abortive: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "Fast Open, and both close when they like",
+        opening: Opening::Fast,
+        scripts: [&[AwaitOpen, Shutdown, AwaitEnd, Close], &[Send(1), Shutdown, AwaitEnd, Close]],
+        one_guest: true,
+        change: fast_open,
+        ..PLAIN
+    },
+    Scenario {
+        name: "Fast Open, and B aborts",
+        opening: Opening::Fast,
+        scripts: [&[AwaitOpen, AwaitEnd, Close], &[Send(1), Abort, Close]],
+        abortive: true,
+        one_guest: true,
+        change: fast_open,
         ..PLAIN
     },
     Scenario {

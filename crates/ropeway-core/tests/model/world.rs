@@ -101,7 +101,14 @@ impl World {
         } else {
             listener = Some(stacks[1].listen(b, 4, options_b).unwrap());
         }
-        programs[0].id = Some(stacks[0].connect(START, Some(a), b, options_a).unwrap());
+        programs[0].id = Some(match scenario.with_syn(0) {
+            0 => stacks[0].connect(START, Some(a), b, options_a).unwrap(),
+            len => {
+                let opened = stacks[0].connect_with(START, Some(a), b, options_a, &pattern(0, len)).unwrap();
+                programs[0].written = opened.1;
+                opened.0
+            }
+        });
         let mut late = Vec::new();
         if scenario.opening == Opening::OldSyn {
             let syn = TcpHeader {

@@ -45,6 +45,7 @@ fn extremes() -> Vec<(String, Change)> {
     field!(durations(), clock_granularity);
     field!(durations(), fin_timeout);
     field!(durations(), decision_timeout);
+    field!(durations(), fast_open_blackhole_timeout);
     field!(durations(), socket.user_timeout, Some);
     field!(durations(), socket.linger, Some);
     let keep_alive = |idle, interval, count| Some(KeepAlive { idle, interval, count });
@@ -64,6 +65,7 @@ fn extremes() -> Vec<(String, Change)> {
         field!([counts], challenge_acks_per_second);
         field!([counts], icmp_errors_per_second);
         field!([counts], socket.syn_retries);
+        field!([counts], socket.fast_open);
     }
     for sizes in [0, 1, usize::MAX] {
         field!([sizes], max_connections);
@@ -75,6 +77,7 @@ fn extremes() -> Vec<(String, Change)> {
         field!([sizes], auto_send_buffer.initial);
         field!([sizes], auto_send_buffer.max);
         field!([sizes], max_orphans);
+        field!([sizes], max_fast_open_cookies);
         field!([sizes], memory_budget, Some);
         field!([sizes], socket.recv_buffer);
         field!([sizes], socket.send_buffer);
@@ -108,6 +111,7 @@ fn extremes() -> Vec<(String, Change)> {
     field!([0, 1, u64::MAX], socket.max_pacing_rate, Some);
     field!([false, true], echo_replies);
     field!([false, true], socket.nodelay);
+    field!([false, true], socket.fast_open_no_cookie);
     field!([false, true], socket.cork);
     field!([false, true], socket.quick_ack);
     field!([false, true], socket.reuse_addr);

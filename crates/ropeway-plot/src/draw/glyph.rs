@@ -31,6 +31,7 @@ impl Glyph {
             "rto" => glyph("rto", "again: timeout", CROSS),
             "reneging" => glyph("reneging", "again: reneging", PLUS),
             "pmtu" => glyph("pmtu", "again: path MTU", SQUARE),
+            "fast_open" => glyph("fast_open", "again: not taken with the SYN", SQUARE),
             "tlp" => glyph("tlp", "tail loss probe", CIRCLE),
             "window_probe" => glyph("window_probe", "window probe", CIRCLE),
             "keep_alive" => glyph("keep_alive", "keep-alive probe", PLUS),

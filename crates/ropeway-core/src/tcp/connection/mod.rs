@@ -4,6 +4,7 @@
 
 mod buffers;
 mod ecn;
+mod fast_open;
 mod icmp;
 mod keepalive;
 mod mss;
@@ -38,7 +39,7 @@ use self::paws::TimestampState;
 pub(crate) use self::paws::timestamp_clock;
 use self::probe::Probe;
 use self::report::Statistics;
-pub(crate) use self::segment_arrives::Arrival;
+pub(crate) use self::segment_arrives::{Arrival, Reply};
 use self::state::{Cause, State, StateMachine};
 use self::timers::{Timer, TimerTable};
 pub use self::user_call::SendFlags;
@@ -365,8 +366,8 @@ impl Connection {
         self.holder == Holder::Nobody && !matches!(self.state(), State::Closed | State::TimeWait)
     }
 
-    /// The options of a SYN or SYN-ACK.
-    fn syn_options(&self, env: &Env<'_>) -> TcpOptions {
+    /// The options of a SYN or SYN-ACK; `first`: one that was not sent before.
+    fn syn_options(&self, first: bool, env: &Env<'_>) -> TcpOptions {
         let answering = self.state() == State::SynReceived;
         TcpOptions {
             // RFC 9293 3.7.1 MUST-14, SHLD-5, MAY-3
@@ -385,6 +386,7 @@ impl Connection {
                 _ => None,
             },
             accurate_ecn: if answering { self.option_of_syn_ack() } else { None },
+            fast_open: self.fast_open_option(first),
             ..TcpOptions::default()
         }
     }

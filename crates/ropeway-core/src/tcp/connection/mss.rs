@@ -58,6 +58,7 @@ impl Connection {
         }
         self.path_mtu = mtu;
         self.update_mss(now);
+        self.syn_is_too_big();
         if !self.sender.is_in_flight() || !self.state().is_synchronized() {
             return;
         }

@@ -10,6 +10,7 @@ use crate::spare::{Blank, Spare};
 use crate::stats::Counters;
 use crate::tcp::ecn::Ecn;
 use crate::tcp::ecn::accurate::Accurate;
+use crate::tcp::fast_open::FastOpen;
 use crate::tcp::isn::low_u32;
 use crate::tcp::sender::spares::Spares;
 use crate::time::Timestamp;
@@ -104,11 +105,19 @@ pub(super) struct Rare {
     pub(super) delivered_ce: u32,
     /// The counters of Accurate ECN, where that is in use.
     pub(super) accurate: Option<Box<Accurate>>,
+    /// Its part in Fast Open.
+    pub(super) fast_open: Option<Box<FastOpen>>,
 }
 
 impl Blank for Rare {
-    const BLANK: &'static Self =
-        &Self { old_ts_recent: None, rest_of_syn: None, repacketized: None, delivered_ce: 0, accurate: None };
+    const BLANK: &'static Self = &Self {
+        old_ts_recent: None,
+        rest_of_syn: None,
+        repacketized: None,
+        delivered_ce: 0,
+        accurate: None,
+        fast_open: None,
+    };
 }
 
 impl Rare {

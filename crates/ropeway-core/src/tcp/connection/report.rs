@@ -122,7 +122,7 @@ impl Connection {
         }
         let opening = matches!(self.state(), State::SynSent | State::SynReceived);
         let free = self.send_buffer().saturating_sub(self.sender.buffer().len());
-        !opening && !self.held_back && free >= room && self.is_below_lowat()
+        (!opening || self.is_open_early()) && !self.held_back && free >= room && self.is_below_lowat()
     }
 
     /// Whether little enough waits unsent (`TCP_NOTSENT_LOWAT`).
@@ -173,7 +173,7 @@ impl Connection {
 
     /// Whether the handshake is complete and the connection not over.
     pub(crate) fn is_connected(&self) -> bool {
-        self.state().is_synchronized() && self.state() != State::TimeWait
+        (self.state().is_synchronized() && self.state() != State::TimeWait) || self.is_open_early()
     }
 
     /// Bytes to read before the urgent mark.
@@ -192,8 +192,13 @@ impl Connection {
             send: length_u32(self.sender.buffer().memory()),
             receive: length_u32(self.receive_memory()),
             reassembly: length_u32(self.reassembly_memory()),
-            records: length_u32(FIXED + self.sender.records() + self.accurate().map_or(0, size_of_val)),
+            records: length_u32(FIXED + self.sender.records() + self.rare_memory()),
         }
+    }
+
+    /// What few connections have, in bytes.
+    fn rare_memory(&self) -> usize {
+        self.accurate().map_or(0, size_of_val) + self.fast_open_memory()
     }
 
     /// Memory that unread data takes, in bytes.
@@ -239,6 +244,7 @@ impl Connection {
         let (recovery, rate) = (self.sender.recovery(), self.sender.delivery_rate());
         let counters = |accurate: &Accurate| (accurate.delivered, accurate.received);
         let (delivered, received) = self.accurate().map(counters).unwrap_or_default();
+        let (syn_data, fast_open_failure) = self.fast_open_info();
         TcpInfo {
             state: self.state(),
             rto: rto.base(),
@@ -298,6 +304,8 @@ impl Connection {
             rcv_wscale: rcv.wscale.map(WindowScale::get),
             timestamps: self.timestamps.is_some(),
             sack: self.receiver.uses_sack(),
+            syn_data,
+            fast_open_failure,
             ecn: self.ecn.feedback(),
             ecn_seen: self.ecn.was_seen(),
             snd_mss: snd.mss,

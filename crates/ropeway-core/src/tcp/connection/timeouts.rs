@@ -56,6 +56,7 @@ impl Connection {
             Some(_) => self.user_timeout_is_over(env.now),
             None => self.sender.retransmits() + u32::from(self.unsent_timeouts) >= limit,
         };
+        self.suspect_black_hole(over);
         if over {
             let error = self.soft_error.unwrap_or(ConnectionError::TimedOut);
             self.fail(error, Cause::Timeout, env);
@@ -115,7 +116,8 @@ impl Connection {
     /// Nothing was heard of the tail of the flight (RFC 8985 7.3).
     fn tail_probe_timeout(&mut self, env: &mut Env<'_>) {
         let may = self.sender.probe_timeout().is_some() && self.has_left(env);
-        if may && !self.user_timeout_is_over(env.now) {
+        // Before the third segment, what comes of it is not for a stranger's address to bear.
+        if may && !self.is_open_early() && !self.user_timeout_is_over(env.now) {
             self.probing.ask_tail();
             self.output_due = true;
             // RFC 8985 7.3: from now on it counts anew.

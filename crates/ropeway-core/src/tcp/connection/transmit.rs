@@ -64,22 +64,24 @@ impl Connection {
         self.handed = env.handed.next();
         self.arm_retransmit(env.now);
         self.output_due = self.receiver.is_ack_due();
+        let payload = if first { self.data_of_syn(tsval, env) } else { Payload::new() };
         let header = TcpHeader {
             src_port: self.tuple.local_port,
             dst_port: self.tuple.remote_port,
             seq: self.sender.snd().iss,
             ack: if answering { self.receiver.rcv().nxt } else { SeqNum::new(0) },
             flags: self.syn_flags(answering),
-            window: self.initial_window(),
+            window: if answering { self.window_beside_syn_data() } else { self.initial_window() },
             urgent: 0,
-            options: self.syn_options(env),
+            options: self.syn_options(first, env),
         };
         if answering {
             self.receiver.open_window(header.window.into());
             self.receiver.ack_sent(true);
+            self.syn_ack_leaves(first, env);
         }
         let sending = if first { Sending::NEW } else { Sending::SYN_AGAIN };
-        self.transmit(&header, Payload::new(), sending, env)
+        self.transmit(&header, payload, sending, env)
     }
 
     /// The flags of a SYN, or a SYN-ACK. A SYN that was not answered asks for nothing that may have been in its way
@@ -142,7 +144,7 @@ impl Connection {
         matches!(
             self.state(),
             State::Established | State::CloseWait | State::FinWait1 | State::Closing | State::LastAck
-        )
+        ) || self.is_open_early() // RFC 7413 4.2.2-5
     }
 
     /// What the user and the options of a segment leave to the sender.

@@ -19,6 +19,7 @@ use crate::options::SocketOptions;
 use crate::pages::Pages;
 use crate::slab::{Key, Slab};
 use crate::tcp::connection::initial_window;
+use crate::tcp::fast_open::queue::Pending;
 use crate::time::Timestamp;
 
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub(crate) struct Listener {
     closed: bool,
     /// When a cookie was last sent: only for a while after that one is looked for.
     pub(crate) cookie_sent: Option<Timestamp>,
+    /// Its connections that were opened by data in a SYN, and wait for their third segment.
+    pub(crate) fast_open: Pending,
 }
 
 impl Listener {
@@ -53,6 +56,7 @@ impl Listener {
             place: 0,
             closed: false,
             cookie_sent: None,
+            fast_open: Pending::default(),
         }
     }
 

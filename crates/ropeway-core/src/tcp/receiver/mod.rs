@@ -118,7 +118,7 @@ impl Receiver {
 
     /// The window of our SYN or SYN-ACK.
     pub(crate) fn open_window(&mut self, window: u32) {
-        self.rcv.edge = self.rcv.nxt + window;
+        self.rcv.edge = self.rcv.edge.max(self.rcv.nxt + window);
     }
 
     // ---- the application

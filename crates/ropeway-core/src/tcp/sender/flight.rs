@@ -296,7 +296,7 @@ impl Flight {
         self.sums.mark(sent, sent.marks.without(Marks::RETRANSMITTED).with(Marks::LOST));
         sent.why = Some(why);
         let (start, len) = (sent.start, sent.len());
-        if why != Why::PathMtu {
+        if !matches!(why, Why::PathMtu | Why::FastOpen) {
             self.course.lose(len);
             told(&self.course.departure(sent));
         }

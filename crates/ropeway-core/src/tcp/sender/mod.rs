@@ -223,6 +223,23 @@ impl Sender {
         self.retransmits = retransmits;
     }
 
+    /// The third segment of a handshake in which data was sent before it has come: our SYN-ACK was sent at that time, if it was
+    /// sent once.
+    pub(crate) fn syn_was_sent_at(&mut self, at: Option<Timestamp>) {
+        self.last_sent = at;
+    }
+
+    /// Data may be sent before our SYN-ACK is acknowledged, with the window of the peer's SYN (RFC 7413).
+    pub(crate) fn open_early(&mut self, wnd: u32) {
+        self.snd.wnd = wnd;
+        self.snd.max_wnd = wnd;
+    }
+
+    /// The peer has taken our SYN, and not all of the data that came with it (RFC 7413 4.2.2).
+    pub(crate) fn on_syn_data_refused(&mut self) {
+        self.recovery.on_not_taken(&mut self.flight, self.snd.nxt, Why::FastOpen);
+    }
+
     /// What the peer's SYN says.
     pub(crate) fn peer_syn(&mut self, peer_mss: u16, wscale: Option<WindowScale>) {
         self.snd.peer_mss = peer_mss;
@@ -243,7 +260,9 @@ impl Sender {
         self.snd.max_wnd = wnd;
         // RFC 7323 4: an echo tells which of several transmissions is acknowledged.
         let rtt = self.last_sent.take().map(|at| now.since(at)).or(echo.map(|(_, rtt)| rtt));
-        if let Some(rtt) = rtt {
+        // If all data that is out is acknowledged with it, that is the sample.
+        let with_data = self.snd.nxt.after(self.snd.iss + 1) && ack == self.snd.nxt;
+        if let Some(rtt) = rtt.filter(|_| !with_data) {
             self.rto.sample(rtt, now, true);
         }
         let echoed = echo.map(|(tsecr, _)| SeqNum::new(tsecr));
@@ -260,8 +279,8 @@ impl Sender {
         self.syn_again = None;
         self.retransmits = 0;
         self.snd.una = self.snd.iss + 1;
-        self.snd.small = self.snd.una;
-        self.window_limited = self.snd.una;
+        self.snd.small = self.snd.small.max(self.snd.una);
+        self.window_limited = self.window_limited.max(self.snd.una);
         self.round_end = self.snd.una;
     }
 
@@ -465,7 +484,7 @@ impl Sender {
 
     /// What is in flight is too big for the path, and goes out again in smaller pieces.
     pub(crate) fn on_too_big(&mut self) {
-        self.recovery.on_too_big(&mut self.flight, self.snd.nxt);
+        self.recovery.on_not_taken(&mut self.flight, self.snd.nxt, Why::PathMtu);
     }
 
     /// When a probe of the tail is due, if one may be sent (RFC 8985 7.2).

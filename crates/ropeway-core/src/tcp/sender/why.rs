@@ -19,6 +19,8 @@ pub(crate) enum Why {
     PathMtu,
     /// The tail is probed (RFC 8985 7).
     TailProbe,
+    /// It came with a SYN, and was not acknowledged with it (RFC 7413 4.2.2).
+    FastOpen,
     /// A closed window is probed (RFC 9293 3.8.6.1), or what has probed it goes out anew.
     WindowProbe,
     /// An idle peer is asked whether it is there (RFC 9293 3.8.4).
@@ -37,6 +39,7 @@ impl Why {
             Self::Reneging => "reneging",
             Self::PathMtu => "pmtu",
             Self::TailProbe => "tlp",
+            Self::FastOpen => "fast_open",
             Self::WindowProbe => "window_probe",
             Self::KeepAlive => "keep_alive",
         }

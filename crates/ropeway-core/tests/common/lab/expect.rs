@@ -82,6 +82,9 @@ impl Lab {
         if want.counters.as_ref().is_some_and(|want| *want != counters) {
             return Some(format!("counters of ECN are {counters:?}"));
         }
+        if want.fast_open.is_some_and(|want| want != tcp.options.fast_open) {
+            return Some(format!("Fast Open's option is {:?}", tcp.options.fast_open));
+        }
         if want.data.as_ref().is_some_and(|data| data != payload) {
             return Some("the bytes are not those that were written".into());
         }

@@ -83,6 +83,7 @@ impl Connection {
     /// ESTABLISHED: our SYN has been acknowledged.
     pub(super) fn established(&mut self, segment: &Arrival, cause: Cause, env: &mut Env<'_>) {
         self.transition(cause);
+        self.note_early_sending(segment);
         let echo = self.echo(&segment.header, env.now);
         let numbers = (segment.seq(), segment.ack(), self.window_of(segment));
         self.sender.on_established(env.now, numbers, echo);
@@ -100,6 +101,10 @@ impl Connection {
         self.syn_due = false;
         self.timers.stop(Timer::Retransmit);
         self.unanswered_since = None;
+        if self.sender.outstanding() > 0 {
+            // Data went before the handshake was complete (RFC 7413).
+            self.arm_retransmit(env.now);
+        }
         self.probing_starts(env.now);
         if self.sender.fin_queued() {
             // CLOSE was called in SYN-RECEIVED.
@@ -110,7 +115,12 @@ impl Connection {
     }
 
     /// The acknowledgement goes to the sender; what follows from it for timers and users is done here.
-    fn take_ack(&mut self, segment: &Arrival, window: u32, env: &mut Env<'_>) -> Outcome {
+    pub(in crate::tcp::connection) fn take_ack(
+        &mut self,
+        segment: &Arrival,
+        window: u32,
+        env: &mut Env<'_>,
+    ) -> Outcome {
         let news = AckNews {
             now: env.now,
             ack: segment.ack(),

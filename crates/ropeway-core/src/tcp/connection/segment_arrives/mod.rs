@@ -20,6 +20,7 @@ use crate::buffer::chunk::Chunk;
 use crate::buffer::pieces::Pieces;
 use crate::buffer::send::length_u32;
 use crate::event::Readiness;
+use crate::tcp::fast_open::News;
 use crate::transmit::Received;
 
 /// A segment on its way through the steps. Trimming takes away what is not in the window.
@@ -59,7 +60,7 @@ impl Arrival {
         }
     }
 
-    fn has(&self, flags: TcpFlags) -> bool {
+    pub(super) fn has(&self, flags: TcpFlags) -> bool {
         self.header.flags.contains(flags)
     }
 
@@ -68,7 +69,7 @@ impl Arrival {
     }
 
     /// SEG.LEN, which counts SYN and FIN.
-    fn len(&self) -> u32 {
+    pub(super) fn len(&self) -> u32 {
         self.header.segment_len(self.payload.len())
     }
 
@@ -94,7 +95,7 @@ impl Arrival {
 
 /// How a segment's way through the steps ends early.
 #[derive(Debug)]
-enum Verdict {
+pub(super) enum Verdict {
     /// Nothing more is to be done.
     Drop,
     /// It is acknowledged and dropped.
@@ -103,13 +104,23 @@ enum Verdict {
     Challenge,
     /// It is answered with this RST and dropped.
     Reset(TcpHeader),
+    /// It was taken, and the stack learns something of Fast Open.
+    Learned(News),
 }
 
-type Step = ControlFlow<Verdict>;
+/// What a segment leaves for the stack to do.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// It is answered with this RST.
+    Reset(TcpHeader),
+    Learned(News),
+}
+
+pub(super) type Step = ControlFlow<Verdict>;
 
 impl Connection {
-    /// Takes a segment. What it answers is a RST; everything else waits for `poll_transmit`.
-    pub(crate) fn segment_arrives(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Option<TcpHeader> {
+    /// Takes a segment. What is answered at once is a RST; everything else waits for `poll_transmit`.
+    pub(crate) fn segment_arrives(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Option<Reply> {
         let (segments, longest) = segment.cut();
         self.statistics.segments_in += u64::from(segments);
         if longest > 0 {
@@ -118,7 +129,7 @@ impl Connection {
         let was_writable = self.is_writable();
         let step = match self.state() {
             State::Closed | State::Listen | State::TimeWait => ControlFlow::Break(Verdict::Drop),
-            State::SynSent => self.arrives_in_syn_sent(segment, env),
+            State::SynSent | State::SynReceived => self.arrives_in_handshake(segment, env),
             _ => self.arrives_in_other_states(segment, env),
         };
         let reply = match step {
@@ -137,7 +148,8 @@ impl Connection {
                 }
                 None
             }
-            ControlFlow::Break(Verdict::Reset(header)) => Some(header),
+            ControlFlow::Break(Verdict::Reset(header)) => Some(Reply::Reset(header)),
+            ControlFlow::Break(Verdict::Learned(news)) => Some(Reply::Learned(news)),
         };
         self.reconsider_writer(env);
         if !was_writable && self.is_writable() {
@@ -149,7 +161,7 @@ impl Connection {
     }
 
     /// RFC 9293 3.10.7.4
-    fn arrives_in_other_states(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
+    pub(super) fn arrives_in_other_states(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
         // Trimming moves it.
         let (seq, len) = (segment.seq(), segment.payload.len());
         if segment.has(TcpFlags::SYN) {

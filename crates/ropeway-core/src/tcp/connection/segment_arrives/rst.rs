@@ -17,10 +17,12 @@ impl Connection {
         // RFC 9293 3.10.7.4 R-05, RFC 5961 3.2-2, RFC 5961 3.2-3: only the very next sequence number proves
         // that the peer sent it.
         if segment.seq() != self.receiver.rcv().nxt {
+            self.suspect_reset();
             return ControlFlow::Break(Verdict::Challenge);
         }
         env.counters.resets_received += 1;
         match self.state() {
+            State::SynReceived if self.is_open_early() => self.fail_early(env),
             // MUST-11, R-07: only an active open is in SYN-RECEIVED here; the listener's live in the SYN
             // queue.
             State::SynReceived => self.fail(ConnectionError::Refused, Cause::Reset, env),

@@ -15,7 +15,11 @@ use crate::tcp::ecn::handshake::{agree, answered};
 
 impl Connection {
     /// RFC 9293 3.10.7.3 R-03
-    pub(super) fn arrives_in_syn_sent(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
+    pub(in crate::tcp::connection) fn arrives_in_syn_sent(
+        &mut self,
+        segment: &mut Arrival,
+        env: &mut Env<'_>,
+    ) -> Step {
         let has_ack = segment.has(TcpFlags::ACK);
         // First: an acknowledgement of what we did not send.
         if has_ack && !self.answers_our_syn(segment.ack()) {
@@ -52,6 +56,7 @@ impl Connection {
         if has_ack {
             self.take_syn_ack(segment, env);
             self.established(segment, Cause::SynAck, env);
+            self.take_ack_of_syn_data(segment, env);
             self.cut_off_syn(segment);
             if segment.len() > 0 || segment.has(TcpFlags::URG) {
                 return self.take_rest_of_syn(segment, env);
@@ -74,14 +79,18 @@ impl Connection {
     }
 
     /// Data and FIN that come with a SYN begin after it.
-    fn cut_off_syn(&self, segment: &mut Arrival) {
+    pub(in crate::tcp::connection) fn cut_off_syn(&self, segment: &mut Arrival) {
         segment.clear(TcpFlags::SYN);
         segment.header.seq = self.receiver.rcv().nxt;
         self.trim(segment);
     }
 
     /// What came with the SYN, now that the connection is open.
-    pub(super) fn take_rest_of_syn(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
+    pub(in crate::tcp::connection) fn take_rest_of_syn(
+        &mut self,
+        segment: &mut Arrival,
+        env: &mut Env<'_>,
+    ) -> Step {
         self.ack_now();
         self.check_urg(segment, self.receiver.rcv().irs);
         let has_text = !segment.payload.is_empty();

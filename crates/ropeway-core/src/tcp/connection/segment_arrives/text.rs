@@ -18,7 +18,8 @@ impl Connection {
     pub(super) fn take_text(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
         let cut = segment.cut();
         let mut payload = std::mem::take(&mut segment.payload);
-        let receives = matches!(self.state(), State::Established | State::FinWait1 | State::FinWait2);
+        let receives = matches!(self.state(), State::Established | State::FinWait1 | State::FinWait2)
+            || self.is_open_early();
         if payload.is_empty() || !receives {
             return ControlFlow::Continue(());
         }

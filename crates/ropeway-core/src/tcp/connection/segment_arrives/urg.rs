@@ -12,7 +12,8 @@ impl Connection {
     /// moves forward (MUST-32). `from` is the segment's own sequence number, from which its pointer counts
     /// (MUST-62).
     pub(super) fn check_urg(&mut self, segment: &Arrival, from: SeqNum) {
-        let receives = matches!(self.state(), State::Established | State::FinWait1 | State::FinWait2);
+        let receives = matches!(self.state(), State::Established | State::FinWait1 | State::FinWait2)
+            || self.is_open_early();
         if !receives || !segment.has(TcpFlags::URG) {
             return;
         }

@@ -54,8 +54,6 @@ pub(super) enum Phase {
 }
 
 /// What else both SYNs have agreed on, a bit each.
-///
-/// One bit is left for Fast Open (RFC 7413).
 #[derive(Clone, Copy, Debug, Default)]
 struct Said(u8);
 

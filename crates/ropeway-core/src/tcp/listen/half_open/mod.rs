@@ -296,6 +296,17 @@ impl HalfOpenTable {
         self.entries.get(key).map(|entry| entry.syn_ack(&tuple, announced, now))
     }
 
+    /// What a connection needs to know that is made of a SYN at once (RFC 7413).
+    pub(crate) fn handshake_of(
+        syn: &TcpHeader,
+        opening: &Opening,
+        announced: &Announced,
+        now: Timestamp,
+    ) -> Handshake {
+        let entry = HalfOpen::new(0, syn, opening, ShortTimestamp::after(now, Duration::ZERO));
+        entry.handshake(announced, |_| Duration::ZERO, now)
+    }
+
     /// What the connection needs to know that this becomes.
     pub(crate) fn handshake(
         &self,
