@@ -5,7 +5,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use ropeway::net::{TcpListener, TcpStream};
+use ropeway::net::{TcpListener, TcpSocket, TcpStream};
 use ropeway_sim::{Host, Link, Net, Pipe, Rate};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
@@ -256,4 +256,34 @@ async fn a_rule_that_panics_fails_the_test() {
     net.add_host("a").build().spawn(ask("b")).tolerate();
     // Whatever the test waits for.
     std::future::pending::<()>().await;
+}
+
+/// A request and its answer take one round trip instead of two, once the server has given a cookie (RFC 7413).
+#[tokio::test(start_paused = true)]
+async fn fast_open_saves_a_round_trip() {
+    let net = Net::builder().default_link(Link::new().delay(MS(5))).build();
+    net.add_host("server").build().spawn(async {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_fastopen(16).unwrap();
+        socket.bind("0.0.0.0:80".parse().unwrap()).unwrap();
+        let listener = socket.listen(16).unwrap();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_exact(&mut [0; 7]).await.unwrap();
+            stream.write_all(b"answer").await.unwrap();
+        }
+    });
+    net.add_host("client")
+        .build()
+        .run(async {
+            let server = ropeway::net::lookup_host("server:80").await.unwrap().find(|addr| addr.is_ipv4());
+            for round_trips in [2, 1, 1] {
+                let start = Instant::now();
+                let socket = TcpSocket::new_v4().unwrap();
+                let mut stream = socket.connect_with(server.unwrap(), b"request").await.unwrap();
+                stream.read_exact(&mut [0; 6]).await.unwrap();
+                assert_eq!(start.elapsed(), MS(20 * round_trips));
+            }
+        })
+        .await;
 }

@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use ropeway_core::packet::Protocol;
 use ropeway_core::{
-    Counters, IpCidr, MemoryUse, PortPolicy, SocketOptions, Stack as Core, StackConfig, TableSizes,
+    Counters, FastOpenKeys, IpCidr, MemoryUse, PortPolicy, SocketOptions, Stack as Core, StackConfig,
+    TableSizes,
 };
 
 pub use builder::Builder;
@@ -268,6 +269,23 @@ impl Stack {
     #[must_use]
     pub fn config(&self) -> StackConfig {
         self.shard().look(|core, _| core.config().clone())
+    }
+
+    /// The keys of the cookies that the stack gives to clients of Fast Open (RFC 7413). By default there is one, from the
+    /// stack's seed.
+    #[must_use]
+    pub fn fastopen_keys(&self) -> FastOpenKeys {
+        self.shard().look(|core, _| core.fast_open_keys())
+    }
+
+    /// Sets the keys of the cookies that the stack gives to clients of Fast Open (`TCP_FASTOPEN_KEY`). Stacks that share an
+    /// address must have equal ones. A server should change its key now and then, by [`FastOpenKeys::rotate`] (RFC 7413 4.1.2).
+    ///
+    /// # Errors
+    ///
+    /// If the stack has ended.
+    pub fn set_fastopen_keys(&self, keys: FastOpenKeys) -> io::Result<()> {
+        self.change_each(|core| core.set_fast_open_keys(keys))
     }
 
     /// Takes connections to any address and port that no other listener has, each decided on before it is

@@ -59,6 +59,8 @@ impl Stack {
                 Some(Box::new(Host { steering: steering.clone(), shard, config: Arc::clone(&whole) }));
             if let Some(first) = stacks.first() {
                 stack.share_budget(first);
+                // A client's next flow may be another shard's.
+                stack.set_fast_open_keys(first.fast_open_keys());
             }
             stacks.push(stack);
         }

@@ -349,6 +349,37 @@ macro_rules! impl_options {
                 self.update_options(|options| options.congestion = congestion)
             }
 
+            /// How many connections that began with data in a SYN may wait for their third segment, of a listener
+            /// (`TCP_FASTOPEN`). 0 by default.
+            pub fn fastopen(&self) -> io::Result<u32> {
+                self.options(|options| options.fast_open)
+            }
+
+            /// Lets a listener take data that comes with a SYN (TCP Fast Open, RFC 7413; `TCP_FASTOPEN`), from clients that have a
+            /// cookie: [`accept`](crate::net::TcpListener::accept) gives such a connection at once, and the program may answer
+            /// before the handshake is complete. At most `queue_len` connections of the listener may be in that state at a time;
+            /// SYNs beyond it are taken without their data, as those of clients without a cookie. 0 takes none.
+            ///
+            /// **Requests must be idempotent**, like a GET: the network may repeat a SYN after its connection has ended, and the
+            /// program then gets the request once more (RFC 7413 2.1).
+            ///
+            /// It counts for SYNs that come later. [`TcpSocket::connect_with`](crate::net::TcpSocket::connect_with) is the client.
+            pub fn set_fastopen(&self, queue_len: u32) -> io::Result<()> {
+                self.update_options(|options| options.fast_open = queue_len)
+            }
+
+            /// Whether Fast Open goes without cookies (`TCP_FASTOPEN_NO_COOKIE`). Off by default.
+            pub fn fastopen_no_cookie(&self) -> io::Result<bool> {
+                self.options(|options| options.fast_open_no_cookie)
+            }
+
+            /// Sets whether Fast Open goes without cookies (`TCP_FASTOPEN_NO_COOKIE`): a connect sends data with its SYN at
+            /// once, and a listener takes it from whoever sends it. Only for networks in which nobody forges addresses: a server
+            /// answers such a SYN with up to ten segments, wherever it seems to come from.
+            pub fn set_fastopen_no_cookie(&self, no_cookie: bool) -> io::Result<()> {
+                self.update_options(|options| options.fast_open_no_cookie = no_cookie)
+            }
+
             /// How often a SYN is retransmitted before a connect gives up (`TCP_SYNCNT`). 7 by default.
             pub fn tcp_syn_retries(&self) -> io::Result<u32> {
                 self.options(|options| options.syn_retries)

@@ -1,12 +1,15 @@
 //! Sockets that are neither a stream nor a listener yet.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ropeway_core::{BindingId, SocketOptions, Stack as Core, StackConfig};
+use tokio::io::AsyncWrite;
 use tokio::runtime::Handle;
 
 use super::connection::{Connection, shown};
@@ -317,6 +320,70 @@ impl TcpSocket {
             core.connect(now, local, addr, options).map_err(|error| error::connect(error, addr))
         };
         Ok(TcpStream::new(Connection::open(stack.clone(), stack.numbered(number), addr, start).await?))
+    }
+
+    /// Opens a connection and sends `data`, as much of it as may be with the SYN (TCP Fast Open, RFC 7413; `sendto` with
+    /// `MSG_FASTOPEN`). It comes back when the connection is open and all of `data` is written, as by
+    /// [`connect`](Self::connect) and `write_all`, but saves a round trip with a server that knows Fast Open and has given the
+    /// stack a cookie: the first call asks for one, and those that follow within a day use it.
+    /// [`TcpInfo::syn_data`](crate::TcpInfo::syn_data) tells whether the server has taken the data with the SYN; if not, it was sent
+    /// again in the usual way.
+    ///
+    /// **The request must be idempotent**, like a GET: the network may repeat a SYN after its connection has ended, and the
+    /// server's application then gets the data once more (RFC 7413 2.1).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](Self::connect), and of writing.
+    ///
+    /// # Cancel safety
+    ///
+    /// A call that is dropped closes the connection. The server may have got the data all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ropeway::Stack;
+    /// use ropeway::net::TcpSocket;
+    /// use tokio::io::AsyncReadExt;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let stack = Stack::builder().build()?;
+    /// let addr = "127.0.0.1:80".parse().unwrap();
+    /// let socket = TcpSocket::new_v4_on(&stack)?;
+    /// socket.bind(addr)?;
+    /// socket.set_fastopen(16)?;
+    /// let listener = socket.listen(16)?;
+    /// for took_it_with_the_syn in [false, true] {
+    ///     let client = TcpSocket::new_v4_on(&stack)?.connect_with(addr, b"GET /");
+    ///     let (client, accepted) = tokio::try_join!(client, listener.accept())?;
+    ///     let (mut server, mut request) = (accepted.0, [0; 5]);
+    ///     server.read_exact(&mut request).await?;
+    ///     assert_eq!(&request, b"GET /");
+    ///     assert_eq!(client.info()?.syn_data, took_it_with_the_syn);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect_with(self, addr: SocketAddr, data: &[u8]) -> io::Result<TcpStream> {
+        self.check_family(addr)?;
+        let (stack, options, binding) = self.into_parts()?;
+        let number = stack.shard_to_connect(binding.as_ref().map(|binding| binding.addr), addr)?;
+        let mut sent = 0;
+        let start = |core: &mut Core, now| {
+            let local = binding.as_ref().map(|binding| binding.release(core, number));
+            let opened = core.connect_with(now, local, addr, options, data);
+            let (id, with_syn) = opened.map_err(|error| error::connect(error, addr))?;
+            sent = with_syn;
+            Ok(id)
+        };
+        let connection = Connection::open(stack.clone(), stack.numbered(number), addr, start).await?;
+        let mut stream = TcpStream::new(connection);
+        while let Some(rest @ [_, ..]) = data.get(sent..) {
+            sent += poll_fn(|cx| Pin::new(&mut stream).poll_write(cx, rest)).await?;
+        }
+        Ok(stream)
     }
 
     /// Listens for connections. One more than `backlog` may wait to be accepted, as on Linux; what comes then is not
