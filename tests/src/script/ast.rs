@@ -176,6 +176,11 @@ pub enum TcpOption {
         /// Kind 254 with the magic number.
         experimental: bool,
     },
+    /// The same, with the cookie that the stack makes.
+    OwnCookie {
+        /// Kind 254 with the magic number.
+        experimental: bool,
+    },
     /// Any other, or a known kind with another length: kind and bytes behind the length.
     Other(u8, Vec<u8>),
 }

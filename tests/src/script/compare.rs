@@ -150,6 +150,7 @@ fn unpadded(options: &[TcpOption]) -> usize {
                 TcpOption::FastOpen { cookie, experimental } => {
                     2 + cookie.len() + usize::from(*experimental) * 2
                 }
+                TcpOption::OwnCookie { experimental } => 10 + usize::from(*experimental) * 2,
                 TcpOption::Other(_, value) => 2 + value.len(),
                 TcpOption::Mss(_) => 4,
             }
@@ -165,7 +166,6 @@ fn unsupported(expected: &[TcpOption], actual: &[TcpOption]) -> Vec<&'static str
 
 fn name_of(option: &TcpOption) -> Option<&'static str> {
     match option {
-        TcpOption::FastOpen { .. } => Some("TCP Fast Open"),
         TcpOption::Other(19, _) => Some("TCP MD5"),
         TcpOption::Other(30, _) => Some("MPTCP"),
         _ => None,

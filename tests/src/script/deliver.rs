@@ -6,6 +6,7 @@ use ropeway_core::packet::{Checksum, Protocol, checksum};
 
 use super::ast::{Body, Ecn, IcmpSpec, PacketExtras, PacketSpec, Pragma, TcpSpec};
 use super::compare::icmp_numbers;
+use super::fast_open::with_own_cookies;
 use super::flow::{Flow, byte_at};
 use super::notation;
 use super::parse_packet::hex;
@@ -78,7 +79,7 @@ impl Runner<'_> {
     }
 
     fn deliver_tcp(&mut self, spec: &PacketSpec, tcp: &TcpSpec, extras: &PacketExtras) -> Result<(), Stop> {
-        let index = self.flow_for_arrival(spec, extras);
+        let (index, keys) = (self.flow_for_arrival(spec, extras), self.stack.fast_open_keys());
         let flow = &mut self.flows[index];
         let mut segment = Tcp {
             src_port: flow.remote.port(),
@@ -88,7 +89,7 @@ impl Runner<'_> {
             flags: tcp.flags,
             win: tcp.win.unwrap_or(0),
             urg: tcp.urg,
-            options: tcp.options.clone().unwrap_or_default(),
+            options: with_own_cookies(tcp.options.clone().unwrap_or_default(), flow, keys),
             payload: payload(tcp, extras),
         };
         let text = format!("< {}", notation::tcp(&segment));
@@ -180,7 +181,7 @@ impl Runner<'_> {
         let Some(flow) = self.current.and_then(|current| self.flows.get(current)) else { return Vec::new() };
         let (seq, len) = match icmp.quoted {
             Some((seq, len)) => (flow.local_seq(seq), len),
-            None => (flow.last_sent_seq, 0),
+            None => (flow.last_sent_seq, flow.last_sent_len),
         };
         let quoted = Packet {
             src: flow.local.ip(),

@@ -121,6 +121,7 @@ impl Runner<'_> {
         }
         let flow = sniffed.flow.map(|flow| &self.flows[flow]);
         let segment = self.in_script(sniffed);
+        let spec = &self.with_own_cookies_in(spec, flow);
         let mut findings = compare(spec, &sniffed.packet, segment.as_ref(), flow, self.settings);
         if spec.ports.is_none() && sniffed.flow.is_some() && sniffed.flow != self.current {
             findings.push("connection", "the current one".into(), "another one; lines can name ports".into());

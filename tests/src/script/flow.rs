@@ -39,6 +39,8 @@ pub(super) struct Flow {
     pub(super) untrusted: bool,
     /// The last packet that arrived, to quote.
     pub(super) last_sent_seq: u32,
+    /// How much data it had.
+    pub(super) last_sent_len: usize,
 }
 
 /// The byte that the script's end sends at this place of its stream, and that `write(3, ..., 100)` writes.
@@ -66,6 +68,7 @@ impl Flow {
             read: 0,
             untrusted: false,
             last_sent_seq: 0,
+            last_sent_len: 0,
         }
     }
 
@@ -125,13 +128,11 @@ impl Flow {
     /// A segment has left the stack.
     pub(super) fn sent(&mut self, tcp: &Tcp) {
         self.last_sent_seq = tcp.seq;
+        self.last_sent_len = tcp.payload.len();
         self.has_timestamps |=
             tcp.options.iter().any(|option| matches!(option, TcpOption::Timestamps { .. }));
         if tcp.has(flag::SYN) {
             self.local_isn = tcp.seq;
-            if tcp.has(flag::ACK) {
-                self.remote_isn = tcp.ack.wrapping_sub(1);
-            }
         }
         self.synchronized = !tcp.has(flag::SYN) && !tcp.has(flag::RST) || tcp.has(flag::SYN | flag::ACK);
     }

@@ -141,7 +141,11 @@ pub(super) fn field(info: &TcpInfo, name: &str) -> Option<Value> {
         "tcpi_dsack_dups" => count(info.dsack_dups),
         "tcpi_total_retrans" => count(info.retransmitted),
         "tcpi_bytes_retrans" => count(info.bytes_retransmitted),
-        "tcpi_delivered" => count(info.delivered),
+        // Linux counts our SYN, too.
+        "tcpi_delivered" => {
+            count(info.delivered)
+                + i64::from(state_number(info.state) != 2 && info.state != State::SynReceived)
+        }
         "tcpi_bytes_acked" => count(info.bytes_acked),
         "tcpi_bytes_sent" => count(info.bytes_sent),
         "tcpi_bytes_received" => count(info.bytes_received),
@@ -172,7 +176,9 @@ pub(super) fn field(info: &TcpInfo, name: &str) -> Option<Value> {
                 + 4 * i64::from(info.snd_wscale.is_some())
                 + 8 * i64::from(info.ecn != EcnFeedback::None)
                 + 16 * i64::from(info.ecn_seen)
+                + 32 * i64::from(info.syn_data)
         }
+        "tcpi_fastopen_client_fail" => info.fast_open_failure as i64,
         "tcpi_snd_mss" => mss,
         "tcpi_rcv_mss" => i64::from(info.rcv_mss),
         "tcpi_advmss" => i64::from(info.advmss),

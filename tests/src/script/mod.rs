@@ -25,6 +25,7 @@ mod calls;
 mod compare;
 mod deliver;
 mod expect;
+mod fast_open;
 mod flow;
 mod info;
 mod lexer;

@@ -48,6 +48,13 @@ fn option(option: &TcpOption) -> String {
             let name = if *experimental { "FOEXP" } else { "FO" };
             cookie.iter().fold(format!("{name} "), |text, byte| format!("{text}{byte:02x}")).trim_end().into()
         }
+        TcpOption::OwnCookie { experimental } => {
+            if *experimental {
+                "FOEXP ...".into()
+            } else {
+                "FO ...".into()
+            }
+        }
         TcpOption::Other(kind, value) => {
             value.iter().fold(format!("kind {kind} "), |text, byte| format!("{text}{byte:02x}"))
         }

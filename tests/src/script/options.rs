@@ -21,6 +21,9 @@ impl Runner<'_> {
             let linger = self.linger(args.get(3))?;
             return Ok(self.change(fd, |options, _| options.linger = linger));
         }
+        if name == "TCP_FASTOPEN_KEY" {
+            return self.set_fast_open_key(args);
+        }
         if let Some(text) = text(args.get(3)) {
             let algorithm = text.parse().ok().filter(|_| name == "TCP_CONGESTION");
             let algorithm = algorithm.ok_or_else(|| Stop::Unsupported(format!("{name} {text}")))?;
@@ -74,6 +77,10 @@ impl Runner<'_> {
             }
             "IP_TTL" | "IPV6_UNICAST_HOPS" => {
                 self.change(fd, |options, _| options.ttl = u8::try_from(number).unwrap_or(64))
+            }
+            "TCP_FASTOPEN" => self.change(fd, |options, _| options.fast_open = count),
+            "TCP_FASTOPEN_NO_COOKIE" => {
+                self.change(fd, |options, _| options.fast_open_no_cookie = number != 0)
             }
             // These do not change what TCP does.
             "SO_DEBUG" | "SO_PRIORITY" | "SO_MARK" | "SO_OOBINLINE" | "IP_MTU_DISCOVER" | "IPV6_V6ONLY" => {

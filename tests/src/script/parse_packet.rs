@@ -222,8 +222,11 @@ impl Parser {
                 if named {
                     self.next();
                 }
-                let cookie = if named { vec![0; 8] } else { self.blob()? };
-                TcpOption::FastOpen { cookie, experimental: name == "FOEXP" }
+                let experimental = name == "FOEXP";
+                match named {
+                    true => TcpOption::OwnCookie { experimental },
+                    false => TcpOption::FastOpen { cookie: self.blob()?, experimental },
+                }
             }
             "md5" => {
                 // Some collections only say whether the digest is valid.

@@ -59,6 +59,8 @@ pub(super) struct Runner<'s> {
     pub(super) pending: Option<Pending>,
     pub(super) names: HashMap<String, Value>,
     pub(super) unsupported: Vec<String>,
+    /// Linux's `tcp_fastopen`, as it is now.
+    pub(super) fast_open: u32,
     pub(super) exchange: Vec<String>,
     pub(super) next_port: u16,
     /// The sequence number of the first SYN that the stack sent.
@@ -94,10 +96,14 @@ fn start_for(script: &Script, settings: &Settings, iss: u32) -> u64 {
 impl<'s> Runner<'s> {
     fn new(script: &'s Script, settings: &'s Settings, start: u64) -> Self {
         let config = Arc::new(settings.config.clone());
+        let mut stack = Stack::new(config, [42; 32], Timestamp::from_micros(start));
+        if let Some(keys) = settings.fast_open_keys {
+            stack.set_fast_open_keys(keys);
+        }
         Self {
             script,
             settings,
-            stack: Stack::new(config, [42; 32], Timestamp::from_micros(start)),
+            stack,
             now: 0,
             start,
             last_event: 0,
@@ -110,6 +116,7 @@ impl<'s> Runner<'s> {
             pending: None,
             names: HashMap::new(),
             unsupported: settings.unsupported.clone(),
+            fast_open: settings.fast_open,
             exchange: Vec::new(),
             next_port: 40_000,
             first_iss: None,
@@ -273,7 +280,7 @@ impl<'s> Runner<'s> {
         let is_call = |event: &Event| !matches!(event.action, Action::Command(_));
         let between = self.script.events.iter().take(index).any(is_call)
             && self.script.events.iter().skip(index).any(is_call);
-        if between && command.contains("sysctl") {
+        if between && !self.fast_open_command(command) && command.contains("sysctl") {
             self.unsupported("sysctl in the middle of a script");
         }
         if command.contains("tc qdisc") {

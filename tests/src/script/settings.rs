@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ropeway_core::{KeepAlive, StackConfig, SynCookieMode};
+use ropeway_core::{FastOpenKeys, KeepAlive, StackConfig, SynCookieMode};
 
 use super::Error;
 use super::ast::{Action, Body, Direction, Pragma, Script, TcpOption, TcpSpec};
@@ -58,6 +58,10 @@ pub struct Settings {
     pub strict_segments: bool,
     /// The stack's first initial sequence number.
     pub iss: Option<u32>,
+    /// Linux's `tcp_fastopen`: 1 for clients, 2 for servers, 4 and 0x200 without cookies, 0x400 for all listeners.
+    pub fast_open: u32,
+    /// Linux's `tcp_fastopen_key`.
+    pub fast_open_keys: Option<FastOpenKeys>,
     /// What `SO_KEEPALIVE` begins with.
     pub keep_alive: KeepAlive,
     /// The script was written for FreeBSD: the order of options and the sizes of buffers are not ours.
@@ -101,6 +105,8 @@ impl Settings {
             ts_tick: if strict { 1000 } else { 0 },
             strict_segments: strict,
             iss: None,
+            fast_open: 1,
+            fast_open_keys: None,
             keep_alive: KeepAlive::default(),
             bsd: false,
             unsupported: Vec::new(),
@@ -123,6 +129,7 @@ impl Settings {
             settings.command(command, path);
         }
         settings.adopt_window_scale(script);
+        settings.adopt_fast_open(script);
         if settings.bsd {
             settings.like_freebsd(script);
         }

@@ -65,6 +65,9 @@ impl Settings {
         if short == "tcp_congestion_control" {
             return value.parse().map(|algorithm| config.socket.congestion = algorithm).is_ok();
         }
+        if short.starts_with("tcp_fastopen") {
+            return self.fast_open_sysctl(short, value);
+        }
         let Some(number) = value.split_whitespace().next().and_then(|text| text.parse::<u32>().ok()) else {
             return false;
         };

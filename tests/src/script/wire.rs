@@ -222,6 +222,8 @@ pub fn encode_options(options: &[TcpOption]) -> Vec<u8> {
                 (5, edges.flat_map(u32::to_be_bytes).collect())
             }
             TcpOption::Timestamps { val, ecr } => (8, [val.to_be_bytes(), ecr.to_be_bytes()].concat()),
+            TcpOption::OwnCookie { experimental: false } => (34, vec![0; 8]),
+            TcpOption::OwnCookie { experimental: true } => (254, [&[0xf9, 0x89][..], &[0; 8]].concat()),
             TcpOption::FastOpen { cookie, experimental: false } => (34, cookie.clone()),
             TcpOption::FastOpen { cookie, experimental: true } => {
                 (254, [&[0xf9, 0x89], &cookie[..]].concat())

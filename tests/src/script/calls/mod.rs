@@ -26,7 +26,9 @@ pub(super) struct Pending {
     /// When it comes back by itself.
     pub(super) timeout: Option<u64>,
     /// Bytes written or read so far.
-    progress: usize,
+    pub(super) progress: usize,
+    /// It has begun to open a connection.
+    pub(super) begun: bool,
 }
 
 impl Runner<'_> {
@@ -40,6 +42,7 @@ impl Runner<'_> {
             end: end.unwrap_or(self.now),
             timeout: self.timeout_of(call),
             progress: 0,
+            begun: false,
         };
         let done = self.invoke(&mut pending)?;
         self.drain()?;

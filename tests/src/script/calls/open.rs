@@ -62,7 +62,7 @@ impl Runner<'_> {
             Ok(socket) => socket,
             Err(error) => return Ok(error),
         };
-        let (binding, options) = match &socket.kind {
+        let (binding, mut options) = match &socket.kind {
             Kind::New(binding) => (*binding, socket.options.clone()),
             Kind::Listener(_) => return Ok(Done::Returned(0)),
             _ => return Ok(Done::Error("EINVAL")),
@@ -71,9 +71,11 @@ impl Runner<'_> {
         if let Some((id, _)) = binding {
             self.stack.release_binding(id);
         }
-        match self.stack.listen(local, backlog, options) {
+        self.settle_fast_open(&mut options, backlog);
+        match self.stack.listen(local, backlog, options.clone()) {
             Ok(id) => {
                 if let Ok(socket) = self.socket_at(args)? {
+                    socket.options = options;
                     socket.kind = Kind::Listener(id);
                 }
                 self.next_is_new = true;
@@ -113,31 +115,52 @@ impl Runner<'_> {
     }
 
     pub(super) fn connect(&mut self, args: &[Expr]) -> Result<Done, Stop> {
+        let nonblocking = match self.socket_at(args)? {
+            Ok(Socket { kind: Kind::Connection(_), .. }) => return self.connect_again(args),
+            Ok(socket) => socket.nonblocking,
+            Err(error) => return Ok(error),
+        };
+        Ok(match self.open(args, args.get(1), None)? {
+            Ok(_) if nonblocking => Done::Error("EINPROGRESS"),
+            Ok(_) => Done::Blocks,
+            Err(error) => error,
+        })
+    }
+
+    /// A new connection of a socket, to the address that a call names. `data` goes with its SYN as far as may be; says how much.
+    pub(in crate::script) fn open(
+        &mut self,
+        args: &[Expr],
+        to: Option<&Expr>,
+        data: Option<&[u8]>,
+    ) -> Result<Result<(ConnectionId, usize), Done>, Stop> {
         let default = SocketAddr::new(self.settings.remote, self.settings.connect_port);
-        let remote = self.address(args.get(1))?.unwrap_or(default);
+        let remote = self.address(to)?.unwrap_or(default);
         let now = self.ts();
         let socket = match self.socket_at(args)? {
             Ok(socket) => socket,
-            Err(error) => return Ok(error),
+            Err(error) => return Ok(Err(error)),
         };
-        let nonblocking = socket.nonblocking;
         let (binding, options) = match &socket.kind {
             Kind::New(binding) => (*binding, socket.options.clone()),
-            Kind::Connection(_) => return self.connect_again(args),
-            Kind::Listener(_) => return Ok(Done::Error("EISCONN")),
-            Kind::Dead => return Ok(Done::Error("ECONNABORTED")),
+            Kind::Connection(_) | Kind::Listener(_) => return Ok(Err(Done::Error("EISCONN"))),
+            Kind::Dead => return Ok(Err(Done::Error("ECONNABORTED"))),
         };
         if let Some((id, _)) = binding {
             self.stack.release_binding(id);
         }
         let local = binding.map(|(_, local)| local);
-        let id = match self.stack.connect(now, local, remote, options) {
-            Ok(id) => id,
+        let opened = match data {
+            Some(data) => self.stack.connect_with(now, local, remote, options, data),
+            None => self.stack.connect(now, local, remote, options).map(|id| (id, 0)),
+        };
+        let (id, sent) = match opened {
+            Ok(opened) => opened,
             Err(error) => {
                 if let Ok(socket) = self.socket_at(args)? {
                     socket.kind = Kind::Dead;
                 }
-                return Ok(Done::Error(connect_errno(error)));
+                return Ok(Err(Done::Error(connect_errno(error))));
             }
         };
         if let Ok(socket) = self.socket_at(args)? {
@@ -146,10 +169,11 @@ impl Runner<'_> {
         let Ok(tuple) = self.stack.tuple(id) else { return Err(self.fail("the new connection is unknown")) };
         let mut flow = Flow::new(tuple.local(), tuple.remote());
         flow.connection = Some(id);
+        flow.written.extend_from_slice(data.unwrap_or_default().get(..sent).unwrap_or_default());
         self.flows.push(flow);
         self.current = Some(self.flows.len() - 1);
         self.next_is_new = false;
-        Ok(if nonblocking { Done::Error("EINPROGRESS") } else { Done::Blocks })
+        Ok(Ok((id, sent)))
     }
 
     /// `connect` on a socket that has begun to: how far it is.
@@ -171,7 +195,7 @@ impl Runner<'_> {
         })
     }
 
-    pub(super) fn state(&self, id: ConnectionId) -> State {
+    pub(in crate::script) fn state(&self, id: ConnectionId) -> State {
         self.stack.info(self.ts(), id).map_or(State::Closed, |info| info.state)
     }
 
@@ -210,7 +234,10 @@ impl Runner<'_> {
         let Some(socket) = self.sockets.remove(&fd) else { return Ok(Done::Error("EBADF")) };
         match socket.kind {
             Kind::New(Some((id, _))) => self.stack.release_binding(id),
-            Kind::Listener(id) => self.stack.close_listener(now, id),
+            Kind::Listener(id) => {
+                self.stack.close_listener(now, id);
+                self.forget_socket_key();
+            }
             Kind::Connection(id) => self.stack.close(now, id),
             Kind::New(None) | Kind::Dead => {}
         }

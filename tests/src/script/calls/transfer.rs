@@ -1,10 +1,11 @@
 //! Moving data.
 
-use ropeway_core::{ConnectionId, RecvError, SendError, SendFlags};
+use ropeway_core::{ConnectionId, RecvError, SendError, SendFlags, State};
 
 use super::super::ast::{Call, Expr};
 use super::super::flow::byte_at;
 use super::super::run::{Runner, Stop};
+use super::super::settings::Mode;
 use super::super::sockets::{Done, recv_errno, send_errno};
 use super::Pending;
 
@@ -83,7 +84,6 @@ impl Runner<'_> {
         let (text, len) = self.buffers(call)?;
         let flags = self.flags_of(call)?;
         for (flag, what) in [
-            ("MSG_FASTOPEN", "TCP Fast Open"),
             ("MSG_ZEROCOPY", "MSG_ZEROCOPY"),
             ("MSG_EOR", "MSG_EOR"),
             ("MSG_SPLICE_PAGES", "MSG_SPLICE_PAGES"),
@@ -96,7 +96,18 @@ impl Runner<'_> {
             Ok(socket) => socket.nonblocking || flags.contains("MSG_DONTWAIT"),
             Err(error) => return Ok(error),
         };
+        // Some scripts have its number.
+        let is_fast = flags.contains("MSG_FASTOPEN") || flags.contains("536870912");
+        if is_fast
+            && let Some(done) = self.transmit_fast(call, pending, (text.as_deref(), len), nonblocking)?
+        {
+            return Ok(done);
+        }
         let Some(id) = self.connection_at(&call.args)? else { return Ok(Done::Error("EPIPE")) };
+        if self.settings.mode == Mode::Packetdrill && !self.settings.bsd && self.state(id) == State::SynSent {
+            // Ours takes what is written then (RFC 9293 3.10.2).
+            return Ok(if nonblocking { Done::Error("EAGAIN") } else { Done::Blocks });
+        }
         let now = self.ts();
         let start = self.flow_of_connection(id).map_or(0, |flow| flow.written.len());
         let whole = text.unwrap_or_default();
