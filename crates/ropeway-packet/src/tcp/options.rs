@@ -275,7 +275,7 @@ impl TcpOptions {
                 self.accurate_ecn = Some(AccurateEcn::read(kind, counters));
                 true
             }
-            // RFC 7413 4.1.1: one of a length that is not allowed is ignored.
+            // RFC 7413 4.1.1-1: one of a length that is not allowed is ignored.
             (FAST_OPEN, cookie) => {
                 self.fast_open = FastOpen::new(cookie).or(self.fast_open);
                 true
