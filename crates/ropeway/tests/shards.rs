@@ -281,6 +281,21 @@ async fn an_option_of_a_listener_counts_in_every_shard() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fast_open_cookie_is_good_in_every_shard() {
+    let (left, right) = pair(1, 4);
+    let socket = TcpSocket::new_v4_on(&right).unwrap();
+    socket.bind(SERVER.parse().unwrap()).unwrap();
+    socket.set_fastopen(16).unwrap();
+    let listener = socket.listen(16).unwrap();
+    for number in 0..20 {
+        let client = TcpSocket::new_v4_on(&left).unwrap().connect_with(SERVER.parse().unwrap(), b"hello");
+        let (client, accepted) = tokio::try_join!(client, listener.accept()).unwrap();
+        accepted.0.readable().await.unwrap();
+        assert_eq!(client.info().unwrap().syn_data, number > 0, "connection {number}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn any_address_is_listened_to_in_every_shard() {
     let (left, right) = pair(1, 3);
     let listener = right.listen_any(16).unwrap();
