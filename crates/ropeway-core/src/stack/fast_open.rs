@@ -1,6 +1,6 @@
 //! Fast Open (RFC 7413): connects with data, and SYNs with data for a listener.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ropeway_packet::{FastOpen as Cookie, FourTuple, SeqNum};
 
@@ -69,6 +69,25 @@ impl Stack {
         data: &[u8],
     ) -> Result<(ConnectionId, usize), ConnectError> {
         self.open_actively(now, local, remote, options, Some(data))
+    }
+
+    /// Whether a [`connect_with`](Self::connect_with) from `local` to `remote` would send data with its SYN at this moment: who
+    /// defers the SYN until there is something to send, as Linux's `TCP_FASTOPEN_CONNECT` does, has to know.
+    #[must_use]
+    pub fn sends_with_syn(
+        &self,
+        now: Timestamp,
+        local: IpAddr,
+        remote: SocketAddr,
+        options: &SocketOptions,
+    ) -> bool {
+        let tuple = FourTuple {
+            local_addr: local,
+            remote_addr: remote.ip(),
+            local_port: 0,
+            remote_port: remote.port(),
+        };
+        self.fast_open_attempt(&tuple, options, now).is_some_and(|attempt| attempt.data)
     }
 
     /// The keys of the cookies that we give to clients. By default there is one, from the stack's seed.
@@ -212,17 +231,15 @@ impl Stack {
         if connection.has_proved_fast_open() && !self.addresses.is_local(connection.tuple.remote_addr) {
             self.fast_open.black_hole.is_past();
         }
-        self.note_black_hole(key, now);
+        if connection.take_black_hole() {
+            self.note_black_hole(now);
+        }
     }
 
     /// Takes note of a path that was found to swallow what Fast Open sends.
-    pub(super) fn note_black_hole(&mut self, key: Key, now: Timestamp) {
-        let found =
-            self.rooms.connections.get_mut(key).is_some_and(|connection| connection.take_black_hole());
-        if found {
-            self.counters.fast_open_active_failed += 1;
-            self.counters.fast_open_black_holes += 1;
-            self.fast_open.black_hole.found(now);
-        }
+    pub(super) fn note_black_hole(&mut self, now: Timestamp) {
+        self.counters.fast_open_active_failed += 1;
+        self.counters.fast_open_black_holes += 1;
+        self.fast_open.black_hole.found(now);
     }
 }

@@ -278,7 +278,9 @@ impl Stack {
                 Env::new(now, &self.config, pressure, &mut self.counters, self.handed, &mut self.spares);
             connection.leaves_queue();
             connection.handle_timeout(&mut env);
-            self.note_black_hole(key, now);
+            if connection.take_black_hole() {
+                self.note_black_hole(now);
+            }
             self.settle(key, now);
         }
     }

@@ -114,7 +114,7 @@ fn before_the_third_segment_an_answer_is_bounded() {
 }
 
 #[test]
-fn the_mss_of_the_syn_is_kept_to() {
+fn the_mss_and_the_window_of_the_syn_are_kept_to() {
     let mut lab = Lab::new();
     let (listener, cookie) = lab.listen_fast_with(8, |options| options.send_buffer = 1 << 20);
     lab.switch(4000);
@@ -123,5 +123,6 @@ fn the_mss_of_the_syn_is_kept_to() {
     let id = lab.accept(listener).unwrap();
     lab.write(id, &[7; 10_000]);
     lab.expect(some(500).seq(1));
+    lab.expect(some(500).seq(501));
     lab.quiet();
 }

@@ -139,7 +139,7 @@ impl Write for Sink {
 }
 
 /// Who writes `Debug` by hand, and why a fingerprint misses nothing.
-const BY_HAND: [(&str, &str); 10] = [
+const BY_HAND: [(&str, &str); 11] = [
     (
         "PartsMap",
         "an index: it follows from connections, listeners, bindings, TIME-WAIT, the SYN queue and probes",

@@ -107,7 +107,10 @@ impl Connection {
         self.check_readable()?;
         // What is read is not unread any more.
         let unread = self.receiver.unread().saturating_sub(max);
-        let payload = self.receiver.read(max, self.affordable_beside(unread, env));
+        // Before the third segment (RFC 7413) the peer has the window of a SYN. Unless that is closed, it can wait for more.
+        let waits = self.is_open_early() && self.receiver.rcv().wnd() > 0;
+        let room = if waits { 0 } else { self.affordable_beside(unread, env) };
+        let payload = self.receiver.read(max, room);
         self.output_due |= self.receiver.is_ack_due();
         Ok(payload)
     }

@@ -46,7 +46,7 @@ mod tests {
             hole.found(now);
             let pause = hour * (1 << doublings);
             assert!(hole.pauses(hour, now + (pause - Duration::from_micros(1))));
-            now = now + pause;
+            now += pause;
             assert!(!hole.pauses(hour, now));
         }
         assert!(!hole.pauses(Duration::ZERO, now), "switched off");

@@ -231,7 +231,8 @@ impl Sender {
 
     /// Data may be sent before our SYN-ACK is acknowledged, with the window of the peer's SYN (RFC 7413).
     pub(crate) fn open_early(&mut self, wnd: u32) {
-        self.snd.wnd = wnd;
+        // It begins behind our SYN, which is SND.UNA until then.
+        self.snd.wnd = wnd.saturating_add(1);
         self.snd.max_wnd = wnd;
     }
 

@@ -104,6 +104,7 @@ impl Connection {
         if self.sender.outstanding() > 0 {
             // Data went before the handshake was complete (RFC 7413).
             self.arm_retransmit(env.now);
+            self.arm_tail_probe(env.now);
         }
         self.probing_starts(env.now);
         if self.sender.fin_queued() {
