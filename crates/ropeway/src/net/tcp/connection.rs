@@ -115,6 +115,16 @@ impl Connection {
         Wait::new(&self.shard, self.source(), attempt).interest(interest).effect(effect).await
     }
 
+    /// Writes all of it, as room comes up.
+    pub(crate) async fn write_all(&self, mut data: &[u8]) -> io::Result<()> {
+        while !data.is_empty() {
+            let attempt = |core: &mut Core, now, id| send(core, now, id, data);
+            let taken = self.wait(write_interest(), Effect::Driver, attempt).await?;
+            data = data.get(taken..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
     pub(crate) fn look<R>(&self, look: impl FnOnce(&Core, Timestamp, ConnectionId) -> R) -> R {
         self.shard.look(|core, now| look(core, now, self.id))
     }

@@ -1,15 +1,12 @@
 //! Sockets that are neither a stream nor a listener yet.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ropeway_core::{BindingId, SocketOptions, Stack as Core, StackConfig};
-use tokio::io::AsyncWrite;
 use tokio::runtime::Handle;
 
 use super::connection::{Connection, shown};
@@ -369,7 +366,8 @@ impl TcpSocket {
     pub async fn connect_with(self, addr: SocketAddr, data: &[u8]) -> io::Result<TcpStream> {
         self.check_family(addr)?;
         let (stack, options, binding) = self.into_parts()?;
-        let number = stack.shard_to_connect(binding.as_ref().map(|binding| binding.addr), addr)?;
+        let local = binding.as_ref().map(|binding| binding.addr);
+        let number = stack.shard_to_connect(local, addr)?;
         let mut sent = 0;
         let start = |core: &mut Core, now| {
             let local = binding.as_ref().map(|binding| binding.release(core, number));
@@ -379,11 +377,8 @@ impl TcpSocket {
             Ok(id)
         };
         let connection = Connection::open(stack.clone(), stack.numbered(number), addr, start).await?;
-        let mut stream = TcpStream::new(connection);
-        while let Some(rest @ [_, ..]) = data.get(sent..) {
-            sent += poll_fn(|cx| Pin::new(&mut stream).poll_write(cx, rest)).await?;
-        }
-        Ok(stream)
+        connection.write_all(data.get(sent..).unwrap_or_default()).await?;
+        Ok(TcpStream::new(connection))
     }
 
     /// Listens for connections. One more than `backlog` may wait to be accepted, as on Linux; what comes then is not
