@@ -1,5 +1,6 @@
 //! Fast Open (RFC 7413), as scripts for Linux know it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ropeway_core::{FastOpenKeys, SocketOptions, State};
@@ -37,7 +38,7 @@ impl Settings {
             Action::Call(call) => Some(&call.args),
             _ => None,
         });
-        self.config.events_first |= calls.flatten().any(|arg| format!("{arg:?}").contains("MSG_FASTOPEN"));
+        self.config.events_first |= calls.flatten().any(|arg| format!("{arg:?}").contains("FASTOPEN"));
     }
 
     /// Says whether there is such a sysctl.
@@ -137,6 +138,9 @@ impl Runner<'_> {
             Ok((_, sent)) => sent,
             Err(error) => return Ok(Some(error)),
         };
+        if let Ok(socket) = self.socket_at(&call.args)? {
+            socket.deferred = false;
+        }
         pending.begun = true;
         pending.progress = sent;
         Ok(Some(match (nonblocking, sent) {
@@ -144,6 +148,36 @@ impl Runner<'_> {
             (true, 0) => Done::Error("EINPROGRESS"),
             (true, sent) => Done::Returned(i64::try_from(sent).unwrap_or(i64::MAX)),
         }))
+    }
+
+    /// `TCP_FASTOPEN_CONNECT`
+    pub(super) fn set_connects_fast(&mut self, fd: i64, connects_fast: bool) -> Done {
+        if self.fast_open & CLIENT == 0 {
+            return Done::Error("EOPNOTSUPP");
+        }
+        if let Some(socket) = self.sockets.get_mut(&fd) {
+            socket.connects_fast = connects_fast;
+        }
+        Done::Returned(0)
+    }
+
+    /// A connect that has a cookie waits until there is something to send.
+    pub(super) fn defer_connect(&mut self, args: &[Expr]) -> Result<Option<Done>, Stop> {
+        let default = SocketAddr::new(self.settings.remote, self.settings.connect_port);
+        let remote = self.address(args.get(1))?.unwrap_or(default);
+        let (now, local) = (self.ts(), self.settings.local);
+        let options = match self.socket_at(args)? {
+            Ok(socket) if socket.deferred => return Ok(Some(Done::Error("EISCONN"))),
+            Ok(socket) if socket.connects_fast => socket.options.clone(),
+            _ => return Ok(None),
+        };
+        if !self.stack.sends_with_syn(now, local, remote, &options) {
+            return Ok(None);
+        }
+        if let Ok(socket) = self.socket_at(args)? {
+            socket.deferred = true;
+        }
+        Ok(Some(Done::Returned(0)))
     }
 
     /// `TCP_FASTOPEN_KEY`: one key, or two.

@@ -78,6 +78,7 @@ impl Runner<'_> {
             "IP_TTL" | "IPV6_UNICAST_HOPS" => {
                 self.change(fd, |options, _| options.ttl = u8::try_from(number).unwrap_or(64))
             }
+            "TCP_FASTOPEN_CONNECT" => self.set_connects_fast(fd, number != 0),
             "TCP_FASTOPEN" => self.change(fd, |options, _| options.fast_open = count),
             "TCP_FASTOPEN_NO_COOKIE" => {
                 self.change(fd, |options, _| options.fast_open_no_cookie = number != 0)

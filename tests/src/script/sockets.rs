@@ -26,6 +26,10 @@ pub(super) struct Socket {
     pub(super) options: SocketOptions,
     /// What probes are sent when they are switched on.
     pub(super) keep_alive: KeepAlive,
+    /// `TCP_FASTOPEN_CONNECT`.
+    pub(super) connects_fast: bool,
+    /// `connect` waits for something to send.
+    pub(super) deferred: bool,
     /// `connect` has told of its success.
     pub(super) told_connected: bool,
 }

@@ -30,7 +30,10 @@ impl Runner<'_> {
         let options = self.settings.config.socket.clone();
         let keep_alive = self.settings.keep_alive;
         let kind = Kind::New(None);
-        self.sockets.insert(fd, Socket { kind, nonblocking, options, keep_alive, told_connected: false });
+        let (connects_fast, deferred, told_connected) = (false, false, false);
+        let socket =
+            Socket { kind, nonblocking, options, keep_alive, connects_fast, deferred, told_connected };
+        self.sockets.insert(fd, socket);
         self.next_is_new = true;
         Ok(Done::Returned(fd))
     }
@@ -100,8 +103,18 @@ impl Runner<'_> {
         let options = self.stack.options(connection).cloned().unwrap_or_default();
         let asked = format!("{:?}", call.args.get(3)).contains("SOCK_NONBLOCK");
         let kind = Kind::Connection(connection);
-        self.sockets
-            .insert(fd, Socket { kind, nonblocking: asked, options, keep_alive, told_connected: true });
+        self.sockets.insert(
+            fd,
+            Socket {
+                kind,
+                nonblocking: asked,
+                options,
+                keep_alive,
+                connects_fast: false,
+                deferred: false,
+                told_connected: true,
+            },
+        );
         if let Ok(tuple) = self.stack.tuple(connection)
             && let Some(flow) = self
                 .flows
@@ -120,7 +133,11 @@ impl Runner<'_> {
             Ok(socket) => socket.nonblocking,
             Err(error) => return Ok(error),
         };
-        Ok(match self.open(args, args.get(1), None)? {
+        if let Some(done) = self.defer_connect(args)? {
+            return Ok(done);
+        }
+        let fast = self.socket_at(args)?.is_ok_and(|socket| socket.connects_fast);
+        Ok(match self.open(args, args.get(1), fast.then_some(&[][..]))? {
             Ok(_) if nonblocking => Done::Error("EINPROGRESS"),
             Ok(_) => Done::Blocks,
             Err(error) => error,

@@ -98,7 +98,8 @@ impl Runner<'_> {
         };
         // Some scripts have its number.
         let is_fast = flags.contains("MSG_FASTOPEN") || flags.contains("536870912");
-        if is_fast
+        let deferred = self.socket_at(&call.args)?.is_ok_and(|socket| socket.deferred);
+        if (is_fast || deferred || pending.begun)
             && let Some(done) = self.transmit_fast(call, pending, (text.as_deref(), len), nonblocking)?
         {
             return Ok(done);
