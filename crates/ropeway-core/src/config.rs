@@ -215,8 +215,9 @@ pub struct StackConfig {
     /// an application that answers what it reads within `delayed_ack` ends that. 16; 0 delays from the first.
     pub quick_acks: u8,
     /// The stack's owner lets applications act on events before it calls [`handle_timeout`](crate::Stack::handle_timeout) again,
-    /// in the same moment. Then the acknowledgement of a SYN-ACK, and of a FIN in ESTABLISHED, are due in that call, and not at
-    /// once: a request that is written when the connection opens takes the one along, and the own FIN the other. Off by
+    /// in the same moment. Then acknowledgements that are not delayed are due in the first call after all events were taken: an
+    /// answer that is written at once takes them along. So is that of a FIN in ESTABLISHED, which leaves at once otherwise. That of
+    /// a SYN-ACK is due in the next call in any case: a listener that is full opens the connection with the data behind it. Off by
     /// default; `ropeway`'s drivers have it on.
     pub events_first: bool,
     /// R1 (RFC 9293 3.8.3 SHLD-10): retransmissions of a segment after which delivery trouble is reported. 3.

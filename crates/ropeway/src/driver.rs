@@ -208,14 +208,10 @@ impl State {
 
     /// Does some of what is due. Says whether there is more.
     fn expire(&mut self, now: Timestamp) -> bool {
-        if self.is_due(now) {
+        if self.core.is_due(now) {
             self.core.handle_timeout(now);
         }
-        self.is_due(now)
-    }
-
-    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
-        self.core.poll_timeout().is_some_and(|due| due <= now)
+        self.core.is_due(now)
     }
 
     /// What is left when nothing is to be sent now, or the device takes no more of `queue`. Unless there is
@@ -231,11 +227,12 @@ impl State {
         if self.ended.is_some() || self.retired && queue.is_empty() && is_quiescent(&self.core) {
             return Rest::Done;
         }
-        if self.is_due(now) {
+        let deadline = self.core.poll_timeout();
+        if deadline.is_some_and(|deadline| deadline <= now) {
             return Rest::More;
         }
         after.replace(&mut self.driver, waker);
-        Rest::Until(self.core.poll_timeout())
+        Rest::Until(deadline)
     }
 }
 

@@ -107,30 +107,28 @@ impl State {
         if self.ended.is_some() {
             return None;
         }
-        let Ok(next) = catch_unwind(AssertUnwindSafe(|| self.move_packets(now))) else {
+        if catch_unwind(AssertUnwindSafe(|| self.move_packets(now))).is_err() {
             tracing::error!("the loopback of the process has panicked, and ends");
             self.end(Ended::Panicked, after);
             return None;
-        };
+        }
         self.deliver_events(after);
         self.deliver_quiescence(after);
-        next
+        self.core.poll_timeout()
     }
 
-    fn move_packets(&mut self, now: Timestamp) -> Option<Timestamp> {
+    fn move_packets(&mut self, now: Timestamp) {
         for _ in 0..ROUNDS {
             let mut strays = 0;
             while strays < STRAYS && self.core.poll_transmit(now).is_some() {
                 strays += 1;
             }
-            let next = self.core.poll_timeout();
             // The core pauses, so that others get the lock, though it has more to do.
-            if next.is_none_or(|next| next > now) || self.core.has_output() {
-                return next;
+            if !self.core.is_due(now) || self.core.has_output() {
+                break;
             }
             self.core.handle_timeout(now);
         }
-        self.core.poll_timeout()
     }
 }
 

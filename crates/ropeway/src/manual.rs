@@ -101,7 +101,7 @@ impl Manual {
         shard.locked(|state, now, after| {
             state.driver = None;
             state.core.handle_batch(now, batch);
-            if state.is_due(now) {
+            if state.core.is_due(now) {
                 state.core.handle_timeout(now);
             }
             loop {
@@ -109,7 +109,7 @@ impl Manual {
                     send(packet);
                 }
                 // The work of one call is bounded: what is left of it is due at once.
-                if !state.is_due(now) {
+                if !state.core.is_due(now) {
                     break;
                 }
                 state.core.handle_timeout(now);

@@ -359,3 +359,31 @@ async fn tasks_that_wait_count_as_memory_until_their_sockets_are_closed() {
     let records = stack.memory().records;
     assert!(records < 32 * 1024, "{records} bytes are left");
 }
+
+/// What an application answers at once takes the acknowledgement along: that of the request, and that of the FIN.
+#[tokio::test(start_paused = true)]
+async fn a_connection_for_a_request_and_its_answer_is_eight_packets() {
+    let net = Net::new();
+    let listener = net.listen().await;
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        // As servers do, in a task of its own.
+        let echo = tokio::spawn(async move {
+            let mut byte = [0];
+            while stream.read(&mut byte).await.unwrap() == 1 {
+                stream.write_all(&byte).await.unwrap();
+            }
+        });
+        echo.await.unwrap();
+    });
+    let left = net.left.clone();
+    let client = tokio::spawn(async move {
+        let mut client = TcpStream::connect_on(&left, SERVER).await.unwrap();
+        client.write_all(b"?").await.unwrap();
+        client.read_exact(&mut [0]).await.unwrap();
+    });
+    client.await.unwrap();
+    server.await.unwrap();
+    net.expect_empty().await;
+    assert_eq!((net.left.counters().sent, net.right.counters().sent), (5, 3));
+}

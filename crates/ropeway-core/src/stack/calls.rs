@@ -218,6 +218,7 @@ impl Stack {
                 }
             }
         }
+        self.told = self.unanswered.len();
         None
     }
 

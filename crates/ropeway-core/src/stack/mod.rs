@@ -141,6 +141,10 @@ pub struct Stack {
     deadlines: DeadlineQueue,
     /// Connections of which something is due at once: they need no place among the deadlines.
     due: PagedQueue<Key>,
+    /// Likewise, where events come first, but that an answer may take along: the application is told before.
+    unanswered: PagedQueue<Key>,
+    /// So many of these, the first ones, were there when last all events had been taken.
+    told: usize,
     outbox: Outbox,
     /// None as long as there was no batch of several packets.
     batch: Option<Box<Batch>>,
@@ -226,6 +230,8 @@ impl Stack {
             udp_probes: UdpProbes::new(key_of(&mut rng)),
             deadlines: DeadlineQueue::default(),
             due: PagedQueue::default(),
+            unanswered: PagedQueue::default(),
+            told: 0,
             outbox: Outbox::default(),
             batch: None,
             spares: Spares::default(),

@@ -16,7 +16,7 @@ use crate::options::SocketOptions;
 use crate::ports::{Claim, Sharing};
 use crate::slab::Key;
 use crate::tcp::connection::state::{Cause, State};
-use crate::tcp::connection::{Connection, Env, Holder, Setup};
+use crate::tcp::connection::{Connection, Env, Setup};
 use crate::time::Timestamp;
 use crate::tuple_slab::TupleKey;
 
@@ -122,7 +122,7 @@ impl Stack {
     /// The application holds the connection from now on. Gives its remote end.
     pub(super) fn hand_over(&mut self, now: Timestamp, id: ConnectionId) -> Option<SocketAddr> {
         let connection = self.rooms.connections.get_mut(connection_key(id))?;
-        connection.holder = Holder::Application;
+        connection.is_accepted(now, &self.config);
         let remote = connection.tuple.remote();
         self.settle(connection_key(id), now);
         Some(remote)

@@ -227,8 +227,24 @@ impl Stack {
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next; a moment in the past means at once.
+    ///
+    /// Where [events come first](crate::StackConfig::events_first), what waits for them is due at once too:
+    /// [`poll_event`](Self::poll_event) is to be called before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
+        let due = Some(self.now).filter(|_| !(self.due.is_empty() && self.unanswered.is_empty()));
+        [due, self.next_timer()].into_iter().flatten().min()
+    }
+
+    /// Whether [`handle_timeout`](Self::handle_timeout) has something to do at this moment, but for what waits until all events
+    /// were taken.
+    #[must_use]
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        !self.due.is_empty() || self.is_due_unanswered() || self.next_timer().is_some_and(|next| next <= now)
+    }
+
+    /// The next deadline but for what is due at once.
+    fn next_timer(&self) -> Option<Timestamp> {
         if self.outbox.has_local()
             || self.outbox.is_paused()
             || !self.unaccepted.is_empty()
@@ -237,7 +253,6 @@ impl Stack {
             return Some(Timestamp::START);
         }
         let timers = [
-            Some(self.now).filter(|_| !self.due.is_empty()),
             self.deadlines.earliest(),
             self.rooms.half_open.next_deadline(self.now),
             self.rooms.time_wait.next_deadline(self.now),
@@ -290,8 +305,17 @@ impl Stack {
         if let Some(key) = self.due.pop_front() {
             return Some(key);
         }
+        if self.is_due_unanswered() {
+            self.told = self.told.saturating_sub(1);
+            return self.unanswered.pop_front();
+        }
         let slot = self.deadlines.pop_due(now)?;
         self.rooms.connections.key_at(slot)
+    }
+
+    /// Whether something is due of which the application was told, and that it could have answered since.
+    fn is_due_unanswered(&self) -> bool {
+        (self.told > 0 || self.event_queue.is_empty()) && !self.unanswered.is_empty()
     }
 
     fn expire_half_open(&mut self, now: Timestamp) {

@@ -66,7 +66,9 @@ impl Stack {
             Some(deadline) if deadline > now => self.deadlines.advance(key.index, deadline),
             Some(_) if !connection.scheduled.in_due_list => {
                 connection.scheduled.in_due_list = true;
-                self.due.push_back(key);
+                let answerable = self.config.events_first && connection.has_received();
+                let due = if answerable { &mut self.unanswered } else { &mut self.due };
+                due.push_back(key);
             }
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ropeway_core::Readiness;
+use ropeway_core::{Event, Readiness, StackConfig};
 
 use crate::common::*;
 
@@ -96,6 +96,97 @@ fn a_fin_is_acknowledged_in_the_same_moment_though_nobody_closes() {
     lab.quiet();
     lab.close(id);
     lab.expect(fin().ack(2));
+}
+
+// In the order in which an owner calls: packets, what is due, output, events, and again.
+#[test]
+fn an_acknowledgement_that_an_answer_may_take_along_is_not_due_before_events_were_taken() {
+    let mut config = StackConfig::default();
+    config.addresses = vec!["10.0.0.2/24".parse().unwrap()];
+    config.events_first = true;
+    let mut lab = Lab::with(|of_lab| *of_lab = config);
+    let id = lab.accepted(Peer::default());
+    for (segment, readiness, acknowledged) in
+        [(some(100), Readiness::READABLE, 101), (fin().seq(101), Readiness::READ_CLOSED, 102)]
+    {
+        lab.input(segment);
+        let now = lab.ts();
+        assert!(!lab.stack.is_due(now), "nobody has been told yet");
+        lab.stack.handle_timeout(now);
+        assert!(lab.stack.poll_transmit(now).is_none());
+        // A call may have left it, and the event: whoever sleeps until the deadline has to look after both.
+        assert!(lab.stack.poll_timeout().is_some_and(|due| due <= now));
+        let told = std::iter::from_fn(|| lab.stack.poll_event())
+            .any(|event| matches!(event, Event::Ready(of, ready) if of == id && ready.contains(readiness)));
+        assert!(told);
+        assert!(lab.stack.is_due(now));
+        lab.stack.handle_timeout(now);
+        lab.collect();
+        lab.expect(ack().ack(acknowledged));
+        assert!(lab.stack.poll_timeout().is_none_or(|due| due > now));
+    }
+}
+
+// What a listener whose queue is full has forgotten, the data behind it brings back, unless that has come too soon.
+#[test]
+fn the_acknowledgement_of_a_syn_ack_does_not_wait_until_events_were_taken() {
+    let mut lab = events_first();
+    lab.connect();
+    lab.expect(syn().seq(0));
+    lab.input(syn_ack());
+    let now = lab.ts();
+    assert!(lab.stack.is_due(now));
+    lab.stack.handle_timeout(now);
+    lab.collect();
+    lab.expect(ack().seq(1).ack(1));
+}
+
+// A server's task is made when a connection is accepted, and reads then.
+#[test]
+fn the_answer_of_whoever_has_just_accepted_takes_the_first_acknowledgement_along() {
+    let mut lab = Lab::with(|config| {
+        config.events_first = true;
+        config.quick_acks = 16;
+    });
+    let listener = lab.listen();
+    lab.handshake(Peer::default());
+    lab.send(some(100));
+    lab.after(5);
+    lab.quiet();
+    let now = lab.ts();
+    let (id, _) = lab.stack.accept(now, listener).unwrap().unwrap();
+    lab.stack.handle_timeout(now);
+    lab.collect();
+    lab.quiet();
+    assert!(lab.told(id, Readiness::READABLE));
+    assert_eq!(lab.read(id, 1000).len(), 100);
+    lab.write(id, b"answer");
+    lab.expect(data(b"answer").ack(101));
+    lab.after(0);
+    lab.quiet();
+}
+
+#[test]
+fn what_has_come_before_the_accept_is_acknowledged_after_it_though_nobody_answers() {
+    let mut lab = Lab::with(|config| {
+        config.events_first = true;
+        config.quick_acks = 16;
+    });
+    let listener = lab.listen();
+    lab.handshake(Peer::default());
+    lab.send(some(100));
+    lab.after(5);
+    lab.quiet();
+    lab.accept(listener).unwrap();
+    lab.after(0);
+    lab.expect(ack().ack(101));
+    // Nor does it wait for ever for somebody to accept.
+    let mut lab = Lab::with(|config| config.events_first = true);
+    lab.listen();
+    lab.handshake(Peer::default());
+    lab.send(some(100));
+    lab.after(40);
+    lab.expect(ack().ack(101));
 }
 
 // Those that the peer waits for before it is in TIME-WAIT, or that are the last word.

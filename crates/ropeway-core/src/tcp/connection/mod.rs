@@ -44,6 +44,7 @@ use self::state::{Cause, State, StateMachine};
 use self::timers::{Timer, TimerTable};
 pub use self::user_call::SendFlags;
 use crate::buffer::send::length_u32;
+use crate::config::StackConfig;
 use crate::congestion::Unbuilt;
 use crate::error::ConnectionError;
 use crate::event::{ListenerId, Readiness};
@@ -274,6 +275,14 @@ impl Connection {
             self.ack_now();
         } else if self.receiver.owe_ack() {
             self.set_timer(Timer::DelayedAck, env.now);
+        }
+    }
+
+    /// The application has it from now on. What has come before is acknowledged when it has had a chance to answer.
+    pub(crate) fn is_accepted(&mut self, now: Timestamp, config: &StackConfig) {
+        self.holder = Holder::Application;
+        if config.events_first && self.timers.is_set(Timer::DelayedAck) {
+            self.set_timer(Timer::DelayedAck, now);
         }
     }
 

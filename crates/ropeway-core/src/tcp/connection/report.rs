@@ -181,6 +181,11 @@ impl Connection {
         self.receiver.urgent_remaining()
     }
 
+    /// Whether anything has arrived in order behind the peer's SYN.
+    pub(crate) fn has_received(&self) -> bool {
+        self.receiver.rcv().has_moved()
+    }
+
     /// Whether received bytes still wait to be acknowledged.
     pub(crate) fn owes_ack(&self) -> bool {
         self.receiver.owes_ack()

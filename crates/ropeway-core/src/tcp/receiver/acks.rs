@@ -57,6 +57,8 @@ pub(crate) struct AckTiming {
     /// After a pause of the retransmission timeout, so many do not wait.
     pub(crate) quick: u8,
     pub(crate) rto: Duration,
+    /// Nobody has the connection yet: when somebody has, it is due once he could answer.
+    pub(crate) unheld: bool,
 }
 
 impl Receiver {
@@ -93,7 +95,7 @@ impl Receiver {
             self.ack_now();
             return None;
         }
-        let delay = if acks.quick > 0 && !acks.interactive {
+        let delay = if acks.quick > 0 && !acks.interactive && !timing.unheld {
             // Due now, and not sent yet: events come first, and an answer that is ready at once takes it along.
             Duration::ZERO
         } else {

@@ -34,6 +34,11 @@ impl Rcv {
         if self.edge.after(self.nxt) { self.edge.since(self.nxt) } else { 0 }
     }
 
+    /// Whether anything has arrived in order behind the peer's SYN.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.nxt != self.irs + 1
+    }
+
     /// A segment with so much data has arrived. None is longer than what was announced; several that were merged on their
     /// way may be.
     pub(crate) fn note_segment(&mut self, len: u32) {

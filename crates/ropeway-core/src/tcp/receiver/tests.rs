@@ -27,7 +27,14 @@ fn at(millis: u64) -> Timestamp {
 }
 
 fn timing() -> AckTiming {
-    AckTiming { now: at(0), delay: DELAY, at_once: false, quick: 0, rto: Duration::from_millis(200) }
+    AckTiming {
+        now: at(0),
+        delay: DELAY,
+        at_once: false,
+        quick: 0,
+        rto: Duration::from_millis(200),
+        unheld: false,
+    }
 }
 
 /// The stream's bytes from `from` up to `to`.

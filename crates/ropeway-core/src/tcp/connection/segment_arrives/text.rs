@@ -115,6 +115,7 @@ impl Connection {
             at_once: self.options.quick_ack,
             quick: env.config.quick_acks,
             rto: self.sender.rto().current(),
+            unheld: env.config.events_first && matches!(self.holder, Holder::AcceptQueue(_)),
         }
     }
 }
