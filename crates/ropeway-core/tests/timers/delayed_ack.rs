@@ -356,6 +356,21 @@ fn merged_segments_beyond_a_gap_are_acknowledged_each() {
     }
 }
 
+// RFC 5681 3.2, 4.2: a hundred that say the same would cost the sender a segment each, and tell it nothing.
+#[test]
+fn a_burst_beyond_a_gap_is_told_of_by_blocks_and_not_by_a_hundred_duplicates() {
+    for (sack, acks) in [(false, 64), (true, 3)] {
+        let mut lab = Lab::new();
+        lab.accepted(Peer { sack, ..Peer::default() });
+        lab.send_all((1..=100).map(|n| some(100).seq(1 + 100 * n)));
+        let blocks: &[_] = if sack { &[(101, 10_101)] } else { &[] };
+        for _ in 0..acks {
+            lab.expect(ack().ack(1).sack(blocks));
+        }
+        lab.quiet();
+    }
+}
+
 // All that arrives counts, also what has come before.
 #[test]
 fn segments_with_data_are_counted() {

@@ -27,6 +27,10 @@ pub(super) struct AckPolicy {
 /// More duplicates than this at a time tell the sender nothing new.
 const MAX_DUPLICATES: u32 = 64;
 
+/// Likewise where each has the same blocks, which say what to count: these are for a sender that counts segments up to the
+/// threshold of RFC 5681 3.2 all the same.
+const MAX_DUPLICATES_WITH_SACK: u32 = 3;
+
 /// Less than the default MSS: a program that talks, and does not send in bulk.
 const BULK: u32 = 536;
 
@@ -75,7 +79,8 @@ impl Receiver {
 
     /// Acknowledgements that the sender will count (RFC 9293 MAY-13).
     pub(super) fn duplicate_acks(&mut self, count: u32) {
-        self.acks.duplicates = self.acks.duplicates.saturating_add(count).min(MAX_DUPLICATES);
+        let most = if self.sack { MAX_DUPLICATES_WITH_SACK } else { MAX_DUPLICATES };
+        self.acks.duplicates = self.acks.duplicates.saturating_add(count).min(most);
     }
 
     /// `len` bytes have arrived in order: every second full-sized segment is acknowledged at once
