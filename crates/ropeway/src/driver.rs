@@ -102,19 +102,19 @@ impl Driver {
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> io::Result<Rest> {
-        let drained = self.input(cx)?;
-        match self.output(cx)? {
+        let (drained, now) = self.input(cx)?;
+        match self.output(cx, now)? {
             Rest::Until(_) if !drained => Ok(Rest::More),
             Rest::Until(Some(deadline)) => Ok(self.arm(cx, deadline)),
             rest => Ok(rest),
         }
     }
 
-    /// Gives the core what the device and time have for it. Whether that was all.
+    /// Gives the core what the device and time have for it. Whether that was all, and the moment that it was told.
     ///
     /// The device comes first: an acknowledgement that was in its queue in time is no loss, although this task was late.
-    fn input(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        let (mut drained, mut more) = (false, false);
+    fn input(&mut self, cx: &mut Context<'_>) -> io::Result<(bool, Timestamp)> {
+        let (mut drained, mut more, mut now) = (false, false, Timestamp::START);
         let mut bytes = 0;
         for round in 1..=INPUT_BATCHES {
             drained = self.device.poll_recv(cx, &mut self.batch, BATCH)?.is_pending();
@@ -124,7 +124,8 @@ impl Driver {
                 peers.hand_over(&mut self.batch);
             }
             let slabs = self.device.slabs();
-            more = self.shard.locked(|state, now, _| {
+            now = self.shard.clock().now();
+            more = self.shard.locked_at(now, |state, now, _| {
                 state.core.set_slabs(slabs);
                 // We are awake. It is the waker of the task that is running, so dropping it runs no code.
                 state.driver = None;
@@ -142,14 +143,15 @@ impl Driver {
             }
             more = self.shard.locked(|state, now, _| state.expire(now));
         }
-        Ok(drained)
+        Ok((drained, now))
     }
 
-    /// Gives the device what the core has to send, and everyone their events.
-    fn output(&mut self, cx: &mut Context<'_>) -> io::Result<Rest> {
+    /// Gives the device what the core has to send, and everyone their events. `now` is the moment of the input: the clock is
+    /// read again only where the device has taken time.
+    fn output(&mut self, cx: &mut Context<'_>, mut now: Timestamp) -> io::Result<Rest> {
         for _ in 0..OUTPUT_BATCHES {
             let queue = &mut self.queue;
-            let rest = self.shard.locked(|state, now, after| {
+            let rest = self.shard.locked_at(now, |state, now, after| {
                 state.fill(queue, now);
                 state.deliver_events(after);
                 // The core pauses, so that others get the lock, though it has more to do.
@@ -171,6 +173,7 @@ impl Driver {
                     state.rest(queue, now, cx.waker(), after)
                 }));
             }
+            now = self.shard.clock().now();
         }
         Ok(Rest::More)
     }

@@ -148,7 +148,16 @@ impl Shard {
 
     /// Runs `work` under the lock, at this moment; then, without the lock, what it left to be done after.
     pub(crate) fn locked<R>(&self, work: impl FnOnce(&mut State, Timestamp, &mut Afterwards) -> R) -> R {
-        let (result, after) = self.step(work);
+        self.locked_at(self.clock().now(), work)
+    }
+
+    /// Likewise, at a moment that has just been read from the clock.
+    pub(crate) fn locked_at<R>(
+        &self,
+        now: Timestamp,
+        work: impl FnOnce(&mut State, Timestamp, &mut Afterwards) -> R,
+    ) -> R {
+        let (result, after) = self.step_at(now, work);
         if after.concerns_all() {
             self.wake_all(|_| true);
         }
@@ -174,7 +183,14 @@ impl Shard {
 
     /// See [`Shard::locked`]. Gives what is left to be done, which is not to wake those whom it has collected.
     fn step<R>(&self, work: impl FnOnce(&mut State, Timestamp, &mut Afterwards) -> R) -> (R, Afterwards) {
-        let now = self.clock().now();
+        self.step_at(self.clock().now(), work)
+    }
+
+    fn step_at<R>(
+        &self,
+        now: Timestamp,
+        work: impl FnOnce(&mut State, Timestamp, &mut Afterwards) -> R,
+    ) -> (R, Afterwards) {
         let mut after = Afterwards::default();
         let result = {
             let mut state = self.lock();
