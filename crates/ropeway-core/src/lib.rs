@@ -65,7 +65,7 @@ pub use error::{ConnectError, ConnectionError, ListenError, RecvError, SendError
 pub use event::{ConnectionId, Event, ListenerId, Readiness};
 pub use info::{SenderLimit, TcpInfo};
 pub use ledger::MemoryUse;
-pub use options::{KeepAlive, SocketOptions};
+pub use options::{AckThinning, KeepAlive, SocketOptions};
 pub use packet_pool::PacketPool;
 /// For the crate ropeway, whose wakers live in such a table too.
 #[doc(hidden)]

@@ -28,6 +28,36 @@ impl Default for KeepAlive {
     }
 }
 
+/// Fewer acknowledgements for data that comes in bulk, for ways back that carry few (RFC 3449), or for the sake of the work that
+/// each one takes at both ends. RFC 5681 (4.2) wants one for every second full-sized segment at the least, so this is a choice.
+///
+/// Once data has come no faster for three round trips, one acknowledgement answers what came in a quarter of a round trip: of
+/// time, of bytes, or of the window, whichever is first. As soon as the rate grows by a quarter, or data comes after a pause of a
+/// retransmission timeout, the peer may be in slow start, and each second segment is acknowledged again. So is always what ends
+/// a write (PSH). What closes a gap, changes an ECN mark, or opens the window anew is answered at once, as ever.
+///
+/// If both ends use SACK, what lies beyond a gap is told of by fewer acknowledgements, too, as in Linux
+/// (`tcp_comp_sack_nr`, `tcp_comp_sack_delay_ns`): the first three for each gap leave at once, as does one that tells of a further
+/// gap; any other one waits for an eighth of a round trip at the most.
+///
+/// It helps little, and does no harm, where a sender paces; one that does not sends in larger bursts, and one that counts
+/// acknowledgements and not bytes (before RFC 3465) opens its window more slowly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AckThinning {
+    /// Most full-sized segments in order that one acknowledgement answers. 44; fewer than two count as two.
+    pub segments: u32,
+    /// The longest that data waits, at most [`StackConfig::delayed_ack`](crate::StackConfig::delayed_ack). 25 ms.
+    pub delay: Duration,
+    /// Most packets from beyond a gap that one acknowledgement tells of. 44; with 0 or 1 none waits.
+    pub sacks: u8,
+}
+
+impl Default for AckThinning {
+    fn default() -> Self {
+        Self { segments: 44, delay: Duration::from_millis(25), sacks: 44 }
+    }
+}
+
 /// The options of one socket. A listener's options are those of the connections it accepts.
 ///
 /// Change them with [`Stack::update_options`](crate::Stack::update_options).
@@ -56,6 +86,8 @@ pub struct SocketOptions {
     pub cork: bool,
     /// Acknowledge at once, never delayed (`TCP_QUICKACK`, but it stays as it is set).
     pub quick_ack: bool,
+    /// Acknowledge less often in bulk than every second full-sized segment. `None`, the default: never.
+    pub ack_thinning: Option<AckThinning>,
     /// Keep-alive probes; off by default (RFC 9293 3.8.4 MUST-25).
     pub keep_alive: Option<KeepAlive>,
     /// How long sent data may stay unacknowledged before the connection is given up
@@ -185,6 +217,7 @@ impl Default for SocketOptions {
             nodelay: false,
             cork: false,
             quick_ack: false,
+            ack_thinning: None,
             keep_alive: None,
             user_timeout: None,
             max_segment: None,

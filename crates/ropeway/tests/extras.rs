@@ -12,7 +12,7 @@ use common::{Net, SERVER, kind, pattern, settle, within};
 use ropeway::congestion::Cubic;
 use ropeway::net::tcp::TcpKeepalive;
 use ropeway::net::{TcpListener, TcpSocket, TcpStream};
-use ropeway::{Algorithm, State};
+use ropeway::{AckThinning, Algorithm, State};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const SOON: Duration = Duration::from_secs(1);
@@ -116,6 +116,8 @@ async fn options_as_socket2_has_them() {
     assert_eq!(kind(socket.set_tcp_mss(87)), ErrorKind::InvalidInput);
     socket.set_tcp_cork(true).unwrap();
     socket.set_quickack(true).unwrap();
+    socket.set_ack_thinning(Some(AckThinning::default())).unwrap();
+    assert_eq!(socket.ack_thinning().unwrap(), Some(AckThinning::default()));
     socket.set_tcp_notsent_lowat(16_384).unwrap();
     socket.set_max_pacing_rate(Some(1 << 40)).unwrap();
     socket.set_tcp_congestion(b"reno").unwrap();

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use ropeway_core::{Algorithm, StackConfig};
+use ropeway_core::{AckThinning, Algorithm, StackConfig};
 use ropeway_sim::pipe::Micros;
 use ropeway_sim::{Limit as QueueLimit, Pipe, Queue, Rate};
 
@@ -164,6 +164,13 @@ impl Cell {
     pub(crate) fn config(mut self, change: impl FnOnce(&mut StackConfig)) -> Self {
         change(&mut self.config);
         self
+    }
+
+    /// The same path with acknowledgements thinned in bulk.
+    pub(crate) fn thinned(&self) -> Self {
+        let name = format!("{}, acknowledgements thinned", self.name);
+        let cell = Self { name, limits: Vec::new(), ..self.clone() };
+        cell.config(|config| config.socket.ack_thinning = Some(AckThinning::default()))
     }
 
     /// The congestion control of all flows that have none of their own.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use ropeway_core::congestion::NewReno;
 use ropeway_core::{
-    Algorithm, ConnectionId, EcnMode, EcnOption, KeepAlive, Received, SendFlags, SocketOptions, Stack,
-    StackConfig, SynCookieMode, TimeWaitReuse, Timestamp,
+    AckThinning, Algorithm, ConnectionId, EcnMode, EcnOption, KeepAlive, Received, SendFlags, SocketOptions,
+    Stack, StackConfig, SynCookieMode, TimeWaitReuse, Timestamp,
 };
 
 use crate::common::*;
@@ -114,6 +114,10 @@ fn extremes() -> Vec<(String, Change)> {
     field!([false, true], socket.fast_open_no_cookie);
     field!([false, true], socket.cork);
     field!([false, true], socket.quick_ack);
+    let thinning = |segments, delay, sacks| Some(AckThinning { segments, delay, sacks });
+    field!(durations(), socket.ack_thinning, move |delay| thinning(44, delay, 44));
+    field!([0, 1, u32::MAX], socket.ack_thinning, move |segments| thinning(segments, hour, 44));
+    field!([0, 1, u8::MAX], socket.ack_thinning, move |sacks| thinning(44, hour, sacks));
     field!([false, true], socket.reuse_addr);
     field!([false, true], socket.reuse_port);
     field!([SynCookieMode::Never, SynCookieMode::Always], syn_cookies);

@@ -16,4 +16,5 @@ mod handshake;
 mod keepalive;
 mod persist;
 mod retransmission;
+mod thinning;
 mod user_timeout;

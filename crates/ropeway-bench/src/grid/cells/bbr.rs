@@ -72,26 +72,30 @@ fn satellites() -> Vec<Cell> {
             .back(|pipe| pipe.rate(Rate::mbit(3)).queue(Queue::bytes(225_000)))
             .bulk(100 * MB)
     };
+    let lossy = satellite(", 1 % lost").forth(|pipe| pipe.loss(0.01)).seeds(3, 10);
     vec![
         satellite("").limit(Limit::Within(MS(10_800))).ci(),
         shaken(satellite(", 3 ms jitter"), MS(3)).limit(Limit::Within(MS(11_500))),
-        satellite(", 1 % lost").forth(|pipe| pipe.loss(0.01)).seeds(3, 10),
+        lossy.thinned(),
+        lossy,
     ]
 }
 
 /// Paths whose way back is a hundredth of the way forth (RFC 3449): 1 ms one way, and queues of 50 ms each. At one
-/// acknowledgement for two segments they do not pass, and the oldest wait until the queue drops the newest.
+/// acknowledgement for two segments they do not pass, and the oldest wait until the queue drops the newest; thinned, they pass.
 fn thin() -> Vec<Cell> {
-    let thin = |forth: u64, back: u64| {
+    let thin = |forth: u64, back: u64, limit: u64| {
         let name = format!("10 MB, {forth} Mbit/s, back {back} kbit/s, 2 ms, queues of 50 ms");
         let back = Rate::kbit(back);
         let queue = usize::try_from(product(back, MS(50))).unwrap_or(usize::MAX);
-        path(&name, Rate::mbit(forth), MS(1), MS(50))
+        let plain = path(&name, Rate::mbit(forth), MS(1), MS(50))
             .back(|pipe| pipe.rate(back).queue(Queue::bytes(queue)))
             .bulk(10 * MB)
-            .ci()
+            .ci();
+        let thinned = plain.thinned().limit(Limit::Within(MS(limit)));
+        vec![plain, thinned]
     };
-    vec![thin(10, 100), thin(40, 400)]
+    [thin(10, 100, 9000), thin(40, 400, 2600)].concat()
 }
 
 /// Two flows, with queues of half a product, one and four: who gets how much, and nobody nothing (RFC 9743 5.1, 5.2).

@@ -50,7 +50,9 @@ impl Connection {
         pause: Duration,
         env: &mut Env<'_>,
     ) {
-        if self.options.fixed_recv_buffer().is_some() {
+        let tunes_itself = self.options.fixed_recv_buffer().is_none();
+        // Acknowledgements that are thinned want to know the round trip, too.
+        if !tunes_itself && self.options.ack_thinning.is_none() {
             return;
         }
         let echo = self.echoed_rtt(header, env.now);
@@ -64,7 +66,7 @@ impl Connection {
             tick.taken += tick.len;
             tick.pause = Duration::ZERO;
         }
-        env.counters.growth_stopped += u64::from(growth.was_denied());
+        env.counters.growth_stopped += u64::from(tunes_itself && growth.was_denied());
     }
 
     /// The send buffer follows the congestion window. So much has been acknowledged just now.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Receiver;
+use crate::options::AckThinning;
 use crate::time::Timestamp;
 
 /// What is owed to the peer.
@@ -11,9 +12,9 @@ pub(super) struct AckPolicy {
     /// One acknowledgement is due now.
     now: bool,
     /// So many duplicates are due, one for each segment beyond a gap: a sender counts them (RFC 5681 4.2).
-    duplicates: u32,
+    duplicates: u8,
     /// Bytes received since the last acknowledgement.
-    unacknowledged: u32,
+    pub(super) unacknowledged: u32,
     /// The last of them is the end of a write (PSH).
     pushed: bool,
     /// So many acknowledgements are not to be delayed, unless the application answers.
@@ -22,14 +23,20 @@ pub(super) struct AckPolicy {
     interactive: bool,
     /// When data last arrived in order.
     heard: Option<Timestamp>,
+    /// How fast data came, in bytes a second, when that last grew; a little less for each round trip in which it was less.
+    pub(super) rate: u32,
+    /// So many round trips have passed since.
+    pub(super) steady: u8,
+    /// So many packets from beyond a gap have yet to be told of.
+    pub(super) untold: u8,
 }
 
 /// More duplicates than this at a time tell the sender nothing new.
-const MAX_DUPLICATES: u32 = 64;
+const MAX_DUPLICATES: u8 = 64;
 
 /// Likewise where each has the same blocks, which say what to count: these are for a sender that counts segments up to the
 /// threshold of RFC 5681 3.2 all the same.
-const MAX_DUPLICATES_WITH_SACK: u32 = 3;
+const MAX_DUPLICATES_WITH_SACK: u8 = 3;
 
 /// Less than the default MSS: a program that talks, and does not send in bulk.
 const BULK: u32 = 536;
@@ -40,7 +47,7 @@ const LONGEST_DELAY: Duration = Duration::from_millis(499);
 #[cfg(test)]
 impl AckPolicy {
     /// So much is due, and nothing else is known.
-    pub(super) fn for_test(now: bool, duplicates: u32) -> Self {
+    pub(super) fn for_test(now: bool, duplicates: u8) -> Self {
         Self { now, duplicates, ..Self::default() }
     }
 
@@ -52,7 +59,7 @@ impl AckPolicy {
 
 /// What the connection's settings and the moment say of acknowledgements.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct AckTiming {
+pub(crate) struct AckTiming<'a> {
     pub(crate) now: Timestamp,
     /// So long one waits for an answer to go with, or for a second segment.
     pub(crate) delay: Duration,
@@ -63,6 +70,8 @@ pub(crate) struct AckTiming {
     pub(crate) rto: Duration,
     /// Nobody has the connection yet: when somebody has, it is due once he could answer.
     pub(crate) unheld: bool,
+    /// In bulk, fewer are sent.
+    pub(crate) thinning: Option<&'a AckThinning>,
 }
 
 impl Receiver {
@@ -80,12 +89,13 @@ impl Receiver {
     /// Acknowledgements that the sender will count (RFC 9293 MAY-13).
     pub(super) fn duplicate_acks(&mut self, count: u32) {
         let most = if self.sack { MAX_DUPLICATES_WITH_SACK } else { MAX_DUPLICATES };
+        let count = u8::try_from(count).unwrap_or(u8::MAX);
         self.acks.duplicates = self.acks.duplicates.saturating_add(count).min(most);
     }
 
     /// `len` bytes have arrived in order: every second full-sized segment is acknowledged at once
-    /// (RFC 9293 SHLD-19), a lesser one after a while (SHLD-18), of which the end is said.
-    pub(super) fn ack_soon(&mut self, len: u32, pushed: bool, timing: &AckTiming) -> Option<Timestamp> {
+    /// (RFC 9293 SHLD-19) unless acknowledgements are thinned, a lesser one after a while (SHLD-18), of which the end is said.
+    pub(super) fn ack_soon(&mut self, len: u32, pushed: bool, timing: &AckTiming<'_>) -> Option<Timestamp> {
         let two_segments = 2 * u32::from(self.rcv.mss.max(1));
         let half_window = self.rcv.wnd() / two_segments;
         let acks = &mut self.acks;
@@ -94,17 +104,22 @@ impl Receiver {
         if acks.heard.is_none_or(|heard| timing.now.since(heard) > timing.rto) {
             // Not more than half a window's worth of segments is acknowledged one by one.
             acks.quick = timing.quick.min(u8::try_from(half_window.max(2)).unwrap_or(u8::MAX));
+            acks.steady = 0;
         }
         acks.heard = Some(timing.now);
-        if timing.at_once || acks.unacknowledged >= two_segments || timing.delay.is_zero() {
+        let waits_for_answer = acks.quick == 0 || acks.interactive || timing.unheld;
+        // What ends a write may be the last for now, and is not held up for more to come.
+        let thinned = timing.thinning.filter(|_| !pushed).and_then(|thinning| self.thinned(thinning));
+        let (enough, delay) = thinned.unwrap_or((two_segments, timing.delay));
+        if timing.at_once || self.acks.unacknowledged >= enough.max(two_segments) || timing.delay.is_zero() {
             self.ack_now();
             return None;
         }
-        let delay = if acks.quick > 0 && !acks.interactive && !timing.unheld {
+        let delay = if waits_for_answer {
+            delay.min(timing.delay).min(LONGEST_DELAY)
+        } else {
             // Due now, and not sent yet: events come first, and an answer that is ready at once takes it along.
             Duration::ZERO
-        } else {
-            timing.delay.min(LONGEST_DELAY)
         };
         Some(timing.now + delay)
     }
@@ -133,7 +148,7 @@ impl Receiver {
 
     /// Whether received bytes still wait to be acknowledged.
     pub(crate) fn owes_ack(&self) -> bool {
-        self.acks.unacknowledged > 0 || self.acks.now || self.acks.duplicates > 0
+        self.acks.unacknowledged > 0 || self.acks.now || self.acks.duplicates > 0 || self.acks.untold > 0
     }
 
     /// Whether an acknowledgement is due even if nothing else is sent.
@@ -149,6 +164,7 @@ impl Receiver {
         acks.quick = acks.quick.saturating_sub(1);
         acks.unacknowledged = 0;
         acks.pushed = false;
+        acks.untold = 0;
         // Only a segment without data counts as a duplicate acknowledgement.
         if !carries_data {
             acks.duplicates = acks.duplicates.saturating_sub(1);

@@ -10,6 +10,7 @@ mod sack;
 #[cfg(test)]
 mod tests;
 mod text;
+mod thinning;
 mod tuning;
 mod window;
 
@@ -52,6 +53,9 @@ struct Beyond {
     told: SackList,
     /// What lay before this had come, and was dropped: it comes again.
     dropped_to: Option<SeqNum>,
+    /// RCV.NXT when duplicate acknowledgements were last counted, and how many there have been for it.
+    told_at: Option<SeqNum>,
+    duplicates: u8,
 }
 
 impl Beyond {

@@ -30,21 +30,36 @@ pub(crate) enum Took {
     /// It was next in order. What fills a gap brings what was held behind it along; unless it is acknowledged now, it is at
     /// `ack_by`.
     InOrder { ack_by: Option<Timestamp> },
-    /// It is held beyond a gap.
-    Held,
+    /// It is held beyond a gap. The peer is told of it now, or at `tell_by`.
+    Held { tell_by: Option<Timestamp> },
     /// It is beyond a gap, and not all of it could be held.
     Dropped,
 }
 
+/// How data beyond a gap is held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// Not all of it.
+    InPart,
+    /// It touches nothing that was held before: its block is news.
+    Alone,
+    /// A block that was told of has grown.
+    Beside,
+}
+
 impl Receiver {
     /// `buffer`: how many bytes may be held unread.
-    pub(crate) fn take_text(&mut self, text: &mut Text, buffer: usize, timing: &AckTiming) -> Took {
+    pub(crate) fn take_text(&mut self, text: &mut Text, buffer: usize, timing: &AckTiming<'_>) -> Took {
         self.rcv.note_segment(text.cut.1);
-        if text.seq == self.rcv.nxt { self.take_next(text, buffer, timing) } else { self.keep(text, buffer) }
+        if text.seq == self.rcv.nxt {
+            self.take_next(text, buffer, timing)
+        } else {
+            self.keep(text, buffer, timing)
+        }
     }
 
     /// Data that is next in order, and what was held behind it.
-    fn take_next(&mut self, text: &mut Text, buffer: usize, timing: &AckTiming) -> Took {
+    fn take_next(&mut self, text: &mut Text, buffer: usize, timing: &AckTiming<'_>) -> Took {
         let len = length_u32(text.data.len());
         let fills_gap = self.has_gap() || self.awaits_dropped();
         // RFC 2883 4-4: of a segment that is partly old, that part is told of.
@@ -93,22 +108,27 @@ impl Receiver {
         }
     }
 
-    /// Bytes beyond a gap are held (SHLD-31), and the gap is told of at once (MAY-13).
-    fn keep(&mut self, text: &mut Text, buffer: usize) -> Took {
-        let (mut seq, mut kept, mut packets) = (text.seq, true, 0);
+    /// Bytes beyond a gap are held (SHLD-31), and the gap is told of at once (MAY-13), unless acknowledgements are thinned.
+    fn keep(&mut self, text: &mut Text, buffer: usize, timing: &AckTiming<'_>) -> Took {
+        let (mut seq, mut kept, mut news, mut packets) = (text.seq, true, false, 0);
         for data in text.data.drain() {
             let len = length_u32(data.len());
-            kept &= self.keep_piece(seq, data, buffer);
+            let kept_as = self.keep_piece(seq, data, buffer);
+            kept &= kept_as != Kept::InPart;
+            news |= packets == 0 && kept_as != Kept::Beside;
             seq += len;
             packets += 1;
         }
         self.tidy();
-        self.tell_of_gap(text.cut.0, packets);
-        if kept { Took::Held } else { Took::Dropped }
+        let tell_by = if self.sack { self.tell_soon(news, packets, timing) } else { None };
+        if tell_by.is_none() {
+            self.tell_of_gap(text.cut.0, packets);
+        }
+        if kept { Took::Held { tell_by } } else { Took::Dropped }
     }
 
-    /// Says whether all of it is held.
-    fn keep_piece(&mut self, seq: SeqNum, data: Chunk, buffer: usize) -> bool {
+    fn keep_piece(&mut self, seq: SeqNum, data: Chunk, buffer: usize) -> Kept {
+        let end = seq + length_u32(data.len());
         let spare = self.spare(buffer);
         let insertion = self.beyond_mut().reassembly.insert(seq, data, spare);
         if let Some((start, end)) = insertion.repeated {
@@ -119,7 +139,11 @@ impl Receiver {
         if let Some((start, end)) = insertion.block {
             self.note_held(start, end);
         }
-        insertion.kept
+        match insertion.block {
+            _ if !insertion.kept => Kept::InPart,
+            Some(block) if block != (seq, end) => Kept::Beside,
+            _ => Kept::Alone,
+        }
     }
 
     /// Data at `seq`, which came in so many segments, is not taken for lack of memory. The peer is told what is expected, and

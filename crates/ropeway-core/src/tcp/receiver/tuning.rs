@@ -143,6 +143,7 @@ impl Receiver {
             tuning.grow(space, growth);
         }
         tuning.begin(now, read, self.rcv.edge);
+        self.note_round(consumed, elapsed);
     }
 
     fn sample_round_trip(&mut self, now: u32, taken: u32, tick: &Tick) {

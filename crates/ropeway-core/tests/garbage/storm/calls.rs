@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ropeway_core::{ConnectionId, KeepAlive, SendFlags, SocketOptions};
+use ropeway_core::{AckThinning, ConnectionId, KeepAlive, SendFlags, SocketOptions};
 
 use super::Storm;
 use crate::common::*;
@@ -121,7 +121,8 @@ fn random_options(random: &mut Random, options: &mut SocketOptions) {
         1 => options.send_buffer = sizes[random.below(8) as usize],
         2 => options.nodelay ^= true,
         3 => options.cork ^= true,
-        4 => options.quick_ack ^= true,
+        4 if random.chance(50) => options.quick_ack ^= true,
+        4 => options.ack_thinning = options.ack_thinning.xor(Some(AckThinning::default())),
         5 => {
             options.keep_alive = random.chance(70).then(|| KeepAlive {
                 idle: Duration::from_millis(1 + random.below(100_000)),

@@ -254,6 +254,31 @@ macro_rules! impl_options {
                 self.update_options(|options| options.quick_ack = quickack)
             }
 
+            /// How acknowledgements of bulk are thinned. `None`, the default: not at all.
+            pub fn ack_thinning(&self) -> io::Result<Option<$crate::AckThinning>> {
+                self.options(|options| options.ack_thinning)
+            }
+
+            /// Acknowledges bulk less often than every second segment (RFC 3449), from now on; `None`: no more. It may be set at
+            /// any time.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # #[tokio::main] async fn main() -> std::io::Result<()> {
+            /// use ropeway::AckThinning;
+            /// use ropeway::net::TcpSocket;
+            ///
+            /// let socket = TcpSocket::new_v4()?;
+            /// socket.set_ack_thinning(Some(AckThinning { segments: 16, ..AckThinning::default() }))?;
+            /// assert_eq!(socket.ack_thinning()?.unwrap().segments, 16);
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn set_ack_thinning(&self, thinning: Option<$crate::AckThinning>) -> io::Result<()> {
+                self.update_options(|options| options.ack_thinning = thinning)
+            }
+
             /// How many unsent bytes may wait before the connection stops being writable
             /// (`TCP_NOTSENT_LOWAT`); 0, the default, for no such bound.
             pub fn tcp_notsent_lowat(&self) -> io::Result<u32> {

@@ -13,6 +13,7 @@ use crate::tcp::connection::state::{Cause, State};
 use crate::tcp::connection::timers::Timer;
 use crate::tcp::connection::{Connection, Env, FinalReset, Holder};
 use crate::tcp::receiver::{AckTiming, Text, Took};
+use crate::time::Timestamp;
 
 impl Connection {
     pub(super) fn take_text(&mut self, segment: &mut Arrival, env: &mut Env<'_>) -> Step {
@@ -52,21 +53,27 @@ impl Connection {
         let tight = env.pressure.calls_for(Measure::CloseWindows);
         let data = if keeps { payload } else { payload.copy().into() };
         let mut text = Text { seq, data, pushed, repeats: segment.repeats, cut, tight };
-        let timing = self.ack_timing(env);
         if seq != before {
             self.renege_if_scarce(env);
         }
-        match self.receiver.take_text(&mut text, self.recv_buffer(), &timing) {
+        let buffer = self.recv_buffer();
+        let timing = AckTiming {
+            now: env.now,
+            delay: env.config.delayed_ack,
+            at_once: self.options.quick_ack,
+            quick: env.config.quick_acks,
+            rto: self.sender.rto().current(),
+            unheld: env.config.events_first && matches!(self.holder, Holder::AcceptQueue(_)),
+            thinning: self.options.ack_thinning.as_ref(),
+        };
+        match self.receiver.take_text(&mut text, buffer, &timing) {
             Took::InOrder { ack_by } => {
                 self.statistics.bytes_received += u64::from(self.receiver.rcv().nxt.since(before));
                 self.gain(Readiness::READABLE);
-                if let Some(at) = ack_by
-                    && self.timers.get(Timer::DelayedAck).is_none_or(|set| at < set)
-                {
-                    self.set_timer(Timer::DelayedAck, at);
-                }
+                self.ack_by(ack_by);
             }
-            Took::Held => {
+            Took::Held { tell_by } => {
+                self.ack_by(tell_by);
                 env.counters.out_of_order += u64::from(cut.0);
                 self.statistics.out_of_order = self.statistics.out_of_order.saturating_add(cut.0);
             }
@@ -108,14 +115,12 @@ impl Connection {
         env.counters.bytes_reneged += self.receiver.renege() as u64;
     }
 
-    fn ack_timing(&self, env: &Env<'_>) -> AckTiming {
-        AckTiming {
-            now: env.now,
-            delay: env.config.delayed_ack,
-            at_once: self.options.quick_ack,
-            quick: env.config.quick_acks,
-            rto: self.sender.rto().current(),
-            unheld: env.config.events_first && matches!(self.holder, Holder::AcceptQueue(_)),
+    /// An acknowledgement is due then, if none is before.
+    fn ack_by(&mut self, at: Option<Timestamp>) {
+        if let Some(at) = at
+            && self.timers.get(Timer::DelayedAck).is_none_or(|set| at < set)
+        {
+            self.set_timer(Timer::DelayedAck, at);
         }
     }
 }
