@@ -10,9 +10,11 @@ use crate::time::{Timestamp, micros};
 const INTERVAL: u64 = 5_000_000;
 const DURATION: u64 = 200_000;
 
-/// ProbeRTT takes a round trip at least. It is to cost no more than 2 %, and so where one takes longer than `DURATION`, it is
-/// left out if there is no queue: a round trip longer than the shortest by this part, or less, measures it anew. The draft
-/// has no such rule.
+/// ProbeRTT takes a round trip at least, and another one until the path is full again. It is to cost some percent, and so where
+/// one takes longer than `DURATION`, it comes as much more seldom: each 25 round trips. The draft has no such rule.
+const ROUNDS: u64 = INTERVAL / DURATION;
+
+/// And there it is left out if there is no queue: a round trip longer than the shortest by this part, or less, measures it anew.
 const NEAR: u64 = 32;
 
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +51,7 @@ impl ProbeRtt {
     /// The first half of `UpdateMinRTT`.
     pub(super) fn update_min_delay(&mut self, rs: &Sample) {
         let passed = self.min_stamp.map_or(0, |stamp| micros(rs.now.since(stamp)));
-        self.expired = passed > INTERVAL;
+        self.expired = passed > self.interval();
         let Some(rtt) = rs.rtt.map(micros) else { return };
         if rtt < self.min_delay || self.expired {
             self.min_delay = rtt;
@@ -57,6 +59,10 @@ impl ProbeRtt {
         } else if self.min_delay > DURATION && rtt - self.min_delay <= self.min_delay / NEAR {
             self.min_stamp = Some(rs.now);
         }
+    }
+
+    fn interval(&self) -> u64 {
+        self.min_delay.saturating_mul(ROUNDS).max(INTERVAL)
     }
 
     pub(super) fn min_delay(&self) -> (u64, Option<Timestamp>) {

@@ -257,6 +257,21 @@ fn a_long_path_without_a_queue_is_not_probed() {
     }
 }
 
+// It lasts a round trip, and it takes another one until the path is full again.
+#[test]
+fn a_long_path_is_probed_each_25_round_trips() {
+    let mut path = Path::new(10 * MBIT, MS(1000), 1_250_000);
+    path.run(MS(20_000));
+    let mut begun = Vec::new();
+    for _ in 0..2 {
+        path.run_to(|control| control.state == State::ProbeRtt);
+        begun.push(path.now);
+        path.run_to(|control| control.state != State::ProbeRtt);
+    }
+    let between = begun[1].since(begun[0]);
+    assert!(between > MS(25_000) && between < MS(32_000), "{between:?}");
+}
+
 // A.12, A.13
 #[test]
 fn acknowledgements_that_come_in_bunches_leave_the_path_full() {
