@@ -40,8 +40,9 @@ impl Default for KeepAlive {
 /// (`tcp_comp_sack_nr`, `tcp_comp_sack_delay_ns`): the first three for each gap leave at once, as does one that tells of a further
 /// gap; any other one waits for an eighth of a round trip at the most.
 ///
-/// It helps little, and does no harm, where a sender paces; one that does not sends in larger bursts, and one that counts
-/// acknowledgements and not bytes (before RFC 3465) opens its window more slowly.
+/// It costs the sender up to a quarter of a round trip. Where the path has a queue that is no loss; where the window is what limits,
+/// by losses or a small queue, it is. A sender that does not pace sends in larger bursts, and one that counts acknowledgements and
+/// not bytes (before RFC 3465) opens its window more slowly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AckThinning {
     /// Most full-sized segments in order that one acknowledgement answers. 44; fewer than two count as two.
