@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ropeway_packet::EcnCodepoint;
 
-use crate::config::FOREVER;
+use crate::config::{FOREVER, StackConfig};
 use crate::congestion::Algorithm;
 use crate::ecn::{EcnMode, EcnOption};
 
@@ -128,6 +128,17 @@ pub struct SocketOptions {
     /// Data in a SYN needs no cookie, to be sent or taken (`TCP_FASTOPEN_NO_COOKIE`): for networks in which nobody forges
     /// addresses. Off.
     pub fast_open_no_cookie: bool,
+    /// Offer and take window scaling, if [`StackConfig::window_scaling`](crate::StackConfig::window_scaling) is on, too (RFC
+    /// 7323 2; `tcp_window_scaling`). It counts for handshakes that begin later, as the next two. On.
+    pub window_scaling: bool,
+    /// Offer and take timestamps, if [`StackConfig::timestamps`](crate::StackConfig::timestamps) is on, too (RFC 7323 3;
+    /// `tcp_timestamps`). On.
+    pub timestamps: bool,
+    /// Offer and take SACK, if [`StackConfig::sack`](crate::StackConfig::sack) is on, too (RFC 2018; `tcp_sack`). On.
+    pub sack: bool,
+    /// Report by SACK what has arrived twice, if [`StackConfig::dsack`](crate::StackConfig::dsack) is on, too (RFC 2883;
+    /// `tcp_dsack`). It counts for connections that begin later. On.
+    pub dsack: bool,
     /// How often a SYN is retransmitted before a connect gives up (`TCP_SYNCNT`). 7 by default: with a
     /// first timeout of 1 s that is just over four minutes (RFC 9293 3.8.3 MUST-23 asks for three).
     pub syn_retries: u32,
@@ -174,6 +185,26 @@ impl SocketOptions {
         self.tos &= !EcnCodepoint::MASK;
         // With 0 no packet would leave.
         self.ttl = self.ttl.max(1);
+    }
+}
+
+/// What of TCP's extensions a socket offers and takes: what neither it nor its stack has switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extensions {
+    pub(crate) window_scaling: bool,
+    pub(crate) timestamps: bool,
+    pub(crate) sack: bool,
+    pub(crate) dsack: bool,
+}
+
+impl Extensions {
+    pub(crate) fn of(options: &SocketOptions, config: &StackConfig) -> Self {
+        Self {
+            window_scaling: options.window_scaling && config.window_scaling,
+            timestamps: options.timestamps && config.timestamps,
+            sack: options.sack && config.sack,
+            dsack: options.dsack && config.dsack,
+        }
     }
 }
 
@@ -233,6 +264,10 @@ impl Default for SocketOptions {
             ecn_option_beacon: 3,
             fast_open: 0,
             fast_open_no_cookie: false,
+            window_scaling: true,
+            timestamps: true,
+            sack: true,
+            dsack: true,
             syn_retries: 7,
             linger: None,
             reuse_addr: false,

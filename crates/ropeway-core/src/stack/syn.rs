@@ -14,6 +14,7 @@ use crate::ecn::{EcnFeedback, EcnOption};
 use crate::event::ListenerId;
 use crate::events::Sending;
 use crate::ledger::Measure;
+use crate::options::Extensions;
 use crate::tcp::closed::reset_for;
 use crate::tcp::connection::state::{Cause, State, report};
 use crate::tcp::connection::{
@@ -113,11 +114,12 @@ impl Stack {
             Some((_, above)) => self.isn.isn_beyond(tuple, now, above),
             None => self.isn.isn(tuple, now),
         };
+        let uses = Extensions::of(&listener.options, &self.config);
         Some(Opening {
             iss,
             wscale: self.own_scale(id),
-            timestamps: self.config.timestamps,
-            sack: self.config.sack,
+            timestamps: uses.timestamps,
+            sack: uses.sack,
             ecn: agree(listener.options.ecn.agrees_to(), flags, ecn),
             field: ecn,
             undecided: listener.asks_user,
@@ -154,7 +156,8 @@ impl Stack {
     /// The window scale that SYN-ACKs of a listener announce.
     fn own_scale(&self, id: ListenerId) -> Option<WindowScale> {
         let options = &self.listeners.get(id)?.options;
-        self.config.window_scaling.then(|| announced_scale(options, &self.config))
+        let scales = Extensions::of(options, &self.config).window_scaling;
+        scales.then(|| announced_scale(options, &self.config))
     }
 
     pub(super) fn announced(&self, tuple: &FourTuple, id: ListenerId) -> Announced {
@@ -187,16 +190,11 @@ impl Stack {
         let Some(listener) = self.listeners.get_mut(id) else { return };
         listener.cookie_sent = Some(now);
         let (field, ecn) = (ecn, agree(listener.options.ecn.agrees_to(), syn.flags, ecn));
-        let clock = self.config.timestamps.then(|| timestamp_clock(now, announced.timestamp_offset));
+        let uses = Extensions::of(&listener.options, &self.config);
+        let clock = uses.timestamps.then(|| timestamp_clock(now, announced.timestamp_offset));
         self.counters.cookies_sent += 1;
-        let options = syn_ack_options(
-            syn,
-            announced.advmss,
-            own_scale,
-            clock,
-            self.config.sack,
-            (ecn, announced.ecn_option),
-        );
+        let options =
+            syn_ack_options(syn, announced.advmss, own_scale, clock, uses.sack, (ecn, announced.ecn_option));
         // Without a timestamp there is no place to remember ECN of RFC 3168 either; Accurate ECN, the third segment tells of.
         let ecn = if options.timestamps.is_some() || ecn == EcnFeedback::Accurate {
             ecn
@@ -252,14 +250,15 @@ impl Stack {
         }
         let Some(listener) = self.listeners.get(id) else { return };
         let own_scale = self.own_scale(id);
+        let uses = Extensions::of(&listener.options, &self.config);
         let handshake = Handshake {
             irs: arrival.header.seq - 1,
             timestamp_offset: self.isn.timestamp_offset(tuple),
             announced_window: u32::from(listener.initial_window(&self.config)),
             negotiated: recovered.negotiated(
                 own_scale,
-                self.config.timestamps,
-                self.config.sack,
+                uses.timestamps,
+                uses.sack,
                 (listener.options.ecn.agrees_to(), flags),
             ),
             answered_at: None,

@@ -49,7 +49,7 @@ use crate::congestion::Unbuilt;
 use crate::error::ConnectionError;
 use crate::event::{ListenerId, Readiness};
 use crate::ledger::Floor;
-use crate::options::SocketOptions;
+use crate::options::{Extensions, SocketOptions};
 use crate::spare::Spare;
 use crate::tcp::ecn::Ecn;
 use crate::tcp::receiver::Receiver;
@@ -121,17 +121,18 @@ impl Connection {
         let advmss = options.max_segment.map_or(announce, |max| max.min(announce)).max(1);
         let mss = default_mss(&tuple);
         let sender = Sender::new(setup.iss, mss, env.config, Box::new(Unbuilt));
+        let uses = Extensions::of(&options, env.config);
         Box::new(Self {
             tuple,
             machine: StateMachine::new(state),
             holder,
             scheduled: Scheduled::default(),
             sender,
-            receiver: Receiver::new(advmss, env.config.dsack, env.config.auto_recv_buffer.initial),
+            receiver: Receiver::new(advmss, uses.dsack, env.config.auto_recv_buffer.initial),
             timers: TimerTable::default(),
             probing: Probing::default(),
-            offers_sack: env.config.sack,
-            offers_timestamps: env.config.timestamps,
+            offers_sack: uses.sack,
+            offers_timestamps: uses.timestamps,
             ecn: Ecn::default(),
             timestamps: None,
             rare: Rare::new(setup.old_ts_recent),
@@ -165,7 +166,7 @@ impl Connection {
     ) -> Box<Self> {
         let mut connection = Self::new(tuple, State::Closed, Holder::Application, options, setup, env);
         connection.transition(Cause::ActiveOpen);
-        if env.config.window_scaling {
+        if Extensions::of(&connection.options, env.config).window_scaling {
             connection.receiver.announce_scale(announced_scale(&connection.options, env.config));
         }
         connection.syn_due = true;
