@@ -230,7 +230,8 @@ pub struct StackConfig {
     /// How often a SYN-ACK is retransmitted before its half-open connection is reaped. 5: with a first
     /// timeout of 1 s, reaped after 63 s (RFC 4987 3.3-1).
     pub synack_retries: u32,
-    /// How long a connection that no application holds any more waits in FIN-WAIT-2. 60 s.
+    /// How long a connection that no application holds any more waits in FIN-WAIT-2 (`tcp_fin_timeout`), and three and a half
+    /// retransmission timeouts at least. 60 s. Zero: not at all; a RST tells the peer.
     pub fin_timeout: Duration,
     /// The sizes of a receive buffer that tunes itself, which it does unless [`SocketOptions::recv_buffer`] says its size
     /// (`tcp_rmem`). 2 KiB, 128 KiB and 32 MiB.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ropeway_packet::EcnCodepoint;
 
-use crate::config::{FOREVER, StackConfig};
+use crate::config::{FOREVER, GRANULARITY, StackConfig};
 use crate::congestion::Algorithm;
 use crate::ecn::{EcnMode, EcnOption};
 
@@ -142,6 +142,27 @@ pub struct SocketOptions {
     /// How often a SYN is retransmitted before a connect gives up (`TCP_SYNCNT`). 7 by default: with a
     /// first timeout of 1 s that is just over four minutes (RFC 9293 3.8.3 MUST-23 asks for three).
     pub syn_retries: u32,
+    /// So many timeouts of a SYN follow each other without backoff, and come on top of `syn_retries`
+    /// (`tcp_syn_linear_timeouts`): with 4, it is sent again after 1, 2, 3, 4, 5, 7, 11 ... seconds. 0 by default: RFC 6298 5-5
+    /// has every timeout doubled, and a peer that is not there is asked no more often than it has to be. In Linux 4 since 6.5.
+    pub syn_linear_timeouts: u8,
+    /// While fewer than four segments are in flight, the first six timeouts in a row are not doubled (`TCP_THIN_LINEAR_TIMEOUTS`):
+    /// for streams of which little is sent, and that soon. Off, since RFC 6298 5-5 has every timeout doubled.
+    pub thin_linear_timeouts: bool,
+    /// By how much the retransmission timeout exceeds the smoothed round-trip time at the least (`TCP_RTO_MIN_US`). `None`:
+    /// [`StackConfig::min_rto`](crate::StackConfig::min_rto).
+    pub min_rto: Option<Duration>,
+    /// The largest retransmission timeout, backoff included, of SYN, data and FIN, and the longest pause between probes of a
+    /// closed window (`TCP_RTO_MAX_MS`). `None`: [`StackConfig::max_rto`](crate::StackConfig::max_rto), by which SYN-ACKs of a
+    /// listener go in any case. What is less than a millisecond counts as one.
+    pub max_rto: Option<Duration>,
+    /// How long an acknowledgement may wait for company (`TCP_DELACK_MAX_US`); always below 500 ms. `None`:
+    /// [`StackConfig::delayed_ack`](crate::StackConfig::delayed_ack).
+    pub delayed_ack: Option<Duration>,
+    /// How long the connection waits in FIN-WAIT-2 for the peer's FIN, once no application holds it any more (`TCP_LINGER2`).
+    /// Zero: not at all; a RST tells the peer (in Linux, a negative number). `None`:
+    /// [`StackConfig::fin_timeout`](crate::StackConfig::fin_timeout).
+    pub fin_timeout: Option<Duration>,
     /// What `close` does with unsent data (`SO_LINGER`): `None` sends it in the background,
     /// `Some(0)` discards it and resets the connection.
     pub linger: Option<Duration>,
@@ -182,6 +203,9 @@ impl SocketOptions {
         self.max_pacing_rate = self.max_pacing_rate.filter(|rate| *rate > 0);
         self.notsent_lowat = self.notsent_lowat.filter(|bytes| *bytes > 0);
         self.linger = self.linger.map(|linger| linger.min(FOREVER));
+        self.max_rto = self.max_rto.map(|timeout| timeout.clamp(GRANULARITY, FOREVER));
+        self.min_rto = self.min_rto.map(|timeout| timeout.min(FOREVER));
+        self.fin_timeout = self.fin_timeout.map(|timeout| timeout.min(FOREVER));
         self.tos &= !EcnCodepoint::MASK;
         // With 0 no packet would leave.
         self.ttl = self.ttl.max(1);
@@ -269,6 +293,12 @@ impl Default for SocketOptions {
             sack: true,
             dsack: true,
             syn_retries: 7,
+            syn_linear_timeouts: 0,
+            thin_linear_timeouts: false,
+            min_rto: None,
+            max_rto: None,
+            delayed_ack: None,
+            fin_timeout: None,
             linger: None,
             reuse_addr: false,
             reuse_port: false,

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::config::{GRANULARITY, StackConfig};
+use crate::options::SocketOptions;
 use crate::time::{Timestamp, micros};
 
 /// How long the smallest round trip counts (`tcp_min_rtt_wlen`).
@@ -45,8 +46,8 @@ fn duration(micros: u32) -> Duration {
 }
 
 impl Rto {
-    pub(crate) fn new(config: &StackConfig) -> Self {
-        Self {
+    pub(crate) fn new(options: &SocketOptions, config: &StackConfig) -> Self {
+        let mut rto = Self {
             srtt: None,
             rttvar: 0,
             mdev: 0,
@@ -54,10 +55,32 @@ impl Rto {
             min_rtt: None,
             min_rtt_at: Timestamp::START,
             rto: micros(config.initial_rto),
-            min: u32::try_from(micros(config.min_rto)).map_or(LONGEST, |min| min.min(LONGEST)),
-            max: u32::try_from(config.max_rto.as_micros().div_ceil(1000)).unwrap_or(u32::MAX),
+            min: 0,
+            max: 0,
             backoff: 0,
-        }
+        };
+        rto.set_bounds(options, config);
+        rto
+    }
+
+    /// The bounds of (2.4) and (2.5), as the socket has them, or else the stack. What is known of the path stays.
+    pub(crate) fn set_bounds(&mut self, options: &SocketOptions, config: &StackConfig) {
+        let (min, max) =
+            (options.min_rto.unwrap_or(config.min_rto), options.max_rto.unwrap_or(config.max_rto));
+        self.min = u32::try_from(micros(min)).map_or(LONGEST, |min| min.min(LONGEST));
+        self.max = u32::try_from(max.as_micros().div_ceil(1000)).unwrap_or(u32::MAX);
+        self.rto = match self.srtt() {
+            Some(srtt) => self.timeout_beyond(micros(srtt)),
+            None => self.rto.min(self.max_micros()),
+        };
+    }
+
+    /// As in Linux, the minimum is one of the variation: the peer's delayed acknowledgement comes on top of the round trip,
+    /// however steady that is (RFC 6298 4-1).
+    fn timeout_beyond(&self, srtt: u64) -> u64 {
+        let variation =
+            u64::from(GRANULARITY_MICROS).max(u64::from(self.min)).max(4 * u64::from(self.rttvar));
+        srtt.saturating_add(variation).min(self.max_micros())
     }
 
     /// A round-trip sample (RFC 9293 3.8.1 MUST-18). The caller keeps Karn's rule: none from what was sent twice (RFC 6298
@@ -95,11 +118,7 @@ impl Rto {
             self.mdev_max = 0;
         }
         self.srtt = stored(srtt);
-        // RFC 6298 4-1, and the bounds of (2.4) and (2.5). As in Linux, the minimum is one of the variation: the
-        // peer's delayed acknowledgement comes on top of the round trip, however steady that is.
-        let variation =
-            u64::from(GRANULARITY_MICROS).max(u64::from(self.min)).max(4 * u64::from(self.rttvar));
-        self.rto = u64::from(srtt).saturating_add(variation).min(self.max_micros());
+        self.rto = self.timeout_beyond(u64::from(srtt));
         self.backoff = 0;
     }
 
@@ -131,6 +150,11 @@ impl Rto {
     /// The timer went off: it is doubled (RFC 6298 5-5, RFC 9293 3.8.2 MUST-19).
     pub(crate) fn back_off(&mut self) {
         self.backoff = self.backoff.saturating_add(1);
+    }
+
+    /// The next timeout is as long as the first.
+    pub(crate) fn forget_backoff(&mut self) {
+        self.backoff = 0;
     }
 
     /// How long to wait now, backoff included.
@@ -183,7 +207,7 @@ mod tests {
     use super::*;
 
     fn rto() -> Rto {
-        Rto::new(&StackConfig::default())
+        Rto::new(&SocketOptions::default(), &StackConfig::default())
     }
 
     // RFC 6298 2-1, RFC 6298 2-5
@@ -218,7 +242,7 @@ mod tests {
     #[test]
     fn a_steady_path_still_gets_the_clocks_granularity() {
         let config = StackConfig { min_rto: Duration::ZERO, ..StackConfig::default() };
-        let mut rto = Rto::new(&config);
+        let mut rto = Rto::new(&SocketOptions::default(), &config);
         for _ in 0..1000 {
             rto.sample(Duration::from_millis(100), Timestamp::START, true);
         }

@@ -11,3 +11,5 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod extensions;
+mod fin_wait;
+mod timeouts;

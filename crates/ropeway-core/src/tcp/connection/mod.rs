@@ -120,7 +120,7 @@ impl Connection {
         let announce = setup.device_mtu.saturating_sub(ip_and_tcp);
         let advmss = options.max_segment.map_or(announce, |max| max.min(announce)).max(1);
         let mss = default_mss(&tuple);
-        let sender = Sender::new(setup.iss, mss, env.config, Box::new(Unbuilt));
+        let sender = Sender::new(setup.iss, mss, (&options, env.config), Box::new(Unbuilt));
         let uses = Extensions::of(&options, env.config);
         Box::new(Self {
             tuple,

@@ -33,7 +33,7 @@ impl Connection {
                 Timer::Pace => self.output_due = true,
                 Timer::Reorder => self.reorder_timeout(due, env),
                 Timer::Probe => self.tail_probe_timeout(env),
-                Timer::FinWait2 => self.finish(Cause::Timeout),
+                Timer::FinWait2 => self.fin_wait_2_timeout(env),
             }
         }
     }
@@ -41,7 +41,9 @@ impl Connection {
     /// How many retransmissions in a row are too many: R2 (RFC 9293 3.8.3 MUST-20).
     pub(super) fn retry_limit(&self, env: &Env<'_>) -> u32 {
         match (self.state(), self.holder) {
-            (State::SynSent, _) => self.options.syn_retries,
+            (State::SynSent, _) => {
+                self.options.syn_retries.saturating_add(self.options.syn_linear_timeouts.into())
+            }
             (State::SynReceived, _) => env.config.synack_retries,
             (_, Holder::Nobody) => env.config.orphan_retries,
             _ => env.config.retries2,
@@ -79,10 +81,11 @@ impl Connection {
             self.soft_error.get_or_insert(ConnectionError::TimedOut);
         }
         if matches!(self.state(), State::SynSent | State::SynReceived) {
-            self.sender.on_syn_timeout();
+            let linear = if self.state() == State::SynSent { self.options.syn_linear_timeouts } else { 0 };
+            self.sender.on_syn_timeout(linear);
             self.syn_due = true;
         } else {
-            self.sender.on_timeout(env.now);
+            self.sender.on_timeout(env.now, self.options.thin_linear_timeouts);
             self.ecn.on_reduced();
             self.timers.stop(Timer::Probe);
             self.timers.stop(Timer::Reorder);

@@ -224,7 +224,7 @@ impl Connection {
         if starts_flight {
             self.sender.set_pacing_after_idle(env.now, self.options.max_pacing_rate);
         }
-        self.receiver.data_sent(env.now, env.config.delayed_ack);
+        self.receiver.data_sent(env.now, self.delayed_ack(env));
         self.statistics.bytes_sent += u64::from(plan.len);
         let segments = &mut self.statistics.data_segments_out;
         *segments = segments.wrapping_add(plan.segments());

@@ -2,6 +2,7 @@
 
 use std::io::IoSlice;
 use std::net::Shutdown;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ropeway_packet::Payload;
@@ -246,14 +247,33 @@ impl Connection {
         }
     }
 
-    /// A connection that nobody holds does not wait for the peer's FIN for ever.
+    /// A connection that nobody holds does not wait for the peer's FIN for ever. It waits for what is sent again a few times, as in
+    /// Linux, unless it is not to wait at all: then the FIN may only come with the segment that is arriving.
     pub(super) fn arm_fin_wait_2(&mut self, env: &Env<'_>) {
-        if self.state() == State::FinWait2
-            && self.holder == Holder::Nobody
-            && !self.timers.is_set(Timer::FinWait2)
-        {
-            self.set_timer(Timer::FinWait2, env.now + env.config.fin_timeout);
+        let waits = self.state() == State::FinWait2 && self.holder == Holder::Nobody;
+        if !waits || self.timers.is_set(Timer::FinWait2) {
+            return;
         }
+        let timeout = match self.options.fin_timeout.unwrap_or(env.config.fin_timeout) {
+            Duration::ZERO => Duration::ZERO,
+            timeout => timeout.max(self.sender.rto().current().saturating_mul(7) / 2),
+        };
+        self.set_timer(Timer::FinWait2, env.now + timeout);
+    }
+
+    /// The peer's FIN did not come. Where it was not waited for, a RST tells the peer so: its data finds nobody.
+    pub(super) fn fin_wait_2_timeout(&mut self, env: &Env<'_>) {
+        if !self.options.fin_timeout.unwrap_or(env.config.fin_timeout).is_zero() {
+            self.finish(Cause::Timeout);
+            return;
+        }
+        let reset = FinalReset { seq: self.acceptable_seq(), acknowledges: true };
+        self.finish_with(reset, Cause::Abort);
+    }
+
+    /// How long an acknowledgement may wait for company.
+    pub(super) fn delayed_ack(&self, env: &Env<'_>) -> Duration {
+        self.options.delayed_ack.unwrap_or(env.config.delayed_ack)
     }
 
     /// The options have been changed by the user: act on them.
@@ -286,7 +306,13 @@ impl Connection {
         if self.is_writable() {
             self.gain(Readiness::WRITABLE);
         }
-        if self.timers.is_set(Timer::Retransmit) && before.user_timeout != self.options.user_timeout {
+        let bounds = |options: &SocketOptions| (options.min_rto, options.max_rto);
+        let bounds_changed = bounds(before) != bounds(&self.options);
+        if bounds_changed {
+            self.sender.set_rto_bounds(&self.options, env.config);
+        }
+        let limits_changed = bounds_changed || before.user_timeout != self.options.user_timeout;
+        if self.timers.is_set(Timer::Retransmit) && limits_changed {
             self.arm_retransmit(env.now);
         }
         // As in Linux, setting nodelay, even again, lets go what is corked at that moment.

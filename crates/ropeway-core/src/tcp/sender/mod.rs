@@ -34,9 +34,14 @@ pub(crate) use self::why::Why;
 use crate::buffer::send::{SendBuffer, length_u32};
 use crate::config::StackConfig;
 use crate::congestion::{Congestion, CongestionEvent, Controller};
+use crate::options::SocketOptions;
 use crate::recovery::rto::Rto;
 use crate::recovery::{News, Recovery, Reorder, Switches};
 use crate::time::Timestamp;
+
+/// Fewer segments in flight than this are few (`tcp_stream_is_thin` of Linux), and so many timeouts in a row are not doubled then.
+const THIN: u32 = 4;
+const THIN_RETRIES: u32 = 6;
 
 /// The sending half of a connection.
 #[derive(Clone, Debug)]
@@ -77,7 +82,7 @@ impl Sender {
     pub(crate) fn new(
         iss: SeqNum,
         default_mss: u16,
-        config: &StackConfig,
+        (options, config): (&SocketOptions, &StackConfig),
         congestion: Box<dyn Controller>,
     ) -> Self {
         let switches = Switches {
@@ -92,7 +97,7 @@ impl Sender {
             snd: Snd::new(iss, default_mss),
             buffer: SendBuffer::new(iss + 1),
             flight: Aloft::default(),
-            rto: Rto::new(config),
+            rto: Rto::new(options, config),
             recovery: Recovery::new(iss, switches),
             congestion,
             rate: DeliveryRate::default(),
@@ -455,18 +460,34 @@ impl Sender {
         }
     }
 
-    /// The retransmission timer went off for a SYN.
-    pub(crate) fn on_syn_timeout(&mut self) {
+    /// The bounds of the retransmission timeout have changed.
+    pub(crate) fn set_rto_bounds(&mut self, options: &SocketOptions, config: &StackConfig) {
+        self.rto.set_bounds(options, config);
+    }
+
+    /// The retransmission timer went off for a SYN, of which so many timeouts are not doubled.
+    pub(crate) fn on_syn_timeout(&mut self, linear: u8) {
         self.retransmits += 1;
-        self.rto.back_off();
+        if self.retransmits > u32::from(linear) {
+            self.rto.back_off();
+        }
         self.last_sent = None;
     }
 
-    /// The retransmission timer went off (RFC 6298 5).
-    pub(crate) fn on_timeout(&mut self, now: Timestamp) {
+    /// Little is in flight, and it has not timed out often: too little for duplicate acknowledgements to tell of a loss.
+    fn is_thin(&self) -> bool {
+        self.flight.outstanding() < THIN * self.mss() && self.retransmits <= THIN_RETRIES
+    }
+
+    /// The retransmission timer went off (RFC 6298 5). `thin_linear`: the timeouts of a thin stream are not doubled.
+    pub(crate) fn on_timeout(&mut self, now: Timestamp, thin_linear: bool) {
         let again = self.retransmits > 0;
         self.retransmits += 1;
-        self.rto.back_off();
+        if thin_linear && self.is_thin() {
+            self.rto.forget_backoff();
+        } else {
+            self.rto.back_off();
+        }
         let news = self.news(now);
         self.recovery.on_timeout(&mut self.flight, self.congestion.as_mut(), &news, again);
     }

@@ -35,7 +35,7 @@ impl Bench {
         let now = Timestamp::from_micros(1_000_000);
         let iss = SeqNum::new(0) - 1;
         let congestion = Algorithm::NewReno.build(&Start::new(now, MSS));
-        let mut sender = Sender::new(iss, 536, &config, congestion);
+        let mut sender = Sender::new(iss, 536, (&config.socket, &config), congestion);
         sender.on_syn_sent(now, None);
         sender.begin_with(1000, Algorithm::NewReno.build(&Start::new(now, MSS)));
         sender.on_established(now + Duration::from_millis(100), (SeqNum::new(0), iss + 1, 1 << 30), None);
@@ -124,7 +124,7 @@ impl Bench {
     }
 
     fn timeout(&mut self) -> Sent {
-        self.sender.on_timeout(self.ts());
+        self.sender.on_timeout(self.ts(), false);
         assert!(self.sender.is_consistent());
         self.send()
     }

@@ -59,7 +59,7 @@ impl Connection {
         let buffer = self.recv_buffer();
         let timing = AckTiming {
             now: env.now,
-            delay: env.config.delayed_ack,
+            delay: self.delayed_ack(env),
             at_once: self.options.quick_ack,
             quick: env.config.quick_acks,
             rto: self.sender.rto().current(),
