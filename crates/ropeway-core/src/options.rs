@@ -139,6 +139,26 @@ pub struct SocketOptions {
     /// Report by SACK what has arrived twice, if [`StackConfig::dsack`](crate::StackConfig::dsack) is on, too (RFC 2883;
     /// `tcp_dsack`). It counts for connections that begin later. On.
     pub dsack: bool,
+    /// Find losses by time, if [`StackConfig::rack`](crate::StackConfig::rack) is on, too (RACK, RFC 8985; bit 0 of
+    /// `tcp_recovery`). On. Off: by counting what SACK reports (RFC 6675). It counts for connections that begin later.
+    pub rack: bool,
+    /// Let RACK's reordering window grow with what the path shows (RFC 8985 6.2, step 4). On. Off: a quarter of the smallest
+    /// round trip, always (bit 1 of `tcp_recovery`, set).
+    pub rack_adapts: bool,
+    /// Leave RACK's reordering window out when as many segments were reported as there need to be duplicate acknowledgements,
+    /// and no reordering was seen (RFC 8985 6.2, step 4). On. Off: it is waited for (bit 2 of `tcp_recovery`, set).
+    pub rack_dup_thresh: bool,
+    /// Probe the tail of what is in flight, if [`StackConfig::tlp`](crate::StackConfig::tlp) is on, too (RFC 8985 7;
+    /// `tcp_early_retrans`). On.
+    pub tlp: bool,
+    /// How many duplicate acknowledgements mean a loss, until more reordering is seen (`tcp_reordering`). 3, as RFC 5681 3.2 has
+    /// it; at least 1.
+    pub reordering: u16,
+    /// More reordering than this, in segments, is not believed (`tcp_max_reordering`). 300; at least `reordering`.
+    pub max_reordering: u16,
+    /// Begin anew with the initial window after a pause of a retransmission timeout: what was known of the path is old by
+    /// then (RFC 5681 4.1; `tcp_slow_start_after_idle`). On.
+    pub slow_start_after_idle: bool,
     /// How often a SYN is retransmitted before a connect gives up (`TCP_SYNCNT`). 7 by default: with a
     /// first timeout of 1 s that is just over four minutes (RFC 9293 3.8.3 MUST-23 asks for three).
     pub syn_retries: u32,
@@ -202,6 +222,8 @@ impl SocketOptions {
             self.user_timeout.filter(|timeout| !timeout.is_zero()).map(|timeout| timeout.min(FOREVER));
         self.max_pacing_rate = self.max_pacing_rate.filter(|rate| *rate > 0);
         self.notsent_lowat = self.notsent_lowat.filter(|bytes| *bytes > 0);
+        self.reordering = self.reordering.max(1);
+        self.max_reordering = self.max_reordering.max(self.reordering);
         self.linger = self.linger.map(|linger| linger.min(FOREVER));
         self.max_rto = self.max_rto.map(|timeout| timeout.clamp(GRANULARITY, FOREVER));
         self.min_rto = self.min_rto.map(|timeout| timeout.min(FOREVER));
@@ -292,6 +314,13 @@ impl Default for SocketOptions {
             timestamps: true,
             sack: true,
             dsack: true,
+            rack: true,
+            rack_adapts: true,
+            rack_dup_thresh: true,
+            tlp: true,
+            reordering: 3,
+            max_reordering: 300,
+            slow_start_after_idle: true,
             syn_retries: 7,
             syn_linear_timeouts: 0,
             thin_linear_timeouts: false,

@@ -3,38 +3,49 @@
 use super::rack::{Found, Path, Rack};
 use super::{News, Switches};
 use crate::congestion::Phase;
+use crate::options::SocketOptions;
 use crate::tcp::sender::Why;
 use crate::tcp::sender::flight::{Flight, Told};
 use crate::time::Timestamp;
 
-/// Duplicate acknowledgements that mean a loss (RFC 5681 3.2), as long as nothing is known of reordering.
-const DUP_THRESH: u32 = 3;
-
-/// More reordering than this is not believed (`tcp_max_reordering`).
-const MOST_REORDERING: u32 = 300;
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Detection {
     pub(super) rack: Rack,
-    /// DupThresh: how many of them mean a loss.
-    dup_thresh: u32,
+    /// DupThresh: how many duplicate acknowledgements mean a loss (RFC 5681 3.2).
+    dup_thresh: u16,
+    /// As long as nothing is known of reordering, so many (`tcp_reordering`).
+    least: u16,
+    /// More reordering than this is not believed (`tcp_max_reordering`).
+    most: u16,
     /// D-SACKs, in segments, and retransmissions in all: more of the former is a lie.
     dsacked: u32,
     resent: u32,
 }
 
 impl Detection {
-    pub(super) fn new() -> Self {
-        Self { rack: Rack::default(), dup_thresh: DUP_THRESH, dsacked: 0, resent: 0 }
+    pub(super) fn new(options: &SocketOptions) -> Self {
+        let mut detection =
+            Self { rack: Rack::default(), dup_thresh: 0, least: 0, most: 0, dsacked: 0, resent: 0 };
+        detection.configure(options);
+        detection
+    }
+
+    /// What the user says of reordering. What was seen of it stays known.
+    pub(super) fn configure(&mut self, options: &SocketOptions) {
+        let seen = if self.reorders() { self.dup_thresh } else { 0 };
+        (self.least, self.most) = (options.reordering, options.max_reordering);
+        self.dup_thresh = seen.min(self.most).max(self.least);
+        self.rack.is_static = !options.rack_adapts;
+        self.rack.always_waits = !options.rack_dup_thresh;
     }
 
     pub(super) fn dup_thresh(&self) -> u32 {
-        self.dup_thresh
+        self.dup_thresh.into()
     }
 
-    /// More reordering was seen than three segments' worth.
+    /// More reordering was seen than what is taken for granted.
     pub(super) fn reorders(&self) -> bool {
-        self.dup_thresh > DUP_THRESH
+        self.dup_thresh > self.least
     }
 
     pub(super) fn dsacked(&self) -> u32 {
@@ -50,8 +61,8 @@ impl Detection {
         let Some(low) = news.overtaken else { return };
         self.rack.on_reordering();
         let high = flight.highest_sacked().map_or(news.una, |high| high.max(news.una));
-        let metric = high.since(low).div_ceil(news.mss).min(MOST_REORDERING);
-        self.dup_thresh = self.dup_thresh.max(metric);
+        let metric = u16::try_from(high.since(low).div_ceil(news.mss)).unwrap_or(u16::MAX);
+        self.dup_thresh = self.dup_thresh.max(metric.min(self.most));
     }
 
     /// So many segments are said to have arrived twice. Says whether that can be: more than was sent twice cannot have
@@ -85,7 +96,7 @@ impl Detection {
             min_rtt: news.min_rtt,
             srtt: news.srtt,
             recovering: matches!(phase, Phase::Recovery | Phase::Loss),
-            dup_thresh_met: flight.sacked_segments() >= self.dup_thresh,
+            dup_thresh_met: flight.sacked_segments() >= self.dup_thresh(),
             granularity: news.granularity,
         }
     }
@@ -93,10 +104,10 @@ impl Detection {
     /// RFC 6675 4, IsLost: more than DupThresh - 1 segments behind it have been reported.
     fn find_by_blocks(&self, flight: &mut Flight, mss: u32, told: Told<'_>) -> u32 {
         let Some(high) = flight.highest_sacked() else { return 0 };
-        if flight.sacked_segments() < self.dup_thresh {
+        if flight.sacked_segments() < self.dup_thresh() {
             return 0;
         }
-        flight.lose_below(high - (self.dup_thresh - 1) * mss, told)
+        flight.lose_below(high - (self.dup_thresh() - 1) * mss, told)
     }
 
     /// The retransmission timer went off: everything is lost, or what RACK would take for lost (RFC 8985 6.3).

@@ -23,7 +23,9 @@ pub(crate) use self::news::{Dsack, News, Outcome, Reorder, Switches};
 use self::prr::Prr;
 use self::tlp::{ProbeAnswer, Tlp};
 use self::undo::Undo;
+use crate::config::StackConfig;
 use crate::congestion::{Congestion, CongestionEvent, Controller, Departure, Phase};
+use crate::options::SocketOptions;
 use crate::spare::{Blank, Spare};
 use crate::tcp::sender::Why;
 use crate::tcp::sender::flight::Flight;
@@ -76,18 +78,26 @@ impl Case<'_> {
 }
 
 impl Recovery {
-    pub(crate) fn new(iss: SeqNum, switches: Switches) -> Self {
+    pub(crate) fn new(iss: SeqNum, options: &SocketOptions, config: &StackConfig) -> Self {
         Self {
-            switches,
+            switches: Switches::of(options, config),
             phase: Phase::Open,
             high: iss,
-            detection: Detection::new(),
+            detection: Detection::new(options),
             episode: Spare::default(),
         }
     }
 
-    pub(crate) fn set_switches(&mut self, switches: Switches) {
-        self.switches = switches;
+    /// Both ends use SACK.
+    pub(crate) fn use_sack(&mut self) {
+        self.switches.sack = true;
+    }
+
+    /// The socket's options have changed. The order of time, for which RACK asks, is kept from the beginning or not at all.
+    pub(crate) fn configure(&mut self, options: &SocketOptions, config: &StackConfig) {
+        let Switches { sack, rack, .. } = self.switches;
+        self.switches = Switches { sack, rack, ..Switches::of(options, config) };
+        self.detection.configure(options);
     }
 
     pub(crate) fn switches(&self) -> Switches {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use ropeway_packet::SeqNum;
 
 use super::rack::Found;
+use crate::config::StackConfig;
+use crate::options::SocketOptions;
 use crate::time::Timestamp;
 
 /// Which of the mechanisms are in use.
@@ -17,9 +19,24 @@ pub(crate) struct Switches {
     pub(crate) frto: bool,
     pub(crate) undo: bool,
     pub(crate) prr: bool,
+    /// A pause makes the window begin anew.
+    pub(crate) restarts: bool,
 }
 
 impl Switches {
+    /// Those of a socket; without SACK, on which the peer has yet to agree.
+    pub(crate) fn of(options: &SocketOptions, config: &StackConfig) -> Self {
+        Self {
+            sack: false,
+            rack: options.rack && config.rack,
+            tlp: options.tlp && config.tlp,
+            frto: config.frto,
+            undo: config.undo,
+            prr: config.prr,
+            restarts: options.slow_start_after_idle,
+        }
+    }
+
     /// Whether RACK asks for what was sent in the order of time.
     pub(crate) fn needs_order(self) -> bool {
         self.sack && self.rack

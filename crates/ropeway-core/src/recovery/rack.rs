@@ -26,6 +26,10 @@ pub(crate) struct Rack {
     persist: u8,
     /// A D-SACK has come that is not accounted for yet.
     dsack_seen: bool,
+    /// The reordering window stays a quarter of the smallest round trip.
+    pub(super) is_static: bool,
+    /// The reordering window is waited for, although so much was reported that the order would tell.
+    pub(super) always_waits: bool,
     /// What had been delivered when the window was last widened: `RACK.dsack_round`, in bytes.
     widened_at: u64,
 }
@@ -93,7 +97,7 @@ impl Rack {
 
     /// Once a round trip at most, the window grows by a quarter of the smallest round trip (step 4).
     pub(crate) fn update_window(&mut self, prior_delivered: Option<u64>, delivered: u64) {
-        let Some(prior) = prior_delivered else { return };
+        let Some(prior) = prior_delivered.filter(|_| !self.is_static) else { return };
         if prior < self.widened_at {
             self.dsack_seen = false;
         }
@@ -125,7 +129,8 @@ impl Rack {
     /// The reordering window (step 4), and how coarse the clock is on top: a packet that waited for a tick was not
     /// overtaken. Without reordering the order alone tells, and no time is measured.
     pub(crate) fn window(&self, path: &Path) -> Duration {
-        if self.reorderings == 0 && (path.recovering || path.dup_thresh_met) {
+        let order_tells = path.recovering || (path.dup_thresh_met && !self.always_waits);
+        if self.reorderings == 0 && order_tells {
             return Duration::ZERO;
         }
         let steps = u32::from(self.widened) + 1;

@@ -12,4 +12,5 @@
 mod common;
 mod extensions;
 mod fin_wait;
+mod recovery;
 mod timeouts;

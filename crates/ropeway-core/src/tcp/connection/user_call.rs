@@ -306,6 +306,7 @@ impl Connection {
         if self.is_writable() {
             self.gain(Readiness::WRITABLE);
         }
+        self.sender.configure_recovery(&self.options, env.config);
         let bounds = |options: &SocketOptions| (options.min_rto, options.max_rto);
         let bounds_changed = bounds(before) != bounds(&self.options);
         if bounds_changed {

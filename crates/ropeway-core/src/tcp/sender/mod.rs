@@ -36,7 +36,7 @@ use crate::config::StackConfig;
 use crate::congestion::{Congestion, CongestionEvent, Controller};
 use crate::options::SocketOptions;
 use crate::recovery::rto::Rto;
-use crate::recovery::{News, Recovery, Reorder, Switches};
+use crate::recovery::{News, Recovery, Reorder};
 use crate::time::Timestamp;
 
 /// Fewer segments in flight than this are few (`tcp_stream_is_thin` of Linux), and so many timeouts in a row are not doubled then.
@@ -85,20 +85,12 @@ impl Sender {
         (options, config): (&SocketOptions, &StackConfig),
         congestion: Box<dyn Controller>,
     ) -> Self {
-        let switches = Switches {
-            sack: false,
-            rack: config.rack,
-            tlp: config.tlp,
-            frto: config.frto,
-            undo: config.undo,
-            prr: config.prr,
-        };
         Self {
             snd: Snd::new(iss, default_mss),
             buffer: SendBuffer::new(iss + 1),
             flight: Aloft::default(),
             rto: Rto::new(options, config),
-            recovery: Recovery::new(iss, switches),
+            recovery: Recovery::new(iss, options, config),
             congestion,
             rate: DeliveryRate::default(),
             pacer: Pacer::default(),
@@ -200,8 +192,7 @@ impl Sender {
 
     /// Both ends use SACK.
     pub(crate) fn use_sack(&mut self) {
-        let switches = self.recovery.switches();
-        self.recovery.set_switches(Switches { sack: true, ..switches });
+        self.recovery.use_sack();
     }
 
     // ---- the handshake
@@ -465,6 +456,11 @@ impl Sender {
         self.rto.set_bounds(options, config);
     }
 
+    /// What the user says of loss recovery may have changed.
+    pub(crate) fn configure_recovery(&mut self, options: &SocketOptions, config: &StackConfig) {
+        self.recovery.configure(options, config);
+    }
+
     /// The retransmission timer went off for a SYN, of which so many timeouts are not doubled.
     pub(crate) fn on_syn_timeout(&mut self, linear: u8) {
         self.retransmits += 1;
@@ -524,6 +520,9 @@ impl Sender {
         let Some(idle) = idle.filter(|idle| self.flight.is_empty() && *idle > self.rto.base()) else {
             return false;
         };
+        if !self.recovery.switches().restarts {
+            return false;
+        }
         self.last_sent = None;
         self.congestion.on_idle(now, idle);
         true
