@@ -183,6 +183,14 @@ pub struct SocketOptions {
     /// Zero: not at all; a RST tells the peer (in Linux, a negative number). `None`:
     /// [`StackConfig::fin_timeout`](crate::StackConfig::fin_timeout).
     pub fin_timeout: Option<Duration>,
+    /// A listener's connections are accepted when data comes, or so long after the SYN-ACK (`TCP_DEFER_ACCEPT`): `None`, when
+    /// the handshake is complete.
+    ///
+    /// As in Linux, an acknowledgement without data leaves the connection in the SYN queue. The time is rounded up to that
+    /// of a timeout of the SYN-ACK: with the defaults 1, 3, 7, 15, 31 s and so on. Then the SYN-ACK is sent once more, and what the peer answers
+    /// completes the handshake, with data or without. A handshake with a SYN cookie is complete at once. On a socket that connects, the
+    /// acknowledgement of the SYN-ACK waits for data, as long as any may wait.
+    pub defer_accept: Option<Duration>,
     /// What `close` does with unsent data (`SO_LINGER`): `None` sends it in the background,
     /// `Some(0)` discards it and resets the connection.
     pub linger: Option<Duration>,
@@ -227,6 +235,7 @@ impl SocketOptions {
         self.linger = self.linger.map(|linger| linger.min(FOREVER));
         self.max_rto = self.max_rto.map(|timeout| timeout.clamp(GRANULARITY, FOREVER));
         self.min_rto = self.min_rto.map(|timeout| timeout.min(FOREVER));
+        self.defer_accept = self.defer_accept.filter(|time| !time.is_zero());
         self.fin_timeout = self.fin_timeout.map(|timeout| timeout.min(FOREVER));
         self.tos &= !EcnCodepoint::MASK;
         // With 0 no packet would leave.
@@ -328,6 +337,7 @@ impl Default for SocketOptions {
             max_rto: None,
             delayed_ack: None,
             fin_timeout: None,
+            defer_accept: None,
             linger: None,
             reuse_addr: false,
             reuse_port: false,

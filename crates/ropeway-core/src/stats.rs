@@ -77,6 +77,8 @@ pub struct Counters {
     pub cookies_sent: u64,
     /// Handshakes that a cookie completed.
     pub cookies_accepted: u64,
+    /// Acknowledgements that completed a handshake but for the data that its listener waits for (`TCPDeferAcceptDrop`).
+    pub accepts_deferred: u64,
     /// ACKs that brought no good cookie back while cookies were in use.
     pub cookies_failed: u64,
     /// SYNs and final ACKs dropped because the accept queue was full, or there were `max_connections`.

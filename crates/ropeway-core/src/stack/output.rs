@@ -320,8 +320,10 @@ impl Stack {
 
     fn expire_half_open(&mut self, now: Timestamp) {
         for _ in 0..TIMEOUT_BUDGET {
-            match self.rooms.half_open.pop_overdue(now) {
+            let (rooms, listeners) = (&mut self.rooms, &self.listeners);
+            match rooms.half_open.pop_overdue(now, |slot| listeners.deferral_at(slot)) {
                 None => break,
+                Some(Overdue::Wait) => {}
                 Some(Overdue::Retransmit(key)) => {
                     self.counters.tcp_retransmitted += 1;
                     self.answer_half_open(now, key);

@@ -174,6 +174,7 @@ impl Stack {
                 .filter(|options| options.ecn_option != EcnOption::Off)
                 .map(|_| first_option()),
             ecn_fallback: options.is_some_and(|options| options.ecn_fallback),
+            deferral: self.listeners.get(id).map_or(0, |listener| listener.deferral),
         }
     }
 
@@ -303,6 +304,7 @@ impl Stack {
                 self.counters.half_open_reset += 1;
                 self.forget_half_open(key, Cause::ResetToListen);
             }
+            Answer::Defer => self.counters.accepts_deferred += 1,
             Answer::Complete => self.complete_handshake(now, (key, id), tuple, &announced, arrival),
         }
     }

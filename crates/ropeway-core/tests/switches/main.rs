@@ -10,6 +10,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod defer_accept;
 mod extensions;
 mod fin_wait;
 mod recovery;

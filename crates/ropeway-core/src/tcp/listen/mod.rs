@@ -37,6 +37,8 @@ pub(crate) struct Listener {
     place: u32,
     /// It is closed, and its entries in the SYN queue have yet to be cleared away.
     closed: bool,
+    /// For so many timeouts of the SYN-ACK, data is waited for (`TCP_DEFER_ACCEPT`).
+    pub(crate) deferral: u8,
     /// When a cookie was last sent: only for a while after that one is looked for.
     pub(crate) cookie_sent: Option<Timestamp>,
     /// Its connections that were opened by data in a SYN, and wait for their third segment.
@@ -55,6 +57,7 @@ impl Listener {
             asks_user,
             place: 0,
             closed: false,
+            deferral: 0,
             cookie_sent: None,
             fast_open: Pending::default(),
         }
@@ -196,6 +199,11 @@ impl Listeners {
                 self.closed -= 1;
             }
         }
+    }
+
+    /// For how many timeouts the listener in a slot waits for data.
+    pub(crate) fn deferral_at(&self, slot: u32) -> u8 {
+        self.slab.at(slot).map_or(0, |listener| listener.deferral)
     }
 
     /// The listener in a slot, unless it is closed.

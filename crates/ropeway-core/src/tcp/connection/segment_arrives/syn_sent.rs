@@ -9,6 +9,7 @@ use crate::ecn::EcnFeedback;
 use crate::error::ConnectionError;
 use crate::tcp::closed::reset_for;
 use crate::tcp::connection::state::Cause;
+use crate::tcp::connection::timers::Timer;
 use crate::tcp::connection::{Connection, Env, FinalReset, Negotiated, Probe};
 use crate::tcp::ecn::Ecn;
 use crate::tcp::ecn::handshake::{agree, answered};
@@ -61,7 +62,12 @@ impl Connection {
             if segment.len() > 0 || segment.has(TcpFlags::URG) {
                 return self.take_rest_of_syn(segment, env);
             }
-            self.ack_after_events(env);
+            if self.options.defer_accept.is_some() && self.receiver.owe_ack() {
+                // As in Linux: a server that waits for data has no use for it.
+                self.set_timer(Timer::DelayedAck, env.now + self.delayed_ack(env));
+            } else {
+                self.ack_after_events(env);
+            }
             return ControlFlow::Continue(());
         }
         // Simultaneous open (MUST-10). What else the segment brought is not acknowledged yet: it may be an old duplicate.

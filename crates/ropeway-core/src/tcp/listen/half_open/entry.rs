@@ -47,10 +47,28 @@ pub(super) enum Phase {
     Untold,
     /// The user's decision.
     Told,
-    /// The third segment. Answered twice, the round trip is ambiguous (Karn).
-    Answered { twice: bool },
+    /// The third segment.
+    Answered(Answered),
     /// Nothing: the user wants the peer's SYNs to vanish.
     Refused,
+}
+
+/// What is known of the SYN-ACK.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Answered {
+    Once,
+    /// The round trip is ambiguous (Karn).
+    Again,
+    /// It has arrived, and data is waited for (`TCP_DEFER_ACCEPT`). What the timers do from then on is no loss.
+    Deferred(Lost),
+}
+
+/// How often a SYN-ACK had been lost when one was acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Lost {
+    Never,
+    Once,
+    Often,
 }
 
 /// What else both SYNs have agreed on, a bit each.
@@ -147,7 +165,7 @@ impl HalfOpen {
             said,
             retransmits: 0,
             acks: 0,
-            phase: if opening.undecided { Phase::Untold } else { Phase::Answered { twice: false } },
+            phase: if opening.undecided { Phase::Untold } else { Phase::Answered(Answered::Once) },
         }
     }
 
@@ -162,7 +180,7 @@ impl HalfOpen {
     pub(super) fn decide(&mut self, deadline: ShortTimestamp) {
         if self.is_undecided() {
             self.deadline = deadline;
-            self.phase = Phase::Answered { twice: false };
+            self.phase = Phase::Answered(Answered::Once);
         }
     }
 
@@ -177,15 +195,46 @@ impl HalfOpen {
 
     /// The SYN-ACK is sent once more; and again at `deadline`.
     pub(super) fn retransmit(&mut self, deadline: ShortTimestamp) {
-        self.retransmits = self.retransmits.saturating_add(1);
-        self.acks = 0;
-        self.deadline = deadline;
+        self.wait(deadline);
         self.answered_again();
     }
 
     fn answered_again(&mut self) {
-        if let Phase::Answered { twice } = &mut self.phase {
-            *twice = true;
+        if self.phase == Phase::Answered(Answered::Once) {
+            self.phase = Phase::Answered(Answered::Again);
+        }
+    }
+
+    /// Whether the peer is known to have our SYN-ACK, and owes its data.
+    pub(super) fn is_deferred(&self) -> bool {
+        matches!(self.phase, Phase::Answered(Answered::Deferred(_)))
+    }
+
+    /// The timer goes off again then; nothing is sent meanwhile.
+    pub(super) fn wait(&mut self, deadline: ShortTimestamp) {
+        self.retransmits = self.retransmits.saturating_add(1);
+        self.acks = 0;
+        self.deadline = deadline;
+    }
+
+    /// The handshake is complete but for its data.
+    fn defer(&mut self) {
+        if !self.is_deferred() {
+            let lost = match self.retransmits {
+                0 => Lost::Never,
+                1 => Lost::Once,
+                _ => Lost::Often,
+            };
+            self.phase = Phase::Answered(Answered::Deferred(lost));
+        }
+    }
+
+    /// How often the SYN-ACK was sent again for want of an answer.
+    fn losses(&self) -> u32 {
+        match self.phase {
+            Phase::Answered(Answered::Deferred(Lost::Never)) => 0,
+            Phase::Answered(Answered::Deferred(Lost::Once)) => 1,
+            _ => self.retransmits.into(),
         }
     }
 
@@ -198,7 +247,7 @@ impl HalfOpen {
         now: Timestamp,
     ) -> Answer {
         let flags = segment.flags;
-        if !matches!(self.phase, Phase::Answered { .. }) {
+        if !matches!(self.phase, Phase::Answered(_)) {
             return self.arrives_unanswered(segment);
         }
         let rcv_nxt = self.irs + 1;
@@ -232,6 +281,10 @@ impl HalfOpen {
         }
         if segment.ack != self.iss + 1 {
             return reset_for(segment, payload_len).map_or(Answer::Drop, Answer::Reply);
+        }
+        if self.retransmits < announced.deferral && len == 0 {
+            self.defer();
+            return Answer::Defer;
         }
         Answer::Complete
     }
@@ -301,14 +354,14 @@ impl HalfOpen {
 
     /// The option goes with the first SYN-ACK only, in case it is what does not come through (RFC 9768 3.2.3.2.2-1).
     fn tells_option(&self) -> bool {
-        let first = matches!(self.phase, Phase::Answered { twice: false });
+        let first = self.phase == Phase::Answered(Answered::Once);
         self.said.ecn() == EcnFeedback::Accurate && first
     }
 
     /// What of ECN a SYN-ACK says. One that was sent twice in vain gives Accurate ECN up, in case that is what does not come through
     /// (RFC 9768 3.2.3.2.2).
     fn ecn_flags(&self, announced: &Announced) -> TcpFlags {
-        let falls_back = self.said.has(Said::ACCURATE_ECN) && announced.ecn_fallback && self.retransmits > 1;
+        let falls_back = self.said.has(Said::ACCURATE_ECN) && announced.ecn_fallback && self.losses() > 1;
         match falls_back {
             true => TcpFlags::EMPTY,
             false => syn_ack_flags(self.said.ecn(), self.said.field()),
@@ -317,7 +370,7 @@ impl HalfOpen {
 
     /// What the connection goes by. Who has heard, or said, that nothing was agreed on sends nothing that can be marked.
     fn agreed(&self, announced: &Announced) -> Ecn {
-        let fell_back = announced.ecn_fallback && self.retransmits > 1;
+        let fell_back = announced.ecn_fallback && self.losses() > 1;
         let capable = !(self.said.has(Said::NOT_CAPABLE) || fell_back);
         Ecn::agreed(self.said.ecn(), capable || !self.said.has(Said::ACCURATE_ECN))
     }
@@ -346,8 +399,8 @@ impl HalfOpen {
         timeout: impl Fn(u32) -> Duration,
         now: Timestamp,
     ) -> Handshake {
-        let once = matches!(self.phase, Phase::Answered { twice: false });
-        let retransmits = u32::from(self.retransmits);
+        let once = self.phase == Phase::Answered(Answered::Once);
+        let retransmits = self.losses();
         let before = |waited: Duration| self.deadline.before(waited, now);
         // The timers may have been late: half of the first timeout is left to them.
         let since_second = (1..=retransmits).map(&timeout).fold(timeout(0) / 2, Duration::saturating_add);
@@ -364,7 +417,7 @@ impl HalfOpen {
             },
             answered_at: once.then(|| before(timeout(0))),
             retransmits,
-            sent_again_after: (retransmits > 0).then(|| before(since_second)),
+            sent_again_after: (retransmits > 0 && !self.is_deferred()).then(|| before(since_second)),
         }
     }
 

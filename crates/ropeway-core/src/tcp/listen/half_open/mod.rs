@@ -49,6 +49,8 @@ pub(crate) struct Announced {
     pub(crate) ecn_option: Option<AccurateEcn>,
     /// What does not come through is given up.
     pub(crate) ecn_fallback: bool,
+    /// For so many timeouts of the SYN-ACK, the handshake is not complete without data; 0: it is.
+    pub(crate) deferral: u8,
 }
 
 /// What a segment for a half-open tuple calls for (RFC 9293 3.10.7.4, for SYN-RECEIVED).
@@ -61,6 +63,8 @@ pub(crate) enum Answer {
     Refuse(TcpHeader),
     /// Back to LISTEN, silently: the peer has reset, or has begun anew.
     BackToListen,
+    /// The handshake is complete but for its data, which is waited for.
+    Defer,
     /// The handshake is complete.
     Complete,
 }
@@ -70,6 +74,8 @@ pub(crate) enum Answer {
 pub(crate) enum Overdue {
     /// The SYN-ACK is to be sent again.
     Retransmit(TupleKey),
+    /// It goes on to wait for the peer's data.
+    Wait,
     /// It is over; the entry is to be removed.
     Reap(TupleKey),
 }
@@ -87,6 +93,8 @@ pub(crate) struct HalfOpenTable {
     overdue: TupleList,
     /// Where the search for the entries of closed listeners has come to, while there is one.
     sweep: Option<Cursor>,
+    /// So often a SYN-ACK is sent again.
+    retries: u8,
     first_timeout: Duration,
     longest_timeout: Duration,
     decision_timeout: Duration,
@@ -94,6 +102,9 @@ pub(crate) struct HalfOpenTable {
     lifetime: Duration,
     prefixes: PrefixCounts,
 }
+
+/// No entry waits for more timeouts.
+const MOST_TIMEOUTS: u8 = u8::MAX - 2;
 
 /// So many pages of 64 slots are looked at in one step of a search for entries of closed listeners.
 const SWEEP: u32 = 1;
@@ -106,12 +117,11 @@ impl HalfOpenTable {
         decision_timeout: Duration,
         prefix_key: [u8; 16],
     ) -> Self {
-        let levels = retries.min(u32::from(u8::MAX - 2)) + 1;
-        let delays = (0..levels).map(|retransmits| backed_off(first_timeout, retransmits, longest_timeout));
-        let handshake = delays.fold(Duration::ZERO, Duration::saturating_add);
-        Self {
+        let retries = u8::try_from(retries).unwrap_or(u8::MAX).min(MOST_TIMEOUTS);
+        let mut table = Self {
             entries: TupleSlab::new(),
-            answered: (0..levels).map(|_| TupleList::default()).collect(),
+            answered: Vec::new(),
+            retries,
             untold: TupleList::default(),
             told: TupleList::default(),
             overdue: TupleList::default(),
@@ -119,9 +129,40 @@ impl HalfOpenTable {
             first_timeout,
             longest_timeout,
             decision_timeout,
-            lifetime: ShortTimestamp::longest(handshake.max(decision_timeout)),
+            lifetime: Duration::ZERO,
             prefixes: PrefixCounts::new(prefix_key),
+        };
+        table.reach(retries);
+        table
+    }
+
+    /// Entries may wait for so many timeouts after the first.
+    pub(crate) fn reach(&mut self, timeouts: u8) {
+        let levels = usize::from(timeouts.min(MOST_TIMEOUTS)) + 1;
+        if levels > self.answered.len() {
+            self.answered.resize_with(levels, TupleList::default);
+            let handshake =
+                (0..).take(levels).map(|n| self.timeout(n)).fold(Duration::ZERO, Duration::saturating_add);
+            self.lifetime = ShortTimestamp::longest(handshake.max(self.decision_timeout));
         }
+    }
+
+    /// How long an answer is waited for after so many timeouts.
+    fn timeout(&self, timeouts: u32) -> Duration {
+        backed_off(self.first_timeout, timeouts, self.longest_timeout)
+    }
+
+    /// The least number of timeouts that take so long together: how long Linux defers (`secs_to_retrans`).
+    pub(crate) fn deferral(&self, time: Option<Duration>) -> u8 {
+        let Some(time) = time else { return 0 };
+        let mut left = time;
+        for timeouts in 0..MOST_TIMEOUTS {
+            left = left.saturating_sub(self.timeout(timeouts.into()));
+            if left.is_zero() {
+                return timeouts + 1;
+            }
+        }
+        MOST_TIMEOUTS
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -183,7 +224,7 @@ impl HalfOpenTable {
         match entry.phase {
             Phase::Untold => Some(&mut self.untold),
             Phase::Told | Phase::Refused => Some(&mut self.told),
-            Phase::Answered { .. } => self.answered.get_mut(usize::from(entry.retransmits)),
+            Phase::Answered(_) => self.answered.get_mut(usize::from(entry.retransmits)),
         }
     }
 
@@ -248,7 +289,9 @@ impl HalfOpenTable {
     }
 
     /// What is to be done with the next entry whose timer has gone off.
-    pub(crate) fn pop_overdue(&mut self, now: Timestamp) -> Option<Overdue> {
+    ///
+    /// `deferral`: for how many timeouts the listener in a slot waits for data.
+    pub(crate) fn pop_overdue(&mut self, now: Timestamp, deferral: impl Fn(u32) -> u8) -> Option<Overdue> {
         let due = |list: &TupleList| {
             list.oldest()
                 .filter(|key| self.entries.get(*key).is_some_and(|entry| entry.deadline.near(now) <= now))
@@ -259,22 +302,27 @@ impl HalfOpenTable {
             return over.map(Overdue::Reap);
         }
         let key = self.answered.iter().find_map(due)?;
-        Some(self.overdue_answer(key, now))
+        let deferral = self.listener(key).map_or(0, deferral);
+        Some(self.overdue_answer(key, deferral, now))
     }
 
-    /// A SYN-ACK was not answered in time. The owner of the table removes what is to be reaped.
-    fn overdue_answer(&mut self, key: TupleKey, now: Timestamp) -> Overdue {
-        let retransmits = self.entries.get(key).map_or(0, |entry| u32::from(entry.retransmits)) + 1;
-        if retransmits as usize >= self.answered.len() {
+    /// A SYN-ACK was not answered in time; or the data that is waited for has not come. As in Linux, that is not asked for before the
+    /// wait is over, and then the peer has another chance. The owner of the table removes what is to be reaped.
+    fn overdue_answer(&mut self, key: TupleKey, deferral: u8, now: Timestamp) -> Overdue {
+        let Some(entry) = self.entries.get(key) else { return Overdue::Reap(key) };
+        let (timeouts, deferred) = (entry.retransmits, entry.is_deferred());
+        let most = if deferred { self.retries.max(deferral) } else { self.retries };
+        if timeouts >= most || usize::from(timeouts) + 1 >= self.answered.len() {
             return Overdue::Reap(key);
         }
         self.dequeue(key);
+        let deadline = ShortTimestamp::after(now, self.timeout(u32::from(timeouts) + 1));
+        let waits = deferred && timeouts.saturating_add(1) < deferral;
         if let Some(entry) = self.entries.get_mut(key) {
-            let delay = backed_off(self.first_timeout, retransmits, self.longest_timeout);
-            entry.retransmit(ShortTimestamp::after(now, delay));
+            if waits { entry.wait(deadline) } else { entry.retransmit(deadline) }
         }
         self.enqueue(key);
-        Overdue::Retransmit(key)
+        if waits { Overdue::Wait } else { Overdue::Retransmit(key) }
     }
 
     /// A segment arrives for the entry.
@@ -314,7 +362,7 @@ impl HalfOpenTable {
         announced: &Announced,
         now: Timestamp,
     ) -> Option<Handshake> {
-        let timeout = |retransmits| backed_off(self.first_timeout, retransmits, self.longest_timeout);
+        let timeout = |retransmits| self.timeout(retransmits);
         self.entries.get(key).map(|entry| entry.handshake(announced, timeout, now))
     }
 
@@ -414,7 +462,7 @@ mod tests {
         let end = Timestamp::START + TIMEOUT * 120;
         assert_eq!(table.next_deadline(Timestamp::START), Some(Timestamp::START + TIMEOUT));
         let mut reaped = Vec::new();
-        while let Some(overdue) = table.pop_overdue(end) {
+        while let Some(overdue) = table.pop_overdue(end, |_| 0) {
             if let Overdue::Reap(key) = overdue {
                 table.remove(key);
                 reaped.push(key);
@@ -432,15 +480,17 @@ mod tests {
             table.tell();
             table.decide(keys[2], Timestamp::START);
             table.clock_jumps(TIMEOUT * 119);
-            assert_eq!(table.pop_overdue(Timestamp::START), None);
+            assert_eq!(table.pop_overdue(Timestamp::START, |_| 0), None);
             let now = Timestamp::START + TIMEOUT * jump;
             table.clock_jumps(TIMEOUT * jump);
             table.remove(keys[4]);
             for _ in 0..4 {
-                let Some(Overdue::Reap(key)) = table.pop_overdue(now) else { panic!("not all are over") };
+                let Some(Overdue::Reap(key)) = table.pop_overdue(now, |_| 0) else {
+                    panic!("not all are over")
+                };
                 table.remove(key);
             }
-            assert_eq!((table.pop_overdue(now), table.len()), (None, 0));
+            assert_eq!((table.pop_overdue(now, |_| 0), table.len()), (None, 0));
             assert_eq!(table.overdue, TupleList::default());
         }
     }
