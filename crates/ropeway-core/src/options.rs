@@ -100,6 +100,10 @@ pub struct SocketOptions {
     /// that, but for a segment. `None`, or 0: always when
     /// there is room.
     pub notsent_lowat: Option<usize>,
+    /// No window that is announced is larger, in bytes (`TCP_WINDOW_CLAMP`); at least 1,152 bytes, as in Linux. Unlike
+    /// `recv_buffer` it bounds what may be on its way, and not what may be held unread: a buffer that tunes itself goes on doing so.
+    /// `None`, or 0: none. What was promised already is not taken back (RFC 9293 3.8.6).
+    pub window_clamp: Option<u32>,
     /// The DSCP of sent packets, in the upper six bits (`IP_TOS`, `IPV6_TCLASS`; RFC 9293 3.9.1.9 MUST-48). The lower two are
     /// those of ECN, and TCP's own.
     pub tos: u8,
@@ -203,6 +207,9 @@ pub struct SocketOptions {
 /// No window is larger (RFC 7323 2.3), and no more may be in flight.
 pub(crate) const MAX_BUFFER: usize = 1 << 30;
 
+/// The least that a window may be bounded to: half of the least receive buffer of Linux.
+const MIN_WINDOW_CLAMP: u32 = 1152;
+
 /// A probe this often is no probe any more.
 const MIN_KEEP_ALIVE: Duration = Duration::from_millis(1);
 
@@ -235,6 +242,8 @@ impl SocketOptions {
         self.linger = self.linger.map(|linger| linger.min(FOREVER));
         self.max_rto = self.max_rto.map(|timeout| timeout.clamp(GRANULARITY, FOREVER));
         self.min_rto = self.min_rto.map(|timeout| timeout.min(FOREVER));
+        let clamp = self.window_clamp.filter(|clamp| *clamp > 0);
+        self.window_clamp = clamp.map(|clamp| clamp.max(MIN_WINDOW_CLAMP));
         self.defer_accept = self.defer_accept.filter(|time| !time.is_zero());
         self.fin_timeout = self.fin_timeout.map(|timeout| timeout.min(FOREVER));
         self.tos &= !EcnCodepoint::MASK;
@@ -309,6 +318,7 @@ impl Default for SocketOptions {
             user_timeout: None,
             max_segment: None,
             notsent_lowat: None,
+            window_clamp: None,
             tos: 0,
             ttl: 64,
             max_pacing_rate: None,

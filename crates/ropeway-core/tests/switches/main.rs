@@ -15,3 +15,4 @@ mod extensions;
 mod fin_wait;
 mod recovery;
 mod timeouts;
+mod window_clamp;

@@ -27,12 +27,17 @@ impl Connection {
 
     /// The window field of a SYN, which is never scaled (RFC 7323 2.2-3).
     pub(super) fn initial_window(&self) -> u16 {
-        u16::try_from(self.recv_buffer()).unwrap_or(u16::MAX)
+        u16::try_from(self.clamped(self.recv_buffer(), 0)).unwrap_or(u16::MAX)
     }
 
-    /// How many bytes may be held unread, as far as windows are concerned: in TIME-WAIT, none changes any more.
-    pub(super) fn receive_room(&self) -> usize {
-        if self.state() == State::TimeWait { 0 } else { self.recv_buffer() }
+    /// How many of `room` bytes may be held unread for windows to keep to the user's bound, if so many bytes are unread.
+    pub(super) fn clamped(&self, room: usize, unread: usize) -> usize {
+        self.options.window_clamp.map_or(room, |clamp| room.min(unread.saturating_add(clamp as usize)))
+    }
+
+    /// How many bytes may be held unread, as far as windows are concerned, if so many are: in TIME-WAIT, none changes any more.
+    pub(super) fn receive_room(&self, unread: usize) -> usize {
+        if self.state() == State::TimeWait { 0 } else { self.clamped(self.recv_buffer(), unread) }
     }
 
     /// Both buffers begin, now that the handshake is complete.
@@ -94,13 +99,17 @@ impl Connection {
 
 /// The window field of a SYN-ACK, which is never scaled (RFC 7323 2.2-3).
 pub(crate) fn initial_window(options: &SocketOptions, config: &StackConfig) -> u16 {
-    u16::try_from(config.initial_buffers(options).0).unwrap_or(u16::MAX)
+    let window = u16::try_from(config.initial_buffers(options).0).unwrap_or(u16::MAX);
+    options.window_clamp.and_then(|clamp| u16::try_from(clamp).ok()).map_or(window, |clamp| window.min(clamp))
 }
 
 /// The scale that our SYN announces (RFC 7323 2.3): large enough for the largest window that the buffer may grow to, or that
 /// may be set later, unless the user wants a buffer so small that the scale's steps would matter.
 pub(crate) fn announced_scale(options: &SocketOptions, config: &StackConfig) -> WindowScale {
     let largest = options.fixed_recv_buffer().unwrap_or(config.auto_recv_buffer.max);
+    if let Some(clamp) = options.window_clamp {
+        return WindowScale::for_buffer(largest.max(config.max_window as usize).min(clamp as usize));
+    }
     let roomy = WindowScale::for_buffer(largest.max(config.max_window as usize));
     if largest >> roomy.get() < 64 { WindowScale::for_buffer(largest) } else { roomy }
 }

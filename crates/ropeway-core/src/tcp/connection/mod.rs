@@ -368,7 +368,7 @@ impl Connection {
     /// Likewise, if so many bytes are left unread.
     fn affordable_beside(&self, unread: usize, env: &Env<'_>) -> usize {
         let floor = Floor::of(&env.config.auto_recv_buffer);
-        env.pressure.to_receive(self.receive_room(), unread, floor)
+        env.pressure.to_receive(self.receive_room(unread), unread, floor)
     }
 
     /// Nobody holds it any more, and it is not over.

@@ -302,7 +302,7 @@ impl Connection {
             rcv_wnd: rcv.wnd(),
             rcv_rtt: self.receiver.rtt(),
             rcv_space: self.receiver.space(),
-            rcv_ssthresh: length_u32(self.recv_buffer()).min(rcv.widest()),
+            rcv_ssthresh: length_u32(self.clamped(self.recv_buffer(), 0)).min(rcv.widest()),
             recv_buffer: self.recv_buffer(),
             send_buffer: self.send_buffer(),
             snd_wscale: snd.wscale.map(WindowScale::get),

@@ -317,7 +317,7 @@ impl Connection {
         // RFC 7323 3.2-1
         let timestamps = timestamps.map(|tsecr| Timestamps { tsval: self.tsval(env.now), tsecr });
         let room = self.affordable_room(env);
-        env.counters.windows_closed += u64::from(room < self.receive_room());
+        env.counters.windows_closed += u64::from(room < self.receive_room(self.receiver.unread()));
         let header = TcpHeader {
             src_port: self.tuple.local_port,
             dst_port: self.tuple.remote_port,

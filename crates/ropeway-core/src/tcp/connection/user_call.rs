@@ -300,6 +300,9 @@ impl Connection {
             self.receiver.begin_tuning(env.now, None);
             self.receiver.update_window(self.affordable_room(env));
         }
+        if self.options.window_clamp != before.window_clamp && self.state().is_synchronized() {
+            self.receiver.update_window(self.affordable_room(env));
+        }
         if self.options.quick_ack && self.owes_ack() {
             self.receiver.ack_now();
         }
