@@ -16,6 +16,7 @@ use super::options::{
     ECN_BITS, MIN_RECV_BUFFER, MIN_SEND_BUFFER, TcpKeepalive, buffer_size, impl_options, saturate,
 };
 use super::stream::TcpStream;
+use super::switches::impl_switches;
 use crate::Stack;
 use crate::error::{self, invalid};
 use crate::net::ToSocketAddrs;
@@ -210,6 +211,7 @@ fn accept(core: &mut Core, now: Timestamp, id: ListenerId) -> Poll<io::Result<(C
 }
 
 impl_options!(TcpListener);
+impl_switches!(TcpListener);
 
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

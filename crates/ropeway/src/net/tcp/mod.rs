@@ -10,6 +10,7 @@ pub(crate) mod socket;
 mod split;
 mod split_owned;
 pub(crate) mod stream;
+mod switches;
 
 pub use incoming::{AnyListener, Incoming};
 pub use options::TcpKeepalive;

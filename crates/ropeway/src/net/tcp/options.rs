@@ -221,16 +221,18 @@ macro_rules! impl_options {
                 self.update_options(|options| options.user_timeout = timeout)
             }
 
-            /// Sets the most payload bytes that a segment of either direction may have, 88 to 32767
-            /// (`TCP_MAXSEG`). It has to be set before the handshake to bind the peer.
+            /// Sets the most payload bytes that a segment of either direction may have, 88 to 32767, options taken off;
+            /// or none with 0 (`TCP_MAXSEG`). Set before the handshake, it is announced, and binds the peer, too; later, it
+            /// bounds what is sent from then on (RFC 9293 3.7.1).
             ///
             /// # Errors
             ///
             /// [`InvalidInput`](io::ErrorKind::InvalidInput) for another value.
             pub fn set_tcp_mss(&self, mss: u32) -> io::Result<()> {
-                let mss = u16::try_from(mss).ok().filter(|mss| (88..=32767).contains(mss));
-                let mss = mss.ok_or_else(|| invalid("a maximum segment size is 88 to 32767"))?;
-                self.update_options(|options| options.max_segment = Some(mss))
+                let mss = u16::try_from(mss).ok().filter(|mss| *mss == 0 || (88..=32767).contains(mss));
+                let mss =
+                    mss.ok_or_else(|| invalid("a maximum segment size is 88 to 32767, or 0 for none"))?;
+                self.update_options(|options| options.max_segment = Some(mss).filter(|mss| *mss > 0))
             }
 
             /// Whether only full segments are sent (`TCP_CORK`).

@@ -16,6 +16,7 @@ use super::options::{
     ECN_BITS, MIN_RECV_BUFFER, MIN_SEND_BUFFER, TcpKeepalive, buffer_size, impl_options, saturate,
 };
 use super::stream::TcpStream;
+use super::switches::impl_switches;
 use crate::Stack;
 use crate::error::{self, invalid};
 use crate::shard::Shard;
@@ -440,6 +441,7 @@ impl TcpSocket {
 }
 
 impl_options!(TcpSocket);
+impl_switches!(TcpSocket);
 
 impl fmt::Debug for TcpSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -19,6 +19,7 @@ use super::options::{
 };
 use super::split::{ReadHalf, WriteHalf, split};
 use super::split_owned::{OwnedReadHalf, OwnedWriteHalf, split_owned};
+use super::switches::impl_switches;
 use crate::Stack;
 use crate::error::{self, invalid};
 use crate::net::ToSocketAddrs;
@@ -282,6 +283,7 @@ impl TcpStream {
 }
 
 impl_options!(TcpStream);
+impl_switches!(TcpStream);
 
 impl AsyncRead for TcpStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
