@@ -64,12 +64,43 @@ impl Runner<'_> {
             "TCP_NODELAY" => self.change(fd, |options, _| options.nodelay = number != 0),
             "TCP_CORK" | "TCP_NOPUSH" => self.change(fd, |options, _| options.cork = number != 0),
             "TCP_QUICKACK" => self.change(fd, |options, _| options.quick_ack = number != 0),
-            "TCP_MAXSEG" if !(88..=32767).contains(&number) => Done::Error("EINVAL"),
-            "TCP_MAXSEG" => self.change(fd, |options, _| options.max_segment = u16::try_from(number).ok()),
+            "TCP_MAXSEG" if number != 0 && !(88..=32767).contains(&number) => Done::Error("EINVAL"),
+            "TCP_MAXSEG" => self.change(fd, |options, _| {
+                options.max_segment = u16::try_from(number).ok().filter(|mss| *mss > 0);
+            }),
+            "TCP_SYNCNT" if !(1..=127).contains(&number) => Done::Error("EINVAL"),
             "TCP_SYNCNT" => self.change(fd, |options, _| options.syn_retries = count),
             "TCP_USER_TIMEOUT" => self.change(fd, |options, _| {
                 let millis = Duration::from_millis(u64::from(count));
                 options.user_timeout = (number > 0).then_some(millis);
+            }),
+            "TCP_LINGER2" => self.change(fd, |options, _| {
+                let timeout = if number < 0 { Duration::ZERO } else { seconds.min(Duration::from_secs(120)) };
+                options.fin_timeout = (number != 0).then_some(timeout);
+            }),
+            "TCP_DEFER_ACCEPT" => {
+                self.change(fd, |options, _| options.defer_accept = (number > 0).then_some(seconds))
+            }
+            "TCP_WINDOW_CLAMP" => self.change(fd, |options, _| options.window_clamp = Some(count)),
+            "TCP_THIN_LINEAR_TIMEOUTS" if !(0..=1).contains(&number) => Done::Error("EINVAL"),
+            "TCP_THIN_LINEAR_TIMEOUTS" => {
+                self.change(fd, |options, _| options.thin_linear_timeouts = number != 0)
+            }
+            "TCP_RTO_MAX_MS" if !(1000..=120_000).contains(&number) => Done::Error("EINVAL"),
+            "TCP_RTO_MAX_MS" => self.change(fd, |options, _| {
+                options.max_rto = Some(Duration::from_millis(count.into()));
+            }),
+            "TCP_RTO_MIN_US" if !(1000..=200_000).contains(&number) => Done::Error("EINVAL"),
+            "TCP_RTO_MIN_US" => self.change(fd, |options, _| {
+                options.min_rto = Some(Duration::from_micros(count.into()));
+            }),
+            "TCP_DELACK_MAX_US" if !(1000..=200_000).contains(&number) => Done::Error("EINVAL"),
+            "TCP_DELACK_MAX_US" => self.change(fd, |options, _| {
+                options.delayed_ack = Some(Duration::from_micros(count.into()));
+            }),
+            "SO_MAX_PACING_RATE" => self.change(fd, |options, _| {
+                options.max_pacing_rate =
+                    u64::try_from(number).ok().filter(|rate| *rate < u64::from(u32::MAX));
             }),
             "TCP_NOTSENT_LOWAT" => self.change(fd, |options, _| options.notsent_lowat = Some(size)),
             "IP_TOS" | "IPV6_TCLASS" => {
@@ -135,6 +166,8 @@ impl Runner<'_> {
         let info = connection.and_then(|id| self.stack.info(now, id).ok());
         let whole = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
         let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
         let actual = match name.as_str() {
             "TCP_INFO" => return self.check_info(args.get(3), info.as_ref()),
             "TCP_CONGESTION" => {
@@ -173,6 +206,24 @@ impl Runner<'_> {
                 let default = self.settings.config.socket.notsent_lowat;
                 options.notsent_lowat.filter(|_| options.notsent_lowat != default).map_or(0, whole)
             }
+            "TCP_LINGER2" => match options.fin_timeout {
+                Some(Duration::ZERO) => -1,
+                timeout => seconds(timeout.unwrap_or(self.settings.config.fin_timeout)),
+            },
+            // In whole timeouts of a SYN-ACK, as Linux keeps it.
+            "TCP_DEFER_ACCEPT" => options.defer_accept.map_or(0, |time| self.whole_timeouts(time)),
+            "TCP_WINDOW_CLAMP" => options.window_clamp.map_or(0, i64::from),
+            "TCP_THIN_LINEAR_TIMEOUTS" => i64::from(options.thin_linear_timeouts),
+            "TCP_QUICKACK" => i64::from(options.quick_ack),
+            "TCP_RTO_MAX_MS" => millis(options.max_rto.unwrap_or(self.settings.config.max_rto)),
+            "TCP_RTO_MIN_US" => micros(options.min_rto.unwrap_or(self.settings.config.min_rto)),
+            "TCP_DELACK_MAX_US" => micros(options.delayed_ack.unwrap_or(self.settings.config.delayed_ack)),
+            "SO_REUSEPORT" => i64::from(options.reuse_port),
+            "SO_MAX_PACING_RATE" => {
+                options.max_pacing_rate.map_or(-1, |rate| i64::try_from(rate).unwrap_or(-1))
+            }
+            "IP_TOS" | "IPV6_TCLASS" => options.tos.into(),
+            "IP_TTL" | "IPV6_UNICAST_HOPS" => options.ttl.into(),
             "SO_ACCEPTCONN" => i64::from(matches!(socket.kind, Kind::Listener(_))),
             _ => return Err(Stop::Unsupported(name)),
         };
@@ -181,6 +232,17 @@ impl Runner<'_> {
             self.check_value(&name, args.get(3), actual)?;
         }
         Ok(Done::Returned(0))
+    }
+
+    /// `time` as the timeouts of a SYN-ACK take together that are no less, in seconds.
+    fn whole_timeouts(&self, time: Duration) -> i64 {
+        let config = &self.settings.config;
+        let (mut timeout, mut all) = (config.initial_rto, config.initial_rto);
+        while all < time {
+            timeout = (2 * timeout).min(config.max_rto);
+            all += timeout;
+        }
+        i64::try_from(all.as_secs()).unwrap_or(i64::MAX)
     }
 
     /// `{tcpi_state=TCP_ESTABLISHED, ...}`

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ropeway_core::{EcnMode, EcnOption, SynCookieMode};
+use ropeway_core::{EcnMode, EcnOption, SynCookieMode, TimeWaitReuse};
 
 use super::settings::Settings;
 
@@ -84,8 +84,18 @@ impl Settings {
             "tcp_window_scaling" => config.window_scaling = number != 0,
             "tcp_sack" | "sack.enable" => config.sack = number != 0,
             "tcp_dsack" => config.dsack = number != 0,
-            // The lowest bit is RACK's.
-            "tcp_recovery" => config.rack = number & 1 != 0,
+            "tcp_recovery" => {
+                config.socket.rack = number & 1 != 0;
+                config.socket.rack_adapts = number & 2 == 0;
+                config.socket.rack_dup_thresh = number & 4 == 0;
+            }
+            "tcp_reordering" => config.socket.reordering = u16::try_from(number).unwrap_or(u16::MAX),
+            "tcp_max_reordering" => config.socket.max_reordering = u16::try_from(number).unwrap_or(u16::MAX),
+            "tcp_slow_start_after_idle" => config.socket.slow_start_after_idle = number != 0,
+            "tcp_syn_linear_timeouts" => {
+                config.socket.syn_linear_timeouts = u8::try_from(number).unwrap_or(u8::MAX);
+            }
+            "tcp_thin_linear_timeouts" => config.socket.thin_linear_timeouts = number != 0,
             // What is below 3 was Early Retransmit (RFC 5827) of old kernels, without or beside the probe.
             "tcp_early_retrans" => config.tlp = number >= 3,
             "tcp_frto" => config.frto = number != 0,
@@ -135,6 +145,17 @@ impl Settings {
             "tcp_rto_max_ms" => config.max_rto = Duration::from_millis(u64::from(number)),
             "ip_default_ttl" => config.socket.ttl = u8::try_from(number).unwrap_or(64),
             "tcp_notsent_lowat" => config.socket.notsent_lowat = Some(number as usize),
+            "tcp_tw_reuse" => {
+                config.time_wait_reuse = match number {
+                    0 => TimeWaitReuse::Never,
+                    1 => TimeWaitReuse::Always,
+                    _ => TimeWaitReuse::Local,
+                };
+            }
+            "tcp_max_orphans" => config.max_orphans = number as usize,
+            "tcp_challenge_ack_limit" => config.challenge_acks_per_second = number,
+            // Buffers without a size tune themselves.
+            "tcp_moderate_rcvbuf" => {}
             "tcp_keepalive_time" => self.keep_alive.idle = secs,
             "tcp_keepalive_intvl" => self.keep_alive.interval = secs,
             "tcp_keepalive_probes" => self.keep_alive.count = number,
