@@ -224,3 +224,14 @@ fn busy_is_who_has_something_outstanding_or_waiting() {
     lab.after(70);
     assert_eq!(busy(&lab, id), 80);
 }
+
+#[test]
+fn an_error_that_ends_a_connection_is_told_of_as_an_error() {
+    let (mut lab, id) = established();
+    lab.send(rst().seq(1));
+    assert!(lab.told(id, Readiness::ERROR));
+    let (mut lab, id) = established();
+    lab.abort(id);
+    lab.expect(rst_ack());
+    assert!(lab.told(id, Readiness::ERROR));
+}

@@ -387,3 +387,17 @@ async fn a_connection_for_a_request_and_its_answer_is_eight_packets() {
     net.expect_empty().await;
     assert_eq!((net.left.counters().sent, net.right.counters().sent), (5, 3));
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_an_error_alone_hears_of_a_reset() {
+    let (client, server) = Net::new().connect().await;
+    let waits = tokio::spawn(async move {
+        let ready = client.ready(Interest::ERROR).await.unwrap();
+        (ready.is_error(), client.take_error().unwrap().map(|error| error.kind()))
+    });
+    tokio::task::yield_now().await;
+    server.set_zero_linger().unwrap();
+    drop(server);
+    let told = within(Duration::from_secs(1), waits).await.unwrap();
+    assert_eq!(told, (true, Some(ErrorKind::ConnectionReset)));
+}

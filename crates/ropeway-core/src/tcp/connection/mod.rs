@@ -250,6 +250,9 @@ impl Connection {
         self.output_due = false;
         self.receiver.end();
         self.gain(Readiness::OVER);
+        if self.error.is_some() {
+            self.gain(Readiness::ERROR);
+        }
     }
 
     /// Ends the connection, and owes the peer a RST that says so: it waits for its turn like any other segment.
