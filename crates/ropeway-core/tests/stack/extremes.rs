@@ -48,6 +48,11 @@ fn extremes() -> Vec<(String, Change)> {
     field!(durations(), fast_open_blackhole_timeout);
     field!(durations(), socket.user_timeout, Some);
     field!(durations(), socket.linger, Some);
+    field!(durations(), socket.min_rto, Some);
+    field!(durations(), socket.max_rto, Some);
+    field!(durations(), socket.delayed_ack, Some);
+    field!(durations(), socket.fin_timeout, Some);
+    field!(durations(), socket.defer_accept, Some);
     let keep_alive = |idle, interval, count| Some(KeepAlive { idle, interval, count });
     let hour = Duration::from_secs(3600);
     field!(durations(), socket.keep_alive, move |idle| keep_alive(idle, hour, 9));
@@ -84,6 +89,10 @@ fn extremes() -> Vec<(String, Change)> {
         field!([sizes], socket.notsent_lowat, Some);
     }
     field!([0, 1, u16::MAX], socket.max_segment, Some);
+    field!([0, 1, u16::MAX], socket.reordering);
+    field!([0, 1, u16::MAX], socket.max_reordering);
+    field!([0, 1, u8::MAX], socket.syn_linear_timeouts);
+    field!([0, 1, u32::MAX], socket.window_clamp, Some);
     field!([0, u8::MAX], socket.tos);
     field!([EcnMode::Off, EcnMode::On, EcnMode::Accurate], socket.ecn);
     field!([EcnOption::Off, EcnOption::Least, EcnOption::Full], socket.ecn_option);
@@ -110,6 +119,16 @@ fn extremes() -> Vec<(String, Change)> {
     field!([false, true], pacing);
     field!([0, 1, u64::MAX], socket.max_pacing_rate, Some);
     field!([false, true], echo_replies);
+    field!([false, true], socket.window_scaling);
+    field!([false, true], socket.timestamps);
+    field!([false, true], socket.sack);
+    field!([false, true], socket.dsack);
+    field!([false, true], socket.rack);
+    field!([false, true], socket.rack_adapts);
+    field!([false, true], socket.rack_dup_thresh);
+    field!([false, true], socket.tlp);
+    field!([false, true], socket.slow_start_after_idle);
+    field!([false, true], socket.thin_linear_timeouts);
     field!([false, true], socket.nodelay);
     field!([false, true], socket.fast_open_no_cookie);
     field!([false, true], socket.cork);
