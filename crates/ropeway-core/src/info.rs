@@ -109,6 +109,8 @@ pub struct TcpInfo {
     pub reassembly_memory: usize,
     /// `tcpi_pacing_rate`: how fast data may be sent, in bytes a second; `None`: as fast as the window allows.
     pub pacing_rate: Option<u64>,
+    /// `tcpi_max_pacing_rate`: what the socket limits that to (`SO_MAX_PACING_RATE`).
+    pub max_pacing_rate: Option<u64>,
     /// `tcpi_delivery_rate`: how fast data has arrived lately, in bytes a second.
     pub delivery_rate: Option<u64>,
     /// `tcpi_delivery_rate_app_limited`: the application was what limited that.

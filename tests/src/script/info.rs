@@ -156,6 +156,7 @@ pub(super) fn field(info: &TcpInfo, name: &str) -> Option<Value> {
         "tcpi_data_segs_out" => count(info.data_segments_out),
         "tcpi_rcv_ooopack" => count(info.out_of_order),
         "tcpi_pacing_rate" => info.pacing_rate.map_or(-1, count),
+        "tcpi_max_pacing_rate" => info.max_pacing_rate.map_or(-1, count),
         "tcpi_delivery_rate" => info.delivery_rate.map_or(0, count),
         "tcpi_delivery_rate_app_limited" => i64::from(info.delivery_rate_app_limited),
         "tcpi_delivered_ce" => i64::from(info.delivered_ce),

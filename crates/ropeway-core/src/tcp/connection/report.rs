@@ -291,6 +291,7 @@ impl Connection {
             receive_memory: self.receive_memory(),
             reassembly_memory: self.reassembly_memory(),
             pacing_rate: self.sender.pacing_rate(),
+            max_pacing_rate: self.options.max_pacing_rate,
             delivery_rate: rate.map(|(rate, _)| rate),
             delivery_rate_app_limited: rate.is_some_and(|(_, limited)| limited),
             segments_in: statistics.segments_in,
