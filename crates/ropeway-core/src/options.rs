@@ -167,11 +167,11 @@ pub struct SocketOptions {
     /// first timeout of 1 s that is just over four minutes (RFC 9293 3.8.3 MUST-23 asks for three).
     pub syn_retries: u32,
     /// So many timeouts of a SYN follow each other without backoff, and come on top of `syn_retries`
-    /// (`tcp_syn_linear_timeouts`): with 4, it is sent again after 1, 2, 3, 4, 5, 7, 11 ... seconds. 0 by default: RFC 6298 5-5
+    /// (`tcp_syn_linear_timeouts`): with 4, it is sent again after 1, 2, 3, 4, 5, 7, 11 ... seconds. 0 by default: RFC 6298 5.5
     /// has every timeout doubled, and a peer that is not there is asked no more often than it has to be. In Linux 4 since 6.5.
     pub syn_linear_timeouts: u8,
     /// While fewer than four segments are in flight, the first six timeouts in a row are not doubled (`TCP_THIN_LINEAR_TIMEOUTS`):
-    /// for streams of which little is sent, and that soon. Off, since RFC 6298 5-5 has every timeout doubled.
+    /// for streams of which little is sent, and that soon. Off, since RFC 6298 5.5 has every timeout doubled.
     pub thin_linear_timeouts: bool,
     /// By how much the retransmission timeout exceeds the smoothed round-trip time at the least (`TCP_RTO_MIN_US`). `None`:
     /// [`StackConfig::min_rto`](crate::StackConfig::min_rto).

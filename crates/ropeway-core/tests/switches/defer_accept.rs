@@ -115,7 +115,7 @@ fn one_that_waits_longer_than_any_handshake_is_reaped_in_the_end() {
     assert_eq!(lab.stack.counters().half_open_reaped, 1);
 }
 
-// RFC 9293 3.8.3 MUST-22
+// RFC 9293 3.8.3
 #[test]
 fn a_syn_ack_that_is_not_answered_is_sent_again_as_ever() {
     let mut lab = Lab::new();
@@ -130,7 +130,7 @@ fn a_syn_ack_that_is_not_answered_is_sent_again_as_ever() {
     assert_eq!(lab.stack.counters().half_open_reaped, 1);
 }
 
-// RFC 5681 3.1, RFC 6298 5-7
+// RFC 5681 3.1, RFC 6298 5.7
 #[test]
 fn what_was_lost_before_the_answer_came_still_counts() {
     let mut lab = Lab::new();

@@ -32,7 +32,7 @@ fn linear_syn_timeouts_come_before_the_doubled_ones_and_on_top_of_the_retries() 
     assert_syns(linear, &[1, 2, 3, 4, 5, 7, 11, 19, 35, 67], 131);
 }
 
-// RFC 6298 5-5
+// RFC 6298 5.5
 #[test]
 fn every_syn_timeout_is_doubled_unless_asked_otherwise() {
     assert_syns(|options| options.syn_retries = 4, &[1, 3, 7, 15], 31);
@@ -123,7 +123,7 @@ fn what_is_not_thin_backs_off_whatever_the_switch_says() {
     }
 }
 
-// RFC 9293 3.8.6.3 MUST-40
+// RFC 9293 3.8.6.3
 #[test]
 fn an_acknowledgement_waits_as_long_as_its_socket_says() {
     for (own, millis) in [(None, 40), (Some(5), 5), (Some(200), 200), (Some(10_000), 499)] {

@@ -51,7 +51,7 @@ fn what_is_held_unread_does_not_close_a_bounded_window_while_the_buffer_has_room
     assert_eq!(lab.info(id).rcv_wnd, 3000);
 }
 
-// RFC 9293 3.8.6 SHLD-14
+// RFC 9293 3.8.6
 #[test]
 fn what_was_promised_stays_promised_when_the_bound_comes() {
     let (mut lab, id) = established();

@@ -223,7 +223,7 @@ macro_rules! impl_switches {
                 self.options(|options| options.delayed_ack)
             }
 
-            /// Sets how long an acknowledgement may wait for company, less than 500 ms (`TCP_DELACK_MAX_US`, RFC 9293 3.8.6.3 MUST-40).
+            /// Sets how long an acknowledgement may wait for company, less than 500 ms (`TCP_DELACK_MAX_US`, RFC 9293 3.8.6.3).
             /// `None`, the default: [`StackConfig::delayed_ack`](crate::StackConfig::delayed_ack).
             ///
             /// # Errors
