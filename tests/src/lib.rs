@@ -16,6 +16,8 @@ pub mod http;
 #[cfg(target_os = "linux")]
 pub mod link;
 #[cfg(target_os = "linux")]
+pub mod middlebox;
+#[cfg(target_os = "linux")]
 pub mod namespace;
 pub mod pattern;
 pub mod programs;

@@ -2,18 +2,14 @@
 
 #![cfg(target_os = "linux")]
 
-use std::collections::VecDeque;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
-use ropeway::device::{Capabilities, Device, Received, Transmit};
 use ropeway::net::{TcpListener, TcpStream};
-use ropeway::packet::{Checksum, EcnCodepoint, TcpFlags, ip, parse_tcp};
+use ropeway::packet::EcnCodepoint;
 use ropeway::{EcnFeedback, EcnMode};
 use ropeway_tests::link::{self, Family, Link};
+use ropeway_tests::middlebox::{Middlebox, Segment, Way};
 use ropeway_tests::{over_both_families, pattern};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener as KernelListener, TcpStream as KernelStream};
@@ -37,88 +33,32 @@ struct Seen {
     answers: AtomicU64,
 }
 
-/// Marks some packets of those that can be marked.
-#[derive(Debug)]
-struct Marking<D> {
-    device: D,
-    seen: Arc<Seen>,
-    count: u64,
-}
-
-/// One in so many.
+/// One in so many packets is marked, of those that can be.
 const EVERY: u64 = 300;
 
-impl<D> Marking<D> {
-    fn pass(&mut self, packet: &Bytes, way: usize) -> Option<Bytes> {
-        let parsed = ip::parse(packet).ok()?;
-        let field = EcnCodepoint::of(parsed.traffic_class);
-        if way == 0 {
-            let flags = parse_tcp(packet, parsed, false).ok()?.tcp.flags;
-            let plain = !flags.contains(TcpFlags::SYN);
-            self.seen.echoes.fetch_add(u64::from(plain && flags.contains(TcpFlags::ECE)), Ordering::Relaxed);
-            self.seen.answers.fetch_add(u64::from(plain && flags.contains(TcpFlags::CWR)), Ordering::Relaxed);
+impl Seen {
+    fn pass(&self, count: &mut u64, way: Way, segment: &mut Segment<'_>) {
+        if way == Way::In && segment.flags() & Segment::SYN == 0 {
+            self.echoes.fetch_add(u64::from(segment.flags() & Segment::ECE != 0), Ordering::Relaxed);
+            self.answers.fetch_add(u64::from(segment.flags() & Segment::CWR != 0), Ordering::Relaxed);
         }
-        self.count += u64::from(field != EcnCodepoint::NotEct);
-        if field == EcnCodepoint::NotEct || !self.count.is_multiple_of(EVERY) {
-            return None;
+        let may_be = segment.ecn() != EcnCodepoint::NotEct;
+        *count += u64::from(may_be);
+        if may_be && count.is_multiple_of(EVERY) {
+            self.marked[usize::from(way == Way::Out)].fetch_add(1, Ordering::Relaxed);
+            segment.set_ecn(3);
         }
-        self.seen.marked[way].fetch_add(1, Ordering::Relaxed);
-        let mut bytes = BytesMut::from(&packet[..]);
-        if bytes[0] >> 4 == 6 {
-            bytes[1] |= 0x30;
-            return Some(bytes.freeze());
-        }
-        bytes[1] |= 3;
-        bytes[10..12].fill(0);
-        let mut sum = Checksum::new();
-        sum.add_bytes(&bytes[..20]);
-        let sum = sum.finish().to_be_bytes();
-        bytes[10..12].copy_from_slice(&sum);
-        Some(bytes.freeze())
-    }
-}
-
-impl<D: Device> Device for Marking<D> {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::new(self.device.capabilities().mtu)
-    }
-
-    fn poll_recv(
-        &mut self,
-        cx: &mut Context<'_>,
-        batch: &mut Vec<Received>,
-        max: usize,
-    ) -> Poll<io::Result<()>> {
-        let before = batch.len();
-        let result = self.device.poll_recv(cx, batch, max);
-        for received in &mut batch[before..] {
-            let mut packet = Bytes::new();
-            received.for_each_on_wire(&mut BytesMut::new(), |bytes| packet = Bytes::copy_from_slice(bytes));
-            if let Some(marked) = self.pass(&packet, 0) {
-                *received = Received::new(marked);
-            }
-        }
-        result
-    }
-
-    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut VecDeque<Transmit>) -> Poll<io::Result<()>> {
-        let mut packets: VecDeque<_> = queue
-            .drain(..)
-            .map(|packet| {
-                let whole = packet.to_bytes();
-                self.pass(&whole, 1).map_or(packet, Transmit::whole)
-            })
-            .collect();
-        let result = self.device.poll_send(cx, &mut packets);
-        queue.extend(packets);
-        result
     }
 }
 
 fn marking(family: Family, mode: EcnMode) -> (Link, Arc<Seen>) {
     let device = link::device();
     let (lost, seen) = (device.counters(), Arc::new(Seen::default()));
-    let device = Marking { device, seen: Arc::clone(&seen), count: 0 };
+    let (box_sees, mut count) = (Arc::clone(&seen), 0);
+    let device = Middlebox::new(device, move |way, segment| {
+        box_sees.pass(&mut count, way, segment);
+        true
+    });
     (Link::over(device, lost, family, |config| config.socket.ecn = mode), seen)
 }
 
