@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 /// What is chosen: it makes a controller for each connection.
 #[derive(Debug)]
-struct Dctcp;
+pub(crate) struct Dctcp;
 
 impl ControllerFactory for Dctcp {
     fn name(&self) -> &'static str {

@@ -68,7 +68,11 @@ fn current_test_name() -> String {
 }
 
 /// Moves this thread to a new network namespace, and gives it a loopback interface that works.
-fn enter() -> io::Result<()> {
+///
+/// # Errors
+///
+/// What the kernel says: without rights, that it is not permitted.
+pub fn enter() -> io::Result<()> {
     OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
     unshare(CloneFlags::CLONE_NEWNET)?;
     set_link(c"lo", LinkState::Up)
