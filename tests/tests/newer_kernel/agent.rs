@@ -139,6 +139,22 @@ pub(crate) fn beside() -> SocketAddr {
     address.recv().unwrap()
 }
 
+/// `TCP_CONGESTION`
+pub(crate) fn set_congestion(socket: &impl AsRawFd, name: &str) -> io::Result<()> {
+    let len = libc::socklen_t::try_from(name.len()).unwrap_or_default();
+    // SAFETY: the kernel reads `len` bytes of `name`, which are there.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_CONGESTION,
+            name.as_ptr().cast(),
+            len,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 impl Info {
     fn read(stream: &TcpStream) -> io::Result<Self> {
         let mut bytes = [0_u8; Self::LEN];

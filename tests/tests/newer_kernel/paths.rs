@@ -7,9 +7,9 @@ use std::time::Instant;
 use ropeway::EcnMode;
 use ropeway::congestion::Algorithm;
 use ropeway_tests::link::Family;
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 
-use crate::agent::talk;
+use crate::agent::{set_congestion, talk};
 use crate::peer::{Between, Opens, Peer, Sends};
 
 #[path = "../../../examples/dctcp.rs"]
@@ -83,11 +83,10 @@ pub(crate) async fn figures(peer: Peer, family: Family) {
         lay(peer, netem).await;
         for (name, ours) in [("cubic", Algorithm::Cubic), ("bbr", Algorithm::Bbr)] {
             peer.set("tcp_congestion_control", name).await;
-            std::fs::write("/proc/sys/net/ipv4/tcp_congestion_control", name).unwrap();
             between.congestion = ours;
-            let (kernel_to, _) = kernels(peer, family, Sends::Ours).await;
+            let (kernel_to, _) = kernels(peer, name, Sends::Ours).await;
             let to = between.transfer(Opens::Ours, Sends::Ours, BYTES).await;
-            let (kernel_from, kernel_again) = kernels(peer, family, Sends::Kernel).await;
+            let (kernel_from, kernel_again) = kernels(peer, name, Sends::Kernel).await;
             let from = between.transfer(Opens::Ours, Sends::Kernel, BYTES).await;
             println!(
                 "| {path} | {name} | {:.1} | {:.1} | {} | {:.1} | {:.1} | {kernel_again}, {} |",
@@ -108,11 +107,13 @@ fn rate(seconds: f64) -> f64 {
 }
 
 /// The same between both kernels: seconds, and what the guest sent again.
-async fn kernels(peer: Peer, family: Family, sends: Sends) -> (f64, u32) {
-    let to = SocketAddr::new(peer.address(family), 1000);
+async fn kernels(peer: Peer, congestion: &str, sends: Sends) -> (f64, u32) {
+    let to = SocketAddr::new(peer.address(Family::V4), 1000);
     let what = if sends == Sends::Kernel { "send" } else { "receive" };
     let work = peer.begin(format!("listen {to} {what} {BYTES}")).await;
-    let mut stream = TcpStream::connect(to).await.unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    set_congestion(&socket, congestion).unwrap();
+    let mut stream = socket.connect(to).await.unwrap();
     let begun = Instant::now();
     let (ours, (theirs, seconds, info)) =
         tokio::join!(talk(&mut stream, sends == Sends::Ours, BYTES), work.end());

@@ -364,6 +364,26 @@ fn the_bits_may_have_come_round_when_many_segments_are_acknowledged() {
     assert_eq!((info.delivered_ce, info.delivered_e0_bytes, info.delivered_ce_bytes), (0, 14_600, 0));
 }
 
+// RFC 9768 3.2.2.5.2-1
+#[test]
+fn acknowledgements_that_are_few_anyway_are_not_taken_for_marks() {
+    let (mut lab, id) = bare();
+    let mut una = 1;
+    let mut acknowledge = |lab: &mut Lab, segments: u32| {
+        flight(lab, id, segments as usize);
+        una += 1460 * segments;
+        lab.send(ack().ack(una).ace(5));
+        lab.info(id).delivered_ce
+    };
+    for _ in 0..20 {
+        assert_eq!(acknowledge(&mut lab, 10), 0, "offload at the peer's end: one for ten");
+    }
+    for _ in 0..40 {
+        assert_eq!(acknowledge(&mut lab, 2), 0);
+    }
+    assert_eq!(acknowledge(&mut lab, 9), 8, "some were lost, and marks with them");
+}
+
 // RFC 9768 3.2.2.2-3
 #[test]
 fn what_acknowledges_nothing_new_is_old_unless_its_timestamp_is_newer() {
