@@ -146,7 +146,7 @@ pub(crate) fn run(modules: &Path) {
             "ip address add 10.11.0.1/24 dev veth0",
             "ip address add fd11::1/64 dev veth0 nodad",
             "ip link set lo up",
-            "ip link set vec0 up gso_max_segs 1",
+            "ip link set vec0 up gso_max_segs 1 gro_max_size 1500",
             "ip link set veth0 up",
             "ip route add default via 10.10.0.1",
             "ip -6 route add default via fd10::1",
