@@ -45,7 +45,16 @@ pub(crate) struct Accurate {
     first: bool,
     pub(crate) option: OptionUse,
     rounds: Rounds,
+    /// How many segments an acknowledgement is for, on the average, in [`PER_ACK`]ths.
+    per_ack: u16,
 }
+
+/// The unit of that average, of which each acknowledgement moves it by a sixteenth.
+const PER_ACK: u16 = 64;
+
+/// An acknowledgement for more segments than this is no sign of one that was lost where they all are: the peer, or an interface
+/// before it, takes several at once. Linux has the same bound.
+const FEW_ACKS: u16 = 4 * PER_ACK;
 
 /// RFC 9768 3.2.2.3: whether all that was ever sent arrived with a mark, and for how many round trips.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +76,8 @@ pub(crate) struct Feedback {
     pub(crate) ce_bytes: Option<u32>,
     /// Nothing was fed back before: the bits cannot have come round.
     pub(crate) first: bool,
+    /// Acknowledgements are for many segments anyway.
+    pub(crate) few_acks: bool,
 }
 
 /// ACE counts modulo this.
@@ -74,13 +85,13 @@ const ACE: u32 = 8;
 
 impl Feedback {
     /// How many packets had a mark (RFC 9768 3.2.2.5.2-1, appendix A.2): if so many segments arrived that the bits may have come round, as
-    /// many as that can be; unless the option knows better. `segments` have arrived.
+    /// many as that can be; unless the option knows better, or acknowledgements are few anyway. `segments` have arrived.
     pub(crate) fn packets(&self, segments: u32, mss: u32) -> u32 {
         if segments < ACE || self.first {
             return self.least;
         }
         let most = segments - (segments.wrapping_sub(self.least) % ACE);
-        let Some(bytes) = self.ce_bytes else { return most };
+        let Some(bytes) = self.ce_bytes else { return if self.few_acks { self.least } else { most } };
         let likely = bytes.div_ceil(mss.max(1));
         let more = likely.saturating_sub(self.least).saturating_add(ACE / 2 - 1) / ACE * ACE;
         most.min(self.least.saturating_add(more))
@@ -98,6 +109,7 @@ impl Accurate {
             first: true,
             option,
             rounds: Rounds { all_marked: true, count: 0, end: iss + 1 },
+            per_ack: 0,
         }
     }
 
@@ -163,6 +175,7 @@ impl Accurate {
             least: u32::from(flags.ace()).wrapping_sub(known) % ACE,
             ce_bytes: option.and_then(|option| option.ceb()).map(|ceb| moved(ceb, self.delivered.ce_bytes)),
             first: self.first,
+            few_acks: self.per_ack > FEW_ACKS,
         }
     }
 
@@ -175,6 +188,7 @@ impl Accurate {
         (una, nxt): (SeqNum, SeqNum),
     ) -> Trust {
         let first = std::mem::take(&mut self.first);
+        self.count_acknowledgement(segments);
         let delivered = &mut self.delivered;
         delivered.marked = delivered.marked.wrapping_add(packets);
         if let Some(option) = option.filter(|_| self.option.is_believed()) {
@@ -206,6 +220,14 @@ impl Accurate {
     }
 }
 
+impl Accurate {
+    fn count_acknowledgement(&mut self, segments: u32) {
+        let Some(segments) = u16::try_from(segments).ok().filter(|&segments| segments > 0) else { return };
+        let seen = segments.min(u16::MAX / PER_ACK) * PER_ACK;
+        self.per_ack = if self.per_ack == 0 { seen } else { self.per_ack - self.per_ack / 16 + seen / 16 };
+    }
+}
+
 /// What the counters say of the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trust {
@@ -228,7 +250,7 @@ mod tests {
     use super::*;
 
     fn feedback(least: u32, ce_bytes: Option<u32>, first: bool) -> Feedback {
-        Feedback { least, ce_bytes, first }
+        Feedback { least, ce_bytes, first, few_acks: false }
     }
 
     // RFC 9768 3.2.2.5.2-1
@@ -241,6 +263,8 @@ mod tests {
         }
         // The first feedback of all.
         assert_eq!(feedback(0, None, true).packets(10, 1000), 0);
+        // Each is for many.
+        assert_eq!(Feedback { few_acks: true, ..feedback(1, None, false) }.packets(10, 1000), 1);
     }
 
     #[test]
