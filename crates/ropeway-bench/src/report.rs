@@ -6,6 +6,7 @@ use std::io;
 use std::iter;
 use std::path::Path;
 
+use ropeway_plot::Spread;
 use serde::Serialize;
 
 /// One figure of one run.
@@ -163,17 +164,22 @@ impl Report {
         keys.into_iter().map(|(scenario, figure)| self.line(scenario, figure)).collect()
     }
 
+    /// A figure of a stack, for each round.
+    fn rounds(&self, scenario: &str, figure: &str, stack: &str) -> BTreeMap<usize, f64> {
+        let samples =
+            self.samples.iter().filter(|sample| sample.scenario == scenario && sample.stack == stack);
+        let value = |sample: &Sample| Some(sample.figures.iter().find(|f| f.name == figure)?.value);
+        samples.filter_map(|sample| Some((sample.round, value(sample)?))).collect()
+    }
+
+    /// The same without the rounds.
+    pub(crate) fn values(&self, scenario: &str, figure: &str, stack: &str) -> Vec<f64> {
+        self.rounds(scenario, figure, stack).into_values().collect()
+    }
+
     fn line(&self, scenario: &str, figure: &'static str) -> Line {
         let stacks = self.stacks();
-        let of = |stack: &str| -> BTreeMap<usize, f64> {
-            let samples =
-                self.samples.iter().filter(|sample| sample.scenario == scenario && sample.stack == stack);
-            samples
-                .filter_map(|sample| {
-                    Some((sample.round, sample.figures.iter().find(|f| f.name == figure)?.value))
-                })
-                .collect()
-        };
+        let of = |stack| self.rounds(scenario, figure, stack);
         let medians = stacks
             .iter()
             .filter_map(|stack| Some((*stack, median(of(stack).into_values().collect())?)))
@@ -185,7 +191,8 @@ impl Report {
                 let theirs = of(other);
                 let of_rounds = first.iter().filter_map(|(round, value)| Some(value / theirs.get(round)?));
                 let of_rounds = of_rounds.filter(|ratio| ratio.is_finite()).collect();
-                ratios.extend(spread(of_rounds).map(|ratio| (*other, ratio)));
+                let spread = Spread::of(of_rounds).map(|of| [of.median, of.least, of.greatest]);
+                ratios.extend(spread.map(|ratio| (*other, ratio)));
             }
         }
         Line { scenario: scenario.to_owned(), figure, medians, ratios }
@@ -193,8 +200,13 @@ impl Report {
 
     /// In the order in which they ran.
     pub(crate) fn stacks(&self) -> Vec<&'static str> {
+        self.stacks_of(|_| true)
+    }
+
+    /// Those that have run one of these scenarios, likewise.
+    pub(crate) fn stacks_of(&self, wanted: impl Fn(&str) -> bool) -> Vec<&'static str> {
         let mut stacks = Vec::new();
-        for sample in &self.samples {
+        for sample in self.samples.iter().filter(|sample| wanted(&sample.scenario)) {
             if !stacks.contains(&sample.stack) {
                 stacks.push(sample.stack);
             }
@@ -204,24 +216,13 @@ impl Report {
 }
 
 /// The middle value, or the mean of the two in the middle.
-pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let upper = *values.get(values.len() / 2)?;
-    if values.len() % 2 == 1 {
-        return Some(upper);
-    }
-    Some(f64::midpoint(*values.get(values.len() / 2 - 1)?, upper))
+pub(crate) fn median(values: Vec<f64>) -> Option<f64> {
+    Spread::of(values).map(|spread| spread.median)
 }
 
 /// The value below which `percent` of them lie; they are sorted.
 pub(crate) fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
     sorted.get(sorted.len().saturating_sub(1) * percent / 100).copied()
-}
-
-fn spread(values: Vec<f64>) -> Option<[f64; 3]> {
-    let least = values.iter().copied().min_by(f64::total_cmp)?;
-    let greatest = values.iter().copied().max_by(f64::total_cmp)?;
-    Some([median(values)?, least, greatest])
 }
 
 /// Three or four digits that count.

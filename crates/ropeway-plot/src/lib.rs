@@ -18,11 +18,15 @@
 //! }
 //! ```
 
+mod chart;
 mod draw;
 mod event;
 mod marks;
 mod plotter;
 mod recording;
+mod scale;
 mod series;
+mod sheet;
 
+pub use chart::{Axis, Chart, Look, Row, Spread};
 pub use plotter::{Picture, Plotter, parse_span, prepare};

@@ -8,9 +8,9 @@ use std::io;
 use std::path::Path;
 
 use clap::ValueEnum as _;
+use ropeway_plot::Spread;
 
 use super::{Congestion, Contender};
-use crate::report::median;
 
 /// The names of the columns: those of [`Sample`].
 const COLUMNS: &str = "cell\tcongestion\tstack\trun\tseconds\tagain\tdropped\tlost\tlate50_us\tlate99_us\tlatest_us\t\
@@ -47,22 +47,6 @@ pub(crate) struct Sample {
 pub(crate) struct Results {
     pub(crate) machine: String,
     pub(crate) samples: Vec<Sample>,
-}
-
-/// Times of one stack in a cell, or ratios.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Spread {
-    pub(crate) median: f64,
-    pub(crate) least: f64,
-    pub(crate) greatest: f64,
-}
-
-impl Spread {
-    pub(crate) fn of(values: Vec<f64>) -> Option<Self> {
-        let least = values.iter().copied().min_by(f64::total_cmp)?;
-        let greatest = values.iter().copied().max_by(f64::total_cmp)?;
-        Some(Self { median: median(values)?, least, greatest })
-    }
 }
 
 impl Results {

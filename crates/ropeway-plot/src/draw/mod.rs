@@ -3,14 +3,13 @@
 
 mod glyph;
 mod panel;
-mod scale;
 
-use svg::Document;
-use svg::node::element::{Group, Rectangle, Style, Title};
+use svg::node::element::Group;
 
-use self::panel::{Panel, label};
-use self::scale::{BYTES, RATE, Scale, TIME, Unit};
+use self::panel::Panel;
 use crate::recording::{Direction, PHASES, Recording};
+use crate::scale::{BYTES, RATE, Scale, TIME, Unit};
+use crate::sheet::{label, page};
 
 const WIDTH: f64 = 1200.0;
 /// Where the frames begin, and how wide they are; the legends are behind them.
@@ -25,14 +24,7 @@ const FOOT: f64 = 48.0;
 pub(crate) fn picture(recording: &Recording, title: &str, ends: &str) -> String {
     let groups = Panels::of(recording);
     let height = groups.top - BETWEEN + FOOT;
-    let mut document = Document::new()
-        .set("viewBox", (0, 0, WIDTH, height))
-        .set("width", WIDTH)
-        .set("height", height)
-        .set("role", "img")
-        .add(Title::new(format!("{title}: {ends}")))
-        .add(Style::new(include_str!("style.css")))
-        .add(Rectangle::new().set("class", "page").set("width", WIDTH).set("height", height))
+    let mut document = page(&format!("{title}: {ends}"), include_str!("style.css"), WIDTH, height)
         .add(label(LEFT, 28.0, "title", title))
         .add(label(LEFT, 48.0, "note", &format!("{ends}: {}", summary(recording))));
     for group in groups.done {

@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use svg::node::element::{ClipPath, Group, Path, Rectangle, Text};
 
 use super::glyph::Glyph;
-use super::scale::{Scale, Unit};
 use super::{LEFT, PLOT};
 use crate::marks::{Mark, Marks};
+use crate::scale::{Scale, TIME, Unit};
 use crate::series::Series;
+use crate::sheet::label;
 
 /// What is lower than this cannot be seen.
 const LOWEST: f64 = 2.0;
@@ -234,7 +235,7 @@ impl Panel {
             let _ = write!(grid, "M{LEFT} {y:.1}h{PLOT}");
             group = group.add(label(LEFT - 8.0, y + 4.0, "tick", &text).set("text-anchor", "end"));
         }
-        let (ticks, time_unit) = self.time.ticks(10.0, &super::scale::TIME);
+        let (ticks, time_unit) = self.time.ticks(10.0, &TIME);
         for (value, text) in ticks {
             let x = self.time.place(value);
             let _ = write!(grid, "M{x:.1} {top}V{bottom}");
@@ -267,11 +268,6 @@ impl Panel {
         }
         group.add(legend)
     }
-}
-
-/// A text with its class.
-pub(super) fn label(x: f64, y: f64, class: &str, text: &str) -> Text {
-    Text::new(text).set("x", format!("{x:.1}")).set("y", format!("{y:.1}")).set("class", class)
 }
 
 /// Rounded to half a pixel.

@@ -9,8 +9,9 @@ use std::io;
 use std::path::Path;
 
 use ropeway_core::Algorithm;
+use ropeway_plot::Spread;
 
-use super::results::{Results, Spread};
+use super::results::Results;
 use super::{Congestion, Contender};
 use crate::grid::cell::Cell;
 use crate::grid::floor::floor;

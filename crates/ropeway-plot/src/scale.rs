@@ -2,7 +2,7 @@
 
 /// A straight scale.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Scale {
+pub(crate) struct Scale {
     least: f64,
     most: f64,
     /// Where these two are on the picture.
@@ -12,20 +12,20 @@ pub(super) struct Scale {
 
 impl Scale {
     /// From `least` to `most`, which is drawn from `from` to `to`. There is always something between the two.
-    pub(super) fn new((least, most): (f64, f64), (from, to): (f64, f64)) -> Self {
+    pub(crate) fn new((least, most): (f64, f64), (from, to): (f64, f64)) -> Self {
         Self { least, most: if most > least { most } else { least + 1.0 }, from, to }
     }
 
-    pub(super) fn place(&self, value: f64) -> f64 {
+    pub(crate) fn place(&self, value: f64) -> f64 {
         self.from + (value - self.least) / (self.most - self.least) * (self.to - self.from)
     }
 
-    pub(super) fn most(&self) -> f64 {
+    pub(crate) fn most(&self) -> f64 {
         self.most
     }
 
     /// About so many round values, and the unit that they are written in.
-    pub(super) fn ticks(&self, about: f64, units: &[Unit]) -> (Vec<(f64, String)>, &'static str) {
+    pub(crate) fn ticks(&self, about: f64, units: &[Unit]) -> (Vec<(f64, String)>, &'static str) {
         let unit = Unit::of(self.most, units);
         let step = round_step((self.most - self.least) / about / unit.size);
         let decimals = decimals_of(step);
@@ -53,9 +53,9 @@ fn decimals_of(step: f64) -> usize {
 
 /// A unit of an axis.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Unit {
-    pub(super) name: &'static str,
-    pub(super) size: f64,
+pub(crate) struct Unit {
+    pub(crate) name: &'static str,
+    pub(crate) size: f64,
 }
 
 const fn unit(name: &'static str, size: f64) -> Unit {
@@ -63,21 +63,24 @@ const fn unit(name: &'static str, size: f64) -> Unit {
 }
 
 /// Of microseconds.
-pub(super) const TIME: [Unit; 3] = [unit("s", 1e6), unit("ms", 1e3), unit("µs", 1.0)];
-pub(super) const BYTES: [Unit; 4] = [unit("GB", 1e9), unit("MB", 1e6), unit("kB", 1e3), unit("B", 1.0)];
+pub(crate) const TIME: [Unit; 3] = [unit("s", 1e6), unit("ms", 1e3), unit("µs", 1.0)];
+pub(crate) const BYTES: [Unit; 4] = [unit("GB", 1e9), unit("MB", 1e6), unit("kB", 1e3), unit("B", 1.0)];
 /// Of bytes a second.
-pub(super) const RATE: [Unit; 4] =
+pub(crate) const RATE: [Unit; 4] =
     [unit("Gbit/s", 1.25e8), unit("Mbit/s", 1.25e5), unit("kbit/s", 1.25e2), unit("bit/s", 0.125)];
 
 impl Unit {
+    /// Of values that have theirs in a heading.
+    pub(crate) const NONE: Self = unit("", 1.0);
+
     /// The largest one of which `value` is more than one.
     fn of(value: f64, units: &[Self]) -> Self {
         let fits = units.iter().find(|unit| value >= unit.size);
-        fits.or(units.last()).copied().unwrap_or(unit("", 1.0))
+        fits.or(units.last()).copied().unwrap_or(Self::NONE)
     }
 
     /// A value as it stands in a text: three digits, and the unit.
-    pub(super) fn text(value: f64, units: &[Self]) -> String {
+    pub(crate) fn text(value: f64, units: &[Self]) -> String {
         let unit = Self::of(value, units);
         let value = value / unit.size;
         let decimals = match value {
