@@ -51,6 +51,35 @@ impl Load {
         format!("{what}, {}", if self.offload { "offloaded" } else { "plain" }).replace(" 1 flows", " 1 flow")
     }
 
+    /// Loads of one kind stand in one picture, whose file has this in its name.
+    pub(super) fn kind(self) -> &'static str {
+        match (self.workload, self.offload) {
+            (Workload::Down | Workload::Up | Workload::Both, false) => "bulk-plain",
+            (Workload::Down | Workload::Up | Workload::Both, true) => "bulk-offloaded",
+            (Workload::Connect, _) => "connections",
+            (Workload::Ping | Workload::Http | Workload::Idle, _) => "exchanges",
+        }
+    }
+
+    /// What its picture says above the rows.
+    pub(super) fn heading(self) -> &'static str {
+        match self.kind() {
+            "bulk-plain" => "Bulk, packets one by one",
+            "bulk-offloaded" => "Bulk, offloaded",
+            "connections" => "Connections",
+            _ => "Round trips",
+        }
+    }
+
+    /// The figures that its picture has.
+    pub(super) fn charted(self) -> [&'static str; 2] {
+        match self.kind() {
+            "connections" => ["connections/s", "CPU us each"],
+            "exchanges" => ["exchanges/s", "p99 us"],
+            _ => ["Gbit/s", "CPU s/GB"],
+        }
+    }
+
     /// What the stack is asked to do.
     pub(super) fn task(self) -> Task {
         match self.workload {

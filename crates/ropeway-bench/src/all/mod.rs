@@ -5,6 +5,7 @@
 
 mod clients;
 mod load;
+mod pictures;
 mod run;
 mod stacks;
 
@@ -113,7 +114,8 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
     let table = report.markdown(&lines);
     println!("{table}");
     fs::write(settings.out.join(format!("{}.md", settings.name)), table)?;
-    report.write(&lines, &settings.out.join(format!("{}.json", settings.name)))
+    report.write(&lines, &settings.out.join(format!("{}.json", settings.name)))?;
+    pictures::write(&report, &loads, &settings.out, &settings.name)
 }
 
 /// Those of the stacks that can be run. What cannot be built is told, and left out.
