@@ -9,7 +9,7 @@ use ropeway_core::{
     Timestamp,
 };
 
-use super::super::{CLIENT, Churn, Churned, PORT, Progress, SERVER, TICK};
+use super::super::{CLIENT, Churn, Churned, MTU, PORT, Progress, SERVER, TICK};
 use super::{Link, stack, turn};
 
 /// How long the client's end stays in TIME-WAIT: some thousand entries are there at each moment, come and go in the
@@ -42,7 +42,7 @@ impl Ends {
         let (client, mut server) = (stack(CLIENT, now, config), stack(SERVER, now, config));
         let client = Client { stack: client, opened: 0, closed: 0 };
         let listener = server.listen(address(), 1024, SocketOptions::default()).map_err(io::Error::other)?;
-        let (to_server, to_client) = (Link::new(), Link::new());
+        let (to_server, to_client) = (Link::new(MTU), Link::new(MTU));
         let mut ends = Self { churn, now, client, server, listener, to_server, to_client };
         ends.open_idle()?;
         Ok(ends)

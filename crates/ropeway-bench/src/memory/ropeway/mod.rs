@@ -11,18 +11,18 @@ use ropeway_core::{
     StackConfig, Timestamp,
 };
 
-use super::{APPLICATION_BUFFER, CLIENT, Carried, MTU, PORT, Progress, SERVER, TICK, Wire};
+use super::{APPLICATION_BUFFER, Bulk, CLIENT, Carried, MTU, PORT, Progress, SERVER, TICK, Wire};
 use crate::carry::carry;
 
 const SEED: [u8; 32] = [7; 32];
 
-/// Carries `packets` data packets from one end to the other.
+/// Carries data packets from one end to the other.
 #[inline(never)]
-pub(super) fn run(packets: u64, buffer: usize, timestamps: bool) -> io::Result<Carried> {
+pub(super) fn run(Bulk { packets, mtu, buffer, timestamps }: Bulk) -> io::Result<Carried> {
     let mut now = Timestamp::START;
-    let config = |config: &mut StackConfig| config.timestamps = timestamps;
+    let config = |config: &mut StackConfig| (config.timestamps, config.mtu) = (timestamps, mtu);
     let (mut sender, mut receiver) = (stack(CLIENT, now, config), stack(SERVER, now, config));
-    let (mut to_receiver, mut to_sender) = (Link::new(), Link::new());
+    let (mut to_receiver, mut to_sender) = (Link::new(mtu), Link::new(mtu));
     let options = options(buffer);
     let server = SocketAddr::from((SERVER, PORT));
     let listener = receiver.listen(server, 1, options.clone()).map_err(io::Error::other)?;
@@ -123,8 +123,8 @@ struct Link {
 }
 
 impl Link {
-    fn new() -> Self {
-        Self { wire: Wire::new(), pool: PacketPool::new(MTU) }
+    fn new(mtu: u16) -> Self {
+        Self { wire: Wire::new(), pool: PacketPool::new(mtu) }
     }
 
     /// Carries away all that `stack` has to send.

@@ -5,7 +5,7 @@ use std::io;
 use smoltcp::socket::tcp::State;
 use smoltcp::time::Instant;
 
-use super::super::{CLIENT, Churn, Churned, PORT, Progress, SERVER, TICK};
+use super::super::{CLIENT, Churn, Churned, MTU, PORT, Progress, SERVER, TICK};
 use super::{Direction, Endpoint};
 
 /// Of each socket, in bytes.
@@ -34,7 +34,7 @@ pub(in super::super) struct Ends {
 impl Ends {
     /// Makes both ends, and the connections that stay idle.
     pub(in super::super) fn new(churn: Churn) -> io::Result<Self> {
-        let (to_server, to_client) = (Direction::new(), Direction::new());
+        let (to_server, to_client) = (Direction::new(MTU), Direction::new(MTU));
         let Churn { at_once, idle, .. } = churn;
         let listening = LISTENING * at_once;
         let endpoint = Endpoint::new(CLIENT, &to_client, &to_server, at_once + idle, BUFFER);

@@ -13,12 +13,12 @@ use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer};
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
-use super::{APPLICATION_BUFFER, CLIENT, Carried, MTU, PORT, Progress, SERVER, TICK, Wire};
+use super::{APPLICATION_BUFFER, Bulk, CLIENT, Carried, PORT, Progress, SERVER, TICK, Wire};
 
-/// Carries `packets` data packets from one end to the other.
+/// Carries data packets from one end to the other.
 #[inline(never)]
-pub(super) fn run(packets: u64, buffer: usize) -> io::Result<Carried> {
-    let (to_receiver, to_sender) = (Direction::new(), Direction::new());
+pub(super) fn run(Bulk { packets, mtu, buffer, .. }: Bulk) -> io::Result<Carried> {
+    let (to_receiver, to_sender) = (Direction::new(mtu), Direction::new(mtu));
     let mut sender = Endpoint::new(CLIENT, &to_sender, &to_receiver, 1, buffer);
     let mut receiver = Endpoint::new(SERVER, &to_receiver, &to_sender, 1, buffer);
     receiver.socket(0)?.listen(PORT).map_err(io::Error::other)?;
@@ -101,13 +101,14 @@ impl Endpoint {
 /// One direction of the link, with the buffers that have been read and can be written again.
 #[derive(Clone)]
 struct Direction {
+    mtu: u16,
     wire: Rc<RefCell<Wire<Vec<u8>>>>,
     spare: Rc<RefCell<Vec<Vec<u8>>>>,
 }
 
 impl Direction {
-    fn new() -> Self {
-        Self { wire: Rc::new(RefCell::new(Wire::new())), spare: Rc::default() }
+    fn new(mtu: u16) -> Self {
+        Self { mtu, wire: Rc::new(RefCell::new(Wire::new())), spare: Rc::default() }
     }
 }
 
@@ -133,7 +134,7 @@ impl Device for Link {
     fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ip;
-        capabilities.max_transmission_unit = MTU.into();
+        capabilities.max_transmission_unit = self.outgoing.mtu.into();
         capabilities
     }
 }
