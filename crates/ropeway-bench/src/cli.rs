@@ -30,6 +30,14 @@ enum Command {
     #[cfg(target_os = "linux")]
     #[command(hide = true)]
     Serve(serve::Settings),
+    /// Idle connections: `all` runs this for itself.
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    Hold(all::idle::Settings),
+    /// ropeway as the gateway that `all` measures: it runs this for itself.
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    Relay(serve::relay::Settings),
     /// Against the kernel's TCP, over a TUN device in a network namespace of its own.
     #[cfg(target_os = "linux")]
     Tun(tun::Settings),
@@ -112,6 +120,10 @@ pub(crate) fn run() -> ExitCode {
         Command::All(settings) => all::run(&settings),
         #[cfg(target_os = "linux")]
         Command::Serve(settings) => serve::run(&settings),
+        #[cfg(target_os = "linux")]
+        Command::Hold(settings) => all::idle::hold(&settings),
+        #[cfg(target_os = "linux")]
+        Command::Relay(settings) => serve::relay::run(&settings),
         #[cfg(target_os = "linux")]
         Command::Tun(settings) => tun::run(&settings),
         #[cfg(target_os = "linux")]

@@ -7,7 +7,7 @@ use std::iter;
 use std::path::Path;
 
 use ropeway_plot::Spread;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One figure of one run.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -60,12 +60,45 @@ impl Line {
     }
 }
 
-/// Samples of one call of the program.
+/// A run that gave nothing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) scenario: String,
+    pub(crate) stack: String,
+    pub(crate) round: usize,
+    /// Why.
+    pub(crate) error: String,
+}
+
+/// Samples of one call of the program, or of several that go on from each other.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
     /// How the figures came about.
     settings: BTreeMap<&'static str, String>,
     samples: Vec<Sample>,
+    failures: Vec<Failure>,
+}
+
+/// What [`Report::write`] has written, as far as it is read again.
+#[derive(Deserialize)]
+struct Kept {
+    settings: BTreeMap<String, String>,
+    samples: Vec<KeptSample>,
+    failures: Vec<Failure>,
+}
+
+#[derive(Deserialize)]
+struct KeptSample {
+    scenario: String,
+    stack: String,
+    round: usize,
+    figures: Vec<KeptFigure>,
+}
+
+#[derive(Deserialize)]
+struct KeptFigure {
+    name: String,
+    value: f64,
 }
 
 impl Report {
@@ -87,6 +120,50 @@ impl Report {
         self.samples.push(sample);
     }
 
+    /// Notes a run that gave nothing.
+    pub(crate) fn fail(&mut self, failure: Failure) {
+        self.failures.push(failure);
+    }
+
+    pub(crate) fn failures(&self) -> &[Failure] {
+        &self.failures
+    }
+
+    /// Whether a run has been made, with or without success.
+    pub(crate) fn has(&self, scenario: &str, stack: &str, round: usize) -> bool {
+        let is_it = |(a, b, c): (&str, &str, usize)| (a, b, c) == (scenario, stack, round);
+        self.samples.iter().any(|of| is_it((&of.scenario, of.stack, of.round)))
+            || self.failures.iter().any(|of| is_it((&of.scenario, &of.stack, of.round)))
+    }
+
+    /// Takes up what [`write`](Self::write) has written to `path`, so that a long series can be made in pieces. Without the
+    /// file there is nothing to take up.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or its runs were made with other settings than these.
+    pub(crate) fn resume(&mut self, path: &Path) -> io::Result<()> {
+        let told = |error: String| io::Error::other(format!("{}: {error}", path.display()));
+        let text = match fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            result => result.map_err(|error| told(error.to_string()))?,
+        };
+        let kept: Kept = serde_json::from_str(&text).map_err(|error| told(error.to_string()))?;
+        let other = self.settings.iter().find(|(name, value)| kept.settings.get(**name) != Some(value));
+        if let Some((name, _)) = other {
+            return Err(told(format!("its runs were made with another setting of {name}")));
+        }
+        // Names are few, and live as long as the program.
+        let mut names: BTreeMap<String, &'static str> = BTreeMap::new();
+        let mut keep = |name: String| *names.entry(name).or_insert_with_key(|name| name.clone().leak());
+        for KeptSample { scenario, stack, round, figures } in kept.samples {
+            let figures = figures.into_iter().map(|of| figure(keep(of.name), of.value)).collect();
+            self.samples.push(Sample { scenario, stack: keep(stack), round, figures });
+        }
+        self.failures.extend(kept.failures);
+        Ok(())
+    }
+
     /// Prints medians and ratios, and writes everything to `json` if that is wanted.
     pub(crate) fn finish(&self, json: Option<&Path>) -> io::Result<()> {
         let lines = self.lines();
@@ -96,8 +173,7 @@ impl Report {
 
     /// Writes everything as JSON.
     pub(crate) fn write(&self, lines: &[Line], path: &Path) -> io::Result<()> {
-        let document =
-            serde_json::json!({ "settings": self.settings, "summary": lines, "samples": self.samples });
+        let document = serde_json::json!({ "settings": self.settings, "summary": lines, "samples": self.samples, "failures": self.failures });
         fs::write(path, format!("{document:#}\n")).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
         })

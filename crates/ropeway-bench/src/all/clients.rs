@@ -7,13 +7,13 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use ropeway_bench_service::APPLICATION_BUFFER;
+use ropeway_bench_service::{APPLICATION_BUFFER, PORT};
 
-use super::load::{Load, Workload};
+use super::load::{Kind, Load};
 use crate::{link, sys};
 
 /// How long anything may take before it has failed.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// A message that goes there and back.
 const MESSAGE: usize = 64;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: stack\r\n\r\n";
@@ -21,8 +21,11 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: stack\r\n\r\n";
 const BODY: usize = 1024;
 /// The first port of connections that choose theirs: the kernel's own search for a free one costs more than all the rest
 /// of a connection once there are thousands in TIME-WAIT.
-const FIRST_PORT: u16 = 2000;
-const LAST_PORT: u16 = 64_000;
+/// None is the server's, which would be taken where both ends have one address.
+pub(super) const FIRST_PORT: u16 = PORT + 1;
+pub(super) const LAST_PORT: u16 = 64_000;
+/// The first port of those that are beside idle ones, which may have all ports of the kernel's own range.
+const BESIDE_IDLE: u16 = LAST_PORT + 1;
 
 /// What all threads of the other end share.
 pub(super) struct Clients {
@@ -58,28 +61,27 @@ impl Clients {
     }
 
     /// Connects what has to be there before, and starts the threads.
-    pub(super) fn start<'scope>(
-        &'scope self,
-        scope: &'scope Scope<'scope, '_>,
-        idle: &'scope [Ipv4Addr],
-    ) -> io::Result<()> {
-        if !idle.is_empty() {
-            self.open_idle(idle)?;
+    pub(super) fn start<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) -> io::Result<()> {
+        if self.load.kind == Kind::Connect {
+            for _ in 0..self.load.at_once {
+                scope.spawn(|| self.note(self.connect_again_and_again()));
+            }
+            return Ok(());
         }
-        for _ in 0..self.load.at_once {
-            match self.load.workload {
-                Workload::Down => self.spawn(scope, self.connect()?, Self::send),
-                Workload::Up => self.spawn(scope, self.connect()?, Self::receive),
-                Workload::Both => {
-                    let stream = self.connect()?;
+        // All of them before the first one is used: a busy stack may take its time to let another one in.
+        let streams: Vec<TcpStream> =
+            (0..self.load.at_once).map(|_| self.connect()).collect::<io::Result<_>>()?;
+        for stream in streams {
+            match self.load.kind {
+                Kind::Down => self.spawn(scope, stream, Self::send),
+                Kind::Up => self.spawn(scope, stream, Self::receive),
+                Kind::Both => {
                     self.spawn(scope, stream.try_clone()?, Self::send);
                     self.spawn(scope, stream, Self::receive);
                 }
-                Workload::Ping | Workload::Idle => self.spawn(scope, self.connect()?, Self::ping),
-                Workload::Http => self.spawn(scope, self.connect()?, Self::request),
-                Workload::Connect => {
-                    scope.spawn(|| self.note(self.connect_again_and_again()));
-                }
+                Kind::Ping => self.spawn(scope, stream, Self::ping),
+                Kind::Http => self.spawn(scope, stream, Self::request),
+                Kind::Connect => {}
             }
         }
         Ok(())
@@ -108,6 +110,10 @@ impl Clients {
         locked(&self.error).take().map_or(Ok(()), Err)
     }
 
+    pub(super) fn has_failed(&self) -> bool {
+        locked(&self.error).is_some()
+    }
+
     pub(super) fn measure(&self, measuring: bool) {
         self.measuring.store(measuring, Ordering::Relaxed);
     }
@@ -130,8 +136,8 @@ impl Clients {
     /// Bytes that have arrived where they go to, or exchanges.
     pub(super) fn done(&self) -> u64 {
         let done = self.done.load(Ordering::Relaxed);
-        let waiting = match self.load.workload {
-            Workload::Down | Workload::Both => locked(&self.streams).iter().map(sys::unacknowledged).sum(),
+        let waiting = match self.load.kind {
+            Kind::Down | Kind::Both => locked(&self.streams).iter().map(sys::unacknowledged).sum(),
             _ => 0,
         };
         done.saturating_sub(waiting)
@@ -149,22 +155,12 @@ impl Clients {
     }
 
     fn connect(&self) -> io::Result<TcpStream> {
-        let stream = connect_soon(self.target, None)?;
+        let beside = locked(&self.streams).len();
+        let port = BESIDE_IDLE.saturating_add(u16::try_from(beside).unwrap_or(u16::MAX));
+        let local = (self.load.idle > 0).then(|| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port));
+        let stream = connect_soon(self.target, local)?;
         locked(&self.streams).push(stream.try_clone()?);
         Ok(stream)
-    }
-
-    /// Opens idle connections, each of which has been used.
-    fn open_idle(&self, addresses: &[Ipv4Addr]) -> io::Result<()> {
-        let ports = usize::from(LAST_PORT - FIRST_PORT);
-        for number in 0..self.load.idle {
-            let address = *addresses.get(number / ports).ok_or(ErrorKind::AddrNotAvailable)?;
-            let port = FIRST_PORT + u16::try_from(number % ports).unwrap_or_default();
-            let mut stream = connect_soon(self.target, Some(SocketAddrV4::new(address, port)))?;
-            exchange(&mut stream)?;
-            locked(&self.streams).push(stream);
-        }
-        Ok(())
     }
 
     fn send(&self, mut stream: TcpStream) -> io::Result<()> {
@@ -235,7 +231,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Connects, again where that is refused: a listener of tokio-smoltcp's takes one connection at a time.
-fn connect_soon(target: SocketAddrV4, local: Option<SocketAddrV4>) -> io::Result<TcpStream> {
+pub(super) fn connect_soon(target: SocketAddrV4, local: Option<SocketAddrV4>) -> io::Result<TcpStream> {
     let begin = Instant::now();
     loop {
         match connect(target, local) {
@@ -257,7 +253,7 @@ fn connect(target: SocketAddrV4, local: Option<SocketAddrV4>) -> io::Result<TcpS
 }
 
 /// A message there and back.
-fn exchange(stream: &mut TcpStream) -> io::Result<()> {
+pub(super) fn exchange(stream: &mut TcpStream) -> io::Result<()> {
     let mut message = [0x5a; MESSAGE];
     stream.write_all(&message)?;
     stream.read_exact(&mut message)

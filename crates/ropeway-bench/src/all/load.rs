@@ -5,7 +5,7 @@ use ropeway_bench_service::Task;
 
 use super::stacks::Stack;
 
-/// A kind of load.
+/// A group of loads, as it is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Workload {
     /// The kernel sends.
@@ -22,77 +22,114 @@ pub(super) enum Workload {
     Http,
     /// Ping on one connection beside idle ones.
     Idle,
+    /// A guest's connections through a gateway to a host's socket: bulk each way, and connections.
+    Relay,
+    /// Bulk between two ends on one thread, without a device and without a kernel.
+    Memory,
+}
+
+/// What the connections do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Down,
+    Up,
+    Both,
+    Connect,
+    Ping,
+    Http,
+}
+
+/// What is between the two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// A device that carries packets one by one.
+    Plain,
+    /// One that carries trains.
+    Offloaded,
+    /// A gateway between a guest and its host, over a device of this MTU.
+    Relay(u16),
+    /// Nothing: two ends with this MTU.
+    Memory(u16),
 }
 
 /// A load, with how much of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Load {
-    pub(super) workload: Workload,
+    pub(super) kind: Kind,
     /// Connections at once.
     pub(super) at_once: usize,
     /// Others, idle.
     pub(super) idle: usize,
-    pub(super) offload: bool,
+    pub(super) way: Way,
+}
+
+/// The picture that a load stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Picture {
+    /// What its file has in its name.
+    pub(super) name: &'static str,
+    pub(super) heading: &'static str,
+    /// The figures it has.
+    pub(super) figures: [&'static str; 2],
 }
 
 impl Load {
     /// As it is called in tables.
     pub(super) fn name(self) -> String {
         let (at_once, idle) = (self.at_once, self.idle);
-        let what = match self.workload {
-            Workload::Down => format!("down, {at_once} flows"),
-            Workload::Up => format!("up, {at_once} flows"),
-            Workload::Both => format!("both ways, {at_once} flows"),
-            Workload::Connect => format!("connections, {at_once} at once"),
-            Workload::Ping => format!("64 B there and back, {at_once} at once"),
-            Workload::Http => format!("HTTP, {at_once} at once"),
-            Workload::Idle => format!("64 B there and back, {idle} idle beside"),
+        let what = match self.kind {
+            _ if matches!(self.way, Way::Memory(_)) => "bulk".to_owned(),
+            Kind::Down => format!("down, {at_once} flows"),
+            Kind::Up => format!("up, {at_once} flows"),
+            Kind::Both => format!("both ways, {at_once} flows"),
+            Kind::Connect => format!("connections, {at_once} at once"),
+            Kind::Ping if idle > 0 => format!("64 B there and back, {idle} idle beside"),
+            Kind::Ping => format!("64 B there and back, {at_once} at once"),
+            Kind::Http => format!("HTTP, {at_once} at once"),
         };
-        format!("{what}, {}", if self.offload { "offloaded" } else { "plain" }).replace(" 1 flows", " 1 flow")
+        let way = match self.way {
+            Way::Plain => "plain".to_owned(),
+            Way::Offloaded => "offloaded".to_owned(),
+            Way::Relay(mtu) => format!("relayed, MTU {mtu}"),
+            Way::Memory(mtu) => format!("in memory, MTU {mtu}"),
+        };
+        format!("{what}, {way}").replace(" 1 flows", " 1 flow")
     }
 
-    /// Loads of one kind stand in one picture, whose file has this in its name.
-    pub(super) fn kind(self) -> &'static str {
-        match (self.workload, self.offload) {
-            (Workload::Down | Workload::Up | Workload::Both, false) => "bulk-plain",
-            (Workload::Down | Workload::Up | Workload::Both, true) => "bulk-offloaded",
-            (Workload::Connect, _) => "connections",
-            (Workload::Ping | Workload::Http | Workload::Idle, _) => "exchanges",
-        }
-    }
-
-    /// What its picture says above the rows.
-    pub(super) fn heading(self) -> &'static str {
-        match self.kind() {
-            "bulk-plain" => "Bulk, packets one by one",
-            "bulk-offloaded" => "Bulk, offloaded",
-            "connections" => "Connections",
-            _ => "Round trips",
-        }
-    }
-
-    /// The figures that its picture has.
-    pub(super) fn charted(self) -> [&'static str; 2] {
-        match self.kind() {
-            "connections" => ["connections/s", "CPU us each"],
-            "exchanges" => ["exchanges/s", "p99 us"],
-            _ => ["Gbit/s", "CPU s/GB"],
+    /// The picture that it stands in.
+    pub(super) fn picture(self) -> Picture {
+        let picture = |name, heading, figures| Picture { name, heading, figures };
+        let bulk = ["Gbit/s", "CPU s/GB"];
+        match (self.way, self.kind) {
+            (Way::Memory(_), _) => {
+                picture("memory", "Two ends on one thread", ["Gbit/s", "CPU s/GB of both ends"])
+            }
+            (Way::Relay(_), Kind::Connect) => picture(
+                "relay-connections",
+                "Connections through a gateway",
+                ["connections/s", "CPU us each"],
+            ),
+            (Way::Relay(_), _) => picture("relay", "Bulk through a gateway", bulk),
+            (_, Kind::Connect) => picture("connections", "Connections", ["connections/s", "CPU us each"]),
+            (_, Kind::Ping | Kind::Http) => picture("exchanges", "Round trips", ["exchanges/s", "p99 us"]),
+            (Way::Plain, _) => picture("bulk-plain", "Bulk, packets one by one", bulk),
+            (Way::Offloaded, _) => picture("bulk-offloaded", "Bulk, offloaded", bulk),
         }
     }
 
     /// What the stack is asked to do.
     pub(super) fn task(self) -> Task {
-        match self.workload {
-            Workload::Down => Task::Sink,
-            Workload::Up => Task::Source,
-            Workload::Both => Task::Both,
-            Workload::Connect | Workload::Ping | Workload::Idle => Task::Echo,
-            Workload::Http => Task::Http,
+        match self.kind {
+            Kind::Down => Task::Sink,
+            Kind::Up => Task::Source,
+            Kind::Both => Task::Both,
+            Kind::Connect | Kind::Ping => Task::Echo,
+            Kind::Http => Task::Http,
         }
     }
 
     pub(super) fn is_bulk(self) -> bool {
-        matches!(self.workload, Workload::Down | Workload::Up | Workload::Both)
+        matches!(self.kind, Kind::Down | Kind::Up | Kind::Both)
     }
 
     /// Whether a stack can do this. The null stack tells connections apart by the peer's port alone, and the smoltcps look at
@@ -101,27 +138,61 @@ impl Load {
         const MANY: usize = 60_000;
         let has_room = self.idle < MANY
             || matches!(stack, Stack::Ropeway | Stack::Ipstack | Stack::Veth | Stack::Loopback);
-        stack.knows(self.offload) && has_room && (self.workload != Workload::Http || stack.has_streams())
+        let has_streams = self.kind != Kind::Http || stack.has_streams();
+        match self.way {
+            Way::Plain => stack.knows(false) && has_room && has_streams,
+            Way::Offloaded => stack.knows(true) && has_room && has_streams,
+            Way::Relay(_) => stack == Stack::Ropeway || stack.is_gateway(),
+            Way::Memory(_) => matches!(stack, Stack::Ropeway | Stack::Smoltcp),
+        }
     }
 }
 
-/// Every load that is asked for, in the order of the tables.
-pub(super) fn loads(workloads: &[Workload], flows: &[usize], idle: &[usize], offload: &[bool]) -> Vec<Load> {
-    let mut loads = Vec::new();
-    for workload in workloads.iter().copied() {
-        let (at_once, idle): (&[usize], &[usize]) = match workload {
-            Workload::Down | Workload::Up | Workload::Both => (flows, &[0]),
-            Workload::Connect => (&[1, 16], &[0]),
-            Workload::Ping => (&[1, 32], &[0]),
-            Workload::Http => (&[32], &[0]),
-            Workload::Idle => (&[1], idle),
-        };
-        for offload in offload.iter().copied() {
-            for at_once in at_once.iter().copied() {
-                for idle in idle.iter().copied() {
-                    loads.push(Load { workload, at_once, idle, offload });
-                }
+/// How much of each load is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) flows: &'a [usize],
+    pub(super) idle: &'a [usize],
+    pub(super) ways: &'a [Way],
+    /// Of a relay's guest. The second is the most that pasta and slirp4netns take.
+    pub(super) relay_mtus: &'a [u16],
+    pub(super) memory_mtus: &'a [u16],
+}
+
+impl Wanted<'_> {
+    /// The loads of these groups, in the order of the tables.
+    pub(super) fn loads(&self, workloads: &[Workload]) -> Vec<Load> {
+        workloads.iter().flat_map(|workload| self.group(*workload)).collect()
+    }
+
+    fn group(&self, workload: Workload) -> Vec<Load> {
+        match workload {
+            Workload::Down => across(self.ways, Kind::Down, self.flows, &[0]),
+            Workload::Up => across(self.ways, Kind::Up, self.flows, &[0]),
+            Workload::Both => across(self.ways, Kind::Both, self.flows, &[0]),
+            Workload::Connect => across(self.ways, Kind::Connect, &[1, 16], &[0]),
+            Workload::Ping => across(self.ways, Kind::Ping, &[1, 32], &[0]),
+            Workload::Http => across(self.ways, Kind::Http, &[32], &[0]),
+            Workload::Idle => across(self.ways, Kind::Ping, &[1], self.idle),
+            Workload::Relay => {
+                let ways: Vec<Way> = self.relay_mtus.iter().copied().map(Way::Relay).collect();
+                let kinds = [(Kind::Down, [1, 32]), (Kind::Up, [1, 32]), (Kind::Connect, [1, 16])];
+                kinds.iter().flat_map(|(kind, at_once)| across(&ways, *kind, at_once, &[0])).collect()
             }
+            Workload::Memory => {
+                let ways: Vec<Way> = self.memory_mtus.iter().copied().map(Way::Memory).collect();
+                across(&ways, Kind::Down, &[1], &[0])
+            }
+        }
+    }
+}
+
+/// A load of a kind for each way, each number of connections, and each number of idle ones.
+fn across(ways: &[Way], kind: Kind, at_once: &[usize], idle: &[usize]) -> Vec<Load> {
+    let mut loads = Vec::new();
+    for way in ways.iter().copied() {
+        for at_once in at_once.iter().copied() {
+            loads.extend(idle.iter().map(|idle| Load { kind, at_once, idle: *idle, way }));
         }
     }
     loads

@@ -6,33 +6,33 @@ use std::{fs, iter};
 
 use ropeway_plot::{Axis, Chart, Look, Row, Spread};
 
-use super::load::Load;
+use super::load::{Load, Picture};
 use crate::report::Report;
 
 /// An axis ends at so many times the greatest value of the stack that counts: one that is far behind must not press the others
 /// flat.
 const BEYOND: f64 = 4.0;
 
-/// Writes a picture for each kind of load that `report` has to `NAME-KIND.svg` in `folder`.
+/// Writes the pictures of what `report` has of these loads to `NAME-PICTURE.svg` in `folder`.
 pub(super) fn write(report: &Report, loads: &[Load], folder: &Path, name: &str) -> io::Result<()> {
-    let mut kinds: Vec<&str> = Vec::new();
+    let mut pictures: Vec<Picture> = Vec::new();
     for load in loads {
-        if !kinds.contains(&load.kind()) {
-            kinds.push(load.kind());
+        if !pictures.contains(&load.picture()) {
+            pictures.push(load.picture());
         }
     }
-    for kind in kinds {
-        let loads: Vec<Load> = loads.iter().copied().filter(|load| load.kind() == kind).collect();
-        let Some(chart) = chart(report, &loads) else { continue };
-        fs::write(folder.join(format!("{name}-{kind}.svg")), chart.svg())?;
+    for picture in pictures {
+        let loads: Vec<Load> = loads.iter().copied().filter(|load| load.picture() == picture).collect();
+        if let Some(chart) = chart(report, picture, &loads) {
+            fs::write(folder.join(format!("{name}-{}.svg", picture.name)), chart.svg())?;
+        }
     }
     Ok(())
 }
 
-/// Bars of these loads, which are of one kind; nothing, if none of them has been run.
-fn chart(report: &Report, loads: &[Load]) -> Option<Chart> {
-    let first = loads.first()?;
-    let figures = first.charted();
+/// Bars of these loads; nothing, if none of them has been run.
+fn chart(report: &Report, picture: Picture, loads: &[Load]) -> Option<Chart> {
+    let figures = picture.figures;
     let stacks: Vec<&str> = report.stacks_of(|scenario| loads.iter().any(|load| load.name() == scenario));
     let spread =
         |load: &Load, figure: &str, stack: &str| Spread::of(report.values(&load.name(), figure, stack));
@@ -55,9 +55,9 @@ fn chart(report: &Report, loads: &[Load]) -> Option<Chart> {
         let values = |figure: &&str| stacks.iter().map(|stack| spread(load, figure, stack)).collect();
         Row::Values(load.name(), figures.iter().map(values).collect())
     };
-    let rows = iter::once(Row::Heading(first.heading().to_owned())).chain(loads.iter().map(row));
+    let rows = iter::once(Row::Heading(picture.heading.to_owned())).chain(loads.iter().map(row));
     (!stacks.is_empty()).then(|| Chart {
-        title: format!("{}: every stack beside every other one", first.heading()),
+        title: format!("{}: every stack beside every other one", picture.heading),
         note: "bar: the median of the rounds; line: the least and the greatest; beyond the axis: cut, with its value".to_owned(),
         contenders: stacks.iter().map(|stack| (*stack).to_owned()).collect(),
         axes: figures.iter().map(axis).collect(),

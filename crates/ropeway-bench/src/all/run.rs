@@ -10,11 +10,15 @@ use std::time::{Duration, Instant};
 use ropeway_bench_service::{Order, PORT};
 
 use super::clients::Clients;
-use super::load::{Load, Workload};
+use super::gateway;
+use super::idle;
+use super::load::{Kind, Load, Way};
 use super::stacks::{Server, Stack};
+use crate::StackKind;
 use crate::link::{
     self, Cpus, DEVICE, DeviceCounts, DeviceTable, KERNEL_ADDRESS, MTU, PREFIX_LEN, STACK_ADDRESS,
 };
+use crate::memory::{self, Bulk};
 use crate::meter::Window;
 use crate::report::{Figure, figure, percentile};
 use crate::sys::{self, CpuTime, Tun};
@@ -25,11 +29,28 @@ const SMALL_BUFFER: usize = 64 * 1024;
 /// A second address of the kernel's end, for more connections than there are ports.
 const SECOND_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 3);
 
+/// How much longer than it should a measurement takes until something is done.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What either stack carries in memory in a second, about, in bytes: the work is fixed, and not the time.
+const IN_MEMORY: f64 = 4e9;
+
 /// Runs `load` on `stack` in a namespace of its own, which ends with the run.
 pub(super) fn run(stack: Stack, load: Load, window: Window, cpus: Cpus) -> io::Result<Vec<Figure>> {
-    let run = move || in_a_namespace(stack, load, window, cpus);
+    let run = move || match load.way {
+        Way::Memory(mtu) => in_memory(stack, mtu, window, cpus),
+        _ => in_a_namespace(stack, load, window, cpus),
+    };
     let thread = thread::Builder::new().name("clients".to_owned()).spawn(run)?;
     thread.join().map_err(|_| io::Error::other("a thread panicked"))?
+}
+
+fn in_memory(stack: Stack, mtu: u16, window: Window, cpus: Cpus) -> io::Result<Vec<Figure>> {
+    cpus.pin_stack()?;
+    let stack = if stack == Stack::Ropeway { StackKind::Ropeway } else { StackKind::Smoltcp };
+    let packets = IN_MEMORY * window.measure.as_secs_f64() / f64::from(mtu);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some millions, or saturated")]
+    let packets = (packets as u64).max(1);
+    memory::bulk(stack, Bulk { packets, mtu, buffer: BUFFER, timestamps: true })
 }
 
 fn in_a_namespace(stack: Stack, load: Load, window: Window, cpus: Cpus) -> io::Result<Vec<Figure>> {
@@ -39,27 +60,40 @@ fn in_a_namespace(stack: Stack, load: Load, window: Window, cpus: Cpus) -> io::R
         task: load.task(),
         buffer: if load.is_bulk() { BUFFER } else { SMALL_BUFFER },
         connections: load.at_once + load.idle,
-        offload: load.offload,
+        offload: load.way == Way::Offloaded,
     };
-    let (server, target) = start(stack, &order, cpus)?;
-    let idle = [KERNEL_ADDRESS, SECOND_ADDRESS];
-    let idle = match (load.idle, stack) {
+    let ends = match load.way {
+        Way::Relay(mtu) => gateway::start(stack, mtu, &order, cpus),
+        _ => start(stack, &order, cpus),
+    }?;
+    let ours = [KERNEL_ADDRESS, SECOND_ADDRESS];
+    let addresses = match (load.idle, stack) {
         (0, _) => &[][..],
         (_, Stack::Loopback) => &[Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)][..],
         _ => {
             ip(&format!("address add {SECOND_ADDRESS}/{PREFIX_LEN} dev {DEVICE}"))?;
-            &idle[..]
+            &ours[..]
         }
     };
-    let clients = Clients::new(load, target);
+    // One process has all of the kernel's connections.
+    let descriptors = sys::descriptors()?;
+    if stack.is_kernel() && load.idle as u64 >= descriptors {
+        let why = format!("a process may have {descriptors} descriptors here");
+        return Err(io::Error::other(why));
+    }
+    let _idle = idle::open(load.idle, ends.target, addresses)?;
+    let clients = Clients::new(load, ends.target);
     let mut device = DeviceTable::open()?;
     let (begin, end) = thread::scope(|scope| {
-        let marks = clients.start(scope, idle).and_then(|()| {
+        let marks = clients.start(scope).and_then(|()| {
             thread::sleep(window.warm_up);
             clients.measure(true);
-            let begin = Mark::now(&server, &clients, &mut device)?;
-            thread::sleep(window.measure);
-            let end = Mark::now(&server, &clients, &mut device)?;
+            let begin = Mark::now(&ends.stack, &clients, &mut device)?;
+            let mut end = begin.after(window.measure, &ends.stack, &clients, &mut device)?;
+            // On a busy machine nothing may have had its turn yet.
+            while end.done <= begin.done && end.at - begin.at < PATIENCE && !clients.has_failed() {
+                end = end.after(window.measure, &ends.stack, &clients, &mut device)?;
+            }
             clients.measure(false);
             Ok((begin, end))
         });
@@ -70,42 +104,61 @@ fn in_a_namespace(stack: Stack, load: Load, window: Window, cpus: Cpus) -> io::R
     figures(load, &clients, begin, end)
 }
 
-/// Makes the way between the two ends, and starts the stack. Answers where it listens.
-fn start(stack: Stack, order: &Order, cpus: Cpus) -> io::Result<(Server, SocketAddrV4)> {
+/// What the clients talk to. It ends with this.
+pub(super) struct Ends {
+    /// What is measured.
+    pub(super) stack: Server,
+    /// Where the clients connect to.
+    pub(super) target: SocketAddrV4,
+    /// Where their connections end, if that is not what is measured.
+    pub(super) _beside: Option<Server>,
+}
+
+impl Ends {
+    fn new(stack: Server, target: SocketAddrV4) -> Self {
+        Self { stack, target, _beside: None }
+    }
+}
+
+/// Makes the way between the two ends, and starts the stack.
+fn start(stack: Stack, order: &Order, cpus: Cpus) -> io::Result<Ends> {
     let target = order.address();
     match stack {
         Stack::Loopback => {
             ip("link set lo up")?;
             let server = Server::start(stack, order, Stdio::null(), cpus)?;
-            Ok((server, SocketAddrV4::new(Ipv4Addr::LOCALHOST, PORT)))
+            Ok(Ends::new(server, SocketAddrV4::new(Ipv4Addr::LOCALHOST, PORT)))
         }
-        Stack::Veth => {
-            let ours = File::open("/proc/thread-self/ns/net")?;
-            sys::unshare_network()?;
-            link::silence()?;
-            let theirs = File::open("/proc/thread-self/ns/net")?;
-            let server = Server::start(stack, order, Stdio::null(), cpus)?;
-            sys::enter_network(&ours)?;
-            let pid = server.pid();
-            ip(&format!("link add {DEVICE} mtu {MTU} type veth peer name {DEVICE} mtu {MTU} netns {pid}"))?;
-            let up = |address: Ipv4Addr| {
-                ip(&format!("address add {address}/{PREFIX_LEN} dev {DEVICE}"))?;
-                // Without offload, the kernel gives the device one segment at a time.
-                let segments = if order.offload { "" } else { " gso_max_segs 1" };
-                ip(&format!("link set {DEVICE}{segments} up"))
-            };
-            up(KERNEL_ADDRESS)?;
-            sys::enter_network(&theirs)?;
-            up(STACK_ADDRESS)?;
-            sys::enter_network(&ours)?;
-            Ok((server, target))
-        }
+        Stack::Veth => veth(order, cpus).map(|server| Ends::new(server, target)),
         _ if stack.is_peer() && !order.offload => {
             let tun = Tun::new(DEVICE, KERNEL_ADDRESS, PREFIX_LEN, MTU, link::TX_QUEUE_LEN, false)?;
-            Ok((Server::start(stack, order, tun.file()?.into(), cpus)?, target))
+            Ok(Ends::new(Server::start(stack, order, tun.file()?.into(), cpus)?, target))
         }
-        _ => Ok((Server::start(stack, order, Stdio::null(), cpus)?, target)),
+        _ => Ok(Ends::new(Server::start(stack, order, Stdio::null(), cpus)?, target)),
     }
+}
+
+/// The kernel at both ends of a pair of devices, the other one in a namespace of its own.
+fn veth(order: &Order, cpus: Cpus) -> io::Result<Server> {
+    let ours = File::open("/proc/thread-self/ns/net")?;
+    sys::unshare_network()?;
+    link::silence()?;
+    let theirs = File::open("/proc/thread-self/ns/net")?;
+    let server = Server::start(Stack::Veth, order, Stdio::null(), cpus)?;
+    sys::enter_network(&ours)?;
+    let pid = server.pid();
+    ip(&format!("link add {DEVICE} mtu {MTU} type veth peer name {DEVICE} mtu {MTU} netns {pid}"))?;
+    let up = |address: Ipv4Addr| {
+        ip(&format!("address add {address}/{PREFIX_LEN} dev {DEVICE}"))?;
+        // Without offload, the kernel gives the device one segment at a time.
+        let segments = if order.offload { "" } else { " gso_max_segs 1" };
+        ip(&format!("link set {DEVICE}{segments} up"))
+    };
+    up(KERNEL_ADDRESS)?;
+    sys::enter_network(&theirs)?;
+    up(STACK_ADDRESS)?;
+    sys::enter_network(&ours)?;
+    Ok(server)
 }
 
 /// Runs `ip` in the calling thread's namespace.
@@ -129,6 +182,18 @@ struct Mark {
 }
 
 impl Mark {
+    /// The moment that comes so much later.
+    fn after(
+        &self,
+        time: Duration,
+        server: &Server,
+        clients: &Clients,
+        device: &mut DeviceTable,
+    ) -> io::Result<Self> {
+        thread::sleep((self.at + time).saturating_duration_since(Instant::now()));
+        Self::now(server, clients, device)
+    }
+
     fn now(server: &Server, clients: &Clients, device: &mut DeviceTable) -> io::Result<Self> {
         Ok(Self {
             at: Instant::now(),
@@ -160,8 +225,8 @@ fn figures(load: Load, clients: &Clients, begin: Mark, end: Mark) -> io::Result<
             figure("drops", end.device.dropped.saturating_sub(begin.device.dropped) as f64),
         ]);
     }
-    let mut figures = match load.workload {
-        Workload::Connect => vec![
+    let mut figures = match load.kind {
+        Kind::Connect => vec![
             figure("connections/s", done / wall),
             figure("failed/s", (end.failed.saturating_sub(begin.failed)) as f64 / wall),
         ],

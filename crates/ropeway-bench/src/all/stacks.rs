@@ -31,6 +31,10 @@ pub(super) enum Stack {
     Veth,
     /// The kernel's TCP with itself; its MTU is 65,536.
     Loopback,
+    /// passt's gateway for namespaces; it relays, and has no end of its own.
+    Pasta,
+    /// libslirp's, likewise.
+    Slirp4netns,
 }
 
 impl Stack {
@@ -44,6 +48,8 @@ impl Stack {
             Self::Ipstack => "ipstack",
             Self::Veth => "veth",
             Self::Loopback => "loopback",
+            Self::Pasta => "pasta",
+            Self::Slirp4netns => "slirp4netns",
         }
     }
 
@@ -53,6 +59,7 @@ impl Stack {
             Self::Ropeway | Self::Null | Self::NetstackSmoltcp | Self::Veth => true,
             Self::Smoltcp | Self::TokioSmoltcp | Self::Ipstack => !offload,
             Self::Loopback => offload,
+            Self::Pasta | Self::Slirp4netns => false,
         }
     }
 
@@ -64,6 +71,11 @@ impl Stack {
     /// Whether it has no TUN device of its own: the kernel at both ends.
     pub(super) fn is_kernel(self) -> bool {
         matches!(self, Self::Veth | Self::Loopback)
+    }
+
+    /// Whether it is a program of the machine's that relays, and does nothing else.
+    pub(super) fn is_gateway(self) -> bool {
+        matches!(self, Self::Pasta | Self::Slirp4netns)
     }
 
     /// Whether it is built as a package of its own.
@@ -87,8 +99,19 @@ fn target() -> PathBuf {
     target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target")).join("peers")
 }
 
+/// Makes sure that a stack can be run: builds a peer, and looks for a gateway.
+pub(super) fn provide(stack: Stack) -> io::Result<()> {
+    if stack.is_gateway() {
+        let found = Command::new(stack.name()).arg("--help").output();
+        return found
+            .map(drop)
+            .map_err(|error| io::Error::new(error.kind(), format!("not installed ({error})")));
+    }
+    if stack.is_peer() { build(stack) } else { Ok(()) }
+}
+
 /// Builds a peer by itself: within one workspace cargo would give all of them one set of features.
-pub(super) fn build(stack: Stack) -> io::Result<()> {
+fn build(stack: Stack) -> io::Result<()> {
     let manifest = Path::new(PEERS).join(stack.name()).join("Cargo.toml");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -108,6 +131,15 @@ pub(super) struct Server(Child);
 impl Server {
     /// Starts `stack` in the calling thread's network namespace, and waits until it listens.
     pub(super) fn start(stack: Stack, order: &Order, device: Stdio, cpus: Cpus) -> io::Result<Self> {
+        Self::spawn(Self::ordered(stack, order)?, device, Some(cpus))
+    }
+
+    /// The same on the calling thread's CPU: it is an end, and not what is measured.
+    pub(super) fn start_beside(stack: Stack, order: &Order) -> io::Result<Self> {
+        Self::spawn(Self::ordered(stack, order)?, Stdio::null(), None)
+    }
+
+    fn ordered(stack: Stack, order: &Order) -> io::Result<Command> {
         let mut command = stack.command()?;
         let task =
             order.task.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
@@ -116,18 +148,35 @@ impl Server {
         if order.offload {
             command.arg("--offload");
         }
-        Self::spawn(command, device, cpus)
+        Ok(command)
     }
 
-    /// Starts a command that says `ready` on its standard output.
-    pub(super) fn spawn(mut command: Command, device: Stdio, cpus: Cpus) -> io::Result<Self> {
+    /// Starts a command, on the stack's CPU if it is measured.
+    pub(super) fn launch(mut command: Command, stdin: Stdio, cpus: Option<Cpus>) -> io::Result<Self> {
         sys::kill_with_parent(&mut command);
-        cpus.pin_child(&mut command);
-        let mut child = command.stdin(device).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let output = child.stdout.take();
-        let server = Self(child);
+        if let Some(cpus) = cpus {
+            cpus.pin_child(&mut command);
+        }
+        command.stdin(stdin).stdout(Stdio::piped()).spawn().map(Self)
+    }
+
+    /// Starts a command that says `ready` on its standard output, likewise.
+    pub(super) fn spawn(command: Command, stdin: Stdio, cpus: Option<Cpus>) -> io::Result<Self> {
+        Self::spawn_within(command, stdin, cpus, PATIENCE)
+    }
+
+    /// The same, with another patience.
+    pub(super) fn spawn_within(
+        mut command: Command,
+        stdin: Stdio,
+        cpus: Option<Cpus>,
+        patience: Duration,
+    ) -> io::Result<Self> {
+        command.stderr(Stdio::piped());
+        let mut server = Self::launch(command, stdin, cpus)?;
+        let output = server.0.stdout.take();
         let output = output.ok_or(io::ErrorKind::BrokenPipe)?;
-        sys::wait_readable(output.as_raw_fd(), Some(PATIENCE))?;
+        sys::wait_readable(output.as_raw_fd(), Some(patience))?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
         if line.trim() == "ready" { Ok(server) } else { Err(server.why()) }

@@ -1,5 +1,6 @@
 //! ropeway, smoltcp, the null stack and the kernel as processes that `all` measures, as the other peers are.
 
+pub(crate) mod relay;
 mod smoltcp;
 
 use std::io;

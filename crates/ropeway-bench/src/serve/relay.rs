@@ -1,0 +1,67 @@
+//! A gateway: a guest's connections, to whatever address, go on as the host's own, as tun2socks has them.
+
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd as _;
+
+use ropeway::device::tun::TunDevice;
+use ropeway::net::tcp::{Incoming, Rejection};
+use ropeway::{IpCidr, Stack};
+use ropeway_bench_service::ready;
+use tokio::io::copy_bidirectional_with_sizes;
+use tokio::net::TcpStream;
+
+use crate::link::{DEVICE, KERNEL_ADDRESS, PREFIX_LEN, STACK_ADDRESS};
+use crate::sys;
+
+/// Connections that may wait until the host's have been made.
+const BACKLOG: usize = 1024;
+/// What is copied at a time.
+const COPY: usize = 64 * 1024;
+
+/// What `relay` takes.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Settings {
+    /// The MTU of the guest's device.
+    #[arg(long)]
+    mtu: u16,
+}
+
+/// Relays until it is killed. It starts in the guest's network namespace, and the standard input is the host's.
+pub(crate) fn run(settings: &Settings) -> io::Result<()> {
+    super::on_tokio(relay(settings.mtu))
+}
+
+async fn relay(mtu: u16) -> io::Result<()> {
+    let address = IpCidr::new(KERNEL_ADDRESS.into(), PREFIX_LEN);
+    let device = TunDevice::builder().name(DEVICE).mtu(mtu).address(address).up().build()?;
+    sys::enter_network(&File::from(io::stdin().as_fd().try_clone_to_owned()?))?;
+    // It has no address: it stands for everybody behind it.
+    let stack = Stack::builder().device(device).build()?;
+    let listener = stack.listen_any(BACKLOG)?;
+    ready()?;
+    loop {
+        // One that fails shows as an error at the guest.
+        tokio::spawn(carry(listener.incoming().await?));
+    }
+}
+
+/// The guest is let in when the host's connection stands. Either side may close its half first.
+async fn carry(incoming: Incoming) -> io::Result<()> {
+    let Ok(mut host) = TcpStream::connect(host_of(incoming.original_dst())).await else {
+        return incoming.reject(Rejection::Reset);
+    };
+    host.set_nodelay(true)?;
+    let mut guest = incoming.accept().await?;
+    guest.set_nodelay(true)?;
+    copy_bidirectional_with_sizes(&mut guest, &mut host, COPY, COPY).await.map(drop)
+}
+
+/// The gateway's own address is the host, as it is with slirp4netns and pasta.
+fn host_of(mut address: SocketAddr) -> SocketAddr {
+    if address.ip() == IpAddr::from(STACK_ADDRESS) {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    address
+}
