@@ -2,57 +2,21 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // what is not there fails the test
 
+mod common;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
+
+use common::{Scratch, devices, is_possible};
 
 /// A transfer of 10 kB, which takes no tenth of a second.
 const SHORT: &str = "10 kB";
-
-/// A directory that is empty, and gone in the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("ropeway-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 fn paths() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ropeway-bench"));
     command.arg("paths");
     command
-}
-
-/// Whether there are the rights for devices and namespaces, and two CPUs. Where tests must not be skipped, it is so.
-fn is_possible() -> bool {
-    if std::env::var_os("ROPEWAY_REQUIRE_TUN").is_some_and(|value| value == "1") {
-        return true;
-    }
-    let tun = fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun");
-    // SO_SNDBUFFORCE asks for the rights of the machine, and not of a namespace.
-    let is_root =
-        fs::read_to_string("/proc/self/status").unwrap().lines().any(|line| line.starts_with("Uid:\t0"));
-    tun.is_ok() && is_root && std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() >= 2)
-}
-
-fn devices() -> String {
-    let table = fs::read_to_string("/proc/self/net/dev").unwrap();
-    let names = table.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned()));
-    names.collect::<Vec<_>>().join(" ")
 }
 
 #[test]

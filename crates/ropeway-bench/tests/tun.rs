@@ -2,19 +2,12 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // what is not there fails the test
 
+mod common;
+
 use std::fs;
 use std::process::{Command, Stdio};
 
-/// Whether there are the rights for devices and namespaces. Where tests must not be skipped, it is so.
-fn is_possible() -> bool {
-    if std::env::var_os("ROPEWAY_REQUIRE_TUN").is_some_and(|value| value == "1") {
-        return true;
-    }
-    let tun = fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun");
-    let is_root =
-        fs::read_to_string("/proc/self/status").unwrap().lines().any(|line| line.starts_with("Uid:\t0"));
-    tun.is_ok() && is_root
-}
+use common::is_possible;
 
 /// The median of a figure of the null stack, after a short run of every scenario.
 fn null_stack(name: &str, more: &[&str]) -> serde_json::Value {
