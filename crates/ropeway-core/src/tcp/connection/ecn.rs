@@ -188,10 +188,18 @@ impl Connection {
         match self.accurate().filter(|_| heeds) {
             Some(accurate) => Signal::Counted {
                 feedback: accurate.read(segment.header.flags, segment.header.options.accurate_ecn),
-                fresh: self.has_newer_timestamp(segment),
+                fresh: self.has_newer_timestamp(segment) && !self.may_reflect(segment),
             },
             None => Signal::None,
         }
+    }
+
+    /// Whether it may be the answer to a SYN-ACK that came again, and so tell of that one's packet instead of what is counted
+    /// (RFC 9768 3.2.2.1-2). If it is not, the next one tells the same.
+    fn may_reflect(&self, segment: &Arrival) -> bool {
+        let header = &segment.header;
+        let of_syn_ack = header.ack == self.sender.snd().iss + 1 && segment.payload.is_empty();
+        of_syn_ack && header.options.sack == SackBlocks::EMPTY
     }
 
     /// An acknowledgement that acknowledges nothing new may be older than others, unless its timestamp is newer.
