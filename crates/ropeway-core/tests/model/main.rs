@@ -3,7 +3,7 @@
 //! visited.
 //!
 //! `ROPEWAY_MODEL_DEPTH=3` gives the adversary three moves in every scenario: a packet that is lost, that comes twice,
-//! that comes late; a timer that goes off while packets are on their way or a program could make its next call. Without
+//! that comes late, that a box on the way has changed; a timer that goes off while packets are on their way or a program could make its next call. Without
 //! it, every scenario is explored without an adversary, and those that are small enough with one or two moves.
 //! `ROPEWAY_MODEL_SCENARIO=text` picks the scenarios whose names have the text in them.
 #![allow(
@@ -18,6 +18,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod meddle;
 mod print;
 mod scenario;
 mod search;

@@ -6,6 +6,7 @@
 use std::fmt::{self, Write};
 
 use ropeway_core::Stack;
+use ropeway_core::congestion::Algorithm;
 
 /// Fields that count or configure, and that nothing a stack does depends on: there is memory enough here.
 const UNSEEN: [&str; 24] = [
@@ -35,9 +36,13 @@ const UNSEEN: [&str; 24] = [
     "why",
 ];
 
+/// Of these, what BBR's model of the path is made of.
+const SEEN_BY_BBR: [&str; 1] = ["delivered"];
+
 /// The fingerprint of a stack.
 pub fn print_of(stack: &Stack) -> u128 {
-    let mut sink = Sink { seen: String::with_capacity(8192), ..Sink::default() };
+    let models = stack.config().socket.congestion == Algorithm::Bbr;
+    let mut sink = Sink { seen: String::with_capacity(8192), models, ..Sink::default() };
     write!(sink, "{stack:?}").unwrap();
     let mut mix = Mix::default();
     mix.bytes(sink.seen.as_bytes());
@@ -100,6 +105,8 @@ impl Mix {
 struct Sink {
     seen: String,
     depth: usize,
+    /// A congestion control depends on what was delivered.
+    models: bool,
     /// A field name comes next.
     name_comes: bool,
     /// The depth of the field that is not to be seen.
@@ -126,7 +133,8 @@ impl Write for Sink {
                 self.depth -= 1;
             }
             name => {
-                if std::mem::take(&mut self.name_comes) && self.unseen.is_none() && UNSEEN.contains(&name) {
+                let hidden = UNSEEN.contains(&name) && !(self.models && SEEN_BY_BBR.contains(&name));
+                if std::mem::take(&mut self.name_comes) && self.unseen.is_none() && hidden {
                     self.unseen = Some(self.depth);
                 }
             }

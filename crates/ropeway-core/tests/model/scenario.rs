@@ -1,6 +1,7 @@
 //! What the two programs do.
 
-use ropeway_core::{StackConfig, SynCookieMode};
+use ropeway_core::congestion::Algorithm;
+use ropeway_core::{EcnMode, EcnOption, StackConfig, SynCookieMode};
 
 /// How the connection comes to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,7 +44,11 @@ pub struct Scenario {
     pub reads_by_script: bool,
     /// B stops listening when it has its connection.
     pub one_guest: bool,
+    /// A box on the way is among the adversary's moves.
+    pub meddler: bool,
     pub change: fn(&mut StackConfig),
+    /// What is different at B.
+    pub change_b: fn(&mut StackConfig),
 }
 
 impl Scenario {
@@ -69,7 +74,9 @@ const PLAIN: Scenario = Scenario {
     abortive: false,
     reads_by_script: false,
     one_guest: false,
+    meddler: false,
     change: |_| {},
+    change_b: |_| {},
 };
 
 use Call::{Abort, AwaitEnd, AwaitOpen, Close, Read, Send, SendFin, Shutdown};
@@ -78,6 +85,12 @@ use Call::{Abort, AwaitEnd, AwaitOpen, Close, Read, Send, SendFin, Shutdown};
 fn fast_open(config: &mut StackConfig) {
     (config.socket.fast_open, config.socket.fast_open_no_cookie) = (4, true);
 }
+
+/// A sends two segments, B one.
+const TWO_THERE: &[Call] = &[AwaitOpen, Send(1), SendFin(2), AwaitEnd, Close];
+const ONE_BACK: &[Call] = &[SendFin(3), AwaitEnd, Close];
+/// A segment each, where both connect.
+const OPEN_ONE: &[Call] = &[AwaitOpen, SendFin(1), AwaitEnd, Close];
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -241,6 +254,117 @@ pub const SCENARIOS: &[Scenario] = &[
         // A cookie that comes twice would make a second connection.
         one_guest: true,
         change: |config| config.syn_cookies = SynCookieMode::Always,
+        ..PLAIN
+    },
+    Scenario {
+        name: "ECN of RFC 3168",
+        scripts: [TWO_THERE, ONE_BACK],
+        meddler: true,
+        change: |config| config.socket.ecn = EcnMode::On,
+        ..PLAIN
+    },
+    Scenario {
+        name: "Accurate ECN",
+        scripts: [TWO_THERE, ONE_BACK],
+        meddler: true,
+        change: |config| config.socket.ecn = EcnMode::Accurate,
+        ..PLAIN
+    },
+    Scenario {
+        name: "Accurate ECN with timestamps, its option now and then",
+        scripts: [TWO_THERE, ONE_BACK],
+        meddler: true,
+        change: |config| {
+            config.timestamps = true;
+            (config.socket.ecn, config.socket.ecn_option) = (EcnMode::Accurate, EcnOption::Least);
+        },
+        ..PLAIN
+    },
+    Scenario {
+        name: "Accurate ECN is asked for, that of RFC 3168 agreed to",
+        scripts: [TWO_THERE, ONE_BACK],
+        meddler: true,
+        change: |config| config.socket.ecn = EcnMode::Accurate,
+        change_b: |config| config.socket.ecn = EcnMode::WhenAsked,
+        ..PLAIN
+    },
+    Scenario {
+        name: "ECN of RFC 3168 is asked for, by a simultaneous open",
+        opening: Opening::Simultaneous,
+        scripts: [OPEN_ONE, OPEN_ONE],
+        meddler: true,
+        change: |config| config.socket.ecn = EcnMode::On,
+        ..PLAIN
+    },
+    Scenario {
+        name: "Accurate ECN, by a simultaneous open",
+        opening: Opening::Simultaneous,
+        scripts: [OPEN_ONE, OPEN_ONE],
+        meddler: true,
+        change: |config| config.socket.ecn = EcnMode::Accurate,
+        ..PLAIN
+    },
+    Scenario {
+        name: "both kinds of ECN, by a simultaneous open",
+        opening: Opening::Simultaneous,
+        scripts: [OPEN_ONE, OPEN_ONE],
+        meddler: true,
+        change: |config| config.socket.ecn = EcnMode::Accurate,
+        change_b: |config| config.socket.ecn = EcnMode::OnOrAccurateWhenAsked,
+        ..PLAIN
+    },
+    Scenario {
+        name: "Accurate ECN behind a cookie",
+        scripts: [&[AwaitOpen, SendFin(1), AwaitEnd, Close], &[SendFin(2), AwaitEnd, Close]],
+        abortive: true,
+        one_guest: true,
+        meddler: true,
+        change: |config| {
+            config.syn_cookies = SynCookieMode::Always;
+            config.socket.ecn = EcnMode::Accurate;
+        },
+        ..PLAIN
+    },
+    Scenario {
+        name: "Accurate ECN, and an old duplicate of a SYN without",
+        opening: Opening::OldSyn,
+        scripts: [&[AwaitOpen, SendFin(1), AwaitEnd, Close], &[SendFin(2), AwaitEnd, Close]],
+        meddler: true,
+        change: |config| config.socket.ecn = EcnMode::Accurate,
+        ..PLAIN
+    },
+    Scenario {
+        name: "four segments from A, and blocks that come and go",
+        scripts: [
+            &[AwaitOpen, Send(1), Send(2), Send(1), SendFin(2), AwaitEnd, Close],
+            &[AwaitOpen, AwaitEnd, Close],
+        ],
+        meddler: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "BBR",
+        scripts: [TWO_THERE, ONE_BACK],
+        change: |config| config.socket.congestion = Algorithm::Bbr,
+        ..PLAIN
+    },
+    Scenario {
+        name: "BBR and Accurate ECN",
+        scripts: [TWO_THERE, &[AwaitEnd, Close]],
+        meddler: true,
+        change: |config| {
+            (config.socket.congestion, config.socket.ecn) = (Algorithm::Bbr, EcnMode::Accurate);
+        },
+        ..PLAIN
+    },
+    Scenario {
+        name: "reno, with ECN of RFC 3168 and timestamps",
+        scripts: [TWO_THERE, &[AwaitEnd, Close]],
+        meddler: true,
+        change: |config| {
+            config.timestamps = true;
+            (config.socket.congestion, config.socket.ecn) = (Algorithm::NewReno, EcnMode::On);
+        },
         ..PLAIN
     },
 ];

@@ -184,6 +184,9 @@ pub fn ladder(scenario: &'static Scenario, budget: u32, violation: &Violation) -
             Action::Drop(to) => format!("LOST       {}", line(1 - to, &flight[to][0])),
             Action::Delay(to) => format!("DELAYED    {}", line(1 - to, &flight[to][0])),
             Action::Duplicate(to) => format!("TWICE      {}", line(1 - to, &flight[to][0])),
+            Action::Meddle(to, change) => {
+                format!("{:<10} {}", format!("{change:?}"), line(1 - to, &flight[to][0]))
+            }
             Action::Timer => format!("timer      at {:?}", world.now),
             Action::Call(side) => {
                 format!("call       {}: {:?}", NAMES[side], scenario.scripts[side][calls[side]])

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ropeway_core::packet::{SeqNum, TcpFlags, TcpHeader};
+use ropeway_core::packet::{EcnCodepoint, SeqNum, TcpFlags, TcpHeader, ip};
 use ropeway_core::{
     ConnectionError, ConnectionId, ListenerId, Received, SendError, Stack, StackConfig, State, Timestamp,
 };
 
+use super::meddle::Change;
 use super::print::{Mix, print_of};
 use super::scenario::{Call, Opening, Scenario};
 use crate::common::{parse, pattern, tcp_packet};
@@ -31,6 +32,8 @@ pub enum Action {
     Delay(usize),
     /// It arrives, and once more at any time.
     Duplicate(usize),
+    /// A box on the way changes it, and lets it through.
+    Meddle(usize, Change),
     /// The next timer goes off. While packets are on their way or calls could be made, that is the adversary's move:
     /// everything else is slow.
     Timer,
@@ -64,11 +67,23 @@ pub struct World {
     pub states: [State; 2],
     /// How far SND.NXT has come.
     pub sent_up_to: [u64; 2],
+    pub feedback: [Feedback; 2],
+    /// A box has changed what no router may.
+    pub meddled: bool,
     listener: Option<ListenerId>,
     /// Moves that the adversary has left.
     pub budget: u32,
     /// What has happened in the last action: for the ladder.
     pub sent: Rc<Vec<(usize, Bytes)>>,
+}
+
+/// What a side has seen of marks, and been told of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Feedback {
+    /// Packets that have arrived with a mark.
+    pub marked: u32,
+    /// The counters as they were: what has arrived here, and what has arrived there.
+    pub counters: [u32; 8],
 }
 
 pub const NAMES: [&str; 2] = ["A", "B"];
@@ -84,6 +99,9 @@ fn config(scenario: &Scenario, side: usize) -> StackConfig {
     config.delayed_ack = Duration::ZERO;
     config.socket.nodelay = true;
     (scenario.change)(&mut config);
+    if side == 1 {
+        (scenario.change_b)(&mut config);
+    }
     config
 }
 
@@ -130,6 +148,8 @@ impl World {
             late,
             programs,
             sent_up_to: [0; 2],
+            feedback: Default::default(),
+            meddled: false,
             states: [State::SynSent, if listener.is_some() { State::Listen } else { State::SynSent }],
             listener,
             budget,
@@ -159,6 +179,10 @@ impl World {
             mix.number(*to as u128 | (packet.len() as u128) << 8);
             mix.bytes(packet);
         }
+        for Feedback { marked, counters } in &self.feedback {
+            mix.bytes(format!("{marked} {counters:?}").as_bytes());
+        }
+        mix.number(self.meddled.into());
         for program in &self.programs {
             // All of them: a field that is new has to be thought of.
             let Program { id, next, written, read, saw_end, finished, left, error } = program;
@@ -183,6 +207,7 @@ impl World {
         if self.budget > 0 {
             for side in next {
                 actions.extend([Action::Drop(side), Action::Delay(side), Action::Duplicate(side)]);
+                actions.extend(self.changes(side));
             }
         }
         if (quiet || self.budget > 0) && self.deadline().is_some() {
@@ -195,11 +220,18 @@ impl World {
         actions
     }
 
+    /// What a box can do to the next packet for this side.
+    fn changes(&self, side: usize) -> impl Iterator<Item = Action> {
+        let next = self.flight[side].front().filter(|_| self.scenario.meddler);
+        let found = next.into_iter().flat_map(|packet| Change::ALL.map(|change| (change, change.of(packet))));
+        found.filter(|(_, changed)| changed.is_some()).map(move |(change, _)| Action::Meddle(side, change))
+    }
+
     /// What it costs the adversary.
     fn cost(&self, action: Action) -> u32 {
         match action {
             Action::Deliver(_) | Action::DeliverLate(_) | Action::Call(_) => 0,
-            Action::Drop(_) | Action::Delay(_) | Action::Duplicate(_) => 1,
+            Action::Drop(_) | Action::Delay(_) | Action::Duplicate(_) | Action::Meddle(..) => 1,
             Action::Timer => u32::from(self.is_busy()),
         }
     }
@@ -272,6 +304,11 @@ impl World {
                 self.add_late(to, packet.clone());
                 self.receive(to, packet)?;
             }
+            Action::Meddle(to, change) => {
+                let packet = self.flight[to].front_mut().ok_or("nothing is on its way")?;
+                *packet = change.of(packet).ok_or("there is nothing to change")?;
+                self.meddled |= !change.is_allowed();
+            }
             Action::Timer => {
                 let at = self.deadline().ok_or("no timer is set")?;
                 self.expire(self.now.max(at))?;
@@ -305,6 +342,9 @@ impl World {
     }
 
     fn receive(&mut self, to: usize, packet: Bytes) -> Result<(), String> {
+        let marked =
+            ip::parse(&packet).is_ok_and(|ip| EcnCodepoint::of(ip.traffic_class) == EcnCodepoint::Ce);
+        self.feedback[to].marked += u32::from(marked);
         self.stacks[to].handle_packet(self.now, Received::new(packet));
         self.settle(to)
     }

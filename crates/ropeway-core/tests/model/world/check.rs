@@ -1,6 +1,7 @@
 //! What must hold: of what a program reads, of every step, and where nothing can happen any more.
 
-use ropeway_core::{RecvError, State};
+use ropeway_core::congestion::Phase;
+use ropeway_core::{EcnFeedback, RecvError, State, TcpInfo};
 
 use super::{NAMES, World};
 use crate::common::pair::reachable;
@@ -54,6 +55,9 @@ impl World {
         let info = self.stacks[side].info(self.now, id);
         // SND.NXT - ISS - 1, once there is one.
         let sent = info.as_ref().map_or(0, |info| info.bytes_acked + u64::from(info.unacked));
+        if let Ok(info) = &info {
+            self.check_feedback(side, info)?;
+        }
         let synchronized = info.as_ref().is_ok_and(|info| info.state.is_synchronized());
         if synchronized && sent < std::mem::replace(&mut self.sent_up_to[side], sent) {
             return Err(format!("{}'s SND.NXT goes back to {sent}", NAMES[side]));
@@ -71,8 +75,56 @@ impl World {
         Ok(())
     }
 
+    /// What is counted of marks does not go back, and is not more than there were; and who was told of none has not slowed
+    /// down for one.
+    fn check_feedback(&mut self, side: usize, info: &TcpInfo) -> Result<(), String> {
+        let name = NAMES[side];
+        let counters = [
+            info.received_ce,
+            info.received_ce_bytes,
+            info.received_e0_bytes,
+            info.received_e1_bytes,
+            info.delivered_ce,
+            info.delivered_ce_bytes,
+            info.delivered_e0_bytes,
+            info.delivered_e1_bytes,
+        ];
+        let before = std::mem::replace(&mut self.feedback[side].counters, counters);
+        if info.state.is_synchronized() && counters.iter().zip(before).any(|(now, before)| *now < before) {
+            return Err(format!("{name}'s counters go back from {before:?} to {counters:?}"));
+        }
+        let [here, there] = [side, 1 - side].map(|side| self.feedback[side].marked);
+        if info.received_ce > here {
+            return Err(format!("{name} has counted {} marks of {here}", info.received_ce));
+        }
+        if self.meddled {
+            return Ok(());
+        }
+        if info.delivered_ce > there {
+            return Err(format!("{name} believes that {} were marked, of {there}", info.delivered_ce));
+        }
+        if info.ca_state == Phase::Cwr && there == 0 {
+            return Err(format!("{name} slows down for a mark that nobody has made"));
+        }
+        Ok(())
+    }
+
+    /// Two ends of one connection tell each other of marks in one way, or one of them not at all.
+    fn check_agreement(&self) -> Result<(), String> {
+        let [a, b] = [0, 1].map(|side: usize| {
+            let info = self.programs[side].id.and_then(|id| self.stacks[side].info(self.now, id).ok());
+            info.filter(|info| info.state.is_synchronized()).map_or(EcnFeedback::None, |info| info.ecn)
+        });
+        let one_is_off = a == EcnFeedback::None || b == EcnFeedback::None;
+        if self.meddled || one_is_off || a == b {
+            return Ok(());
+        }
+        Err(format!("A tells of marks by {a:?}, B by {b:?}"))
+    }
+
     /// When nothing can happen any more, all must be over.
     pub(super) fn check_rest(&self) -> Result<(), String> {
+        self.check_agreement()?;
         let waits = (0..2).any(|side| self.scenario.abortive && self.waits_in_vain(side));
         if self.is_busy() || self.deadline().is_some() || waits {
             return Ok(());
