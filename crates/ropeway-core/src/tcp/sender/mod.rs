@@ -507,7 +507,9 @@ impl Sender {
 
     /// When a probe of the tail is due, if one may be sent (RFC 8985 7.2).
     pub(crate) fn probe_timeout(&self) -> Option<Duration> {
-        if self.flight.is_empty() || self.flight.pipe() == 0 || !self.recovery.may_probe() {
+        // Beyond a gap RACK's timer looks after what is missing (RFC 8985 7.2), also in the round trip of a mark.
+        let gap = self.flight.sacked() > 0;
+        if gap || self.flight.pipe() == 0 || !self.recovery.may_probe() {
             return None;
         }
         let lone = self.flight.outstanding() <= self.mss();

@@ -136,3 +136,14 @@ fn a_new_flight_finds_the_reduced_window_when_all_was_acknowledged() {
     }
     assert_eq!((bench.phase(), bench.threshold(), bench.cwnd()), (Phase::Open, 5, 5));
 }
+
+// A box that loses and marks has found it: the tail went out again though the peer had it, and the record did not add up.
+#[test]
+fn what_was_reported_is_no_probe_in_the_round_trip_of_a_mark() {
+    let mut bench = twenty(Bench::new());
+    bench.ack_marked(11, &[]);
+    assert_eq!(bench.phase(), Phase::Cwr);
+    assert!(bench.sender.probe_timeout().is_some());
+    bench.ack(11, &[(29, 30)]);
+    assert_eq!((bench.phase(), bench.sender.probe_timeout()), (Phase::Cwr, None));
+}
