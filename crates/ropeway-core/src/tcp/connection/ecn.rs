@@ -225,6 +225,13 @@ impl Connection {
 
     #[inline(never)]
     fn take_feedback(&mut self, acked: &Acked, news: &AckNews, segment: &Arrival) {
+        let flags = segment.header.flags;
+        if self.ecn.feedback() == EcnFeedback::Classic && acked.delivered > 0 {
+            let reduced = news.signal == Signal::Echo && acked.outcome.reduced;
+            if !self.ecn.believes_echo(flags, reduced) && self.options.ecn_fallback {
+                self.ecn.distrust_all();
+            }
+        }
         match news.signal {
             Signal::None => {}
             Signal::Echo if acked.marked > 0 => {
@@ -232,7 +239,7 @@ impl Connection {
             }
             Signal::Echo => {}
             Signal::Counted { feedback, fresh } if acked.delivered > 0 || fresh => {
-                let (flags, option) = (segment.header.flags, segment.header.options.accurate_ecn);
+                let option = segment.header.options.accurate_ecn;
                 let ends = (self.sender.snd().una, self.sender.snd().nxt);
                 let counts = (acked.marked, acked.delivered);
                 let trust = self

@@ -2,6 +2,7 @@
 
 use ropeway_packet::{AccurateEcn, EcnCodepoint, EcnOrder, SeqNum, TcpFlags};
 
+use super::MARKED_ROUNDS;
 use super::option::OptionUse;
 
 /// RFC 9768 3.2.1: what the counter of packets begins with, and those of bytes but for CE.
@@ -63,9 +64,6 @@ struct Rounds {
     count: u8,
     end: SeqNum,
 }
-
-/// After so many round trips in which everything was marked, it is not congestion that marks.
-const MARKED_ROUNDS: u8 = 4;
 
 /// A mark that is told of in an acknowledgement, as far as it can be read by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -205,7 +203,9 @@ impl Accurate {
         if first && flags.ace() == 0 {
             return Trust::None;
         }
-        self.rounds.all_marked &= segments == 0 || packets >= segments;
+        // The first feedback is told by three bits alone.
+        let all = if first { packets % ACE == segments % ACE } else { packets >= segments };
+        self.rounds.all_marked &= segments == 0 || all;
         if self.rounds.all_marked && una.after(self.rounds.end) {
             self.rounds.end = nxt;
             self.rounds.count = self.rounds.count.saturating_add(1);

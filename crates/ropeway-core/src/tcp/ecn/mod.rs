@@ -14,7 +14,12 @@ use crate::ecn::EcnFeedback;
 pub(crate) struct Ecn {
     feedback: EcnFeedback,
     bits: u8,
+    /// How often an echo has reduced the window, if all that was ever delivered was echoed.
+    echoed: u8,
 }
+
+/// After so many round trips in which everything was marked, it is not congestion that marks (RFC 9768 3.2.2.3-2).
+pub(crate) const MARKED_ROUNDS: u8 = 4;
 
 impl Ecn {
     /// A mark has arrived: ECE goes with every segment until the peer answers with CWR.
@@ -29,6 +34,8 @@ impl Ecn {
     const ECT1: u8 = 1 << 4;
     /// The next ACK without data tells of the SYN-ACK's packet (RFC 9768 3.2.2.1).
     const REFLECTS: u8 = 1 << 5;
+    /// Something was delivered that was not echoed.
+    const UNMARKED: u8 = 1 << 7;
     /// What the peer feeds back is not believed.
     const DEAF: u8 = 1 << 6;
 
@@ -42,7 +49,7 @@ impl Ecn {
 
     /// What the handshake has come to. `capable`: what is sent may be marked.
     pub(crate) fn agreed(feedback: EcnFeedback, capable: bool) -> Self {
-        let mut new = Self { feedback, bits: 0 };
+        let mut new = Self { feedback, bits: 0, echoed: 0 };
         new.set(Self::NOT_CAPABLE, !capable);
         new
     }
@@ -78,7 +85,7 @@ impl Ecn {
     }
 
     pub(crate) fn heeds_feedback(self) -> bool {
-        self.feedback == EcnFeedback::Accurate && !self.has(Self::DEAF)
+        self.feedback == EcnFeedback::Accurate && !self.has(Self::DEAF) && !self.has(Self::NOT_CAPABLE)
     }
 
     /// A SYN-ACK has come.
@@ -128,7 +135,19 @@ impl Ecn {
 
     /// Whether an acknowledgement echoes a mark that was not answered yet. Until the peer has seen our CWR, it repeats the echo.
     pub(crate) fn is_echo(self, flags: TcpFlags) -> bool {
-        self.feedback == EcnFeedback::Classic && flags.contains(TcpFlags::ECE) && !self.has(Self::REDUCED)
+        let stops = self.has(Self::REDUCED) || self.has(Self::DEAF);
+        self.feedback == EcnFeedback::Classic && flags.contains(TcpFlags::ECE) && !stops
+    }
+
+    /// An acknowledgement of something new has come with these flags, and an echo in it has `reduced` the window. Says whether echoes are
+    /// congestion: a box that sets ECE, or marks all packets, would keep the window at its least for ever. RFC 9768 3.2.2.3-2 has that
+    /// for its counters; here a round trip is a reduction.
+    pub(crate) fn believes_echo(&mut self, flags: TcpFlags, reduced: bool) -> bool {
+        if !flags.contains(TcpFlags::ECE) {
+            self.set(Self::UNMARKED, true);
+        }
+        self.echoed = self.echoed.saturating_add(u8::from(reduced));
+        self.has(Self::UNMARKED) || self.echoed <= MARKED_ROUNDS
     }
 
     // ---- what is sent
