@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ropeway_core::{AckThinning, ConnectionId, KeepAlive, SendFlags, SocketOptions};
+use ropeway_core::congestion::Algorithm;
+use ropeway_core::{AckThinning, ConnectionId, EcnMode, EcnOption, KeepAlive, SendFlags, SocketOptions};
 
 use super::Storm;
 use crate::common::*;
@@ -114,9 +115,11 @@ impl Storm {
     }
 }
 
+const ALGORITHMS: [Algorithm; 3] = [Algorithm::NewReno, Algorithm::Cubic, Algorithm::Bbr];
+
 fn random_options(random: &mut Random, options: &mut SocketOptions) {
     let sizes = [0, 1, 2, 100, 1459, 5000, 65_535, 1 << 20];
-    match random.below(14) {
+    match random.below(19) {
         0 => options.recv_buffer = sizes[random.below(8) as usize],
         1 => options.send_buffer = sizes[random.below(8) as usize],
         2 => options.nodelay ^= true,
@@ -137,6 +140,11 @@ fn random_options(random: &mut Random, options: &mut SocketOptions) {
         10 => options.ttl = random.next() as u8,
         11 => options.linger = random.chance(30).then(|| Duration::from_secs(random.below(2))),
         12 => options.syn_retries = random.below(4) as u32,
+        13 => options.ecn = EcnMode::from_number(random.below(6) as u8).unwrap(),
+        14 => options.ecn_option = EcnOption::from_number(random.below(3) as u8).unwrap(),
+        15 => options.ecn_fallback ^= true,
+        16 => options.congestion = ALGORITHMS[random.below(3) as usize].clone(),
+        17 => options.max_pacing_rate = random.chance(50).then(|| random.below(1 << 20)),
         _ => options.reuse_addr ^= true,
     }
 }

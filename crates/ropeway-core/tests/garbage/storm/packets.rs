@@ -4,6 +4,8 @@ use bytes::Bytes;
 use ropeway_core::packet::icmp::{emit_echo_request, emit_error};
 use ropeway_core::packet::{IcmpErrorKind, Protocol, TcpFlags, UnreachableKind, udp};
 
+use ropeway_sim::changed;
+
 use super::Storm;
 use crate::bytes;
 use crate::common::*;
@@ -48,12 +50,27 @@ impl Storm {
             seg.mss = Some(random.next() as u16);
             seg.ws = Some(random.next() as u8);
         }
+        // Of ECN and SACK anything, and mostly what makes sense.
+        if random.chance(50) {
+            seg.flags |= TcpFlags::from_ace(random.below(8) as u8);
+        }
+        if random.chance(30) {
+            seg.sack_ok = Some(true);
+            seg.counters = Some((0..random.below(4)).map(|_| random.below(1 << 24) as u32).collect());
+        }
+        if random.chance(30) {
+            let from = ack.wrapping_add(random.below(5000) as u32);
+            let blocks = (0..1 + random.below(3) as u32)
+                .map(|n| (from.wrapping_add(3000 * n), from.wrapping_add(3000 * n + 1460)));
+            seg.sack = Some(blocks.collect());
+        }
+        let field = [0, 0, 1, 2, 3][random.below(5) as usize];
         let ts = random.chance(60).then(|| (tsval.wrapping_add(random.below(1000) as u32), tsval));
         let raw = random.chance(5).then(|| bytes(random, 16));
         let len = [0, 0, 1, 10, 536, 1460, 3000][random.below(7) as usize];
         let head = header((tuple.remote_port, tuple.local_port), &seg, seq, ack, window, ts);
         let packet = tcp_packet(tuple.remote_addr, tuple.local_addr, &head, raw.as_deref(), &vec![b'g'; len]);
-        self.lab.inject(packet);
+        self.lab.inject(changed(&packet, |ip, _| ip.traffic_class = field));
     }
 
     pub(super) fn any_packet(&mut self) -> Vec<u8> {
@@ -96,12 +113,13 @@ impl Storm {
             }
             _ => {
                 let seg = Seg {
-                    flags: TcpFlags::from_bits_truncate(random.next() as u16 & 0x3f),
+                    flags: TcpFlags::from_bits_truncate(random.next() as u16 & 0x1ff),
                     ..Seg::default()
                 };
                 let port = if random.chance(70) { 80 + random.below(4) as u16 } else { random.next() as u16 };
                 let from = 5000 + random.below(30) as u16;
-                let seg = if random.chance(50) { syn().mss(1460) } else { seg };
+                let asks = random.below(8) as u8;
+                let seg = if random.chance(50) { syn().mss(1460).ace(asks) } else { seg };
                 let head = header((from, port), &seg, random.next() as u32, random.next() as u32, 1000, None);
                 tcp_packet(them, us, &head, None, &[])
             }
