@@ -14,6 +14,7 @@
 mod differential;
 #[path = "../../../crates/ropeway-packet/tests/exercise/mod.rs"]
 mod exercise;
+mod modern;
 pub mod pack;
 mod pair;
 mod stack;

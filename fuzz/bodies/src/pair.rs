@@ -23,6 +23,8 @@ struct Pair {
     window: usize,
     /// Somebody broke off, so that the other may see an error.
     abortive: bool,
+    /// Modes of ECN and congestion controls are chosen, and a box on the way changes what they are made of.
+    modern: bool,
 }
 
 /// Drives two stacks as the input says, and holds what they deliver against what was written.
@@ -59,6 +61,14 @@ impl Pair {
         socket.nodelay = options & 16 != 0;
         socket.quick_ack = options & 32 != 0;
         socket.cork = options & 64 != 0;
+        let modern = options & 128 != 0;
+        let sockets = [(); 2].map(|()| {
+            let mut socket = socket.clone();
+            if modern {
+                crate::modern::choose(&mut socket, byte(input));
+            }
+            socket
+        });
         let window = socket.recv_buffer;
         let mut sides = [Side::default(), Side::default()];
         let now = world.now;
@@ -67,15 +77,15 @@ impl Pair {
         };
         let simultaneous = shape & 32 != 0;
         let listener = if simultaneous {
-            sides[1].id = Some(connect(&mut world.stacks[1], b, a, socket.clone()).expect("a free port"));
+            sides[1].id = Some(connect(&mut world.stacks[1], b, a, sockets[1].clone()).expect("a free port"));
             None
         } else {
-            Some(world.stacks[1].listen(b, 4, socket.clone()).expect("a free port"))
+            Some(world.stacks[1].listen(b, 4, sockets[1].clone()).expect("a free port"))
         };
-        sides[0].id = Some(connect(&mut world.stacks[0], a, b, socket).expect("a free port"));
+        sides[0].id = Some(connect(&mut world.stacks[0], a, b, sockets[0].clone()).expect("a free port"));
         // A connection that is given up in its first moment is refused by whoever is not there any more.
         let abortive = simultaneous && shape & 64 != 0;
-        let mut pair = Self { world, sides, listener, window, abortive };
+        let mut pair = Self { world, sides, listener, window, abortive, modern };
         pair.settle();
         pair
     }
@@ -95,6 +105,10 @@ impl Pair {
                 self.world.deliver(packet);
             }
             6 => self.spoil(which, byte(input), byte(input)),
+            7 if self.modern && which & 8 != 0 => {
+                let (how, with) = (byte(input), byte(input));
+                self.world.link.meddle(which & 7, how, with);
+            }
             7 => {
                 let delay = [1, 10, 100, 1000, 40_000, 200_000, 1_000_000, 60_000_000][which & 7];
                 self.world.pass(Duration::from_micros(delay));

@@ -45,6 +45,8 @@ struct World {
     offers: Vec<(SeqNum, SeqNum)>,
     /// The stack's last packet.
     last: Bytes,
+    /// ECN, and what else the peer's segments may have, is the input's to choose.
+    modern: bool,
 }
 
 static CONFIGS: LazyLock<Vec<Arc<StackConfig>>> =
@@ -96,6 +98,10 @@ impl World {
         socket.recv_buffer = [300, 1, 40, 16_384][usize::from(options & 3)];
         socket.send_buffer = [1000, 7, 100, 65_536][usize::from(options >> 2 & 3)];
         socket.nodelay = options & 16 != 0;
+        let modern = shape & 128 != 0;
+        if modern {
+            crate::modern::choose(&mut socket, byte(input));
+        }
         let active = shape & 32 != 0;
         let (local, remote) =
             (SocketAddr::new(us, if active { 5000 } else { 80 }), SocketAddr::new(them, 4000));
@@ -106,7 +112,8 @@ impl World {
             app.id = stack.connect(now, Some(local), remote, socket).ok();
         }
         let peer = Peer::new(FourTuple::new(local, remote), isn);
-        let mut world = Self { stack, now, listener, app, peer, offers: Vec::new(), last: Bytes::new() };
+        let (offers, last) = (Vec::new(), Bytes::new());
+        let mut world = Self { stack, now, listener, app, peer, offers, last, modern };
         world.settle();
         if shape & 64 == 0 {
             world.shake_hands(active, isn, options);
@@ -123,6 +130,10 @@ impl World {
         syn.options.window_scale = (options & 64 == 0).then_some(0);
         syn.options.timestamps =
             (options & 128 == 0).then_some(ropeway_packet::Timestamps { tsval: self.peer.tsval, tsecr: 0 });
+        if self.modern {
+            syn.options.sack_permitted = true;
+            syn.flags |= TcpFlags::from_ace(options & 7);
+        }
         self.inject(self.peer.packet(&syn, 0));
         if !active {
             let ack = self.peer.honest(0);

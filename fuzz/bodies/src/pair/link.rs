@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use ropeway_core::Timestamp;
 
+use crate::modern::meddled;
 use crate::story::{describe, tell};
 
 #[derive(Default)]
@@ -54,6 +55,16 @@ impl Link {
         let (to, packet) = self.take(which)?;
         self.carry(to, packet.clone());
         Some((to, packet))
+    }
+
+    /// A box changes a packet, which goes on.
+    pub(super) fn meddle(&mut self, which: usize, how: u8, with: u8) {
+        let count = self.flight.len().max(1);
+        if let Some((_, packet)) = self.flight.get_mut(which % count)
+            && let Some(changed) = meddled(packet, how, with)
+        {
+            *packet = changed;
+        }
     }
 
     /// Changes a byte of a packet.

@@ -105,6 +105,10 @@ impl World {
             packet[at] = by as u8 & 31;
             repair(&mut packet);
         }
+        if self.modern {
+            let (how, with) = (byte(input), byte(input));
+            packet = crate::modern::meddled(&packet, how, with).map_or(packet, Vec::from);
+        }
         self.inject(packet);
     }
 
