@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use ropeway_core::{
-    ConnectionId, IpCidr, Received, RxChecksum, SendFlags, SocketOptions, Stack, StackConfig, SynCookieMode,
-    Timestamp, Transmit,
+    ConnectionId, EcnMode, IpCidr, Received, RxChecksum, SendFlags, SocketOptions, Stack, StackConfig,
+    SynCookieMode, Timestamp, Transmit,
 };
 
 use crate::memory::connections;
@@ -42,6 +42,14 @@ pub(super) enum HotPath {
     BatchIn,
     /// `poll_transmit` of a full segment, likewise.
     DataOut,
+    /// `AckIn`, `DataIn` and `DataOut` with ECN of RFC 3168.
+    AckInEcn,
+    DataInEcn,
+    DataOutEcn,
+    /// Likewise, with Accurate ECN (RFC 9768) and its option.
+    AckInAccurate,
+    DataInAccurate,
+    DataOutAccurate,
     /// `handle_packet` of an acknowledgement that says nothing, for another connection than the packet before it was, with
     /// 100,000 half-open connections beside both.
     FindAmong,
@@ -56,6 +64,12 @@ impl HotPath {
             Self::DataIn => "data in",
             Self::BatchIn => "data in, one of a batch",
             Self::DataOut => "data out",
+            Self::AckInEcn => "acknowledgement in, ECN",
+            Self::DataInEcn => "data in, ECN",
+            Self::DataOutEcn => "data out, ECN",
+            Self::AckInAccurate => "acknowledgement in, Accurate ECN",
+            Self::DataInAccurate => "data in, Accurate ECN",
+            Self::DataOutAccurate => "data out, Accurate ECN",
             Self::FindAmong => "find among 100,000",
             Self::Connection => "connection, both ends",
         }
@@ -70,9 +84,25 @@ impl HotPath {
     pub(super) fn run(self) -> io::Result<()> {
         match self {
             Self::FindAmong => find_among(),
-            Self::BatchIn => Bulk::new()?.run_batches(),
+            Self::BatchIn => Bulk::new(EcnMode::Off)?.run_batches(),
             Self::Connection => counted(|| connections(CONNECTIONS)),
-            _ => Bulk::new()?.run(self),
+            _ => {
+                let (mode, path) = self.with_ecn();
+                Bulk::new(mode)?.run(path)
+            }
+        }
+    }
+
+    /// Which mode of ECN, and the path without.
+    fn with_ecn(self) -> (EcnMode, Self) {
+        match self {
+            Self::AckInEcn => (EcnMode::On, Self::AckIn),
+            Self::DataInEcn => (EcnMode::On, Self::DataIn),
+            Self::DataOutEcn => (EcnMode::On, Self::DataOut),
+            Self::AckInAccurate => (EcnMode::Accurate, Self::AckIn),
+            Self::DataInAccurate => (EcnMode::Accurate, Self::DataIn),
+            Self::DataOutAccurate => (EcnMode::Accurate, Self::DataOut),
+            path => (EcnMode::Off, path),
         }
     }
 }
@@ -104,11 +134,11 @@ struct Bulk {
 }
 
 impl Bulk {
-    fn new() -> io::Result<Self> {
+    fn new(ecn: EcnMode) -> io::Result<Self> {
         let now = Timestamp::START;
         let (mut client, mut server) = (stack(CLIENT, |_| {}), stack(SERVER, |_| {}));
         let mut options = SocketOptions::default();
-        options.quick_ack = true;
+        (options.quick_ack, options.ecn) = (true, ecn);
         let address = SocketAddr::from((SERVER, PORT));
         let listener = server.listen(address, 1, options.clone()).map_err(io::Error::other)?;
         let id = client.connect(now, None, address, options).map_err(io::Error::other)?;
