@@ -95,6 +95,7 @@ impl Control {
         }
     }
 
+    // RFC 9438 4.10-1
     fn slow_start(&mut self, delivery: &Delivery, acked: u32) {
         let state = &mut self.state;
         // RFC 9406 4.3: only the first slow start; later ones know where to end.
@@ -121,6 +122,7 @@ impl State {
         self.window.avoid(epoch.window(acked, cwnd, self.cwnd_prior, rtt, mss));
     }
 
+    // RFC 9438 4.7-1
     /// RFC 9438 4.7: a peak below the last one means that somebody else is there, and gets some room.
     fn converge_fast(&mut self) {
         let cwnd = self.window.cwnd();
@@ -130,6 +132,7 @@ impl State {
         });
     }
 
+    // RFC 8511 3.1-2
     /// RFC 9438 4.6, from the window, as Linux does: it does not grow while the application is the limit (section 5.8), so it
     /// stands for what the path has carried.
     fn reduce(&mut self, event: &CongestionEvent) {
@@ -144,6 +147,7 @@ impl State {
         self.epoch = None;
     }
 
+    // RFC 9438 4.9.2-1
     /// RFC 9438 4.9.2, unless the window has got there by itself.
     fn give_back(&mut self, before: &Self) {
         if self.window.cwnd() < before.window.cwnd() {
@@ -154,6 +158,7 @@ impl State {
         }
     }
 
+    // RFC 9438 4.8-1
     /// RFC 9438 4.8. `most`: no threshold above this.
     fn time_out(&mut self, event: &CongestionEvent, again: bool, most: u32) {
         if !again {
@@ -169,6 +174,7 @@ impl State {
 /// What remains of the window after a mark in congestion avoidance (RFC 8511 3.1-1): 0.85.
 const BETA_ECN: (u64, u64) = (17, 20);
 
+// RFC 9438 4.6-1
 /// *β_cubic*, 0.7
 fn beta(bytes: u32) -> u32 {
     scale(bytes, (7, 10))

@@ -70,6 +70,7 @@ impl Controller for Reno {
         }
     }
 
+    // RFC 8511 3.1-2
     fn on_congestion(&mut self, event: &CongestionEvent) {
         let goes_on = self.undo.begin(event, || self.window);
         self.acked = 0;

@@ -56,6 +56,7 @@ impl Window {
         self.ssthresh == u32::MAX
     }
 
+    // RFC 9438 5.8-1
     /// How many bytes the window may grow for: none in a recovery, and none if the window was not used. What ends a recovery
     /// counts, as in Linux, by what it shows to have arrived.
     pub(super) fn countable(&self, delivery: &Delivery) -> u32 {
@@ -96,6 +97,7 @@ impl Window {
         self.cwnd = ssthresh.max(floor * self.mss).min(self.cwnd.max(floor * self.mss));
     }
 
+    // RFC 9438 4.6-2
     /// RFC 5681 3.1 (4): never below two segments.
     pub(super) fn set_ssthresh(&mut self, ssthresh: u32) {
         self.ssthresh = ssthresh.max(2 * self.mss);

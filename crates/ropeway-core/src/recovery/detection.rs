@@ -56,6 +56,7 @@ impl Detection {
         self.resent = self.resent.saturating_add(1);
     }
 
+    // RFC 8985 6.2-3
     /// Something has arrived that was overtaken and not sent again: the network reorders (RFC 8985 6.2, step 3).
     pub(super) fn take_reordering(&mut self, flight: &Flight, news: &News) {
         let Some(low) = news.overtaken else { return };
@@ -101,6 +102,7 @@ impl Detection {
         }
     }
 
+    // RFC 6675 4-2
     /// RFC 6675 4, IsLost: more than DupThresh - 1 segments behind it have been reported.
     fn find_by_blocks(&self, flight: &mut Flight, mss: u32, told: Told<'_>) -> u32 {
         let Some(high) = flight.highest_sacked() else { return 0 };
@@ -110,6 +112,7 @@ impl Detection {
         flight.lose_below(high - (self.dup_thresh() - 1) * mss, told)
     }
 
+    // RFC 8985 6.3-1
     /// The retransmission timer went off: everything is lost, or what RACK would take for lost (RFC 8985 6.3).
     pub(super) fn time_out(
         &self,

@@ -153,6 +153,7 @@ impl Recovery {
         }
     }
 
+    // RFC 5682 2.1-2
     /// Whether new data goes first now, and what is due waits for the next acknowledgement (RFC 5682 3.1, step 2.b).
     pub(crate) fn wants_new_data(&self) -> bool {
         self.episode.frto == Frto::NewData
@@ -165,6 +166,7 @@ impl Recovery {
         }
     }
 
+    // RFC 6675 4-6, RFC 8985 7.3-2
     /// What a probe's timeout finds: nothing else is known to be missing, and no probe is out (RFC 8985 7.3).
     pub(crate) fn may_probe(&self) -> bool {
         self.switches.tlp
@@ -318,6 +320,7 @@ impl Recovery {
         }
     }
 
+    // RFC 6675 5-3
     /// Ends a phase whose recovery point is acknowledged.
     fn leave(&mut self, case: &mut Case<'_>) {
         if !case.news.una.at_or_after(self.high) {
@@ -338,6 +341,7 @@ impl Recovery {
         }
     }
 
+    // RFC 9937 6.2-5
     /// All that was outstanding when the phase began has arrived.
     fn recovered(&mut self, case: &mut Case<'_>) {
         if self.may_undo(case) {
@@ -373,6 +377,7 @@ impl Recovery {
         }
     }
 
+    // RFC 6675 5-1
     /// Open or Disorder: what do duplicates say?
     fn in_order(&mut self, case: &mut Case<'_>) {
         if self.switches.sack {
@@ -453,6 +458,7 @@ impl Recovery {
         }
     }
 
+    // RFC 5682 4-1
     fn undo_timeout(&mut self, case: &mut Case<'_>) {
         self.undo_reduction(case, true);
         self.set_phase(Phase::Open);
@@ -520,6 +526,7 @@ impl Recovery {
         case.outcome
     }
 
+    // RFC 6675 5-3
     /// Fast recovery begins (RFC 5681 3.2, RFC 6675 5 (4), RFC 9937 6.1).
     fn begin(&mut self, case: &mut Case<'_>) {
         // What limited transmit has sent does not count (RFC 5681 3.2 (2)): it is what exceeds the window.
@@ -543,6 +550,7 @@ impl Recovery {
         case.outcome.began = true;
     }
 
+    // RFC 6675 5-4
     /// From here on to SND.NXT, PRR says how the window comes down. `out`: SND.NXT - SND.UNA before this acknowledgement.
     fn begin_reduction(&mut self, case: &Case<'_>, out: u32) {
         self.high = case.news.nxt;
@@ -551,6 +559,7 @@ impl Recovery {
         self.episode.prr.begin(out.saturating_sub(reported + inferred), case.congestion.window());
     }
 
+    // RFC 5682 2.1-1, RFC 6675 5.1-1
     /// The retransmission timer went off (RFC 6298 5, RFC 5682 3.1 step 1). `again`: not for the first time.
     pub(crate) fn on_timeout(
         &mut self,

@@ -16,11 +16,13 @@ pub(crate) struct Prr {
 impl Prr {
     pub(super) const NONE: Self = Self { delivered: 0, out: 0, recover_fs: 0, window: 0 };
 
+    // RFC 9937 6.1-1
     /// Recovery begins (RFC 9937 6.1). `flight_size`: SND.NXT - SND.UNA, less what had been reported before.
     pub(crate) fn begin(&mut self, flight_size: u32, window: u32) {
         *self = Self { delivered: 0, out: 0, recover_fs: flight_size.max(1), window };
     }
 
+    // RFC 9937 6.2-1, RFC 9937 6.2-2, RFC 9937 6.2-3, RFC 9937 6.2-4
     /// An acknowledgement in recovery (RFC 9937 6.2). `safe_ack`: SND.UNA has moved, and no more losses were found.
     pub(crate) fn on_ack(&mut self, delivered: u32, pipe: u32, ssthresh: u32, mss: u32, safe_ack: bool) {
         self.delivered += u64::from(delivered);
@@ -101,6 +103,7 @@ mod tests {
         (sent.join(" "), pipe / MSS)
     }
 
+    // RFC 9937 6.1-1, RFC 9937 6.2-1
     // RFC 6937 3.1, by the rules of RFC 9937: one loss of twenty, and the threshold is half.
     #[test]
     fn one_loss_halves_the_rate_and_ends_at_the_threshold() {
@@ -109,6 +112,7 @@ mod tests {
         assert_eq!(pipe, 10);
     }
 
+    // RFC 9937 6.2-2
     // RFC 6937 3.1: the first fifteen of twenty are lost: what arrives lets as much go, and no more.
     #[test]
     fn many_losses_conserve_packets() {
@@ -117,6 +121,7 @@ mod tests {
         assert_eq!(pipe, 5);
     }
 
+    // RFC 9937 6.2-3
     // RFC 9937 6.2: an acknowledgement that brings progress and no news of losses lets one segment more go.
     #[test]
     fn a_safe_acknowledgement_lets_one_more_go() {

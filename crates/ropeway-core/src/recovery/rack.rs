@@ -61,6 +61,7 @@ impl Rack {
         self.reorderings
     }
 
+    // RFC 8985 6.2-1, RFC 8985 6.2-2
     /// A range has arrived that was sent at `sent_at` (RFC 8985 6.2, step 2). `ambiguous`: it was sent more than once, and
     /// this may be the acknowledgement of an earlier transmission.
     pub(crate) fn on_delivered(
@@ -95,6 +96,7 @@ impl Rack {
         }
     }
 
+    // RFC 8985 6.2-6
     /// Once a round trip at most, the window grows by a quarter of the smallest round trip (step 4).
     pub(crate) fn update_window(&mut self, prior_delivered: Option<u64>, delivered: u64) {
         let Some(prior) = prior_delivered.filter(|_| !self.is_static) else { return };
@@ -126,6 +128,7 @@ impl Rack {
         self.advanced = true;
     }
 
+    // RFC 8985 6.2-4, RFC 8985 6.2-5, RFC 8985 6.2-7
     /// The reordering window (step 4), and how coarse the clock is on top: a packet that waited for a tick was not
     /// overtaken. Without reordering the order alone tells, and no time is measured.
     pub(crate) fn window(&self, path: &Path) -> Duration {
@@ -143,6 +146,7 @@ impl Rack {
         Duration::from_micros(u64::from(self.rtt)) + self.window(path)
     }
 
+    // RFC 8985 6.2-8
     /// RACK_detect_loss (step 5), as things stood at `as_of`: what a late timer adds to a packet's age says nothing.
     pub(crate) fn detect(
         &mut self,
@@ -171,6 +175,7 @@ impl Rack {
         Found { looked: true, lost, again: waiting.map(|sent_at| sent_at + age()) }
     }
 
+    // RFC 8985 6.3-1
     /// The retransmission timer went off: what was sent so long ago that RACK would take it for lost (RFC 8985 6.3).
     pub(crate) fn is_overdue(&self, sent_at: Timestamp, path: &Path, now: Timestamp) -> bool {
         sent_at + self.age(path) <= now
@@ -180,5 +185,51 @@ impl Rack {
     pub(crate) fn forget(&mut self) {
         self.newest = None;
         self.advanced = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // RFC 8985 6.2-7
+    #[test]
+    fn the_reordering_window_is_a_smoothed_round_trip_at_most() {
+        let path = Path {
+            min_rtt: Some(Duration::from_millis(100)),
+            srtt: Some(Duration::from_millis(120)),
+            recovering: false,
+            dup_thresh_met: false,
+            granularity: Duration::ZERO,
+        };
+        let mut rack = Rack::default();
+        rack.on_reordering();
+        let mut widths = Vec::new();
+        for round in 0..8 {
+            widths.push(rack.window(&path).as_millis());
+            rack.on_dsack();
+            rack.update_window(Some(round), round);
+        }
+        assert_eq!(widths, [25, 50, 75, 100, 120, 120, 120, 120]);
+    }
+    // RFC 8985 6.3-1
+    #[test]
+    fn what_is_younger_than_a_round_trip_is_not_overdue() {
+        let path = Path {
+            min_rtt: Some(Duration::from_millis(100)),
+            srtt: Some(Duration::from_millis(100)),
+            recovering: false,
+            dup_thresh_met: true,
+            granularity: Duration::ZERO,
+        };
+        let at = |millis| Timestamp::START + Duration::from_millis(millis);
+        let mut rack = Rack::default();
+        rack.on_delivered((at(0), SeqNum::new(1)), at(100), false, false, path.min_rtt);
+        let overdue = [99, 100, 101, 200].map(|sent| rack.is_overdue(at(sent), &path, at(200)));
+        assert_eq!(overdue, [true, true, false, false]);
+        // What was seen to reorder gets a quarter more.
+        rack.on_reordering();
+        let overdue = [75, 76, 100].map(|sent| rack.is_overdue(at(sent), &path, at(200)));
+        assert_eq!(overdue, [true, false, false]);
     }
 }

@@ -40,6 +40,7 @@ impl Tlp {
         self.end
     }
 
+    // RFC 8985 7.2-1
     /// PTO (RFC 8985 7.2). `lone`: one segment is in flight, and its acknowledgement may be delayed.
     pub(crate) fn timeout(srtt: Option<Duration>, lone: bool, granularity: Duration) -> Duration {
         let Some(srtt) = srtt else { return WITHOUT_SAMPLE };
@@ -55,6 +56,7 @@ impl Tlp {
         self.end = None;
     }
 
+    // RFC 8985 7.4-1, RFC 8985 7.4-2
     /// RFC 8985 7.4.2. `dsack`: it reports that the probe arrived twice. `bare`: it brings no news at all.
     pub(crate) fn on_ack(&mut self, ack: SeqNum, dsack: bool, bare: bool) -> ProbeAnswer {
         let Some(end) = self.end.filter(|end| ack.at_or_after(*end)) else { return ProbeAnswer::Nothing };
@@ -71,6 +73,7 @@ impl Tlp {
     }
 }
 
+// RFC 8985 7.2-2
 /// When the probe is due: not after the retransmission timer, whose place it takes then (RFC 8985 7.2).
 pub(crate) fn deadline(now: Timestamp, timeout: Duration, rto_at: Option<Timestamp>) -> Timestamp {
     let at = now + timeout;

@@ -36,6 +36,7 @@ fn a_second_timeout_of_the_same_segment_does_not_halve_again() {
     }
 }
 
+// RFC 6675 5.1-1
 // RFC 6582 3.2 (2), 4.1: duplicates of what a timeout made us send again mean nothing.
 #[test]
 fn no_fast_retransmit_of_what_a_timeout_sent_again() {
@@ -53,6 +54,7 @@ fn no_fast_retransmit_of_what_a_timeout_sent_again() {
     assert_eq!(lab.stack.counters().fast_retransmits, 0);
 }
 
+// RFC 6675 5.1-1
 // RFC 6582 3.2 (2): "covers more than recover". The last retransmissions of a spurious timeout make three
 // duplicates of the very last acknowledgement.
 #[test]

@@ -52,11 +52,13 @@ impl Epoch {
         self.counted = now;
     }
 
+    // RFC 9438 4.2-3
     /// Does not count it (RFC 9438 4.2: *t* leaves out what the application did not use).
     pub(super) fn skip(&mut self, now: Timestamp) {
         self.counted = now;
     }
 
+    // RFC 9438 4.2-2, RFC 9438 4.4-1
     /// The window after an acknowledgement of so many bytes (RFC 9438 4.2 to 4.5).
     pub(super) fn window(&mut self, acked: u32, cwnd: u32, cwnd_prior: u32, rtt: Duration, mss: u32) -> u32 {
         let acked = acked.min(cwnd);
@@ -72,6 +74,7 @@ impl Epoch {
         cwnd.saturating_add(saturate(credit / u64::from(cwnd))).min(target)
     }
 
+    // RFC 9438 4.3-1
     /// RFC 9438 4.3: *W_est* grows by α segments for each window that is acknowledged.
     fn advance_reno(&mut self, acked: u32, cwnd: u32, cwnd_prior: u32, mss: u32) {
         let alpha = if self.w_est < cwnd_prior { ALPHA } else { ALPHA_RENO };
@@ -81,6 +84,7 @@ impl Epoch {
         self.reno_credit %= unit;
     }
 
+    // RFC 9438 4.2-1
     /// *W_cubic(t + ahead)*, in bytes, and no less than 0.
     fn curve(&self, ahead: Duration, mss: u32) -> u32 {
         let t = ticks(self.elapsed.saturating_add(micros(ahead)));
@@ -141,6 +145,7 @@ mod tests {
         }
     }
 
+    // RFC 9438 4.2-1
     #[test]
     fn the_curve_is_a_cubic_with_its_plateau_at_k() {
         // 300 segments above the first window: K is the cube root of 750, 9.086 s.

@@ -132,6 +132,7 @@ fn the_mean_window_is_that_of_the_published_tables() {
     }
 }
 
+// RFC 9438 4.6-1, RFC 9438 4.6-2, RFC 8511 3.1-2
 #[test]
 fn a_loss_takes_three_tenths_and_a_timeout_all_but_a_segment() {
     // However much is in flight: the window stands for what the path has carried.
@@ -153,6 +154,7 @@ fn a_loss_takes_three_tenths_and_a_timeout_all_but_a_segment() {
     assert_eq!(control.window(), 7 * MSS);
 }
 
+// RFC 9438 4.2-1
 /// From 1000 segments down to 700: K is the cube root of 300 / 0.4, 9.09 s. The window is the curve's at the end of each
 /// second, since it aims at a round trip ahead.
 #[test]
@@ -173,6 +175,7 @@ fn the_window_climbs_along_the_curve() {
     assert!(seen.is_sorted());
 }
 
+// RFC 9438 4.2-2
 #[test]
 fn a_window_far_below_the_curve_grows_by_half_a_round_trip_at_most() {
     let mut path = Path::with_window(100, 50, MS(100));
@@ -189,6 +192,7 @@ fn a_window_far_below_the_curve_grows_by_half_a_round_trip_at_most() {
     }
 }
 
+// RFC 9438 4.3-1
 #[test]
 fn on_short_paths_it_is_as_fast_as_reno() {
     // 9/17 of a segment a round trip, until it is back where it was; then one.
@@ -203,6 +207,7 @@ fn on_short_paths_it_is_as_fast_as_reno() {
     assert!((9..=10).contains(&(path.window() - before)));
 }
 
+// RFC 9438 4.7-1
 #[test]
 fn a_peak_below_the_last_makes_room() {
     let second_peak = |window: u32| {
@@ -226,6 +231,7 @@ fn a_peak_below_the_last_makes_room() {
     assert!((590..=600).contains(&plateau), "{plateau}");
 }
 
+// RFC 9438 4.8-1
 #[test]
 fn after_a_timeout_the_curve_begins_where_slow_start_ends() {
     let mut path = Path::with_window(100, 50, MS(100));
@@ -239,6 +245,7 @@ fn after_a_timeout_the_curve_begins_where_slow_start_ends() {
     assert!((reno..reno + 4).contains(&slow), "{slow}");
 }
 
+// RFC 9438 4.2-3
 #[test]
 fn time_in_which_the_window_was_not_used_does_not_count() {
     let climb = |idle: &dyn Fn(&mut Path)| {
@@ -264,6 +271,7 @@ fn time_in_which_the_window_was_not_used_does_not_count() {
     assert!(silent.abs_diff(expected) <= 1, "nothing in flight: {silent}, {expected}");
 }
 
+// RFC 9438 5.8-1
 #[test]
 fn a_window_that_is_not_used_does_not_grow() {
     let mut path = Path::with_window(100, 50, MS(100));
@@ -290,6 +298,7 @@ fn after_idle_time_it_restarts_and_finds_its_curve_again() {
     assert!((before * 3 / 4..=before + 20).contains(&after), "{before}, {after}");
 }
 
+// RFC 9438 4.9.2-1
 #[test]
 fn what_was_spurious_is_given_back_with_its_curve() {
     for cause in [Congestion::Loss, TIMEOUT] {

@@ -72,6 +72,7 @@ impl Flight {
         self.sums.outstanding()
     }
 
+    // RFC 6675 4-3
     /// What is thought to be on its way (RFC 6675 3).
     pub(crate) fn pipe(&self) -> u32 {
         self.sums.pipe()
@@ -433,6 +434,7 @@ impl Flight {
         (lost, None)
     }
 
+    // RFC 6675 4-4
     /// The first segment that is to be sent again, of at most `mss` bytes of data. Small neighbours go together.
     pub(crate) fn next_due(&mut self, mss: u32) -> Option<Piece> {
         let from = self.due_from?;
@@ -473,6 +475,7 @@ impl Flight {
         Some(Piece { start: last.end - (len + u32::from(fin)), end: last.end, fin, probe: false, why: None })
     }
 
+    // RFC 8985 6.1-1
     /// A piece has been sent again.
     pub(crate) fn resend(
         &mut self,

@@ -75,6 +75,7 @@ pub(crate) enum Next {
 }
 
 impl Sender {
+    // RFC 6675 4-4, RFC 6675 5-2, RFC 6675 5-5
     /// The next segment, as far as the windows allow: first what was lost.
     pub(crate) fn next(&mut self, now: Timestamp, limits: &Limits) -> Next {
         self.restart_after_idle(now);
@@ -315,6 +316,7 @@ impl Sender {
         (len > 0 || fin).then_some(Plan { seq, len, segment_size: None, fin, again, why })
     }
 
+    // RFC 8985 7.3-1
     /// A probe of the tail: new data if there is some, otherwise the last segment again (RFC 8985 7.3).
     pub(crate) fn tail_probe(&mut self, limits: &Limits) -> Option<Plan> {
         let mut plan = match self.next_new(self.snd.nxt, limits) {

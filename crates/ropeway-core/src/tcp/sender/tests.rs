@@ -156,6 +156,7 @@ fn twenty(mut bench: Bench) -> Bench {
     bench
 }
 
+// RFC 6675 4-2
 // RFC 8985 6.2: three segments that were sent later have arrived, in order: what is missing is lost.
 #[test]
 fn three_reported_segments_show_a_loss() {
@@ -204,6 +205,7 @@ fn a_lost_retransmission_is_sent_again_without_a_timeout() {
     assert_eq!(bench.sender.retransmits(), 0);
 }
 
+// RFC 8985 6.2-3
 // RFC 8985 6.2, step 4: with reordering, a quarter of the smallest round trip is waited for.
 #[test]
 fn what_was_overtaken_once_gets_time_the_next_time() {
@@ -252,6 +254,7 @@ fn a_late_timer_loses_no_more_than_one_in_time() {
     assert_eq!(next, super::Reorder::At(Timestamp::from_micros(1_436_000)));
 }
 
+// RFC 5682 3.1-1
 // RFC 5682 3.1, RFC 4015: the originals arrive after a timeout, so it was spurious.
 #[test]
 fn a_spurious_timeout_gives_the_window_back() {
@@ -269,6 +272,7 @@ fn a_spurious_timeout_gives_the_window_back() {
     assert_eq!(bench.sender.flight().lost(), 0);
 }
 
+// RFC 5682 4-1
 #[test]
 fn without_undo_a_spurious_timeout_costs_the_window_but_nothing_is_sent_twice() {
     let mut bench = twenty(Bench::with(|config| config.undo = false));
@@ -302,6 +306,7 @@ fn a_loss_behind_a_spurious_timeout_is_found_without_another_one() {
     assert!(!sent.iter().any(|sent| sent.contains("r13")), "{sent:?}");
 }
 
+// RFC 5682 2.1-3
 // RFC 5682 3.1, step 3.a
 #[test]
 fn a_real_timeout_goes_on_to_send_again() {
@@ -456,6 +461,7 @@ fn a_lost_tail_is_repaired_without_a_timeout() {
     assert_eq!(bench.ack(1, &[(2, 3)]), "r1");
 }
 
+// RFC 8985 7.4-1
 // RFC 8985 7.4.2: the probe itself was what was missing: a loss, though no recovery was needed.
 #[test]
 fn a_probe_that_repairs_a_loss_reduces_the_window() {
@@ -560,6 +566,7 @@ fn what_is_reported_stands_together_as_one() {
     assert_eq!((last.start.get(), last.segments), (11 * MSS, 19));
 }
 
+// RFC 6675 4-3
 /// Any sequence of acknowledgements, timeouts, and writes leaves the record consistent, and never sends what is
 /// acknowledged.
 #[test]
