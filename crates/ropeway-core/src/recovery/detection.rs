@@ -128,7 +128,7 @@ impl Detection {
         }
         let path = self.path(flight, phase, news);
         // What was sent lately may well be on its way.
-        flight.lose_first(news.mss, Why::Timeout, told);
+        flight.lose_first(Why::Timeout, told);
         flight.lose_sent(|sent_at| self.rack.is_overdue(sent_at, &path, news.now), told);
     }
 }

@@ -73,7 +73,7 @@ impl Case<'_> {
     fn lose_first(&mut self, why: Why) {
         let Self { flight, congestion, news, outcome } = self;
         let told = &mut |lost: &Departure| congestion.on_lost(news.now, lost);
-        outcome.lost += flight.lose_first(news.mss, why, told);
+        outcome.lost += flight.lose_first(why, told);
     }
 }
 

@@ -196,11 +196,10 @@ impl Sender {
         self.buffer.acknowledge(news.ack);
         // What was to follow at once has not: as in Linux, MSG_MORE holds until the next acknowledgement.
         self.more_to_come = false;
-        let mss = self.mss();
         let Self { flight, rate, recovery, rto, .. } = self;
         let predates = recovery.predates_resending(news.echo.map(|(tsecr, _)| tsecr));
         let (high, min_rtt) = (recovery.high(), rto.min_rtt());
-        flight.acknowledge(news.ack, mss, |sent| {
+        flight.acknowledge(news.ack, |sent| {
             arrivals.see(sent, high);
             if sent.segments == 0 {
                 // What is measured is a segment: a part of one says nothing of its round trip.
@@ -228,7 +227,6 @@ impl Sender {
         let blocks = news.blocks.as_slice();
         let (&first, _) = blocks.split_first()?;
         let dsack = self.dsack(news.ack, first, blocks.get(1).copied());
-        let mss = self.mss();
         let Self { flight, rate, recovery, rto, snd, .. } = self;
         let predates = recovery.predates_resending(news.echo.map(|(tsecr, _)| tsecr));
         let (high, min_rtt) = (recovery.high(), rto.min_rtt());
@@ -237,7 +235,7 @@ impl Sender {
             if !start.before(end) || end.after(snd.nxt) || start.before(snd.una) {
                 continue;
             }
-            flight.sack(start, end, mss, |sent| {
+            flight.sack(start, end, |sent| {
                 arrivals.see(sent, high);
                 let again = sent.marks.has(Marks::EVER_RETRANSMITTED);
                 if !again {

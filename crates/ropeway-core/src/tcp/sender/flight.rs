@@ -135,6 +135,7 @@ impl Flight {
             && last.at == sent.at
             && last.stamp.is_like(&sent.stamp)
             && last.marks == sent.marks.without(Marks::FIN)
+            && last.size == sent.size
             && last.len() + sent.len() <= LONGEST
         {
             last.end = sent.end;
@@ -147,7 +148,7 @@ impl Flight {
     }
 
     /// SND.UNA has come to `una`. `seen` gets each range that is shown to have arrived for the first time.
-    pub(crate) fn acknowledge(&mut self, una: SeqNum, mss: u32, mut seen: impl FnMut(&Sent)) {
+    pub(crate) fn acknowledge(&mut self, una: SeqNum, mut seen: impl FnMut(&Sent)) {
         while let Some(first) = self.entries.front_mut() {
             if una.at_or_before(first.start) {
                 break;
@@ -159,8 +160,8 @@ impl Flight {
                 self.entries.pop_front();
             } else {
                 first.start = una;
-                // Whole segments only; and one, at least, is left, whatever the MSS was when it was sent.
-                gone.segments = (gone.len() / mss).min(first.segments - 1);
+                // Whole segments only; and one, at least, is left.
+                gone.segments = (gone.len() / gone.size()).min(first.segments - 1);
                 first.segments -= gone.segments;
             }
             self.sums.leaves(&gone);
@@ -190,7 +191,7 @@ impl Flight {
     ///
     /// A part of a segment does not count: what was sent as one arrives as one. It costs two searches, at most two cuts,
     /// and a step for each range that is new: ranges that are known stand together as one.
-    pub(crate) fn sack(&mut self, start: SeqNum, end: SeqNum, mss: u32, mut seen: impl FnMut(&Sent)) {
+    pub(crate) fn sack(&mut self, start: SeqNum, end: SeqNum, mut seen: impl FnMut(&Sent)) {
         let mut index = self.entries.partition_point(|sent| sent.end.at_or_before(start));
         let first = index;
         while let Some(sent) = self.entries.get(index) {
@@ -202,20 +203,21 @@ impl Flight {
                 continue;
             }
             // Whole segments of it, from the first that begins in the block to the last that ends there.
+            let size = sent.size();
             let skip =
-                if start.after(sent.start) { start.since(sent.start).next_multiple_of(mss) } else { 0 };
+                if start.after(sent.start) { start.since(sent.start).next_multiple_of(size) } else { 0 };
             let len = sent.len();
-            let covered = if end.before(sent.end) { end.since(sent.start) / mss * mss } else { len };
+            let covered = if end.before(sent.end) { end.since(sent.start) / size * size } else { len };
             if skip >= covered || skip >= len {
                 index += 1;
                 continue;
             }
             let at = sent.start;
             if covered < len {
-                self.cut(index, at + covered, mss);
+                self.cut(index, at + covered);
             }
             if skip > 0 {
-                self.cut(index, at + skip, mss);
+                self.cut(index, at + skip);
                 index += 1;
             }
             self.mark_sacked(index, &mut seen);
@@ -255,10 +257,10 @@ impl Flight {
     }
 
     /// Cuts an entry in two. A FIN stays with the second.
-    fn cut(&mut self, index: usize, at: SeqNum, mss: u32) {
+    fn cut(&mut self, index: usize, at: SeqNum) {
         let Some(sent) = self.entries.get_mut(index) else { return };
         debug_assert!(at.after(sent.start) && at.before(sent.end));
-        let first = at.since(sent.start).div_ceil(mss.max(1));
+        let first = at.since(sent.start).div_ceil(sent.size());
         let second = Sent { start: at, segments: sent.segments.saturating_sub(first).max(1), ..sent.clone() };
         sent.end_at(at);
         sent.segments = first;
@@ -306,14 +308,14 @@ impl Flight {
     }
 
     /// Takes the first segment for lost.
-    pub(crate) fn lose_first(&mut self, mss: u32, why: Why, told: Told<'_>) -> u32 {
+    pub(crate) fn lose_first(&mut self, why: Why, told: Told<'_>) -> u32 {
         let Some(first) = self.entries.front() else { return 0 };
         if !first.marks.is_out() {
             return 0;
         }
-        if first.len() > mss {
-            let at = first.start + mss;
-            self.cut(0, at, mss);
+        if first.len() > first.size() {
+            let at = first.start + first.size();
+            self.cut(0, at);
         }
         self.lose(0, why, told)
     }
@@ -471,7 +473,7 @@ impl Flight {
         let last = self.last()?;
         let fin = last.marks.has(Marks::FIN);
         let data = last.len() - u32::from(fin);
-        let len = if data == 0 { 0 } else { (data - 1) % mss + 1 };
+        let len = if data == 0 { 0 } else { (data - 1) % last.size().min(mss) + 1 };
         Some(Piece { start: last.end - (len + u32::from(fin)), end: last.end, fin, probe: false, why: None })
     }
 
@@ -480,7 +482,7 @@ impl Flight {
     pub(crate) fn resend(
         &mut self,
         piece: Piece,
-        (at, mss): (Timestamp, u32),
+        (at, size): (Timestamp, u16),
         (stamp, marks): (Stamp, Marks),
         ordered: bool,
     ) {
@@ -489,15 +491,16 @@ impl Flight {
         }
         let mut index = self.entries.partition_point(|sent| sent.end.at_or_before(piece.start));
         if self.entries.get(index).is_some_and(|sent| sent.start.before(piece.start)) {
-            self.cut(index, piece.start, mss);
+            self.cut(index, piece.start);
             index += 1;
         }
         while let Some(sent) = self.entries.get(index).filter(|sent| sent.start.before(piece.end)) {
             if sent.end.after(piece.end) {
-                self.cut(index, piece.end, mss);
+                self.cut(index, piece.end);
             }
             let Some(sent) = self.entries.get_mut(index) else { break };
             sent.at = at;
+            sent.size = size;
             sent.stamp = stamp;
             let again = Marks::RETRANSMITTED.with(Marks::EVER_RETRANSMITTED).with(marks);
             self.sums.mark(sent, sent.marks.without(Marks::APP_LIMITED.with(Marks::PROBE)).with(again));

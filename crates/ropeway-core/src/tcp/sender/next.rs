@@ -259,9 +259,9 @@ impl Sender {
         let (stamp, limited) = self.rate.stamp(&mut self.flight.course, now, (pipe, len), idle);
         let ordered = self.recovery.needs_order();
         let marks = marks.with(limited);
-        let mss = self.mss();
+        let size = self.snd.mss;
         if plan.again {
-            self.flight.resend(plan.piece(self.snd.nxt), (now, mss), (stamp, limited), ordered);
+            self.flight.resend(plan.piece(self.snd.nxt), (now, size), (stamp, limited), ordered);
         }
         if plan.end().after(self.snd.nxt) {
             let marks = if plan.fin { marks.with(Marks::FIN) } else { marks };
@@ -270,11 +270,11 @@ impl Sender {
             // A window probe counts as lost at once.
             let why = plan.why.filter(|_| marks.has(Marks::LOST));
             let segments = plan.segments();
-            let sent = Sent { start, end: plan.end(), at: now, marks, why, segments, stamp };
+            let sent = Sent { start, end: plan.end(), at: now, marks, why, size, segments, stamp };
             self.flight.push(sent, ordered, joins);
             self.snd.nxt = plan.end();
             self.snd.note_flight();
-            if plan.len < mss && !marks.has(Marks::PROBE) {
+            if plan.len < u32::from(size) && !marks.has(Marks::PROBE) {
                 self.snd.small = self.snd.nxt;
             }
         }

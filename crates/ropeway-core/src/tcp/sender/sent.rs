@@ -61,6 +61,8 @@ pub(crate) struct Sent {
     pub(crate) marks: Marks,
     /// What took it for lost the last time. Nothing depends on it: it is told when it is sent again.
     pub(crate) why: Option<Why>,
+    /// The most bytes of data that one of its segments has: where they meet.
+    pub(crate) size: u16,
     /// So many segments.
     pub(crate) segments: u32,
     /// What had been delivered when it was sent the last time.
@@ -70,6 +72,10 @@ pub(crate) struct Sent {
 impl Sent {
     pub(crate) fn len(&self) -> u32 {
         self.end.since(self.start)
+    }
+
+    pub(super) fn size(&self) -> u32 {
+        u32::from(self.size.max(1))
     }
 
     /// It is only what it was up to there: what left behind that was not in flight yet.
