@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::options::{MAX_BUFFER, SocketOptions};
+use crate::tcp::connection::MIN_MSS;
 
 /// An address of ours with the length of its network's prefix, as in `10.0.0.2/24`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -160,6 +161,37 @@ pub enum SynCookieMode {
     Always,
 }
 
+/// When connections look for the MTU of their path by probes (RFC 4821; `tcp_mtu_probing`): larger segments than others, whose
+/// loss says nothing of congestion.
+///
+/// A black hole is a path that drops what is too large, and whose routers do not say so, or are not heard. Only probes find it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MtuProbing {
+    /// Never (0 in Linux): a connection in a black hole times out.
+    Off,
+    /// When there is a black hole, or a router has said that less passes (1 in Linux, whose default is 0). A connection that
+    /// meets neither sends the same as without, and a search costs it one segment that is sent again for each size that does not
+    /// pass.
+    #[default]
+    BlackHole,
+    /// Always (2 in Linux): connections begin with [`StackConfig::base_mss`], unless more is known to pass.
+    Always,
+}
+
+impl MtuProbing {
+    /// The mode of this number in Linux's `net.ipv4.tcp_mtu_probing`.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Off),
+            1 => Some(Self::BlackHole),
+            2 => Some(Self::Always),
+            _ => None,
+        }
+    }
+}
+
 /// Which connects may take a tuple over that is still in TIME-WAIT (`tcp_tw_reuse`).
 ///
 /// A connect that finds no free local port takes the tuple that has been in TIME-WAIT the longest, if timestamps were in
@@ -268,6 +300,20 @@ pub struct StackConfig {
     pub prr: bool,
     /// Send at a rate rather than in bursts of more than ten segments, or twenty in slow start. On.
     pub pacing: bool,
+    /// When connections look for the MTU of their path by probes, beside what ICMP says (RFC 4821; `tcp_mtu_probing`). When they
+    /// meet a black hole.
+    pub mtu_probing: MtuProbing,
+    /// The MSS that a connection goes down to in a black hole, and where searches begin (`tcp_base_mss`). 1024.
+    ///
+    /// IPv6 never goes below an MTU of 1280 bytes, which each of its links has (RFC 8200 5).
+    pub base_mss: u16,
+    /// The least MSS that a connection goes down to if even `base_mss` does not pass (`tcp_mtu_probe_floor`). 48, which is the
+    /// least allowed.
+    pub mtu_probe_floor: u16,
+    /// How long after a search for the path's MTU a larger one is tried again (`tcp_probe_interval`). 600 s.
+    pub probe_interval: Duration,
+    /// A search is over when fewer bytes than this are between what passes and what does not (`tcp_probe_threshold`). 8.
+    pub probe_threshold: u16,
     /// Ports for connections that did not choose one (RFC 6056). 32768 to 60999.
     pub ephemeral_ports: RangeInclusive<u16>,
     /// Most connections at a time, all listeners together; SYNs beyond it are dropped. 1,000,000.
@@ -369,6 +415,10 @@ impl StackConfig {
         self.auto_recv_buffer.normalize(self.budget());
         self.auto_send_buffer.normalize(self.budget());
         self.mtu = self.mtu.max(MIN_MTU);
+        self.mtu_probe_floor = self.mtu_probe_floor.max(MIN_MSS);
+        self.base_mss = self.base_mss.max(self.mtu_probe_floor);
+        self.probe_threshold = self.probe_threshold.max(1);
+        self.probe_interval = self.probe_interval.min(FOREVER);
         self.max_rto = self.max_rto.clamp(GRANULARITY, FOREVER);
         self.initial_rto = self.initial_rto.clamp(GRANULARITY, self.max_rto);
         self.min_rto = self.min_rto.min(self.max_rto);
@@ -416,6 +466,11 @@ impl Default for StackConfig {
             undo: true,
             prr: true,
             pacing: true,
+            mtu_probing: MtuProbing::default(),
+            base_mss: 1024,
+            mtu_probe_floor: MIN_MSS,
+            probe_interval: Duration::from_secs(600),
+            probe_threshold: 8,
             ephemeral_ports: 32768..=60999,
             max_connections: 1_000_000,
             max_orphans: 65_536,

@@ -38,7 +38,8 @@
 //! | `partial_ack` | a partial acknowledgement (RFC 6582), likewise |
 //! | `rto` | the retransmission timer went off (RFC 6298), for a SYN too |
 //! | `reneging` | the same, and the peer has dropped what it had reported |
-//! | `pmtu` | it was too big for the path |
+//! | `pmtu` | it was too big for the path, or a probe of its MTU that did not pass |
+//! | `mtu_probe` | it is larger than others, to probe the path's MTU (RFC 4821) |
 //! | `fast_open` | it came with a SYN, and was not acknowledged with it (RFC 7413 4.2.2) |
 //! | `tlp` | a probe of the tail (RFC 8985 7): new data, or a retransmission |
 //! | `window_probe` | a probe of a closed window (RFC 9293 3.8.6.1), or what has probed it, when it is open |
@@ -52,7 +53,7 @@
 //! | field | type | what it tells |
 //! |---|---|---|
 //! | `at`, `local`, `remote` | | as above |
-//! | `cause` | text | what has happened: `established`, `ack` (an acknowledgement has arrived), `sent` (data, a FIN, or a probe of the window or of the tail was sent), `rto` (the retransmission timer), `rack` (RACK's reordering timer), `pmtu` (the flight is cut anew) |
+//! | `cause` | text | what has happened: `established`, `ack` (an acknowledgement has arrived), `sent` (data, a FIN, or a probe of the window or of the tail was sent), `rto` (the retransmission timer), `rack` (RACK's reordering timer), `pmtu` (segments have another size: the flight is cut anew, or a larger one has passed) |
 //! | `ca_state` | text | `Open`, `Disorder`, `Cwr`, `Recovery` or `Loss` |
 //! | `snd_una`, `snd_nxt` | u64 | the oldest number that is not acknowledged, and the next to be sent |
 //! | `snd_wnd` | u64 | the peer's window |

@@ -26,6 +26,26 @@ pub enum SenderLimit {
     SmallSegment,
 }
 
+/// A search for the MTU of a connection's path (RFC 4821).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MtuSearch {
+    /// `search_low`: packets of so many bytes pass, IP header included.
+    pub low: u16,
+    /// `search_high`: no larger ones are tried for now.
+    pub high: u16,
+    /// How large the probe is that is on its way.
+    pub probing: Option<u16>,
+    /// Probes sent.
+    pub probes: u32,
+    /// Those that have arrived.
+    pub passed: u32,
+    /// Those that were lost.
+    pub lost: u32,
+    /// Black holes found.
+    pub black_holes: u32,
+}
+
 /// A snapshot of one connection (Linux's `struct tcp_info`). Sequence counts are in bytes where the name
 /// says so and in segments elsewhere; times have microsecond resolution.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,6 +183,8 @@ pub struct TcpInfo {
     pub advmss: u16,
     /// `tcpi_pmtu`: the path's MTU as far as known.
     pub pmtu: u16,
+    /// The search for it by probes, if there was one.
+    pub mtu_search: Option<MtuSearch>,
     /// What limits the sender now.
     pub limited_by: SenderLimit,
     /// `tcpi_busy_time`: time with data outstanding or waiting.

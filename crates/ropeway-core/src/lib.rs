@@ -58,12 +58,14 @@ mod tuple_slab;
 
 pub use ropeway_packet as packet;
 
-pub use config::{BufferRange, IpCidr, ParseIpCidrError, StackConfig, SynCookieMode, TimeWaitReuse};
+pub use config::{
+    BufferRange, IpCidr, MtuProbing, ParseIpCidrError, StackConfig, SynCookieMode, TimeWaitReuse,
+};
 pub use congestion::{Algorithm, UnknownAlgorithm};
 pub use ecn::{EcnFeedback, EcnMode, EcnOption};
 pub use error::{ConnectError, ConnectionError, ListenError, RecvError, SendError, ShutdownError, UnknownId};
 pub use event::{ConnectionId, Event, ListenerId, Readiness};
-pub use info::{SenderLimit, TcpInfo};
+pub use info::{MtuSearch, SenderLimit, TcpInfo};
 pub use ledger::MemoryUse;
 pub use options::{AckThinning, KeepAlive, SocketOptions};
 pub use packet_pool::PacketPool;

@@ -57,6 +57,14 @@ pub struct Counters {
     pub spurious_timeouts: u64,
     /// Reductions of a congestion window that were proved wrong, and undone (RFC 4015).
     pub undone: u64,
+    /// Probes of a path's MTU sent (RFC 4821).
+    pub mtu_probes: u64,
+    /// Those of them that have arrived (Linux: TCPMTUPSuccess).
+    pub mtu_probes_passed: u64,
+    /// Those that were lost (Linux: TCPMTUPFail).
+    pub mtu_probes_lost: u64,
+    /// Black holes found: smaller segments got through where larger ones had not, and no router had said so.
+    pub black_holes: u64,
     /// TCP packets received with Congestion Experienced (Linux: InCEPkts); those that a device has merged count as one.
     pub marks_received: u64,
     /// Segments that peers have reported to have arrived with Congestion Experienced (Linux: TCPDeliveredCE).

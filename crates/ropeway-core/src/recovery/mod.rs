@@ -28,7 +28,7 @@ use crate::congestion::{Congestion, CongestionEvent, Controller, Departure, Phas
 use crate::options::SocketOptions;
 use crate::spare::{Blank, Spare};
 use crate::tcp::sender::Why;
-use crate::tcp::sender::flight::Flight;
+use crate::tcp::sender::flight::{Flight, Marks};
 use crate::time::Timestamp;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -393,7 +393,12 @@ impl Recovery {
         }
         self.count_duplicate(case);
         if self.episode.duplicates.count() >= self.detection.dup_thresh() {
+            let probed = case.flight.first().is_some_and(|first| first.marks.has(Marks::MTU_PROBE));
             case.lose_first(Why::Duplicates);
+            if probed {
+                // No recovery begins, but the other duplicates of what followed the probe mean no more than those of one.
+                self.high = case.news.nxt;
+            }
         }
     }
 
@@ -592,15 +597,28 @@ impl Recovery {
 
     /// All that is out has not come through, but not because of congestion (RFC 1191 6.5).
     pub(crate) fn on_not_taken(&mut self, flight: &mut Flight, nxt: SeqNum, why: Why) {
+        self.episode.undo.forget();
+        self.on_black_hole(flight, nxt, why);
+    }
+
+    /// It seems to be too large, although no router says so. If it proves to be, what the timeouts have done is undone.
+    pub(crate) fn on_black_hole(&mut self, flight: &mut Flight, nxt: SeqNum, why: Why) {
         flight.infer_nothing();
         self.episode.duplicates.begin(flight);
         flight.lose_all(false, why, &mut |_| {});
-        self.episode.undo.forget();
         self.phase = Phase::Loss;
         self.episode.frto = Frto::Off;
         self.high = nxt;
         self.episode.tlp.forget();
         self.detection.rack.forget();
+    }
+
+    /// What was too large gets through in smaller segments: the timeouts were not due to congestion (RFC 4821 7.7).
+    pub(crate) fn on_black_hole_proved(&mut self, congestion: &mut dyn Controller, now: Timestamp) {
+        if !self.episode.undo.is_forbidden() {
+            congestion.on_spurious(now);
+        }
+        self.episode.undo.forget();
     }
 
     /// A probe of the tail has been sent (RFC 8985 7.3).

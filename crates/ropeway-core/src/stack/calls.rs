@@ -255,8 +255,15 @@ impl Stack {
         let key = connection_key(id);
         let connection = self.rooms.connections.get_mut(key)?;
         let pressure = self.ledger.pressure(&connection.scheduled.charged);
-        let mut env =
-            Env::new(now, &self.config, pressure, &mut self.counters, self.handed, &mut self.spares);
+        let mut env = Env::new(
+            now,
+            &self.config,
+            pressure,
+            &mut self.counters,
+            self.handed,
+            &mut self.spares,
+            &mut self.path_mtu,
+        );
         let result = act(connection, &mut env);
         self.settle(key, now);
         Some(result)

@@ -182,8 +182,15 @@ impl Stack {
         let handshake = HalfOpenTable::handshake_of(&arrival.header, &opening, &announced, now);
         let setup = self.setup(tuple, opening.iss, handshake.timestamp_offset);
         let pressure = self.ledger.pressure_towards(tuple.remote_addr);
-        let mut env =
-            Env::new(now, &self.config, pressure, &mut self.counters, self.handed, &mut self.spares);
+        let mut env = Env::new(
+            now,
+            &self.config,
+            pressure,
+            &mut self.counters,
+            self.handed,
+            &mut self.spares,
+            &mut self.path_mtu,
+        );
         let parts = (*tuple, options, &setup);
         let connection = Connection::open_fast(parts, (id, cookie), &handshake, arrival, &mut env);
         if let Some((old, _)) = reused {

@@ -152,7 +152,8 @@ impl Stack {
         // Several connections may have packets refused: what is known of the path by the first one's (RFC 8201 5.2)
         // has yet to reach the others.
         let learned = self.path_mtu.learn(remote, mtu, refused, now);
-        let Some(mtu) = learned.or_else(|| self.path_mtu.get(remote, now)) else { return };
-        self.with_connection(now, connection_id(key), |connection, _| connection.path_mtu_changed(mtu, now));
+        let known = learned.or_else(|| self.path_mtu.get(remote, now).map(|path| path.most));
+        let Some(most) = known else { return };
+        self.with_connection(now, connection_id(key), |connection, env| connection.path_refuses(most, env));
     }
 }

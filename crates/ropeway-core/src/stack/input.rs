@@ -191,8 +191,15 @@ impl Stack {
         let Some(connection) = self.rooms.connections.get_mut(key) else { return };
         let tuple = connection.tuple;
         let pressure = self.ledger.pressure(&connection.scheduled.charged);
-        let mut env =
-            Env::new(now, &self.config, pressure, &mut self.counters, self.handed, &mut self.spares);
+        let mut env = Env::new(
+            now,
+            &self.config,
+            pressure,
+            &mut self.counters,
+            self.handed,
+            &mut self.spares,
+            &mut self.path_mtu,
+        );
         match connection.segment_arrives(arrival, &mut env) {
             None => {}
             Some(Reply::Reset(reset)) => self.reply_to_peer(&tuple, &reset),

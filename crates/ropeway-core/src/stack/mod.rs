@@ -315,12 +315,28 @@ impl Stack {
         self.policy.set(protocol, ports, policy);
     }
 
-    /// The MTU towards `remote`, as far as known: the device's, or what a router said (RFC 1191, RFC 8201).
+    /// The MTU towards `remote`, as far as known: the device's, what a router said (RFC 1191, RFC 8201), or what probes have
+    /// found to pass (RFC 4821).
     #[must_use]
     pub fn path_mtu(&self, remote: IpAddr) -> u16 {
         let remote = remote.to_canonical();
         let device = self.device_mtu(remote);
-        self.path_mtu.get(remote, self.now).map_or(device, |known| known.min(device))
+        self.path_mtu.get(remote, self.now).map_or(device, |known| known.mtu.min(device))
+    }
+
+    /// Tells that packets of `mtu` bytes pass towards `remote`: connections begin with that, whatever the device takes, and
+    /// where [`StackConfig::mtu_probing`] is on they find out whether more passes. It is believed like what probes have
+    /// found: at least 552 bytes, or 1280 for IPv6, for ten minutes, and for ten more as what to begin with.
+    pub fn set_path_mtu(&mut self, remote: IpAddr, mtu: u16) {
+        self.path_mtu.prove(remote.to_canonical(), mtu, u16::MAX, self.now);
+    }
+
+    /// Tells that the device takes larger packets from now on; less than before is ignored. New connections use it, and so do
+    /// those that look for the MTU of their path.
+    pub fn raise_mtu(&mut self, mtu: u16) {
+        if mtu > self.config.mtu {
+            Arc::make_mut(&mut self.config).mtu = mtu;
+        }
     }
 
     /// What a packet to or from `remote` may measure on its first hop.

@@ -271,8 +271,15 @@ impl Stack {
         }
         let options = self.shared_options.share(options);
         let fast_open = data.and_then(|data| Some((self.fast_open_attempt(&tuple, &options, now)?, data)));
-        let mut env =
-            Env::new(now, &self.config, pressure, &mut self.counters, self.handed, &mut self.spares);
+        let mut env = Env::new(
+            now,
+            &self.config,
+            pressure,
+            &mut self.counters,
+            self.handed,
+            &mut self.spares,
+            &mut self.path_mtu,
+        );
         let mut connection = Connection::open(tuple, options, &setup, &env);
         let sent = fast_open.map_or(0, |(attempt, data)| connection.try_fast_open(&attempt, data, &mut env));
         self.counters.active_opens += 1;
@@ -329,7 +336,7 @@ impl Stack {
             iss,
             timestamp_offset,
             flow_label: self.isn.flow_label(Protocol::TCP, tuple),
-            path_mtu: self.path_mtu(tuple.remote_addr),
+            path: self.path_mtu.get(tuple.remote_addr, self.now),
             device_mtu: self.device_mtu(tuple.remote_addr),
             old_ts_recent: None,
         }

@@ -139,7 +139,15 @@ impl Stack {
         connection.scheduled.in_ready_list = false;
         let remote = connection.tuple.remote_addr;
         let pressure = self.ledger.pressure(&connection.scheduled.charged);
-        let mut env = Env::new(now, &self.config, pressure, &mut self.counters, handed, &mut self.spares);
+        let mut env = Env::new(
+            now,
+            &self.config,
+            pressure,
+            &mut self.counters,
+            handed,
+            &mut self.spares,
+            &mut self.path_mtu,
+        );
         env.out = Some(next);
         connection.borrow_flight(env.spares);
         let written = connection.poll_transmit(&mut env);
@@ -289,8 +297,15 @@ impl Stack {
                 continue;
             }
             let pressure = self.ledger.pressure(&connection.scheduled.charged);
-            let mut env =
-                Env::new(now, &self.config, pressure, &mut self.counters, self.handed, &mut self.spares);
+            let mut env = Env::new(
+                now,
+                &self.config,
+                pressure,
+                &mut self.counters,
+                self.handed,
+                &mut self.spares,
+                &mut self.path_mtu,
+            );
             connection.leaves_queue();
             connection.handle_timeout(&mut env);
             if connection.take_black_hole() {

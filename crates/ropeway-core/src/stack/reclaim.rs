@@ -39,8 +39,15 @@ impl Stack {
             let Some(key) = self.reclaim.next(&self.rooms.connections) else { return };
             let Some(connection) = self.rooms.connections.get_mut(key) else { continue };
             let pressure = self.ledger.pressure(&connection.scheduled.charged);
-            let mut env =
-                Env::new(now, &self.config, pressure, &mut self.counters, self.handed, &mut self.spares);
+            let mut env = Env::new(
+                now,
+                &self.config,
+                pressure,
+                &mut self.counters,
+                self.handed,
+                &mut self.spares,
+                &mut self.path_mtu,
+            );
             connection.renege_if_scarce(&mut env);
             self.settle(key, now);
         }

@@ -367,7 +367,15 @@ impl Stack {
         }
         let setup = self.setup(tuple, iss, handshake.timestamp_offset);
         let pressure = self.ledger.pressure_towards(tuple.remote_addr);
-        let env = Env::new(now, &self.config, pressure, &mut self.counters, self.handed, &mut self.spares);
+        let env = Env::new(
+            now,
+            &self.config,
+            pressure,
+            &mut self.counters,
+            self.handed,
+            &mut self.spares,
+            &mut self.path_mtu,
+        );
         let connection = Connection::from_half_open(*tuple, id, options, &setup, handshake, &env);
         let Some(key) = self.register(connection, queued) else { return false };
         self.arrives_at_connection(now, key, arrival);

@@ -10,6 +10,7 @@
 )]
 
 mod back_pressure;
+mod black_hole;
 mod buffers;
 #[path = "../common/mod.rs"]
 mod common;

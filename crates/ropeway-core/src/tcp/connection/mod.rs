@@ -8,6 +8,7 @@ mod fast_open;
 mod icmp;
 mod keepalive;
 mod mss;
+mod mtu_search;
 mod parts;
 mod paws;
 mod probe;
@@ -29,7 +30,7 @@ use ropeway_packet::{
 
 pub(crate) use self::buffers::{announced_scale, initial_window};
 use self::keepalive::Probing;
-use self::mss::MIN_MSS;
+pub(crate) use self::mss::MIN_MSS;
 pub(crate) use self::mss::{default_mss, header_overhead};
 use self::parts::{ChallengeLimit, FinalReset, Rare};
 pub(crate) use self::parts::{
@@ -120,6 +121,7 @@ impl Connection {
         let announce = setup.device_mtu.saturating_sub(ip_and_tcp);
         let advmss = options.max_segment.map_or(announce, |max| max.min(announce)).max(1);
         let mss = default_mss(&tuple);
+        let (path_mtu, search) = mtu_search::begin(&tuple, setup, env);
         let sender = Sender::new(setup.iss, mss, (&options, env.config), Box::new(Unbuilt));
         let uses = Extensions::of(&options, env.config);
         Box::new(Self {
@@ -135,7 +137,7 @@ impl Connection {
             offers_timestamps: uses.timestamps,
             ecn: Ecn::default(),
             timestamps: None,
-            rare: Rare::new(setup.old_ts_recent),
+            rare: Rare::new(setup.old_ts_recent, search),
             statistics: Statistics::default(),
             error: None,
             soft_error: None,
@@ -152,7 +154,7 @@ impl Connection {
             probe: None,
             timestamp_offset: setup.timestamp_offset,
             flow_label: setup.flow_label,
-            path_mtu: setup.path_mtu,
+            path_mtu,
             options,
         })
     }

@@ -2,8 +2,8 @@
 
 use ropeway_packet::FourTuple;
 
-use super::Connection;
 use super::timers::Timer;
+use super::{Connection, Env};
 use crate::congestion::Start;
 use crate::events::{self, Change};
 use crate::ip::path_mtu;
@@ -28,10 +28,7 @@ pub(crate) fn header_overhead(tuple: &FourTuple) -> u16 {
 impl Connection {
     /// Eff.snd.MSS (RFC 9293 3.7.1 MUST-16) from what the peer, the path and the user allow.
     pub(super) fn update_mss(&mut self, now: Timestamp) {
-        let path = self.path_mtu.saturating_sub(header_overhead(&self.tuple));
-        let mss = self.sender.snd().peer_mss.min(path).min(self.options.max_segment.unwrap_or(u16::MAX));
-        let options = if self.timestamps.is_some() { TIMESTAMPS_LEN } else { 0 } + self.room_for_ecn();
-        let mss = mss.saturating_sub(options).max(1);
+        let mss = self.data_in(self.path_mtu);
         if self.state().is_synchronized() {
             self.sender.set_mss(mss);
         } else {
@@ -40,23 +37,33 @@ impl Connection {
         }
     }
 
+    /// How many bytes of data a packet has that is `mtu` bytes long, or as long as the peer and the user allow.
+    pub(super) fn data_in(&self, mtu: u16) -> u16 {
+        let path = mtu.saturating_sub(header_overhead(&self.tuple));
+        let mss = self.sender.snd().peer_mss.min(path).min(self.options.max_segment.unwrap_or(u16::MAX));
+        let options = if self.timestamps.is_some() { TIMESTAMPS_LEN } else { 0 } + self.room_for_ecn();
+        mss.saturating_sub(options).max(1)
+    }
+
     /// Whether a router can have said of a packet of ours with `refused` bytes that no more than `mtu` pass: it is
     /// too long for that, or for the least that would be believed, and no longer than what we send (RFC 5927 7.2).
     pub(crate) fn may_be_too_big(&self, mtu: u32, refused: u32) -> bool {
         let believed = mtu.max(u32::from(path_mtu::least(self.tuple.remote_addr)));
-        believed < refused && refused <= u32::from(self.path_mtu)
+        believed < refused && refused <= u32::from(self.largest_out())
     }
 
-    /// A router says that packets of more than `mtu` bytes do not pass (RFC 1191, RFC 8201, RFC 7323 5.7-1).
+    /// A router says that packets of more than `most` bytes do not pass (RFC 1191, RFC 8201, RFC 7323 5.7-1).
     ///
     /// What is in flight goes out again, in smaller packets, but once a round trip at most: whoever forges such
     /// messages, each a little lower, would have the flight sent for each. If SND.UNA moves before that, packets do
     /// pass, and there is nothing to send again.
-    pub(crate) fn path_mtu_changed(&mut self, mtu: u16, now: Timestamp) {
-        if mtu >= self.path_mtu {
+    pub(crate) fn path_refuses(&mut self, most: u16, env: &Env<'_>) {
+        let now = env.now;
+        self.search_no_more_than(most, env);
+        if most >= self.path_mtu {
             return;
         }
-        self.path_mtu = mtu;
+        self.path_mtu = most;
         self.update_mss(now);
         self.syn_is_too_big();
         if !self.sender.is_in_flight() || !self.state().is_synchronized() {

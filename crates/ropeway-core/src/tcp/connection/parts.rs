@@ -3,8 +3,10 @@
 use ropeway_packet::{SeqNum, WindowScale};
 
 use super::Arrival;
+use super::mtu_search::Search;
 use crate::config::StackConfig;
 use crate::event::{ListenerId, Readiness};
+use crate::ip::path_mtu::{PathMtu, PathMtuCache};
 use crate::ledger::{Charged, Pressure};
 use crate::spare::{Blank, Spare};
 use crate::stats::Counters;
@@ -25,6 +27,7 @@ pub(crate) struct Env<'a> {
     /// How scarce memory is.
     pub(crate) pressure: Pressure,
     pub(crate) spares: &'a mut Spares,
+    pub(crate) paths: &'a mut PathMtuCache,
     /// Where whoever asks for a packet gets it written: it is too long to be handed from one to the next.
     pub(crate) out: Option<&'a mut Option<Transmit>>,
 }
@@ -39,8 +42,9 @@ impl<'a> Env<'a> {
         counters: &'a mut Counters,
         handed: Handed,
         spares: &'a mut Spares,
+        paths: &'a mut PathMtuCache,
     ) -> Self {
-        Self { now, config, counters, handed, pressure, spares, out: None }
+        Self { now, config, counters, handed, pressure, spares, paths, out: None }
     }
 }
 
@@ -107,6 +111,8 @@ pub(super) struct Rare {
     pub(super) accurate: Option<Box<Accurate>>,
     /// Its part in Fast Open.
     pub(super) fast_open: Option<Box<FastOpen>>,
+    /// The search for the path's MTU, where it may be less than could be used.
+    pub(super) search: Option<Box<Search>>,
 }
 
 impl Blank for Rare {
@@ -117,15 +123,19 @@ impl Blank for Rare {
         delivered_ce: 0,
         accurate: None,
         fast_open: None,
+        search: None,
     };
 }
 
 impl Rare {
-    /// For a tuple that was taken over from TIME-WAIT, perhaps.
-    pub(super) fn new(old_ts_recent: Option<u32>) -> Spare<Self> {
+    /// For a tuple that was taken over from TIME-WAIT, perhaps, and for a path of which it is to be found out what it takes.
+    pub(super) fn new(old_ts_recent: Option<u32>, search: Option<Search>) -> Spare<Self> {
         let mut rare = Spare::<Self>::default();
         if old_ts_recent.is_some() {
             rare.old_ts_recent = old_ts_recent;
+        }
+        if search.is_some() {
+            rare.search = search.map(Box::new);
         }
         rare
     }
@@ -195,8 +205,9 @@ pub(crate) struct Setup {
     pub(crate) iss: SeqNum,
     pub(crate) timestamp_offset: u32,
     pub(crate) flow_label: u32,
-    pub(crate) path_mtu: u16,
-    /// The MTU of the way in, which decides the MSS that we announce.
+    /// What is known of the path besides.
+    pub(crate) path: Option<PathMtu>,
+    /// The MTU of the first hop: it decides the MSS that we announce.
     pub(crate) device_mtu: u16,
     /// TS.Recent of the connection whose tuple was taken over from TIME-WAIT.
     pub(crate) old_ts_recent: Option<u32>,

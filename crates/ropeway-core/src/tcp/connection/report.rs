@@ -203,7 +203,8 @@ impl Connection {
 
     /// What few connections have, in bytes.
     fn rare_memory(&self) -> usize {
-        self.accurate().map_or(0, size_of_val) + self.fast_open_memory()
+        let search = if self.rare.is_away() { None } else { self.rare.search.as_deref() };
+        self.accurate().map_or(0, size_of_val) + search.map_or(0, size_of_val) + self.fast_open_memory()
     }
 
     /// Memory that unread data takes, in bytes.
@@ -318,6 +319,7 @@ impl Connection {
             rcv_mss: rcv.mss,
             advmss: rcv.advmss,
             pmtu: self.path_mtu,
+            mtu_search: self.rare.search.as_ref().map(|search| search.info(self.path_mtu)),
             limited_by: statistics.limited_by,
             busy_time: Duration::from_micros(statistics.busy_time(now)),
             rwnd_limited: Duration::from_micros(statistics.rwnd_limited(now)),

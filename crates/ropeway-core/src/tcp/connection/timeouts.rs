@@ -86,6 +86,7 @@ impl Connection {
             self.syn_due = true;
         } else {
             self.sender.on_timeout(env.now, self.options.thin_linear_timeouts);
+            self.suspect_path_mtu(env);
             self.ecn.on_reduced();
             self.timers.stop(Timer::Probe);
             self.timers.stop(Timer::Reorder);
@@ -100,6 +101,7 @@ impl Connection {
     fn reorder_timeout(&mut self, due: Timestamp, env: &mut Env<'_>) {
         let (next, began) = self.sender.on_reorder_timeout(env.now, due);
         self.set_reorder(next);
+        self.settle_mtu_probe(env);
         if began {
             self.ecn.on_reduced();
         }

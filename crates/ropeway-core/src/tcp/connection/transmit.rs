@@ -170,7 +170,11 @@ impl Connection {
             return None;
         }
         let limits = Limits { train: self.longest_train(env), ..self.limits() };
-        match self.sender.next(env.now, &limits) {
+        let next = match self.mtu_probe(env) {
+            None => self.sender.next(env.now, &limits),
+            Some(len) => self.sender.next_or_mtu_probe(env.now, &limits, len.into()),
+        };
+        match next {
             Next::Segment(plan) => {
                 self.statistics.limit(SenderLimit::Application, env.now);
                 self.stop_persist();
@@ -215,6 +219,9 @@ impl Connection {
         }
         if plan.again {
             self.count_retransmission(plan.len, env);
+            self.forget_mtu_probe(plan.seq, plan.end());
+        } else if plan.why == Some(Why::MtuProbe) {
+            self.mtu_probe_sent(&plan, env);
         }
         let starts_flight = !self.sender.is_in_flight();
         let first_again = self.receiver.uses_sack() && plan.again && plan.seq == self.sender.snd().una;

@@ -322,7 +322,8 @@ impl Arrivals {
         self.delivered += sent.len();
         self.segments += sent.segments;
         self.newest.see(sent);
-        if !sent.marks.has(Marks::EVER_RETRANSMITTED) {
+        // A probe of the path's MTU is not like others: that it was overtaken says nothing of them.
+        if !sent.marks.has_any(Marks::EVER_RETRANSMITTED.with(Marks::MTU_PROBE)) {
             self.original |= sent.end.at_or_before(high);
             self.lowest = Some(self.lowest.map_or(sent.start, |low| low.min(sent.start)));
         }

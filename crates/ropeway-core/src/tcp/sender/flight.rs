@@ -272,6 +272,34 @@ impl Flight {
         self.due_from = Some(self.due_from.map_or(start, |from| from.min(start)));
     }
 
+    /// What has become of a probe of the path's MTU from `start` to `end`. SND.UNA is `una`.
+    pub(crate) fn fate_of_probe(&self, (start, end): (SeqNum, SeqNum), una: SeqNum) -> ProbeFate {
+        if una.at_or_after(end) {
+            return ProbeFate::Passed;
+        }
+        let index = self.entries.partition_point(|sent| sent.end.at_or_before(start));
+        match self.entries.get(index).map(|sent| sent.marks) {
+            Some(marks) if marks.has(Marks::SACKED) => ProbeFate::Passed,
+            Some(marks) if marks.has(Marks::MTU_PROBE) => ProbeFate::Out,
+            _ => ProbeFate::Lost,
+        }
+    }
+
+    /// A router has refused a probe of the path's MTU that begins there.
+    pub(crate) fn lose_probe(&mut self, start: SeqNum) {
+        let index = self.entries.partition_point(|sent| sent.end.at_or_before(start));
+        if self.entries.get(index).is_some_and(|sent| sent.marks.has(Marks::MTU_PROBE)) {
+            self.lose(index, Why::PathMtu, &mut |_| {});
+        }
+    }
+
+    /// Where the first begins that is to be sent again.
+    pub(crate) fn first_due(&self) -> Option<SeqNum> {
+        let from = self.due_from?;
+        let index = self.entries.partition_point(|sent| sent.end.at_or_before(from));
+        self.entries.range(index..).find(|sent| sent.marks.is_due()).map(|sent| sent.start)
+    }
+
     /// A duplicate acknowledgement of a peer without SACK: another segment has arrived (RFC 5681 3.2). One at least is
     /// missing, so not all can have.
     pub(crate) fn infer(&mut self, len: u32, most: u32) -> u32 {
@@ -290,13 +318,17 @@ impl Flight {
         self.sums.infer_less(len, missing);
     }
 
-    /// Takes an entry for lost, unless the peer has it. Says how much that is. What does not fit the path is no loss.
+    /// Takes an entry for lost, unless the peer has it. Says how much that is. What does not fit the path is no loss: neither is
+    /// a probe of its MTU, unless nothing at all is heard.
     fn lose(&mut self, index: usize, why: Why, told: Told<'_>) -> u32 {
         let Some(sent) = self.entries.get_mut(index) else { return 0 };
         if !sent.marks.is_out() {
             return 0;
         }
-        self.sums.mark(sent, sent.marks.without(Marks::RETRANSMITTED).with(Marks::LOST));
+        let probed = sent.marks.has(Marks::MTU_PROBE) && !matches!(why, Why::Timeout | Why::Reneging);
+        let why = if probed { Why::PathMtu } else { why };
+        let marks = sent.marks.without(Marks::RETRANSMITTED.with(Marks::MTU_PROBE)).with(Marks::LOST);
+        self.sums.mark(sent, marks);
         sent.why = Some(why);
         let (start, len) = (sent.start, sent.len());
         if !matches!(why, Why::PathMtu | Why::FastOpen) {
@@ -304,7 +336,7 @@ impl Flight {
             told(&self.course.departure(sent));
         }
         self.note_due(start);
-        len
+        if probed { 0 } else { len }
     }
 
     /// Takes the first segment for lost.
@@ -503,7 +535,10 @@ impl Flight {
             sent.size = size;
             sent.stamp = stamp;
             let again = Marks::RETRANSMITTED.with(Marks::EVER_RETRANSMITTED).with(marks);
-            self.sums.mark(sent, sent.marks.without(Marks::APP_LIMITED.with(Marks::PROBE)).with(again));
+            self.sums.mark(
+                sent,
+                sent.marks.without(Marks::APP_LIMITED.with(Marks::PROBE).with(Marks::MTU_PROBE)).with(again),
+            );
             index += 1;
         }
         if ordered {
@@ -532,6 +567,14 @@ impl Flight {
             && self.entries.iter().all(|sent| sent.end.after(sent.start))
             && self.sums.are_those_of(self.entries.iter())
     }
+}
+
+/// What has become of a probe of the path's MTU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProbeFate {
+    Out,
+    Passed,
+    Lost,
 }
 
 /// What is to be thought of a transmission.

@@ -24,7 +24,7 @@ use std::time::Duration;
 use ropeway_packet::{SeqNum, WindowScale};
 
 pub(crate) use self::ack::{AckNews, Acked, Signal};
-use self::flight::{Aloft, Flight};
+use self::flight::{Aloft, Flight, ProbeFate};
 pub(crate) use self::next::{Limits, Next, Plan};
 use self::pacer::Pacer;
 use self::rate::DeliveryRate;
@@ -503,6 +503,32 @@ impl Sender {
     /// What is in flight is too big for the path, and goes out again in smaller pieces.
     pub(crate) fn on_too_big(&mut self) {
         self.recovery.on_not_taken(&mut self.flight, self.snd.nxt, Why::PathMtu);
+    }
+
+    /// Likewise, as far as timeouts tell.
+    pub(crate) fn on_black_hole(&mut self) {
+        self.recovery.on_black_hole(&mut self.flight, self.snd.nxt, Why::PathMtu);
+    }
+
+    /// Smaller segments get through: what the timeouts have done is undone.
+    pub(crate) fn on_black_hole_proved(&mut self, now: Timestamp) {
+        self.rto.forget_backoff();
+        self.recovery.on_black_hole_proved(self.congestion.as_mut(), now);
+    }
+
+    /// What has become of a probe of the path's MTU with these numbers.
+    pub(crate) fn fate_of_probe(&self, numbers: (SeqNum, SeqNum)) -> ProbeFate {
+        self.flight.fate_of_probe(numbers, self.snd.una)
+    }
+
+    /// A router has refused one that begins there.
+    pub(crate) fn on_mtu_probe_refused(&mut self, start: SeqNum) {
+        self.flight.lose_probe(start);
+    }
+
+    /// How many bytes of data the first segment has that is out, as it would go out again.
+    pub(crate) fn first_len(&self) -> u32 {
+        self.flight.first().map_or(0, |first| first.len().min(self.mss()))
     }
 
     /// When a probe of the tail is due, if one may be sent (RFC 8985 7.2).

@@ -5,6 +5,7 @@ use ropeway_packet::SeqNum;
 use super::Sender;
 use super::flight::{Marks, Piece, Sent};
 use super::why::Why;
+use crate::congestion::Phase;
 use crate::info::SenderLimit;
 use crate::time::Timestamp;
 
@@ -245,12 +246,46 @@ impl Sender {
 
     /// A segment is sent. Says whether it was the last byte there is. `tsval`: what its timestamp says; `ordered`.
     pub(crate) fn on_sent(&mut self, plan: &Plan, now: Timestamp, tsval: Option<u32>) -> bool {
-        self.send(plan, now, tsval, Marks::NONE);
+        let marks = if plan.why == Some(Why::MtuProbe) { Marks::MTU_PROBE } else { Marks::NONE };
+        self.send(plan, now, tsval, marks);
         let last = self.buffer.end() == plan.seq + plan.len;
         if last {
             self.release_small = false;
         }
         last
+    }
+
+    /// As [`next`](Self::next). But a probe of the path's MTU with `len` bytes of data takes the place of new data, if it may.
+    pub(crate) fn next_or_mtu_probe(&mut self, now: Timestamp, limits: &Limits, len: u32) -> Next {
+        let next = self.next(now, limits);
+        let Next::Segment(plan) = next else { return next };
+        let Some(needed) =
+            self.needed_to_probe(len).filter(|_| !plan.again && plan.len > 0 && limits.options == 0)
+        else {
+            return next;
+        };
+        // What is on its way will make room.
+        let pipe = self.flight.pipe();
+        if pipe > 0 && pipe.saturating_add(len) > self.cwnd() {
+            return Next::Wait(SenderLimit::CongestionWindow);
+        }
+        if self.snd.window_from(self.snd.nxt) < needed {
+            return if pipe > 0 { Next::Wait(SenderLimit::ReceiveWindow) } else { next };
+        }
+        Next::Segment(Plan { len, segment_size: None, fin: false, why: Some(Why::MtuProbe), ..plan })
+    }
+
+    /// How much must go, a probe of the path's MTU and what follows it, so that its loss will be noticed without a timeout
+    /// (RFC 4821 7.4). Nothing if it cannot, or something is missing already.
+    fn needed_to_probe(&self, len: u32) -> Option<u32> {
+        let behind = (self.recovery.dup_thresh() + 1).saturating_mul(self.mss());
+        let needed = len.saturating_add(behind);
+        let fits = self.not_sent() >= needed as usize && self.snd.wnd >= needed && self.cwnd() >= needed;
+        let calm = self.recovery.phase() == Phase::Open
+            && self.flight.is_untroubled()
+            // Duplicates up to there say nothing.
+            && self.snd.nxt.after(self.recovery.high());
+        (fits && calm && self.snd.up.is_none()).then_some(needed)
     }
 
     fn send(&mut self, plan: &Plan, now: Timestamp, tsval: Option<u32>, marks: Marks) {
@@ -270,6 +305,8 @@ impl Sender {
             // A window probe counts as lost at once.
             let why = plan.why.filter(|_| marks.has(Marks::LOST));
             let segments = plan.segments();
+            let size =
+                if marks.has(Marks::MTU_PROBE) { u16::try_from(plan.len).unwrap_or(u16::MAX) } else { size };
             let sent = Sent { start, end: plan.end(), at: now, marks, why, size, segments, stamp };
             self.flight.push(sent, ordered, joins);
             self.snd.nxt = plan.end();

@@ -26,12 +26,19 @@ impl Marks {
     pub(crate) const FIN: Self = Self(1 << 5);
     /// It was sent beyond the peer's window, to ask for a larger one.
     pub(crate) const PROBE: Self = Self(1 << 6);
+    /// It is larger than others, to probe the path's MTU: its loss says nothing of congestion.
+    pub(crate) const MTU_PROBE: Self = Self(1 << 7);
+
+    /// Whether it has one of them.
+    pub(crate) fn has_any(self, others: Self) -> bool {
+        self.0 & others.0 != 0
+    }
 
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    pub(crate) fn with(self, other: Self) -> Self {
+    pub(crate) const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 

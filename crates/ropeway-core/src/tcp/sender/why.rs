@@ -17,6 +17,8 @@ pub(crate) enum Why {
     Reneging,
     /// It was too big for the path (RFC 1191 6.5).
     PathMtu,
+    /// It is larger than others, to find out whether the path takes it (RFC 4821).
+    MtuProbe,
     /// The tail is probed (RFC 8985 7).
     TailProbe,
     /// It came with a SYN, and was not acknowledged with it (RFC 7413 4.2.2).
@@ -38,6 +40,7 @@ impl Why {
             Self::Timeout => "rto",
             Self::Reneging => "reneging",
             Self::PathMtu => "pmtu",
+            Self::MtuProbe => "mtu_probe",
             Self::TailProbe => "tlp",
             Self::FastOpen => "fast_open",
             Self::WindowProbe => "window_probe",

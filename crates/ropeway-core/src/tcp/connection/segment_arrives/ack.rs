@@ -134,7 +134,9 @@ impl Connection {
             paces: env.config.pacing,
             signal: self.signal(segment),
         };
-        let acked = self.sender.on_ack(&news);
+        let first_due = self.first_due_in_doubt();
+        let mut acked = self.sender.on_ack(&news);
+        self.settle_mtu_search(first_due, &mut acked, env);
         self.statistics.delivered += u64::from(acked.delivered);
         self.note_feedback(&acked, &news, segment, env);
         env.counters.fast_retransmits += u64::from(acked.outcome.began);
