@@ -100,6 +100,9 @@ impl<'s> Runner<'s> {
         if let Some(keys) = settings.fast_open_keys {
             stack.set_fast_open_keys(keys);
         }
+        if let Some(mtu) = settings.path_mtu {
+            stack.set_path_mtu(settings.remote, mtu);
+        }
         Self {
             script,
             settings,
@@ -282,6 +285,9 @@ impl<'s> Runner<'s> {
             && self.script.events.iter().skip(index).any(is_call);
         if between && !self.fast_open_command(command) && command.contains("sysctl") {
             self.unsupported("sysctl in the middle of a script");
+        }
+        if between && let Some(mtu) = self.settings.mtu_of_route(command) {
+            self.stack.raise_mtu(mtu);
         }
         if command.contains("tc qdisc") {
             // A queue without room.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ropeway_core::{FastOpenKeys, KeepAlive, StackConfig, SynCookieMode};
+use ropeway_core::{FastOpenKeys, KeepAlive, MtuProbing, StackConfig, SynCookieMode};
 
 use super::Error;
 use super::ast::{Action, Body, Direction, Pragma, Script, TcpOption, TcpSpec};
@@ -66,6 +66,8 @@ pub struct Settings {
     pub keep_alive: KeepAlive,
     /// The script was written for FreeBSD: the order of options and the sizes of buffers are not ours.
     pub bsd: bool,
+    /// What a route of the script's says of its path: an MTU that passes.
+    pub path_mtu: Option<u16>,
     /// What the script switches on that is not there.
     pub unsupported: Vec<String>,
     /// What was in the script and changed nothing.
@@ -81,6 +83,8 @@ const MAX_WINDOW: u32 = 6 * 1024 * 1024;
 fn usual() -> StackConfig {
     let mut config = StackConfig::default();
     config.max_window = MAX_WINDOW;
+    // Linux's default: scripts have more timeouts in a row than paths.
+    config.mtu_probing = MtuProbing::Off;
     (config.socket.recv_buffer, config.socket.send_buffer) = (BUFFER, BUFFER);
     config
 }
@@ -109,6 +113,7 @@ impl Settings {
             fast_open_keys: None,
             keep_alive: KeepAlive::default(),
             bsd: false,
+            path_mtu: None,
             unsupported: Vec::new(),
             notes: Vec::new(),
         };
@@ -252,6 +257,7 @@ impl Settings {
             "rack" => config.rack = flag()?,
             "tlp" => config.tlp = flag()?,
             "frto" => config.frto = flag()?,
+            "mtu_probing" => config.mtu_probing = MtuProbing::from_number(number(value)?)?,
             "undo" => config.undo = flag()?,
             "prr" => config.prr = flag()?,
             "pacing" => config.pacing = flag()?,

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ropeway_core::{EcnMode, EcnOption, SynCookieMode, TimeWaitReuse};
+use ropeway_core::{EcnMode, EcnOption, MtuProbing, SynCookieMode, TimeWaitReuse};
 
-use super::settings::Settings;
+use super::settings::{Ip, Settings};
 
 impl Settings {
     /// Finds the sysctls that a shell command sets: in itself, and in the scripts that it names. Nothing is
@@ -27,10 +27,22 @@ impl Settings {
                 self.command(&text, path);
             } else if line.contains("sysctl") {
                 self.sysctls(line);
+            } else if let Some(mtu) = self.mtu_of_route(line) {
+                // A route that is narrower than the device: what it takes is known, and what we announce follows from it.
+                self.config.mtu = mtu;
+                self.path_mtu = Some(mtu);
             } else if !line.is_empty() && !line.starts_with('#') {
                 self.notes.push(format!("`{line}`"));
             }
         }
+    }
+
+    /// `ip route change ... advmss 600 ...`: the MTU for that.
+    pub(super) fn mtu_of_route(&self, command: &str) -> Option<u16> {
+        let mut words = command.split_whitespace().skip_while(|word| *word != "advmss");
+        let is_route = command.trim_start().starts_with("ip ") && command.contains(" route change ");
+        let mss: u16 = words.nth(1).filter(|_| is_route)?.parse().ok()?;
+        Some(mss.saturating_add(if self.ip == Ip::V4 { 40 } else { 60 }))
     }
 
     /// `sysctl -q net.ipv4.a=1 net.ipv4.b="1 2 3"`, `set_sysctls.py /proc/sys/net/ipv4/a=1`
@@ -115,8 +127,14 @@ impl Settings {
                 None => self.unsupported.push(format!("{short}={value}")),
             },
             "tcp_ecn_fallback" => config.socket.ecn_fallback = number != 0,
-            "tcp_mtu_probing" if number != 0 => self.unsupported.push(format!("{short}={value}")),
-            "tcp_mtu_probing" => {}
+            "tcp_mtu_probing" => match u8::try_from(number).ok().and_then(MtuProbing::from_number) {
+                Some(mode) => config.mtu_probing = mode,
+                None => self.unsupported.push(format!("{short}={value}")),
+            },
+            "tcp_base_mss" => config.base_mss = low_u16(number),
+            "tcp_mtu_probe_floor" => config.mtu_probe_floor = low_u16(number),
+            "tcp_probe_threshold" => config.probe_threshold = low_u16(number),
+            "tcp_probe_interval" => config.probe_interval = secs,
             // FreeBSD's choices that are not ours: as before RFC 5961, silence, and others.
             "insecure_rst" | "insecure_syn" | "blackhole" | "udp_tunneling_port" if number != 0 => {
                 self.unsupported.push(format!("{short}={value}"));
@@ -182,4 +200,8 @@ impl Settings {
         }
         true
     }
+}
+
+fn low_u16(number: u32) -> u16 {
+    u16::try_from(number).unwrap_or(u16::MAX)
 }
