@@ -97,10 +97,13 @@ impl Path {
     }
 }
 
+/// What makes a sender of some kind.
+type Change = Box<dyn Fn(&mut StackConfig)>;
+
 /// All kinds of senders.
-fn kinds() -> Vec<(&'static str, Box<dyn Fn(&mut StackConfig)>)> {
+fn kinds() -> Vec<(&'static str, Change)> {
     vec![
-        ("cubic", Box::new(|_: &mut StackConfig| {}) as Box<dyn Fn(&mut StackConfig)>),
+        ("cubic", Box::new(|_: &mut StackConfig| {}) as Change),
         ("reno", Box::new(|config| config.socket.congestion = Algorithm::NewReno)),
         ("bbr", Box::new(|config| config.socket.congestion = Algorithm::Bbr)),
         ("without SACK", Box::new(|config| config.sack = false)),
