@@ -92,8 +92,9 @@ mod waiters;
 pub use error::StackEnded;
 pub use ropeway_core::{
     AckThinning, Algorithm, BufferRange, ConnectError, ConnectionError, Counters, EcnFeedback, EcnMode,
-    EcnOption, FastOpenFailure, FastOpenKeys, IpCidr, KeepAlive, MemoryUse, PortPolicy, ProbeOutcome,
-    SenderLimit, SocketOptions, StackConfig, State, SynCookieMode, TableSizes, TcpInfo, TimeWaitReuse,
+    EcnOption, FastOpenFailure, FastOpenKeys, IpCidr, KeepAlive, MemoryUse, MtuProbing, PortPolicy,
+    ProbeOutcome, SenderLimit, SocketOptions, StackConfig, State, SynCookieMode, TableSizes, TcpInfo,
+    TimeWaitReuse,
 };
 pub use ropeway_core::{congestion, events, packet};
 pub use stack::{Builder, EnterGuard, Stack};
