@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use ropeway_core::congestion::NewReno;
 use ropeway_core::{
-    AckThinning, Algorithm, ConnectionId, EcnMode, EcnOption, KeepAlive, Received, SendFlags, SocketOptions,
-    Stack, StackConfig, SynCookieMode, TimeWaitReuse, Timestamp,
+    AckThinning, Algorithm, ConnectionId, EcnMode, EcnOption, KeepAlive, MtuProbing, Received, SendFlags,
+    SocketOptions, Stack, StackConfig, SynCookieMode, TimeWaitReuse, Timestamp,
 };
 
 use crate::common::*;
@@ -140,6 +140,11 @@ fn extremes() -> Vec<(String, Change)> {
     field!([false, true], socket.reuse_addr);
     field!([false, true], socket.reuse_port);
     field!([SynCookieMode::Never, SynCookieMode::Always], syn_cookies);
+    field!([MtuProbing::Off, MtuProbing::Always], mtu_probing);
+    field!([0, u16::MAX], base_mss);
+    field!([0, u16::MAX], mtu_probe_floor);
+    field!(durations(), probe_interval);
+    field!([0, u16::MAX], probe_threshold);
     field!([TimeWaitReuse::Never, TimeWaitReuse::Always], time_wait_reuse);
     field!(
         [Algorithm::NewReno, Algorithm::Cubic, Algorithm::Bbr, Algorithm::custom(NewReno)],

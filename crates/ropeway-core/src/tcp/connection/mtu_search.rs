@@ -207,12 +207,15 @@ impl Connection {
         self.sender.on_black_hole();
     }
 
-    /// What to try if packets of the size in use are not heard of.
+    /// What to try if packets of the size in use are not heard of. A connection that has never used larger ones than `base_mss`
+    /// has another reason.
     fn next_smaller(&self, config: &StackConfig) -> u16 {
         let base = mtu_of(config.base_mss, &self.tuple);
         let current = self.path_mtu.min(mtu_of(self.sender.snd().peer_mss, &self.tuple));
         let smaller = if current > base {
             base
+        } else if self.rare.is_away() || self.rare.search.is_none() {
+            current
         } else {
             let half = current.saturating_sub(header_overhead(&self.tuple)) / 2;
             mtu_of(half.max(config.mtu_probe_floor), &self.tuple)
