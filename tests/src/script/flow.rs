@@ -19,6 +19,8 @@ pub(super) struct Flow {
     pub(super) connection: Option<ConnectionId>,
     /// The script's end; the same on the wire.
     remote_isn: u32,
+    /// The number of the last SYN that arrived, whatever became of it.
+    syn_seq: u32,
     /// The stack's end, once it has been seen.
     local_isn: u32,
     /// What the script calls it.
@@ -58,6 +60,7 @@ impl Flow {
             script_port: None,
             connection: None,
             remote_isn: 0,
+            syn_seq: 0,
             local_isn: 0,
             script_isn: 0,
             synchronized: false,
@@ -77,8 +80,11 @@ impl Flow {
     /// Puts a segment with the script's numbers onto the wire. Errors with what cannot be translated.
     pub(super) fn arrive(&mut self, tcp: &mut Tcp) -> Result<(), String> {
         let syn = tcp.has(flag::SYN);
-        if syn && !self.synchronized {
-            self.remote_isn = tcp.seq;
+        if syn {
+            self.syn_seq = tcp.seq;
+            if !self.synchronized {
+                self.remote_isn = tcp.seq;
+            }
         }
         if !syn {
             tcp.seq = tcp.seq.wrapping_add(self.remote_isn);
@@ -133,6 +139,10 @@ impl Flow {
             tcp.options.iter().any(|option| matches!(option, TcpOption::Timestamps { .. }));
         if tcp.has(flag::SYN) {
             self.local_isn = tcp.seq;
+            // It may acknowledge data as well (Fast Open).
+            if tcp.has(flag::ACK) {
+                self.remote_isn = self.syn_seq;
+            }
         }
         self.synchronized = !tcp.has(flag::SYN) && !tcp.has(flag::RST) || tcp.has(flag::SYN | flag::ACK);
     }
