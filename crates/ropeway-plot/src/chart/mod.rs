@@ -73,7 +73,7 @@ pub enum Row {
     Values(String, Vec<Vec<Option<Spread>>>),
 }
 
-/// See the [module](self). It is drawn from the fields as they are.
+/// A chart. It is drawn from the fields as they are.
 #[derive(Clone, Debug)]
 pub struct Chart {
     /// What it shows.
