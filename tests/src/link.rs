@@ -1,10 +1,11 @@
 //! A TUN device with the kernel at one end and ropeway at the other.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
 
 use ropeway::device::Device;
-use ropeway::device::tun::{TunCounters, TunDevice};
-use ropeway::{IpCidr, Stack, StackConfig};
+use ropeway::device::tun::{TunBuilder, TunCounters, TunDevice};
+use ropeway::{Builder, IpCidr, Stack, StackConfig};
 
 /// Which IP carries a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +56,13 @@ pub const NAME: &std::ffi::CStr = c"rope0";
 /// If it cannot be made.
 #[must_use]
 pub fn device() -> TunDevice {
+    device_builder().build().unwrap()
+}
+
+fn device_builder() -> TunBuilder {
     let builder = TunDevice::builder().name("rope0").up();
     let address = |family: Family| IpCidr::new(family.kernel(), family.prefix_len());
-    FAMILIES.into_iter().map(address).fold(builder, |builder, cidr| builder.address(cidr)).build().unwrap()
+    FAMILIES.into_iter().map(address).fold(builder, |builder, cidr| builder.address(cidr))
 }
 
 /// The two ends of the device, for a test over one of the families.
@@ -99,7 +104,22 @@ impl Link {
     ) -> Self {
         let mut config = StackConfig::default();
         change(&mut config);
-        let builder = Stack::builder().config(config).device(device);
+        Self::build(Stack::builder().config(config).device(device), lost, family)
+    }
+
+    /// A link whose device has so many queues, each with a shard of the stack.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be made.
+    #[must_use]
+    pub fn with_queues(family: Family, queues: NonZeroUsize) -> Self {
+        let device = device_builder().queues(queues).build().unwrap();
+        let lost = device.counters();
+        Self::build(Stack::builder().device(device).shards(queues), lost, family)
+    }
+
+    fn build(builder: Builder, lost: TunCounters, family: Family) -> Self {
         let address = |family: Family| IpCidr::new(family.ours(), family.prefix_len());
         let builder = FAMILIES.into_iter().map(address).fold(builder, |builder, cidr| builder.address(cidr));
         Self { stack: builder.build().unwrap(), lost, family }

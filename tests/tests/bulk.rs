@@ -2,6 +2,8 @@
 
 #![cfg(target_os = "linux")]
 
+use std::num::NonZeroUsize;
+
 use ropeway::device::tun::TunDevice;
 use ropeway::net::{TcpListener, TcpStream};
 use ropeway_tests::link::{Family, Link};
@@ -9,6 +11,7 @@ use ropeway_tests::programs::ip;
 use ropeway_tests::{http, over_both_families, pattern, programs};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener as KernelListener, TcpStream as KernelStream};
+use tokio::task::JoinSet;
 
 /// 100 MiB
 const MUCH: u64 = 100 << 20;
@@ -18,6 +21,7 @@ over_both_families! {
     curl_fetches_100_mib_from_us
     we_fetch_100_mib_from_the_kernel
     both_directions_at_once
+    many_flows_over_several_queues
     #[needs("ip")]
     both_directions_over_a_device_that_root_made
 }
@@ -56,6 +60,39 @@ async fn we_fetch_100_mib_from_the_kernel(family: Family) {
 
 async fn both_directions_at_once(family: Family) {
     both_directions(Link::new(family)).await;
+}
+
+async fn many_flows_over_several_queues(family: Family) {
+    const FLOWS: usize = 12;
+    const BYTES: u64 = MUCH / 50;
+    let link = Link::with_queues(family, NonZeroUsize::new(3).unwrap());
+    let ours = TcpListener::bind_on(&link.stack, link.ours(7)).await.unwrap();
+    let kernels = KernelListener::bind(link.kernel(7)).await.unwrap();
+    let mut receiving = JoinSet::new();
+    let mut sending = JoinSet::new();
+    for _ in 0..FLOWS {
+        let (out, taken) = tokio::join!(KernelStream::connect(link.ours(7)), ours.accept());
+        let (mut out, (mut taken, _)) = (out.unwrap(), taken.unwrap());
+        let (opened, met) =
+            tokio::join!(TcpStream::connect_on(&link.stack, link.kernel(7)), kernels.accept());
+        let (mut opened, (mut met, _)) = (opened.unwrap(), met.unwrap());
+        receiving.spawn(async move { pattern::receive(&mut taken).await });
+        receiving.spawn(async move { pattern::receive(&mut met).await });
+        sending.spawn(async move {
+            let sent = pattern::send(&mut out, BYTES).await;
+            out.shutdown().await.unwrap();
+            sent
+        });
+        sending.spawn(async move {
+            let sent = pattern::send(&mut opened, BYTES).await;
+            opened.shutdown().await.unwrap();
+            sent
+        });
+    }
+    let (sent, received) = tokio::join!(sending.join_all(), receiving.join_all());
+    assert_eq!((sent.len(), received.len()), (2 * FLOWS, 2 * FLOWS));
+    assert!(received.iter().all(|(digest, bytes)| *bytes == BYTES && *digest == sent[0]));
+    assert_eq!(link.lost.refused(), 0);
 }
 
 async fn both_directions_over_a_device_that_root_made(family: Family) {
