@@ -322,6 +322,11 @@ impl Drop for Driver {
                 tracing::error!("the device panicked while the stack ended; its peers were not told");
             }
         }
+        if self.inside_turn
+            && let Some(peers) = &self.peers
+        {
+            peers.end(&Ended::Panicked);
+        }
         self.shard.end(if self.inside_turn { Ended::Panicked } else { Ended::Stopped });
     }
 }

@@ -30,6 +30,8 @@ struct Scattering {
     next: Arc<AtomicUsize>,
     others: Vec<UnboundedReceiver<Bytes>>,
     fails: Arc<AtomicBool>,
+    /// A failure is a panic.
+    panics: Arc<AtomicBool>,
 }
 
 impl Device for Scattering {
@@ -39,8 +41,9 @@ impl Device for Scattering {
 
     fn another_queue(&mut self) -> io::Result<Option<Box<dyn Device>>> {
         Ok(self.others.pop().map(|incoming| {
-            let (to, next, fails) = (Arc::clone(&self.to), Arc::clone(&self.next), Arc::clone(&self.fails));
-            Box::new(Self { incoming, to, next, others: Vec::new(), fails }) as Box<dyn Device>
+            let (to, next) = (Arc::clone(&self.to), Arc::clone(&self.next));
+            let (fails, panics) = (Arc::clone(&self.fails), Arc::clone(&self.panics));
+            Box::new(Self { incoming, to, next, others: Vec::new(), fails, panics }) as Box<dyn Device>
         }))
     }
 
@@ -56,6 +59,7 @@ impl Device for Scattering {
             return Poll::Pending;
         };
         if self.fails.swap(false, Ordering::Relaxed) {
+            assert!(!self.panics.load(Ordering::Relaxed), "a device with a fault of its own");
             return Poll::Ready(Err(io::Error::other("unplugged")));
         }
         batch.extend(packets.into_iter().map(Received::alone));
@@ -85,6 +89,7 @@ fn cable(left: usize, right: usize) -> (Scattering, Scattering, Arc<AtomicBool>)
         next: Arc::default(),
         others: std::mem::take(from),
         fails,
+        panics: Arc::default(),
     };
     (
         device(to_right, &mut at_left, Arc::clone(&fails)),
@@ -321,9 +326,10 @@ async fn any_address_is_listened_to_in_every_shard() {
     right.listen_any(16).unwrap();
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_queue_that_fails_ends_the_whole_stack() {
+/// What those who read learn when a queue of the left stack fails, whichever shard they belong to.
+async fn failure_of_a_queue(panics: bool) -> Vec<io::Error> {
     let (at_left, at_right, fails) = cable(3, 1);
+    at_left.panics.store(panics, Ordering::Relaxed);
     let left = builder(1).shards(shards(3)).device(at_left).build().unwrap();
     let right = builder(2).device(at_right).build().unwrap();
     let listener = TcpListener::bind_on(&right, SERVER).await.unwrap();
@@ -334,12 +340,25 @@ async fn a_queue_that_fails_ends_the_whole_stack() {
     }
     fails.store(true, Ordering::Relaxed);
     streams[0].write_all(b"is anybody there?").await.unwrap();
+    let mut errors = Vec::new();
     for stream in &mut streams {
-        let error = stream.read(&mut [0]).await.unwrap_err();
-        assert!(error.to_string().contains("unplugged"), "{error}");
+        errors.push(stream.read(&mut [0]).await.unwrap_err());
     }
     assert!(TcpStream::connect_on(&left, SERVER).await.is_err());
     assert!(left.closed().await.is_err());
+    errors
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_fails_ends_the_whole_stack() {
+    for error in failure_of_a_queue(false).await {
+        assert!(error.to_string().contains("unplugged"), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_panics_ends_the_whole_stack() {
+    assert_eq!(failure_of_a_queue(true).await.len(), 9);
 }
 
 #[tokio::test(start_paused = true)]

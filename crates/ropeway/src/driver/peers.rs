@@ -13,6 +13,8 @@ pub(crate) struct Peers {
     /// Which of them is ours.
     own: usize,
     shards: Box<[Peer]>,
+    /// Whose the packets of this batch are.
+    owners: Vec<usize>,
 }
 
 struct Peer {
@@ -24,7 +26,7 @@ struct Peer {
 impl Peers {
     pub(crate) fn new(steering: Steering, own: usize, shards: &[Arc<Shard>]) -> Self {
         let peer = |shard: &Arc<Shard>| Peer { shard: Arc::clone(shard), packets: Vec::new() };
-        Self { steering, own, shards: shards.iter().map(peer).collect() }
+        Self { steering, own, shards: shards.iter().map(peer).collect(), owners: Vec::new() }
     }
 
     /// Gives the packets of others in `batch` to their shards, and leaves ours.
@@ -32,14 +34,14 @@ impl Peers {
     /// Each shard takes them at once, in this task: nothing waits between two shards, so there is nothing to bound. Its driver
     /// is woken for what follows from them.
     pub(crate) fn hand_over(&mut self, batch: &mut Vec<Received>) {
-        let (steering, own) = (&self.steering, self.own);
-        let owner = |received: &Received| steering.shard_of_packet(&received.packet).unwrap_or(own);
-        if batch.iter().all(|received| owner(received) == own) {
-            return;
-        }
-        let shards = &mut self.shards;
-        for received in batch.extract_if(.., |received| owner(received) != own) {
-            if let Some(peer) = shards.get_mut(owner(&received)) {
+        let Self { steering, own, shards, owners } = self;
+        let owner = |received: &Received| steering.shard_of_packet(&received.packet).unwrap_or(*own);
+        owners.clear();
+        owners.extend(batch.iter().map(owner));
+        let mut each = owners.iter();
+        let others = batch.extract_if(.., |_| each.next().is_some_and(|owner| owner != own));
+        for (received, owner) in others.zip(owners.iter().filter(|owner| *owner != own)) {
+            if let Some(peer) = shards.get_mut(*owner) {
                 peer.packets.push(received);
             }
         }
@@ -48,7 +50,7 @@ impl Peers {
         }
     }
 
-    /// The device is gone, for all of them.
+    /// What one of them cannot go on without is gone for all.
     pub(crate) fn end(&self, why: &Ended) {
         self.shards.iter().for_each(|peer| peer.shard.end(why.clone()));
     }
