@@ -50,6 +50,7 @@
 
 pub mod checksum;
 pub mod error;
+pub mod fragment;
 pub mod icmp;
 pub mod ip;
 pub mod segment;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::wire::{v4, v6};
 use super::{HEADER_LEN, UnreachableKind};
 use crate::checksum::pseudo_header;
-use crate::ip::protocol_offset;
+use crate::ip::{protocol_offset, v6 as v6_ip};
 use crate::{Checksum, IpParams, Protocol};
 
 /// The bytes that an ICMP error over IPv4 may have in all (RFC 1812 4.3.2.3).
@@ -80,7 +80,9 @@ fn emit_echo(
 ) -> Vec<u8> {
     let [i0, i1] = ident.to_be_bytes();
     let [s0, s1] = seq.to_be_bytes();
-    emit(src, dst, [kind, 0, 0, 0, i0, i1, s0, s1], data, usize::from(u16::MAX), hop_limit)
+    // The length of an IPv6 packet does not count its header.
+    let limit = usize::from(u16::MAX) + if dst.is_ipv4() { 0 } else { v6_ip::HEADER_LEN };
+    emit(src, dst, [kind, 0, 0, 0, i0, i1, s0, s1], data, limit, hop_limit)
 }
 
 /// The IP packet with an error from `src` to `dst`, the sender of `offending`, which is the whole

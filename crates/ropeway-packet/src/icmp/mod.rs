@@ -28,7 +28,7 @@ use crate::{IcmpError, IpPacket, Protocol, checksum};
 use wire::{v4, v6};
 
 pub use emit::{IcmpErrorKind, emit_echo_reply, emit_echo_request, emit_error};
-pub use quote::{Quoted, QuotedIp, parse_quote};
+pub use quote::{Quoted, QuotedIp, is_error, parse_quote};
 
 /// Bytes of the header of every message that is understood here.
 const HEADER_LEN: usize = 8;

@@ -56,6 +56,23 @@ pub fn parse_quote(quote: &[u8]) -> Option<Quoted> {
     Some(Quoted { ip, ports, seq })
 }
 
+/// Whether a packet, of which this may be the beginning, is an ICMP error or a redirect. Nobody may be told of what is wrong with
+/// one (RFC 1122 3.2.2, RFC 4443 2.4 e). Of what cannot be seen, as in a later fragment, that is taken to be so.
+pub fn is_error(packet: &[u8]) -> bool {
+    let quoted = match packet.first().map(|byte| byte >> 4) {
+        Some(4) => v4(packet),
+        Some(6) => v6(packet),
+        _ => None,
+    };
+    let Some((ip, upper)) = quoted else { return true };
+    let kind = upper.and_then(|at| packet.get(at));
+    match ip.protocol {
+        Protocol::ICMP => kind.is_none_or(|kind| matches!(kind, 3 | 4 | 5 | 11 | 12)),
+        Protocol::ICMPV6 => kind.is_none_or(|kind| matches!(kind, ..128 | 137)),
+        _ => false,
+    }
+}
+
 /// The header, and where the upper layer starts, unless this is a later fragment.
 fn v4(quote: &[u8]) -> Option<(QuotedIp, Option<usize>)> {
     let &[

@@ -22,11 +22,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A datagram that was put together from fragments is read again from its start: write a header with
-//! the first fragment's [`IpPacket::protocol`] in front of the payload, and parse that.
+//! A datagram that was put together from fragments is read again from its start: see
+//! [`fragment`](crate::fragment).
 
 mod ecn;
-mod v4;
+pub(crate) mod v4;
 pub(crate) mod v6;
 
 use std::net::IpAddr;
@@ -109,24 +109,31 @@ impl IpPacket {
 /// The place of a fragment in its datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment {
-    /// Bytes before this fragment: a multiple of 8. Together with the fragment's length it is at
-    /// most 65535.
+    /// Bytes before this fragment: a multiple of 8. Together with the fragment's length, and that of
+    /// the headers before it, it is at most 65535; the fixed header of IPv6 does not count there.
     pub offset: u16,
     /// More fragments follow this one.
     pub more: bool,
 }
 
 impl Fragment {
-    /// Checks what every receiver must check before it stores a fragment of `len` bytes.
+    /// Checks what every receiver must check before it stores a fragment. Of its packet's `end` bytes, `before`
+    /// belong to headers that the whole datagram has too and that its length counts, and the rest is what it carries.
     /// `length_field` and `offset_field` are where the packet's two fields stand, for the error.
-    fn check(self, len: usize, length_field: usize, offset_field: usize) -> Result<Self, IpError> {
+    fn check(
+        self,
+        before: usize,
+        end: usize,
+        length_field: usize,
+        offset_field: usize,
+    ) -> Result<Self, IpError> {
         // RFC 791 3.2 and RFC 8200 4.5: every fragment except the last is a multiple of 8 bytes
         // long.
-        if self.more && !len.is_multiple_of(8) {
+        if self.more && !(end - before).is_multiple_of(8) {
             return Err(IpError::BadFragment { offset: length_field });
         }
-        // RFC 8200 4.5: the reassembled payload would exceed 65535 bytes.
-        if usize::from(self.offset) + len > usize::from(u16::MAX) {
+        // RFC 8200 4.5: the length of the whole would exceed 65535 bytes.
+        if usize::from(self.offset) + end > usize::from(u16::MAX) {
             return Err(IpError::BadFragment { offset: offset_field });
         }
         Ok(self)

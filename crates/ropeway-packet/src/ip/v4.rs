@@ -7,13 +7,15 @@ use crate::words::put_words;
 use crate::{Checksum, IpError};
 
 /// Bytes of a header without options.
-pub(super) const HEADER_LEN: usize = 20;
+pub(crate) const HEADER_LEN: usize = 20;
 /// Version 4, and a header of 5 words.
 const VERSION_IHL: u8 = 0x45;
 /// Where the protocol number stands.
 pub(super) const PROTOCOL_OFFSET: usize = 9;
-const TOTAL_LENGTH_OFFSET: usize = 2;
-const FRAGMENT_OFFSET: usize = 6;
+pub(crate) const TOTAL_LENGTH_OFFSET: usize = 2;
+pub(crate) const IDENT_OFFSET: usize = 4;
+pub(crate) const FRAGMENT_OFFSET: usize = 6;
+const CHECKSUM_OFFSET: usize = 10;
 
 /// The flags and the fragment offset share two bytes.
 const DONT_FRAGMENT: u16 = 1 << 14;
@@ -51,8 +53,7 @@ pub(super) fn parse(packet: &[u8]) -> Result<IpPacket, IpError> {
     }
     let place = u16::from_be_bytes([p0, p1]);
     let fragment = if place & (MORE_FRAGMENTS | OFFSET_MASK) != 0 {
-        let fragment = Fragment { offset: (place & OFFSET_MASK) * 8, more: place & MORE_FRAGMENTS != 0 };
-        Some(fragment.check(total_len - header_len, TOTAL_LENGTH_OFFSET, FRAGMENT_OFFSET)?)
+        Some(self::place(place).check(header_len, total_len, TOTAL_LENGTH_OFFSET, FRAGMENT_OFFSET)?)
     } else {
         None
     };
@@ -75,6 +76,53 @@ pub(super) fn parse(packet: &[u8]) -> Result<IpPacket, IpError> {
 #[cold]
 fn add_options(checksum: &mut Checksum, packet: &[u8], header_len: usize) {
     checksum.add_bytes(packet.get(HEADER_LEN..header_len).unwrap_or_default());
+}
+
+/// What the flags and the fragment offset say.
+pub(crate) fn place(bits: u16) -> Fragment {
+    Fragment { offset: (bits & OFFSET_MASK) * 8, more: bits & MORE_FRAGMENTS != 0 }
+}
+
+/// The flags and the offset of a fragment that routers may cut again.
+pub(crate) fn place_bits(place: Fragment) -> u16 {
+    place.offset / 8 | if place.more { MORE_FRAGMENTS } else { 0 }
+}
+
+/// Makes the checksum of a whole header right.
+pub(crate) fn finish(header: &mut [u8]) {
+    let Some(field) = header.get_mut(CHECKSUM_OFFSET..).and_then(<[u8]>::first_chunk_mut) else { return };
+    *field = [0; 2];
+    let mut checksum = Checksum::new();
+    checksum.add_bytes(header);
+    if let Some(field) = header.get_mut(CHECKSUM_OFFSET..).and_then(<[u8]>::first_chunk_mut) {
+        *field = checksum.finish().to_be_bytes();
+    }
+}
+
+/// The header of all fragments but the first, with those options that say so in their highest bit (RFC 791 3.1).
+pub(crate) fn header_of_later_fragments(first: &[u8]) -> Vec<u8> {
+    const END: u8 = 0;
+    const NO_OPERATION: u8 = 1;
+    const COPIED: u8 = 0x80;
+    let (fixed, mut options) = first.split_at_checked(HEADER_LEN).unwrap_or_default();
+    let mut header = fixed.to_vec();
+    while let Some(&kind) = options.first().filter(|kind| **kind != END) {
+        let len = match kind {
+            NO_OPERATION => 1,
+            _ => options.get(1).map_or(0, |len| usize::from(*len)),
+        };
+        let Some((option, rest)) = options.split_at_checked(len).filter(|_| len > 0) else { break };
+        if kind & COPIED != 0 {
+            header.extend_from_slice(option);
+        }
+        options = rest;
+    }
+    header.resize(header.len().next_multiple_of(4), END);
+    let words = u8::try_from(header.len() / 4).unwrap_or_default();
+    if let Some(version_ihl) = header.first_mut() {
+        *version_ihl = *version_ihl & 0xf0 | words & 0x0f;
+    }
+    header
 }
 
 #[inline]

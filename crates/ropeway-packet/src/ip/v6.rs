@@ -8,8 +8,8 @@ use super::{Fragment, IpPacket, IpParams, Protocol};
 use crate::{IpError, OptionReport};
 
 /// Bytes of the fixed header.
-pub(super) const HEADER_LEN: usize = 40;
-const PAYLOAD_LENGTH_OFFSET: usize = 4;
+pub(crate) const HEADER_LEN: usize = 40;
+pub(crate) const PAYLOAD_LENGTH_OFFSET: usize = 4;
 const NEXT_HEADER_OFFSET: usize = 6;
 
 /// How many extension headers one packet may have. RFC 8200 4.1 foresees at most seven; a longer
@@ -126,10 +126,84 @@ impl Chain {
         // RFC 6946: a fragment header around a whole datagram says nothing; the walk goes on behind
         // it.
         if place.more || place.offset != 0 {
-            self.fragment = Some(place.check(len, PAYLOAD_LENGTH_OFFSET, self.payload + 2)?);
+            let before = self.payload - HEADER_LEN;
+            let end = before + len;
+            self.fragment = Some(place.check(before, end, PAYLOAD_LENGTH_OFFSET, self.payload + 2)?);
         }
         Ok(())
     }
+}
+
+/// What stands in front of the fragment header in each fragment of a packet (RFC 8200 4.5).
+pub(crate) struct Unfragmentable {
+    /// Where it ends.
+    pub(crate) end: usize,
+    /// Where the field stands that names what follows it, and what it names.
+    pub(crate) next_at: usize,
+    pub(crate) next: Protocol,
+}
+
+/// The part of a packet without fragment header that routers have to see: all up to a routing header, or to the hop-by-hop
+/// options. `None` if the packet is a fragment already, or cut short.
+pub(crate) fn unfragmentable(packet: &[u8]) -> Option<Unfragmentable> {
+    let mut next = Protocol(*packet.get(NEXT_HEADER_OFFSET)?);
+    let mut part = Unfragmentable { end: HEADER_LEN, next_at: NEXT_HEADER_OFFSET, next };
+    let mut at = HEADER_LEN;
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        let kind = next;
+        if kind == Protocol::IPV6_FRAGMENT {
+            return None;
+        }
+        let seen = matches!(kind, Protocol::HOP_BY_HOP | Protocol::IPV6_ROUTING);
+        if !seen && kind != Protocol::IPV6_DESTINATION_OPTIONS {
+            break;
+        }
+        let (header, after) = extension(kind, packet.get(at..)?)?;
+        if seen {
+            part = Unfragmentable { end: at + header.len(), next_at: at, next: after };
+        }
+        (next, at) = (after, at + header.len());
+    }
+    Some(part)
+}
+
+/// Where in a fragment the field stands that names its fragment header, and where that header begins. A header around a whole
+/// datagram (RFC 6946) is none.
+pub(crate) fn fragment_header(packet: &[u8]) -> Option<(usize, usize)> {
+    let (mut next_at, mut at) = (NEXT_HEADER_OFFSET, HEADER_LEN);
+    let mut kind = Protocol(*packet.get(next_at)?);
+    while is_extension(kind) {
+        let (header, after) = extension(kind, packet.get(at..)?)?;
+        let &[place_hi, place_lo] = header.get(2..4)?.first_chunk()?;
+        if kind == Protocol::IPV6_FRAGMENT && u16::from_be_bytes([place_hi, place_lo]) & !0b110 != 0 {
+            return Some((next_at, at));
+        }
+        (kind, next_at) = (after, at);
+        at += header.len();
+    }
+    None
+}
+
+/// Whether the first fragment of a packet has all headers, that of the upper layer included.
+pub(crate) fn reaches_upper_layer(packet: &[u8], ip: &IpPacket) -> bool {
+    let (mut kind, mut at) = (ip.protocol, ip.payload.start);
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        if !is_extension(kind) {
+            break;
+        }
+        let Some((header, next)) = packet.get(at..).and_then(|rest| extension(kind, rest)) else {
+            return false;
+        };
+        (kind, at) = (next, at + header.len());
+    }
+    let upper = packet.get(at..).unwrap_or_default();
+    upper.len()
+        >= match kind {
+            Protocol::TCP => upper.get(12).map_or(20, |offset| usize::from(offset >> 4) * 4).max(20),
+            Protocol::UDP | Protocol::ICMPV6 => 8,
+            Protocol::IPV6_NO_NEXT_HEADER => 0,
+            _ => 1,
+        }
 }
 
 /// Whether [`Chain`] looks behind a header of this kind.

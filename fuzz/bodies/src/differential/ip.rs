@@ -50,9 +50,11 @@ fn pnet_accepts_v4(bytes: &[u8]) -> bool {
 
 fn is_bad_fragment(bytes: &[u8]) -> bool {
     let pnet = Ipv4Packet::new(bytes).expect("it was accepted");
-    let len = usize::from(pnet.get_total_length()) - usize::from(pnet.get_header_length()) * 4;
+    let end = usize::from(pnet.get_total_length());
+    let len = end - usize::from(pnet.get_header_length()) * 4;
     let more = pnet.get_flags() & 1 != 0;
-    (more && !len.is_multiple_of(8)) || usize::from(pnet.get_fragment_offset()) * 8 + len > 65_535
+    let offset = usize::from(pnet.get_fragment_offset()) * 8;
+    more && !len.is_multiple_of(8) || offset > 0 && offset + end > 65_535
 }
 
 fn same_v4(bytes: &[u8], ours: &IpPacket) {

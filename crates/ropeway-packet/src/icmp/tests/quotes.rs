@@ -100,3 +100,36 @@ fn quotes_of_other_protocols() {
         assert_eq!((quoted.ports, quoted.seq), (None, None));
     }
 }
+
+// RFC 1122 3.2.2, RFC 4443 2.4 e
+#[test]
+fn errors_and_redirects_are_told_from_all_else() {
+    let of = |is_v4: bool, protocol: Protocol, kind: u8| {
+        let address = if is_v4 { "192.0.2.1" } else { "fd00::1" }.parse().unwrap();
+        let params = IpParams { src: address, dst: address, protocol, ..params(is_v4) };
+        let mut packet = vec![0; params.header_len()];
+        params.emit(8, &mut packet);
+        packet.extend_from_slice(&[kind, 0, 0, 0, 0, 0, 0, 0]);
+        packet
+    };
+    for (is_v4, protocol, errors) in [
+        (true, Protocol::ICMP, &[3, 4, 5, 11, 12][..]),
+        (false, Protocol::ICMPV6, &[0, 1, 2, 3, 4, 127, 137]),
+    ] {
+        for kind in errors {
+            assert!(is_error(&of(is_v4, protocol, *kind)), "{kind}");
+            assert!(!is_error(&of(is_v4, Protocol::UDP, *kind)), "{kind}");
+        }
+        for kind in if is_v4 { [0, 8, 13] } else { [128, 129, 135] } {
+            assert!(!is_error(&of(is_v4, protocol, kind)), "{kind}");
+        }
+        // Its type is not there, or in another fragment.
+        let mut later = of(is_v4, protocol, 8);
+        later.truncate(if is_v4 { 20 } else { 40 });
+        assert!(is_error(&later));
+    }
+    let mut later = of(true, Protocol::ICMP, 8);
+    later[7] = 1;
+    assert!(is_error(&later));
+    assert!(is_error(&[]) && is_error(&[0x45; 10]));
+}

@@ -119,6 +119,11 @@ proptest! {
         let packet = emit_echo_request(us, peer, 1, 2, &vec![1; 65_480 + extra], 64);
         prop_assert_eq!(packet.len(), (65_508 + extra).min(65_535));
         prop_assert!(parse(&packet, &ip::parse(&packet).unwrap()).is_ok());
+        // The length of an IPv6 packet does not count its header.
+        let (us, peer) = addrs(false);
+        let packet = emit_echo_request(us, peer, 1, 2, &vec![1; 65_500 + extra], 64);
+        prop_assert_eq!(packet.len(), (65_548 + extra).min(65_575));
+        prop_assert!(parse(&packet, &ip::parse(&packet).unwrap()).is_ok());
     }
 
     #[test]

@@ -127,11 +127,14 @@ fn fragments_that_no_datagram_has() {
     // "Ping of death": beyond 65535 bytes.
     let beyond = changed(|bytes| set_fragment(bytes, 0x1fff));
     assert_eq!(parse(&beyond), Err(IpError::BadFragment { offset: 6 }));
-    let just = changed(|bytes| {
-        set_fragment(bytes, 0x1fff);
-        set_total_length(bytes, 27);
-    });
-    assert_eq!(parse(&just).unwrap().fragment, Some(Fragment { offset: 65_528, more: false }));
+    let with_length = |len| {
+        changed(|bytes| {
+            set_fragment(bytes, 0x1ffd);
+            set_total_length(bytes, len);
+        })
+    };
+    assert_eq!(parse(&with_length(23)).unwrap().fragment, Some(Fragment { offset: 65_512, more: false }));
+    assert_eq!(parse(&with_length(24)), Err(IpError::BadFragment { offset: 6 }));
 }
 
 #[test]
