@@ -358,6 +358,12 @@ pub struct StackConfig {
     /// budget is left, a network is held to an equal share of it, too, the more the less there is. A connection may always receive and send the `min` of its buffers: that is what is set aside for
     /// it, 8 KiB of memory at the defaults. SYN queue and TIME-WAIT take an eighth of the budget each at most.
     pub memory_budget: Option<usize>,
+    /// How long the fragments of an IP datagram wait for the others (`ipfrag_time`, `ip6frag_time`). 60 s, as RFC 8200 4.5 has it,
+    /// and RFC 1122 3.3.2 suggests from there on; Linux gives those of IPv4 30 s.
+    pub reassembly_timeout: Duration,
+    /// How much memory fragments may take that wait, in bytes (`ipfrag_high_thresh`), and an eighth of the memory budget at most; those
+    /// of one source prefix, half of it. When there is no more room, the oldest datagrams are given up. 4 MiB; 0 takes no fragments.
+    pub reassembly_memory: usize,
     /// Answer ICMP echo requests. On.
     pub echo_replies: bool,
     /// Most ICMP errors we send a second (RFC 1812 4.3.2.8, RFC 4443 2.4 f). 1000.
@@ -399,7 +405,13 @@ impl StackConfig {
 
     /// Leaves one of so many equal parts of what a host may have as a whole, memory apart.
     pub(crate) fn divide(&mut self, parts: NonZeroUsize) {
-        for limit in [&mut self.max_connections, &mut self.max_orphans, &mut self.max_time_wait] {
+        let limits = [
+            &mut self.max_connections,
+            &mut self.max_orphans,
+            &mut self.max_time_wait,
+            &mut self.reassembly_memory,
+        ];
+        for limit in limits {
             *limit = limit.div_ceil(parts.get());
         }
         let parts = u32::try_from(parts.get()).unwrap_or(u32::MAX);
@@ -423,8 +435,13 @@ impl StackConfig {
         self.initial_rto = self.initial_rto.clamp(GRANULARITY, self.max_rto);
         self.min_rto = self.min_rto.min(self.max_rto);
         self.clock_granularity = self.clock_granularity.min(Duration::from_secs(1));
-        let waits =
-            [&mut self.time_wait, &mut self.delayed_ack, &mut self.fin_timeout, &mut self.decision_timeout];
+        let waits = [
+            &mut self.time_wait,
+            &mut self.delayed_ack,
+            &mut self.fin_timeout,
+            &mut self.decision_timeout,
+            &mut self.reassembly_timeout,
+        ];
         for wait in waits {
             *wait = (*wait).min(FOREVER);
         }
@@ -484,6 +501,8 @@ impl Default for StackConfig {
             decision_timeout: Duration::from_secs(120),
             challenge_acks_per_second: 100,
             memory_budget: None,
+            reassembly_timeout: Duration::from_secs(60),
+            reassembly_memory: 4 << 20,
             echo_replies: true,
             icmp_errors_per_second: 1000,
         }

@@ -134,8 +134,20 @@ pub struct Counters {
     pub malformed_transport: u64,
     /// TCP segments with a wrong checksum.
     pub bad_checksums: u64,
-    /// Fragments, which are not reassembled yet.
+    /// IP fragments received (Linux: ReasmReqds).
     pub fragments: u64,
+    /// Datagrams put together out of fragments (Linux: ReasmOKs).
+    pub datagrams_reassembled: u64,
+    /// Datagrams given up because fragments of them did not come in time (Linux: ReasmTimeout).
+    pub datagrams_timed_out: u64,
+    /// Datagrams dropped because their fragments overlap, or contradict each other otherwise (Linux: ReasmOverlaps).
+    pub datagrams_overlapping: u64,
+    /// Datagrams of which something was missing, and that made room for newer ones.
+    pub datagrams_displaced: u64,
+    /// Datagrams sent in fragments (Linux: FragOKs).
+    pub datagrams_fragmented: u64,
+    /// Those fragments (Linux: FragCreates).
+    pub fragments_sent: u64,
     /// Packets for an address that is not ours.
     pub not_ours: u64,
     /// Packets from an address that nobody can have: broadcast, multicast, unspecified, or our own.

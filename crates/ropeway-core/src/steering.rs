@@ -40,10 +40,14 @@ impl Steering {
     }
 
     /// The number of the shard that is to take this packet; `None` if any may. An ICMP error belongs to the flow that it quotes.
-    /// What is neither TCP nor about it, and needs somebody who knows of it, is the first one's.
+    /// What is neither TCP nor about it, and needs somebody who knows of it, is the first one's. Fragments meet in any shard, which
+    /// then [gives on](crate::Stack::poll_passed_on) what they make.
     #[must_use]
     pub fn shard_of_packet(&self, packet: &[u8]) -> Option<usize> {
-        let ip = ip::parse(packet).ok().filter(|ip| ip.fragment.is_none())?;
+        let ip = ip::parse(packet).ok()?;
+        if ip.fragment.is_some() {
+            return Some(self.shard_of_fragment(&ip));
+        }
         match ip.protocol {
             Protocol::TCP => {
                 let &[s0, s1, d0, d1] = packet.get(ip.payload.clone())?.first_chunk()?;
@@ -59,6 +63,19 @@ impl Steering {
             Protocol::ICMP | Protocol::ICMPV6 => self.shard_of_icmp(packet, &ip),
             _ => None,
         }
+    }
+
+    /// All fragments of a datagram meet in one shard. Whose flow it is only the first one tells, and that may be the last to come.
+    fn shard_of_fragment(&self, ip: &IpPacket) -> usize {
+        let [i0, i1, i2, i3] = ip.ident.to_be_bytes();
+        let protocol = if ip.src.is_ipv4() { ip.protocol.0 } else { 0 };
+        let name = FourTuple {
+            local_addr: ip.dst,
+            remote_addr: ip.src,
+            local_port: u16::from_be_bytes([i0 ^ protocol, i1]),
+            remote_port: u16::from_be_bytes([i2, i3]),
+        };
+        self.shard_of(&name)
     }
 
     fn shard_of_icmp(&self, packet: &[u8], ip: &IpPacket) -> Option<usize> {

@@ -211,6 +211,18 @@ impl Transmit {
         self.len() == 0
     }
 
+    /// The packet as a payload, complete and not copied but for its headers.
+    pub(crate) fn into_payload(self) -> Payload {
+        if self.checksum == ChecksumMode::Partial {
+            let mut packet = self.to_bytes().to_vec();
+            complete(&mut packet);
+            return Payload::from(Bytes::from(packet));
+        }
+        let mut whole = Payload::from(Bytes::copy_from_slice(&self.header));
+        self.payload.parts().for_each(|part| whole.push(part.clone()));
+        whole
+    }
+
     /// Appends the packet's bytes to `buf`.
     pub fn write_to(&self, buf: &mut BytesMut) {
         buf.reserve(self.len());

@@ -9,8 +9,11 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::wire::ip_packet;
-use ropeway_core::packet::{FourTuple, IcmpErrorKind, Protocol, UnreachableKind, icmp};
+use bytes::Bytes;
+use common::wire::{header, ip_packet, syn_ack, tcp_packet};
+use ropeway_core::packet::{
+    FourTuple, IcmpErrorKind, Payload, Protocol, UnreachableKind, fragment, icmp, parse_tcp,
+};
 use ropeway_core::{ConnectError, Received, SocketOptions, Stack, StackConfig, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_micros(1_000_000);
@@ -65,6 +68,43 @@ fn an_icmp_error_belongs_to_the_flow_that_it_quotes() {
         shards[own].handle_packet(NOW, Received::alone(error.into()));
         assert_eq!(shards[own].counters().icmp_ignored, 0);
     }
+}
+
+/// Only the first fragment tells whose flow it is, and it may come last.
+#[test]
+fn fragments_meet_in_one_shard_and_what_they_make_goes_to_the_one_that_has_its_flow() {
+    let mut shards = host(config());
+    let steering = shards[0].steering().unwrap().clone();
+    let mut elsewhere = 0;
+    for number in 0..60 {
+        let own = usize::from(number) % SHARDS.get();
+        let (tuple, syn) = open(&mut shards[own], remote(number));
+        let seq =
+            parse_tcp(&syn, ropeway_core::packet::ip::parse(&syn).unwrap(), true).unwrap().tcp.seq.get();
+        let answer =
+            header((tuple.remote_port, tuple.local_port), &syn_ack(), 7, seq.wrapping_add(1), 1000, None);
+        let answer = tcp_packet(tuple.remote_addr, tuple.local_addr, &answer, None, &[8; 100]);
+        let payload = Payload::from(Bytes::from(answer));
+        let pieces = fragment::split(&payload, 104, 5).unwrap();
+        let pieces: Vec<_> = pieces.map(|(header, data)| [&header[..], &data.to_vec()].concat()).collect();
+        let meet = steering.shard_of_packet(&pieces[0]).unwrap();
+        for piece in pieces.into_iter().rev() {
+            assert_eq!(steering.shard_of_packet(&piece), Some(meet));
+            assert!(shards[meet].poll_passed_on().is_none());
+            shards[meet].handle_packet(NOW, Received::alone(piece.into()));
+        }
+        if meet != own {
+            elsewhere += 1;
+            assert!(shards[own].poll_transmit(NOW).is_none());
+            let (owner, datagram) = shards[meet].poll_passed_on().unwrap();
+            assert_eq!((owner, steering.shard_of_packet(&datagram.packet)), (own, Some(own)));
+            shards[owner].handle_packet(NOW, datagram);
+        }
+        assert!(shards[meet].poll_passed_on().is_none());
+        assert!(shards[own].poll_transmit(NOW).is_some(), "the acknowledgement of the SYN-ACK");
+        assert_eq!(shards[meet].memory().fragments, 0);
+    }
+    assert!((30..60).contains(&elsewhere), "{elsewhere} of 60");
 }
 
 #[test]

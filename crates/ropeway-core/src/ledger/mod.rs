@@ -61,6 +61,8 @@ pub struct MemoryUse {
     pub time_wait: usize,
     /// Cookies that servers gave us for Fast Open (RFC 7413), and what else is known of these servers.
     pub cookies: usize,
+    /// IP fragments that wait for the others of their datagrams.
+    pub fragments: usize,
     /// Packets that wait to leave and belong to no connection, and those on their way between our own addresses.
     pub waiting: usize,
     /// What devices keep to read packets to, as far as the stack was told ([`set_slabs`](crate::Stack::set_slabs)). A part
@@ -77,7 +79,14 @@ impl MemoryUse {
     #[must_use]
     pub fn total(&self) -> usize {
         let streams = self.send + self.receive + self.reassembly;
-        streams + self.records + self.half_open + self.time_wait + self.cookies + self.waiting + self.slabs
+        streams
+            + self.records
+            + self.half_open
+            + self.time_wait
+            + self.cookies
+            + self.fragments
+            + self.waiting
+            + self.slabs
     }
 }
 
@@ -92,6 +101,7 @@ impl AddAssign for MemoryUse {
             half_open,
             time_wait,
             cookies,
+            fragments,
             waiting,
             slabs,
             budget: _,
@@ -104,6 +114,7 @@ impl AddAssign for MemoryUse {
         self.half_open += half_open;
         self.time_wait += time_wait;
         self.cookies += cookies;
+        self.fragments += fragments;
         self.waiting += waiting;
         self.slabs += slabs;
         self.leased += leased;
@@ -227,14 +238,15 @@ impl Ledger {
 
     /// What is neither held nor set aside.
     #[inline]
-    fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         (self.budget.rest() + self.used.leased).saturating_sub(self.spoken_for())
     }
 
     /// What is held or set aside.
     #[inline]
     fn spoken_for(&self) -> usize {
-        let tables = self.used.half_open + self.used.time_wait + self.used.cookies + self.used.waiting;
+        let answers = self.used.fragments + self.used.waiting;
+        let tables = self.used.half_open + self.used.time_wait + self.used.cookies + answers;
         let told = self.used.slabs + self.waiters;
         tables + told + self.accounts.all()
     }
@@ -251,6 +263,14 @@ impl Ledger {
     pub(crate) fn set_cookies(&mut self, cookies: usize) {
         self.used.cookies = cookies;
         self.balance();
+    }
+
+    /// What fragments take that wait for others.
+    pub(crate) fn set_fragments(&mut self, fragments: usize) {
+        if self.used.fragments != fragments {
+            self.used.fragments = fragments;
+            self.balance();
+        }
     }
 
     pub(crate) fn set_slabs(&mut self, slabs: usize) {

@@ -86,7 +86,7 @@ impl Stack {
                 let data = received.packet.get(data).unwrap_or_default();
                 let ttl = self.default_options().ttl;
                 let reply = icmp::emit_echo_reply(ip.dst, ip.src, ident, seq, data, ttl);
-                self.push_reply(ip.src, Whom::Stranger, Transmit::whole(reply.into()));
+                self.reply_in_fragments(ip.src, Transmit::whole(reply.into()));
             }
             IcmpMessage::PacketTooBig { mtu, ref quote } => {
                 self.icmp_for_connection(received.packet.get(quote.clone()), |stack, key, refused| {

@@ -53,19 +53,20 @@ impl Stack {
         let parsed = ip::parse(&received.packet);
         let ip = match &parsed {
             Ok(ip) => ip,
-            Err(error) => {
-                tracing::debug!(%error, "dropping a malformed IP packet");
-                self.counters.malformed_ip += 1;
-                return;
-            }
+            Err(error) => return self.refuse_malformed(now, &received, *error),
         };
         if !self.is_plausible(ip, looped) {
             return;
         }
-        if ip.fragment.is_some() {
-            self.counters.fragments += 1;
-            return;
+        match ip.fragment {
+            None => self.take_datagram(now, received, ip),
+            Some(place) => self.take_fragment(now, &received, ip, place, looped),
         }
+    }
+
+    /// Takes a datagram that is whole, and can have come to us.
+    #[inline]
+    pub(super) fn take_datagram(&mut self, now: Timestamp, received: Received, ip: &IpPacket) {
         match ip.protocol {
             Protocol::TCP => self.take_tcp(now, received, ip),
             Protocol::UDP => self.take_udp(now, &received, ip),
@@ -85,7 +86,7 @@ impl Stack {
 
     /// Whether such a packet can have come to us on that way (RFC 1122 3.2.1.3, RFC 9293 3.9.2.3
     /// MUST-63, RFC 4987 3.1-1).
-    fn is_plausible(&mut self, ip: &IpPacket, looped: bool) -> bool {
+    pub(super) fn is_plausible(&mut self, ip: &IpPacket, looped: bool) -> bool {
         let from_nobody = !self.addresses.is_unicast(ip.src);
         // From outside, nothing comes from us or from a loopback address: that is the land attack.
         let forged = !looped && self.addresses.is_local(ip.src);
@@ -96,7 +97,9 @@ impl Stack {
         if self.addresses.is_local(ip.dst) && (looped || !ip.dst.is_loopback()) {
             return true;
         }
-        let any = self.any_address && ip.protocol == Protocol::TCP && !ip.dst.is_loopback();
+        // In a fragment of IPv6 this may be an extension header; it is asked again when the datagram is whole.
+        let may_be_tcp = || ip.protocol == Protocol::TCP || ip.fragment.is_some() && ip.dst.is_ipv6();
+        let any = self.any_address && may_be_tcp() && !ip.dst.is_loopback();
         if any && self.addresses.is_unicast(ip.dst) {
             return true;
         }

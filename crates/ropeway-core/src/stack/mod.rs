@@ -4,6 +4,7 @@ mod batch;
 mod calls;
 mod ending;
 mod fast_open;
+mod fragments;
 mod icmp;
 mod incoming;
 mod input;
@@ -37,7 +38,9 @@ use crate::demux::{Demux, Rooms};
 use crate::event::ListenerId;
 use crate::icmp::RateLimit;
 use crate::ip::addresses::LocalAddresses;
+use crate::ip::identification::Identifications;
 use crate::ip::path_mtu::PathMtuCache;
+use crate::ip::reassembly::Fragments;
 use crate::ledger::{Ledger, MemoryUse, reserve};
 use crate::options::{SharedOptions, SocketOptions};
 use crate::policy::{PacketPolicy, PortPolicy};
@@ -128,6 +131,8 @@ pub struct Stack {
     ledger: Ledger,
     addresses: LocalAddresses,
     path_mtu: PathMtuCache,
+    fragments: Fragments,
+    identifications: Identifications,
     isn: IsnGenerator,
     cookies: SynCookies,
     fast_open: Knowledge,
@@ -245,6 +250,8 @@ impl Stack {
                 cookies: CookieCache::new(config.max_fast_open_cookies),
                 black_hole: BlackHole::default(),
             },
+            fragments: Fragments::default(),
+            identifications: Identifications::new(key_of(&mut rng)),
             now,
             config,
         }

@@ -129,6 +129,15 @@ impl Outbox {
         has_room
     }
 
+    /// Queues all packets of an answer to a stranger, or none if there is no room for them. Says whether there are any.
+    pub(super) fn push_all(&mut self, packets: Vec<Transmit>, budget: usize) -> bool {
+        let takes: usize = packets.iter().map(memory_of).sum();
+        let fits =
+            self.memory + takes <= budget / PART && self.to_strangers.len() + packets.len() <= MAX_REPLIES;
+        fits && !packets.is_empty()
+            && packets.into_iter().all(|packet| self.push(Whom::Stranger, packet, budget))
+    }
+
     /// Takes an answer from the line whose turn it is.
     pub(super) fn pop(&mut self, turn: Turn) -> Option<Transmit> {
         let answer = match turn {

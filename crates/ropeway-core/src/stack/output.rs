@@ -166,7 +166,7 @@ impl Stack {
     }
 
     /// Sends a packet to ourselves.
-    fn push_local(&mut self, transmit: &Transmit) {
+    pub(super) fn push_local(&mut self, transmit: &Transmit) {
         self.counters.sent += 1;
         let packet = Received::alone(transmit.to_bytes())
             .with_checksum(RxChecksum::Verified)
@@ -230,7 +230,7 @@ impl Stack {
     }
 
     /// What waits here may have changed.
-    fn weigh_outbox(&mut self) {
+    pub(super) fn weigh_outbox(&mut self) {
         self.ledger.set_waiting(self.outbox.memory());
     }
 
@@ -264,6 +264,7 @@ impl Stack {
             self.deadlines.earliest(),
             self.rooms.half_open.next_deadline(self.now),
             self.rooms.time_wait.next_deadline(self.now),
+            self.fragments.next_deadline(self.config.reassembly_timeout),
         ];
         timers.into_iter().flatten().min()
     }
@@ -277,6 +278,7 @@ impl Stack {
         self.sweep_half_open();
         self.reset_unaccepted(now);
         self.shut_down_more(now);
+        self.expire_fragments(now);
         for _ in 0..TIMEOUT_BUDGET {
             let Some(key) = self.rooms.time_wait.expired(now) else { break };
             self.end_time_wait(key, Cause::Timeout);

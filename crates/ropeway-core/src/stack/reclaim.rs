@@ -31,10 +31,12 @@ impl Stack {
     /// Looks at a few connections while memory is scarce, all of them in turn. Measures take effect where a connection is
     /// touched; a peer that has fallen silent would never be.
     pub(super) fn reclaim(&mut self, now: Timestamp) {
-        let has_some = self.orphans > 0 || self.ledger.memory().reassembly > 0;
+        let held = self.ledger.memory();
+        let has_some = self.orphans > 0 || held.reassembly > 0 || held.fragments > 0;
         if !has_some || !self.ledger.is_scarce() {
             return;
         }
+        self.shed_fragments();
         for _ in 0..LOOKS {
             let Some(key) = self.reclaim.next(&self.rooms.connections) else { return };
             let Some(connection) = self.rooms.connections.get_mut(key) else { continue };

@@ -11,8 +11,10 @@ use ropeway_packet::FourTuple;
 use super::{Stack, key_of};
 use crate::config::StackConfig;
 use crate::error::ConnectError;
+use crate::queue::PagedQueue;
 use crate::steering::Steering;
 use crate::time::Timestamp;
+use crate::transmit::Received;
 
 /// What a stack knows of the host that it is a part of.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub(super) struct Host {
     shard: usize,
     /// The settings of the host, of which each shard has its part.
     config: Arc<StackConfig>,
+    /// Datagrams that were put together here, and are others'.
+    pub(super) passed_on: PagedQueue<(usize, Received)>,
 }
 
 impl Stack {
@@ -29,7 +33,8 @@ impl Stack {
     /// and nothing of the others; they draw from one memory budget, and have equal parts of every other limit that the host has
     /// as a whole.
     ///
-    /// Their owner hands each packet to the shard that is [to take it](Steering::shard_of_packet). He tells every shard what
+    /// Their owner hands each packet to the shard that is [to take it](Steering::shard_of_packet), and so what that one
+    /// [gives on](Self::poll_passed_on). He tells every shard what
     /// concerns the host: addresses, policies, listeners, bindings. A local address is free if it is in each of them.
     ///
     /// A host of one shard is just a [`Stack::new`].
@@ -55,8 +60,14 @@ impl Stack {
             let mut seed = [0; 32];
             rng.fill_bytes(&mut seed);
             let mut stack = Self::new(Arc::clone(&part), seed, now);
-            stack.host =
-                Some(Box::new(Host { steering: steering.clone(), shard, config: Arc::clone(&whole) }));
+            stack.host = Some(Box::new(Host {
+                steering: steering.clone(),
+                shard,
+                config: Arc::clone(&whole),
+                passed_on: PagedQueue::default(),
+            }));
+            let all = &stacks.first().unwrap_or(&stack).identifications;
+            stack.identifications = all.of_shard(shard, shards.get());
             if let Some(first) = stacks.first() {
                 stack.share_budget(first);
                 // A client's next flow may be another shard's.
@@ -80,6 +91,12 @@ impl Stack {
     /// The settings of the host.
     pub(super) fn host_config(&self) -> &StackConfig {
         self.host.as_ref().map_or(&self.config, |host| &host.config)
+    }
+
+    /// The number of the shard that is to take a packet, if that is another one.
+    pub(super) fn other_shard_of(&self, packet: &[u8]) -> Option<usize> {
+        let host = self.host.as_ref()?;
+        host.steering.shard_of_packet(packet).filter(|shard| *shard != host.shard)
     }
 
     /// Whether this shard has the flow.

@@ -147,7 +147,7 @@ impl Write for Sink {
 }
 
 /// Who writes `Debug` by hand, and why a fingerprint misses nothing.
-const BY_HAND: [(&str, &str); 11] = [
+const BY_HAND: [(&str, &str); 12] = [
     (
         "PartsMap",
         "an index: it follows from connections, listeners, bindings, TIME-WAIT, the SYN queue and probes",
@@ -157,6 +157,10 @@ const BY_HAND: [(&str, &str); 11] = [
     ("FastOpenKeys", "keys: the same all along"),
     ("PortSelector", "the scenarios name their ports"),
     ("IsnGenerator", "keys: the same all along"),
+    (
+        "Identifications",
+        "a key: the same all along; of its counters the sum, and nothing in the scenarios counts",
+    ),
     ("Steering", "the scenarios have one shard"),
     ("Demux", "it follows from the rooms"),
     ("Pages", "says which slots are taken, and all that is in them"),

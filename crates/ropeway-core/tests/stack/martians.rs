@@ -1,4 +1,4 @@
-//! What is dropped before any connection sees it (martians, packets for others, fragments, damage), and what is
+//! What is dropped before any connection sees it (martians, packets for others, damage), and what is
 //! taken although it is odd (IP options, padding, reserved addresses, port 0, a TTL of 0).
 
 use ropeway_core::packet::icmp::emit_echo_request;
@@ -50,21 +50,6 @@ fn packets_for_others_are_dropped() {
     lab.send_packet(emit_echo_request(ip_of("10.0.0.1"), ip_of("10.0.0.3"), 1, 1, b"x", 64));
     lab.quiet();
     assert_eq!(lab.stack.counters().not_ours, 4);
-}
-
-#[test]
-fn fragments_are_counted() {
-    let mut lab = Lab::new();
-    lab.listen();
-    for (offset, more) in [(0u8, 0x20u8), (3, 0x20), (6, 0)] {
-        let mut packet = segment("10.0.0.1:4000", "10.0.0.2:80", &syn().len(20));
-        packet[6] = more;
-        packet[7] = offset;
-        fix_ip_checksum(&mut packet);
-        lab.send_packet(packet);
-    }
-    lab.quiet();
-    assert_eq!(lab.stack.counters().fragments, 3);
 }
 
 // MUST-3

@@ -10,8 +10,8 @@ use super::{Marks, put_u16};
 /// The headers of the datagram whose first fragment is `first`, and whose fragments carry `len`
 /// bytes together and have these `marks`. Those bytes are to be appended; there is room for them.
 ///
-/// All that counts of the later fragments is what they carry (RFC 791 3.2, RFC 8200 4.5), and whether
-/// a router has marked them (RFC 3168 5.3).
+/// All that counts of the later fragments is what they carry (RFC 791 3.2-2, RFC 8200 4.5-2), and
+/// whether a router has marked them (RFC 3168 5.3-1).
 ///
 /// `None` if this is no first fragment, if no packet can be so long, or if the marks contradict each
 /// other.

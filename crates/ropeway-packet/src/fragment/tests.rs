@@ -74,6 +74,7 @@ fn join(packets: &[Vec<u8>]) -> Vec<u8> {
 }
 
 proptest! {
+    // RFC 791 3.2-3
     #[test]
     fn what_is_cut_fits_and_makes_the_same_datagram_in_any_order(
         is_v4: bool, len in 1usize..20_000, mtu in 76u16..3000, ident: u32, turn in 0usize..300,
@@ -154,7 +155,7 @@ fn what_carries_nothing_is_refused() {
     assert!(split(&payload(piece), 60, 1).is_none());
 }
 
-// RFC 791 3.1: an option says itself whether it goes along.
+// RFC 791 3.1-1: an option says itself whether it goes along.
 #[test]
 fn options_are_copied_to_later_fragments_if_they_say_so() {
     let (copied, not) = ([0x94, 4, 0, 0], [0x44, 4, 5, 0]);
@@ -170,7 +171,8 @@ fn options_are_copied_to_later_fragments_if_they_say_so() {
     assert_eq!((whole[0], &whole[20..32], &whole[32..]), (0x48, &options[..], &filled(300)[..]));
 }
 
-/// Hop-by-hop options and a routing header are for those on the way, destination options are not.
+/// Hop-by-hop options and a routing header are for those on the way, destination options are not (RFC 8200 4.5-11,
+/// RFC 8200 4.5-2).
 #[test]
 fn ipv6_headers_that_routers_see_stand_in_each_fragment() {
     let hop_by_hop = [Protocol::IPV6_DESTINATION_OPTIONS.0, 0, 1, 4, 0, 0, 0, 0];
@@ -202,7 +204,7 @@ fn what_is_too_long_when_put_together_has_no_header() {
     }
 }
 
-// RFC 7112 5
+// RFC 7112 5-2, RFC 8200 4.5-6
 #[test]
 fn a_first_fragment_has_all_headers_or_is_told_from_one_that_has() {
     let options = |next: Protocol| [next.0, 0, 1, 4, 0, 0, 0, 0].to_vec();
@@ -230,7 +232,7 @@ fn a_first_fragment_has_all_headers_or_is_told_from_one_that_has() {
     assert!(has_all_headers(&piece, &ip::parse(&piece).unwrap()), "not asked of IPv4");
 }
 
-// RFC 3168 5.3
+// RFC 3168 5.3-1, RFC 3168 5.3-2
 #[test]
 fn a_mark_on_a_fragment_is_one_on_the_datagram() {
     use EcnCodepoint::{Ce, Ect0, Ect1, NotEct};

@@ -99,7 +99,7 @@ pub(crate) fn finish(header: &mut [u8]) {
     }
 }
 
-/// The header of all fragments but the first, with those options that say so in their highest bit (RFC 791 3.1).
+/// The header of all fragments but the first, with those options that say so in their highest bit (RFC 791 3.1-1).
 pub(crate) fn header_of_later_fragments(first: &[u8]) -> Vec<u8> {
     const END: u8 = 0;
     const NO_OPERATION: u8 = 1;

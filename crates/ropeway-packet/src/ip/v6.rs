@@ -123,7 +123,7 @@ impl Chain {
         let place = u16::from_be_bytes([place_hi, place_lo]);
         let place = Fragment { offset: place & !0b111, more: place & 1 != 0 };
         self.ident = u32::from_be_bytes(ident);
-        // RFC 6946: a fragment header around a whole datagram says nothing; the walk goes on behind
+        // RFC 6946 4-1, RFC 8200 4.5-9: a fragment header around a whole datagram says nothing; the walk goes on behind
         // it.
         if place.more || place.offset != 0 {
             let before = self.payload - HEADER_LEN;
@@ -143,7 +143,7 @@ pub(crate) struct Unfragmentable {
     pub(crate) next: Protocol,
 }
 
-/// The part of a packet without fragment header that routers have to see: all up to a routing header, or to the hop-by-hop
+/// The part of a packet without fragment header that routers have to see (RFC 8200 4.5-11): all up to a routing header, or to the hop-by-hop
 /// options. `None` if the packet is a fragment already, or cut short.
 pub(crate) fn unfragmentable(packet: &[u8]) -> Option<Unfragmentable> {
     let mut next = Protocol(*packet.get(NEXT_HEADER_OFFSET)?);
