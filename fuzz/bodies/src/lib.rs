@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | [`parse`] | a packet | what is parsed, emitted and parsed again stays the same |
 //! | [`differential`] | a packet | ropeway-packet against pnet_packet and smoltcp |
+//! | [`fragments`] | fragments of a few datagrams | a reassembly that is slow and simple |
 //! | [`stack`] | what a network and an application do to a stack | both streams, byte for byte |
 //! | [`train`] | packets of a batch | what is merged, against a slow definition; what is cut, against the packets |
 //! | [`pair`] | what a link and two programs do | two stacks against a byte pipe |
@@ -14,6 +15,7 @@
 mod differential;
 #[path = "../../../crates/ropeway-packet/tests/exercise/mod.rs"]
 mod exercise;
+mod fragments;
 mod modern;
 pub mod pack;
 mod pair;
@@ -22,6 +24,7 @@ mod story;
 mod train;
 
 pub use differential::differential;
+pub use fragments::fragments;
 pub use pair::pair;
 pub use stack::stack;
 pub use story::tell_stories;

@@ -8,7 +8,7 @@ use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use ropeway_fuzz_bodies::{differential, pack, pair, parse, stack, tell_stories, train};
+use ropeway_fuzz_bodies::{differential, fragments, pack, pair, parse, stack, tell_stories, train};
 
 const DEFAULT_INPUTS: u64 = 3000;
 
@@ -103,6 +103,11 @@ fn differential_target() {
 #[test]
 fn train_target() {
     run("train", train);
+}
+
+#[test]
+fn fragments_target() {
+    run("fragments", fragments);
 }
 
 #[test]
