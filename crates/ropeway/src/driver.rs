@@ -130,9 +130,15 @@ impl Driver {
                 // We are awake. It is the waker of the task that is running, so dropping it runs no code.
                 state.driver = None;
                 state.core.handle_batch(now, &mut self.batch);
+                if let Some(peers) = &mut self.peers {
+                    peers.collect(&mut state.core);
+                }
                 // The clock decides what has expired, not whether `sleep` was polled, and not what the device takes.
                 last && state.expire(now)
             });
+            if let Some(peers) = &mut self.peers {
+                peers.pass_on();
+            }
             if last {
                 break;
             }

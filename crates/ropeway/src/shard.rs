@@ -8,9 +8,9 @@
 //!
 //! The [loopback](crate::loopback) of the process has no driver: there, a call does its own work.
 
-use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::{io, iter};
 
 use ropeway_core::packet::FourTuple;
 use ropeway_core::{
@@ -300,11 +300,12 @@ impl Shard {
         });
     }
 
-    /// Packets have come in by the queue of another shard.
-    pub(crate) fn take(&self, packets: &mut Vec<Received>) {
+    /// Packets have come in by the queue of another shard. Datagrams that they made, and that are others', go to `passed_on`.
+    pub(crate) fn take(&self, packets: &mut Vec<Received>, passed_on: &mut Vec<(usize, Received)>) {
         self.locked(|state, now, after| {
             if state.ended.is_none() {
                 state.core.handle_batch(now, packets);
+                passed_on.extend(iter::from_fn(|| state.core.poll_passed_on()));
                 after.wake_driver(&mut state.driver);
             }
         });

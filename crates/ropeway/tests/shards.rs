@@ -17,6 +17,7 @@ use common::{builder, kind, pattern};
 use ropeway::device::{Capabilities, Device, Received, Transmit};
 use ropeway::net::{TcpListener, TcpSocket, TcpStream};
 use ropeway::{Stack, StackConfig, TableSizes};
+use ropeway_core::packet::{Payload, fragment};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
@@ -32,6 +33,22 @@ struct Scattering {
     fails: Arc<AtomicBool>,
     /// A failure is a panic.
     panics: Arc<AtomicBool>,
+    /// Routers on the way cut what is longer, whatever it says.
+    narrow: Arc<AtomicUsize>,
+}
+
+/// What comes of a packet through a link of `mtu` bytes, in no good order.
+fn through(packet: Bytes, mtu: usize, number: usize) -> Vec<Bytes> {
+    if packet.len() <= mtu {
+        return vec![packet];
+    }
+    let whole = Payload::from(packet);
+    let cut = fragment::split(&whole, mtu.try_into().unwrap(), number.try_into().unwrap()).unwrap();
+    let mut pieces: Vec<Bytes> =
+        cut.map(|(header, data)| [&header[..], &data.to_vec()].concat().into()).collect();
+    let count = pieces.len();
+    pieces.rotate_left(number % count);
+    pieces
 }
 
 impl Device for Scattering {
@@ -43,7 +60,9 @@ impl Device for Scattering {
         Ok(self.others.pop().map(|incoming| {
             let (to, next) = (Arc::clone(&self.to), Arc::clone(&self.next));
             let (fails, panics) = (Arc::clone(&self.fails), Arc::clone(&self.panics));
-            Box::new(Self { incoming, to, next, others: Vec::new(), fails, panics }) as Box<dyn Device>
+            let narrow = Arc::clone(&self.narrow);
+            Box::new(Self { incoming, to, next, others: Vec::new(), fails, panics, narrow })
+                as Box<dyn Device>
         }))
     }
 
@@ -67,9 +86,12 @@ impl Device for Scattering {
     }
 
     fn poll_send(&mut self, _: &mut Context<'_>, queue: &mut VecDeque<Transmit>) -> Poll<io::Result<()>> {
+        let mtu = self.narrow.load(Ordering::Relaxed);
         for packet in queue.drain(..) {
-            let next = self.next.fetch_add(1, Ordering::Relaxed) % self.to.len();
-            let _gone = self.to[next].send(packet.to_bytes());
+            for piece in through(packet.to_bytes(), mtu, self.next.load(Ordering::Relaxed)) {
+                let next = self.next.fetch_add(1, Ordering::Relaxed) % self.to.len();
+                let _gone = self.to[next].send(piece);
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -90,6 +112,7 @@ fn cable(left: usize, right: usize) -> (Scattering, Scattering, Arc<AtomicBool>)
         others: std::mem::take(from),
         fails,
         panics: Arc::default(),
+        narrow: Arc::new(AtomicUsize::new(usize::MAX)),
     };
     (
         device(to_right, &mut at_left, Arc::clone(&fails)),
@@ -166,6 +189,23 @@ async fn every_flow_finds_its_shard_whatever_queue_it_comes_in_by() {
     assert_eq!((opened.active_opens, taken.passive_opens), (100, 100));
     expect_empty(&left).await;
     expect_empty(&right).await;
+}
+
+/// Where its fragments meet is not where the flow is, as a rule.
+#[tokio::test(start_paused = true)]
+async fn segments_in_fragments_find_their_shard() {
+    let (at_left, at_right, _) = cable(3, 2);
+    at_left.narrow.store(576, Ordering::Relaxed);
+    at_right.narrow.store(700, Ordering::Relaxed);
+    let left = builder(1).shards(shards(3)).device(at_left).build().unwrap();
+    let right = builder(2).shards(shards(2)).device(at_right).build().unwrap();
+    many_connections(&left, &right, 30, 50_000).await;
+    for stack in [&left, &right] {
+        assert!(stack.counters().datagrams_reassembled > 1000, "{:?}", stack.counters());
+        assert_eq!(stack.counters().datagrams_timed_out, 0);
+        expect_empty(stack).await;
+        assert_eq!(stack.memory().fragments, 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
