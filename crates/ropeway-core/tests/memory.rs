@@ -55,7 +55,7 @@ fn live() -> isize {
 
 #[test]
 fn memory_stays_bounded() {
-    let tests: [(&str, fn()); 19] = [
+    let tests: [(&str, fn()); 20] = [
         ("a day of churn", day::a_day_of_churn),
         ("a long life with long timers", a_long_life_with_long_timers),
         ("many short lives", many_short_lives),
@@ -71,6 +71,7 @@ fn memory_stays_bounded() {
         ("long packets, nearly read", held::a_reader_that_leaves_a_byte_of_a_long_packet),
         ("the ledger", ledger::the_ledger_tells_what_is_held),
         ("answers that wait", ledger::answers_that_wait_are_told_and_bounded),
+        ("fragments that wait", ledger::fragments_that_wait_are_counted_as_they_are_held),
         ("churn", ledger::after_churn_nothing_is_charged_to_anybody),
         ("full segments, not copied", held::full_segments_stay_where_they_lie),
         ("connections that have been busy", connections_that_have_been_busy),

@@ -1,5 +1,6 @@
 //! What the ledger tells, beside what the allocator counts.
 
+use ropeway_core::packet::Protocol;
 use ropeway_core::packet::icmp::emit_echo_request;
 use ropeway_core::{ConnectionId, MemoryUse, Received};
 
@@ -125,6 +126,52 @@ pub(crate) fn answers_that_wait_are_told_and_bounded() {
         while lab.stack.poll_transmit(lab.ts()).is_some() {}
         assert_eq!(lab.stack.memory().waiting, 0);
     }
+}
+
+/// Many datagrams with little of each, and few with much, in small pieces and in large ones.
+pub(crate) fn fragments_that_wait_are_counted_as_they_are_held() {
+    for (datagrams, pieces, len) in
+        [(2000, 1, 8), (1000, 2, 600), (200, 5, 1480), (2, 4000, 8), (1, 40, 1480)]
+    {
+        for (v6, to) in [(false, "10.0.0.2"), (true, "fd00::2")] {
+            let mut lab = Lab::with(|config| config.reassembly_memory = 16 << 20);
+            let before = live();
+            for n in 0..datagrams {
+                for piece in 1..=pieces {
+                    let from = if v6 {
+                        format!("fd00:{n:x}::1")
+                    } else {
+                        format!("10.{}.{}.1", 1 + n / 250, n % 250)
+                    };
+                    let packet =
+                        later_fragment(&from, to, piece * 8 * usize::div_ceil(len, 8), &vec![7; len]);
+                    lab.stack.handle_packet(lab.ts(), Received::alone(packet.into()));
+                }
+            }
+            let (held, counted) = (live() - before, lab.stack.memory().fragments.cast_signed());
+            println!(
+                "{datagrams} x {pieces} fragments of {len} bytes: {held} bytes are held, {counted} counted"
+            );
+            assert!(counted * 10 >= held * 8 && counted * 7 <= held * 10, "{held} held, {counted} counted");
+            lab.run_to(ms(60_000));
+            assert_eq!(lab.stack.memory().fragments, 0);
+            assert!(live() - before < 100_000, "{} are left", live() - before);
+        }
+    }
+}
+
+/// A fragment that is not the first, and not the last.
+fn later_fragment(from: &str, to: &str, offset: usize, data: &[u8]) -> Vec<u8> {
+    let (from, to): (std::net::IpAddr, _) = (from.parse().unwrap(), to.parse().unwrap());
+    let place = u16::try_from(offset).unwrap();
+    if from.is_ipv6() {
+        let header = [&[17, 0], &(place | 1).to_be_bytes()[..], &[0, 0, 0, 9]].concat();
+        return ip_packet(from, to, Protocol::IPV6_FRAGMENT, &[&header, data].concat());
+    }
+    let mut packet = ip_packet(from, to, Protocol::UDP, data);
+    packet[6..8].copy_from_slice(&(place / 8 | 1 << 13).to_be_bytes());
+    fix_ip_checksum(&mut packet);
+    packet
 }
 
 pub(crate) fn after_churn_nothing_is_charged_to_anybody() {
