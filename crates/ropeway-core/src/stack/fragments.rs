@@ -93,7 +93,7 @@ impl Stack {
         }
     }
 
-    /// An ICMP error about a packet that may be one itself, and then nobody is told.
+    /// An ICMP error about a packet that may be one itself, or may have gone to many: then nobody is told (RFC 1122 3.2.2, RFC 4443 2.4 e).
     fn tell_about(
         &mut self,
         now: Timestamp,
@@ -101,7 +101,7 @@ impl Stack {
         ends: (IpAddr, IpAddr),
         kind: IcmpErrorKind,
     ) {
-        if !icmp::is_error(&received.packet) {
+        if self.addresses.is_unicast(ends.0) && !icmp::is_error(&received.packet) {
             self.send_icmp_error(now, received, ends, kind);
         }
     }
