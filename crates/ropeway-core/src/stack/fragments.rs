@@ -174,7 +174,8 @@ impl Stack {
     ///
     /// `None` if it cannot be cut so that it passes.
     pub(super) fn in_fragments(&mut self, to: IpAddr, datagram: Transmit) -> Option<Vec<Transmit>> {
-        if datagram.len() <= usize::from(least(to)) {
+        // No path is believed to take less, if the device does.
+        if datagram.len() <= usize::from(least(to).min(self.device_mtu(to))) {
             return Some(vec![datagram]);
         }
         let mtu = self.path_mtu(to);
