@@ -45,6 +45,7 @@ fn extremes() -> Vec<(String, Change)> {
     field!(durations(), clock_granularity);
     field!(durations(), fin_timeout);
     field!(durations(), decision_timeout);
+    field!(durations(), reassembly_timeout);
     field!(durations(), fast_open_blackhole_timeout);
     field!(durations(), socket.user_timeout, Some);
     field!(durations(), socket.linger, Some);
@@ -75,6 +76,7 @@ fn extremes() -> Vec<(String, Change)> {
     for sizes in [0, 1, usize::MAX] {
         field!([sizes], max_connections);
         field!([sizes], max_time_wait);
+        field!([sizes], reassembly_memory);
         field!([sizes], auto_recv_buffer.min);
         field!([sizes], auto_recv_buffer.initial);
         field!([sizes], auto_recv_buffer.max);
