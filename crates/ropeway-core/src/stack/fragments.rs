@@ -69,13 +69,14 @@ impl Stack {
             self.pass_on(shard, received);
             return;
         }
-        match &ip::parse(&received.packet) {
-            // There are no fragments of fragments.
-            Ok(ip) if ip.fragment.is_some() => self.counters.malformed_ip += 1,
-            Ok(ip) if self.is_plausible(ip, looped) => self.take_datagram(now, received, ip),
-            Ok(_) => {}
-            Err(error) => self.refuse_malformed(now, &received, *error),
+        // There are no fragments of fragments.
+        if ip::parse(&received.packet).is_ok_and(|ip| ip.fragment.is_some()) {
+            self.counters.malformed_ip += 1;
+            return;
         }
+        // Its fragments were counted.
+        self.counters.received -= 1;
+        self.take_packet(now, received, looped);
     }
 
     /// A packet whose headers are wrong (RFC 8200 4-1, RFC 8200 4.2-1, RFC 8200 4.5-4, RFC 8200 4.5-5): its sender is told what is,

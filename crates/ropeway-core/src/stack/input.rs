@@ -58,15 +58,9 @@ impl Stack {
         if !self.is_plausible(ip, looped) {
             return;
         }
-        match ip.fragment {
-            None => self.take_datagram(now, received, ip),
-            Some(place) => self.take_fragment(now, &received, ip, place, looped),
+        if let Some(place) = ip.fragment {
+            return self.take_fragment(now, &received, ip, place, looped);
         }
-    }
-
-    /// Takes a datagram that is whole, and can have come to us.
-    #[inline]
-    pub(super) fn take_datagram(&mut self, now: Timestamp, received: Received, ip: &IpPacket) {
         match ip.protocol {
             Protocol::TCP => self.take_tcp(now, received, ip),
             Protocol::UDP => self.take_udp(now, &received, ip),
@@ -86,7 +80,7 @@ impl Stack {
 
     /// Whether such a packet can have come to us on that way (RFC 1122 3.2.1.3, RFC 9293 3.9.2.3
     /// MUST-63, RFC 4987 3.1-1).
-    pub(super) fn is_plausible(&mut self, ip: &IpPacket, looped: bool) -> bool {
+    fn is_plausible(&mut self, ip: &IpPacket, looped: bool) -> bool {
         let from_nobody = !self.addresses.is_unicast(ip.src);
         // From outside, nothing comes from us or from a loopback address: that is the land attack.
         let forged = !looped && self.addresses.is_local(ip.src);

@@ -8,7 +8,9 @@ use super::*;
 #[test]
 fn an_echo_longer_than_the_mtu_is_answered_in_fragments() {
     for ends in BOTH {
-        for (mtu, len) in [(100, 300), (1500, 1473), (1500, 20_000), (1500, 65_507), (1280, 65_507), (9000, 20_000)] {
+        for (mtu, len) in
+            [(100, 300), (1500, 1473), (1500, 20_000), (1500, 65_507), (1280, 65_507), (9000, 20_000)]
+        {
             let mut lab = Lab::with(|config| config.mtu = mtu);
             lab.silent = true;
             cut(&echo(ends, len), 1500, 5).into_iter().for_each(|piece| lab.inject(piece));
