@@ -122,7 +122,7 @@ impl Datagram {
             packet.extend_from_slice(&u32::from(self.ident).to_be_bytes());
         } else {
             params.emit(data.len(), &mut packet);
-            packet[6..8].copy_from_slice(&(place / 8 | u16::from(more) << 13).to_be_bytes());
+            packet[6..8].copy_from_slice(&((place / 8) | (u16::from(more) << 13)).to_be_bytes());
         }
         packet.extend_from_slice(data);
         // Checksums stand in whole datagrams, but for that of an IPv4 header.

@@ -53,7 +53,7 @@ fn piece(
     }
     let mut packet = ip_packet(src, dst, protocol, data);
     packet[4..6].copy_from_slice(&(ident as u16).to_be_bytes());
-    packet[6..8].copy_from_slice(&(offset as u16 / 8 | u16::from(more) << 13).to_be_bytes());
+    packet[6..8].copy_from_slice(&((offset as u16 / 8) | (u16::from(more) << 13)).to_be_bytes());
     fix_ip_checksum(&mut packet);
     packet
 }

@@ -169,7 +169,7 @@ fn later_fragment(from: &str, to: &str, offset: usize, data: &[u8]) -> Vec<u8> {
         return ip_packet(from, to, Protocol::IPV6_FRAGMENT, &[&header, data].concat());
     }
     let mut packet = ip_packet(from, to, Protocol::UDP, data);
-    packet[6..8].copy_from_slice(&(place / 8 | 1 << 13).to_be_bytes());
+    packet[6..8].copy_from_slice(&((place / 8) | (1 << 13)).to_be_bytes());
     fix_ip_checksum(&mut packet);
     packet
 }

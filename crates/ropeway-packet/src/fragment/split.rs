@@ -85,14 +85,15 @@ impl Cut {
     fn header(&self, len: usize, place: Fragment) -> HeaderBuf {
         let is_first = place.offset == self.place.offset;
         let mut header = if is_first { self.first.clone() } else { self.later.clone() };
-        let all = u16::try_from(header.len() + len).unwrap_or(u16::MAX);
+        let before = if self.is_v4 { 0 } else { v6::HEADER_LEN };
+        let counted = u16::try_from(header.len() + len - before).unwrap_or(u16::MAX);
         let bytes = header.as_mut();
         if self.is_v4 {
-            put_u16(bytes, v4::TOTAL_LENGTH_OFFSET, all);
+            put_u16(bytes, v4::TOTAL_LENGTH_OFFSET, counted);
             put_u16(bytes, v4::FRAGMENT_OFFSET, v4::place_bits(place));
             v4::finish(bytes);
         } else {
-            put_u16(bytes, v6::PAYLOAD_LENGTH_OFFSET, all.saturating_sub(v6::HEADER_LEN as u16));
+            put_u16(bytes, v6::PAYLOAD_LENGTH_OFFSET, counted);
             // The fragment header is the last one.
             put_u16(bytes, bytes.len().saturating_sub(6), place.offset | u16::from(place.more));
         }

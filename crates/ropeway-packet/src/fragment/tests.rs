@@ -28,13 +28,13 @@ fn packet_of(params: &IpParams, upper: &[u8]) -> Vec<u8> {
 }
 
 fn filled(len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at % 251) as u8).collect()
+    (0..len).map(|at| u8::try_from(at % 251).unwrap()).collect()
 }
 
 /// An IPv4 packet with options.
 fn with_options(options: &[u8], upper: &[u8]) -> Vec<u8> {
     let mut packet = packet_of(&params(true), &[options, upper].concat());
-    packet[0] = 0x45 + (options.len() / 4) as u8;
+    packet[0] = 0x45 + u8::try_from(options.len() / 4).unwrap();
     let header_len = 20 + options.len();
     crate::ip::v4::finish(&mut packet[..header_len]);
     packet
@@ -93,7 +93,7 @@ proptest! {
         pieces.rotate_left(turn % count);
         let mut expected = packet;
         if is_v4 {
-            expected[4..6].copy_from_slice(&(ident as u16).to_be_bytes());
+            expected[4..6].copy_from_slice(&u16::try_from(ident).unwrap().to_be_bytes());
             crate::ip::v4::finish(&mut expected[..20]);
         }
         prop_assert_eq!(join(&pieces), expected);

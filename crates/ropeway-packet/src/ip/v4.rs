@@ -85,7 +85,8 @@ pub(crate) fn place(bits: u16) -> Fragment {
 
 /// The flags and the offset of a fragment that routers may cut again.
 pub(crate) fn place_bits(place: Fragment) -> u16 {
-    place.offset / 8 | if place.more { MORE_FRAGMENTS } else { 0 }
+    let more = if place.more { MORE_FRAGMENTS } else { 0 };
+    (place.offset / 8) | more
 }
 
 /// Makes the checksum of a whole header right.

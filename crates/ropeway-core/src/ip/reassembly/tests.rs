@@ -21,12 +21,12 @@ fn packet(src: u8, ident: u16, (offset, more): (u16, bool), data: &[u8]) -> Rece
     };
     let mut packet = vec![0; 20];
     params.emit(data.len(), &mut packet);
-    let place = offset / 8 | u16::from(more) << 13;
+    let place = (offset / 8) | (u16::from(more) << 13);
     packet[6..8].copy_from_slice(&place.to_be_bytes());
     let sum = u16::from_be_bytes([packet[10], packet[11]]);
     // RFC 1624: of a header that was right.
     let sum = u32::from(!sum) + u32::from(place);
-    packet[10..12].copy_from_slice(&(!((sum & 0xffff) + (sum >> 16)) as u16).to_be_bytes());
+    packet[10..12].copy_from_slice(&(!u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap()).to_be_bytes());
     packet.extend_from_slice(data);
     Received::alone(packet.into())
 }
