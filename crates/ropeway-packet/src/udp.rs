@@ -26,10 +26,11 @@ use std::ops::Range;
 use pnet_packet::udp::UdpPacket;
 
 use crate::checksum::{self, pseudo_header};
-use crate::{IpPacket, IpParams, Protocol, UdpError};
+use crate::segment::{ChecksumMode, HeaderBuf};
+use crate::{Checksum, IpPacket, IpParams, Protocol, UdpError};
 
 /// Bytes of the header.
-const HEADER_LEN: usize = 8;
+pub const HEADER_LEN: usize = 8;
 /// Bytes of an IPv4 header; it counts towards the 65535 bytes of a packet, an IPv6 header does not.
 const IPV4_HEADER_LEN: usize = 20;
 
@@ -97,6 +98,76 @@ pub fn parse(packet: &[u8], ip: &IpPacket, verify: bool) -> Result<UdpDatagram, 
     Ok(UdpDatagram { header, payload: start + HEADER_LEN..start + len })
 }
 
+/// The most bytes of data that one datagram can have: 65507 over IPv4, 65527 over IPv6.
+pub fn longest_payload(dst: IpAddr) -> usize {
+    match dst {
+        IpAddr::V4(_) => usize::from(u16::MAX) - IPV4_HEADER_LEN - HEADER_LEN,
+        IpAddr::V6(_) => usize::from(u16::MAX) - HEADER_LEN,
+    }
+}
+
+/// The IP and UDP headers of a packet with `payload_len` bytes of data from `src_port` to `dst_port`, whose sum is
+/// `payload_sum`; with [`ChecksumMode::Partial`] that is not looked at. The protocol is UDP whatever
+/// [`IpParams::protocol`] says.
+///
+/// # Errors
+///
+/// [`UdpError::TooLong`] above [`longest_payload`].
+///
+/// ```
+/// use ropeway_packet::{Checksum, ChecksumMode, IpParams, Protocol, udp};
+/// # let params = IpParams {
+/// #     src: "192.0.2.1".parse()?,
+/// #     dst: "192.0.2.2".parse()?,
+/// #     protocol: Protocol::UDP,
+/// #     hop_limit: 64,
+/// #     traffic_class: 0,
+/// #     dont_fragment: true,
+/// #     ident: 0,
+/// #     flow_label: 0,
+/// # };
+/// let mut sum = Checksum::new();
+/// sum.add_bytes(b"query");
+/// let headers = udp::emit_headers(&params, 4000, 53, 5, sum, ChecksumMode::Full)?;
+/// assert_eq!([&headers[..], b"query"].concat(), udp::emit(&params, 4000, 53, b"query")?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[inline]
+pub fn emit_headers(
+    ip: &IpParams,
+    src_port: u16,
+    dst_port: u16,
+    payload_len: usize,
+    payload_sum: Checksum,
+    checksum: ChecksumMode,
+) -> Result<HeaderBuf, UdpError> {
+    let ip = IpParams { protocol: Protocol::UDP, ..*ip };
+    if payload_len > longest_payload(ip.dst) {
+        return Err(UdpError::TooLong);
+    }
+    let len = u16::try_from(payload_len + HEADER_LEN).map_err(|_| UdpError::TooLong)?;
+    let [src_hi, src_lo] = src_port.to_be_bytes();
+    let [dst_hi, dst_lo] = dst_port.to_be_bytes();
+    let [len_hi, len_lo] = len.to_be_bytes();
+    let mut header = [src_hi, src_lo, dst_hi, dst_lo, len_hi, len_lo, 0, 0];
+    let mut sum = pseudo_header(ip.src, ip.dst, Protocol::UDP, u32::from(len));
+    let checksum = match checksum {
+        ChecksumMode::Partial => sum.fold(),
+        ChecksumMode::Full => {
+            sum.add_bytes(&header);
+            sum.add_u16(payload_sum.fold());
+            never_none(sum.finish())
+        }
+    };
+    [header[6], header[7]] = checksum.to_be_bytes();
+    Ok(HeaderBuf::of_ip(&ip, usize::from(len), HEADER_LEN, |out| out.copy_from_slice(&header)))
+}
+
+/// RFC 768: a computed checksum of zero is sent as all ones; zero means none.
+pub(crate) const fn never_none(checksum: u16) -> u16 {
+    if checksum == 0 { u16::MAX } else { checksum }
+}
+
 /// The whole IP packet that carries `payload` from `src_port` to `dst_port`. The protocol is UDP
 /// whatever [`IpParams::protocol`] says.
 ///
@@ -105,29 +176,11 @@ pub fn parse(packet: &[u8], ip: &IpPacket, verify: bool) -> Result<UdpDatagram, 
 /// [`UdpError::TooLong`] if one packet cannot hold the payload: above 65507 bytes over IPv4, 65527
 /// over IPv6.
 pub fn emit(ip: &IpParams, src_port: u16, dst_port: u16, payload: &[u8]) -> Result<Vec<u8>, UdpError> {
-    let ip = IpParams { protocol: Protocol::UDP, ..*ip };
-    let limit = match ip.dst {
-        IpAddr::V4(_) => usize::from(u16::MAX) - IPV4_HEADER_LEN,
-        IpAddr::V6(_) => usize::from(u16::MAX),
-    };
-    let len = payload.len().saturating_add(HEADER_LEN);
-    let len = u16::try_from(len).ok().filter(|&len| usize::from(len) <= limit).ok_or(UdpError::TooLong)?;
-
-    let [src_hi, src_lo] = src_port.to_be_bytes();
-    let [dst_hi, dst_lo] = dst_port.to_be_bytes();
-    let [len_hi, len_lo] = len.to_be_bytes();
-    let mut header = [src_hi, src_lo, dst_hi, dst_lo, len_hi, len_lo, 0, 0];
-    let mut sum = pseudo_header(ip.src, ip.dst, Protocol::UDP, u32::from(len));
-    sum.add_bytes(&header);
+    let mut sum = Checksum::new();
     sum.add_bytes(payload);
-    // RFC 768: a computed checksum of zero is sent as all ones; zero means none.
-    let checksum = if sum.finish() == 0 { u16::MAX } else { sum.finish() };
-    [header[6], header[7]] = checksum.to_be_bytes();
-
-    let mut packet = Vec::with_capacity(ip.header_len() + usize::from(len));
-    packet.resize(ip.header_len(), 0);
-    ip.emit(usize::from(len), &mut packet);
-    packet.extend_from_slice(&header);
+    let headers = emit_headers(ip, src_port, dst_port, payload.len(), sum, ChecksumMode::Full)?;
+    let mut packet = Vec::with_capacity(headers.len() + payload.len());
+    packet.extend_from_slice(&headers);
     packet.extend_from_slice(payload);
     Ok(packet)
 }

@@ -16,6 +16,10 @@ pub struct Quoted {
     pub ports: Option<(u16, u16)>,
     /// The sequence number, if the packet is TCP and the quote reaches that far.
     pub seq: Option<SeqNum>,
+    /// The length and the checksum, if the packet is UDP and the quote reaches that far.
+    pub datagram: Option<(u16, u16)>,
+    /// The IPv4 identification, or the IPv6 flow label.
+    pub label: u32,
 }
 
 /// The IP header of a quoted packet.
@@ -39,7 +43,7 @@ pub struct QuotedIp {
 /// lengths and checksums describe the packet at fault, perhaps changed by routers on the way, and
 /// are not checked.
 pub fn parse_quote(quote: &[u8]) -> Option<Quoted> {
-    let (ip, upper) = match quote.first()? >> 4 {
+    let (ip, label, upper) = match quote.first()? >> 4 {
         4 => v4(quote)?,
         6 => v6(quote)?,
         _ => return None,
@@ -53,7 +57,11 @@ pub fn parse_quote(quote: &[u8]) -> Option<Quoted> {
         .first_chunk::<8>()
         .filter(|_| ip.protocol == Protocol::TCP)
         .map(|&[_, _, _, _, seq @ ..]| SeqNum::new(u32::from_be_bytes(seq)));
-    Some(Quoted { ip, ports, seq })
+    let datagram = upper
+        .first_chunk::<8>()
+        .filter(|_| ip.protocol == Protocol::UDP)
+        .map(|&[_, _, _, _, l0, l1, c0, c1]| (u16::from_be_bytes([l0, l1]), u16::from_be_bytes([c0, c1])));
+    Some(Quoted { ip, ports, seq, datagram, label })
 }
 
 /// Whether a packet, of which this may be the beginning, is an ICMP error or a redirect. Nobody may be told of what is wrong with
@@ -64,7 +72,7 @@ pub fn is_error(packet: &[u8]) -> bool {
         Some(6) => v6(packet),
         _ => None,
     };
-    let Some((ip, upper)) = quoted else { return true };
+    let Some((ip, _, upper)) = quoted else { return true };
     let kind = upper.and_then(|at| packet.get(at));
     match ip.protocol {
         Protocol::ICMP => kind.is_none_or(|kind| matches!(kind, 3 | 4 | 5 | 11 | 12)),
@@ -73,15 +81,15 @@ pub fn is_error(packet: &[u8]) -> bool {
     }
 }
 
-/// The header, and where the upper layer starts, unless this is a later fragment.
-fn v4(quote: &[u8]) -> Option<(QuotedIp, Option<usize>)> {
+/// The header, its label, and where the upper layer starts, unless this is a later fragment.
+fn v4(quote: &[u8]) -> Option<(QuotedIp, u32, Option<usize>)> {
     let &[
         first,
         _,
         len_hi,
         len_lo,
-        _,
-        _,
+        ident_hi,
+        ident_lo,
         place_hi,
         place_lo,
         _,
@@ -108,12 +116,13 @@ fn v4(quote: &[u8]) -> Option<(QuotedIp, Option<usize>)> {
         total_len: u32::from(u16::from_be_bytes([len_hi, len_lo])),
     };
     let later_fragment = u16::from_be_bytes([place_hi, place_lo]) & 0x1fff != 0;
-    Some((ip, (!later_fragment).then_some(header_len)))
+    let ident = u32::from(u16::from_be_bytes([ident_hi, ident_lo]));
+    Some((ip, ident, (!later_fragment).then_some(header_len)))
 }
 
 /// The same.
-fn v6(quote: &[u8]) -> Option<(QuotedIp, Option<usize>)> {
-    let (&[_, _, _, _, len_hi, len_lo, next, _], rest) = quote.split_first_chunk::<8>()?;
+fn v6(quote: &[u8]) -> Option<(QuotedIp, u32, Option<usize>)> {
+    let (&[_, label_0, label_1, label_2, len_hi, len_lo, next, _], rest) = quote.split_first_chunk::<8>()?;
     let (&src, rest) = rest.split_first_chunk::<16>()?;
     let &dst = rest.first_chunk::<16>()?;
     let (protocol, upper) = quoted_upper_layer(quote, Protocol(next));
@@ -123,5 +132,5 @@ fn v6(quote: &[u8]) -> Option<(QuotedIp, Option<usize>)> {
         protocol,
         total_len: 40 + u32::from(u16::from_be_bytes([len_hi, len_lo])),
     };
-    Some((ip, upper))
+    Some((ip, u32::from_be_bytes([0, label_0 & 0x0f, label_1, label_2]), upper))
 }

@@ -23,7 +23,7 @@ pub enum ChecksumMode {
     Partial,
 }
 
-/// The IP and TCP headers of one packet, in place.
+/// The IP header of one packet, and that of TCP or UDP, in place.
 #[derive(Clone)]
 pub struct HeaderBuf {
     bytes: [u8; Self::CAPACITY],
@@ -35,7 +35,7 @@ impl HeaderBuf {
     /// Enough for the longest headers that [`emit_tcp`] writes: 40 bytes of IPv6 and 60 of TCP.
     const CAPACITY: usize = 128;
 
-    /// Headers that stand elsewhere. `None` if they are longer than any that [`emit_tcp`] writes.
+    /// Headers that stand elsewhere. `None` if they are longer than any that are written here.
     #[inline]
     pub fn copy_of(headers: &[u8]) -> Option<Self> {
         let mut copy = Self { len: u8::try_from(headers.len()).ok()?, ..Self::default() };
@@ -57,6 +57,21 @@ impl HeaderBuf {
             fill_in_checksum(&ip, tcp_header, payload, segment_len, checksum);
             self.len = u8::try_from(ip_len + tcp_len).unwrap_or(0);
         }
+    }
+
+    /// Writes an IP header for so many bytes behind it, and what `fill` puts into the `len` bytes behind that.
+    #[inline]
+    pub(crate) fn of_ip(ip: &IpParams, payload_len: usize, len: usize, fill: impl FnOnce(&mut [u8])) -> Self {
+        let mut headers = Self::default();
+        let ip_len = ip.header_len();
+        if let Some((ip_header, out)) = headers.bytes.split_at_mut_checked(ip_len)
+            && let Some(transport) = out.get_mut(..len)
+        {
+            ip.emit(payload_len, ip_header);
+            fill(transport);
+            headers.len = u8::try_from(ip_len + len).unwrap_or(0);
+        }
+        headers
     }
 
     #[inline]

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
+use crate::udp::HEADER_LEN;
 use crate::{Checksum, Protocol, SeqNum, TcpFlags, checksum};
 
 /// Where the fields stand that differ within a train.
@@ -13,6 +14,8 @@ pub(super) const V4_CHECKSUM: usize = 10;
 pub(super) const V6_PAYLOAD_LENGTH: usize = 4;
 pub(super) const TCP_SEQ: usize = 4;
 pub(super) const TCP_FLAGS: usize = 12;
+pub(super) const UDP_LENGTH: usize = 4;
+pub(super) const UDP_CHECKSUM: usize = 6;
 /// In the flags of IPv4.
 pub(super) const DONT_FRAGMENT: u16 = 1 << 14;
 
@@ -81,13 +84,7 @@ impl<'p> Headers<'p> {
 
     #[inline]
     pub(super) fn addresses(&self) -> (IpAddr, IpAddr) {
-        if self.is_v4 {
-            let at = |at| Ipv4Addr::from(bytes_at::<4>(self.ip, at)).into();
-            (at(V4_ADDRESSES), at(V4_ADDRESSES + 4))
-        } else {
-            let at = |at| Ipv6Addr::from(bytes_at::<16>(self.ip, at)).into();
-            (at(V6_ADDRESSES), at(V6_ADDRESSES + 16))
-        }
+        addresses(self.ip, self.is_v4)
     }
 
     /// Addresses and ports.
@@ -178,8 +175,46 @@ impl<'p> Headers<'p> {
     /// routers may not fragment (RFC 6864 4.1), and ours are 0 then.
     #[inline]
     pub(super) fn idents_count(&self) -> bool {
-        self.is_v4 && u16_at(self.ip, V4_FLAGS) & DONT_FRAGMENT == 0
+        self.is_v4 && idents_count(self.ip)
     }
+}
+
+/// The headers of a UDP packet without IP options, extension headers or fragmentation.
+pub(super) struct DatagramHeaders<'p> {
+    pub(super) is_v4: bool,
+    /// Both, from the first byte on.
+    pub(super) all: &'p [u8],
+    pub(super) ip: &'p [u8],
+}
+
+impl<'p> DatagramHeaders<'p> {
+    /// Reads the headers at the start of `bytes`. Lengths and checksums are not looked at.
+    pub(super) fn read(bytes: &'p [u8]) -> Option<Self> {
+        let (is_v4, ip_len, at) = match *bytes.first()? {
+            0x45 if u16_at(bytes, V4_FLAGS) & FRAGMENT == 0 => (true, V4_LEN, V4_PROTOCOL),
+            0x60..=0x6f => (false, V6_LEN, V6_NEXT_HEADER),
+            _ => return None,
+        };
+        let all = bytes.get(..ip_len + HEADER_LEN).filter(|_| protocol(bytes, at) == Protocol::UDP)?;
+        Some(Self { is_v4, all, ip: all.get(..ip_len)? })
+    }
+}
+
+#[inline]
+pub(super) fn addresses(ip: &[u8], is_v4: bool) -> (IpAddr, IpAddr) {
+    if is_v4 {
+        let at = |at| Ipv4Addr::from(bytes_at::<4>(ip, at)).into();
+        (at(V4_ADDRESSES), at(V4_ADDRESSES + 4))
+    } else {
+        let at = |at| Ipv6Addr::from(bytes_at::<16>(ip, at)).into();
+        (at(V6_ADDRESSES), at(V6_ADDRESSES + 16))
+    }
+}
+
+/// Of an IPv4 header.
+#[inline]
+pub(super) fn idents_count(ip: &[u8]) -> bool {
+    u16_at(ip, V4_FLAGS) & DONT_FRAGMENT == 0
 }
 
 #[inline]

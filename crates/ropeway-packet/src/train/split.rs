@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use super::headers::Headers;
+use super::headers::{DatagramHeaders, Headers, Other};
 use super::template::{Place, Template};
 use crate::segment::{ChecksumMode, HeaderBuf, Payload, Slices};
 use crate::{Checksum, TcpFlags};
@@ -23,23 +23,30 @@ const LONGEST: usize = u16::MAX as usize;
 /// - CWR stands on the first one, where congestion is signalled by RFC 3168. With [Accurate
 ///   ECN](Split::accurate_ecn) it is part of a counter, and repeated like AE and ECE always are.
 ///
-/// Everything else is repeated, TCP options among it.
+/// Everything else is repeated, TCP options among it. UDP datagrams are cut likewise: each has a length and a checksum of its
+/// own.
 ///
 /// # Errors
 ///
 /// See [`SplitError`].
 pub fn split<'a>(headers: &[u8], payload: &'a Payload, segment_size: u16) -> Result<Split<'a>, SplitError> {
-    let read = Headers::read(headers).map_err(|_| SplitError::Headers)?;
     let segment_size = usize::from(segment_size);
-    let longest = read.all.len() + payload.len().min(segment_size);
+    let template = match Headers::read(headers) {
+        Ok(read) => {
+            const ALONE: TcpFlags = TcpFlags::SYN.union(TcpFlags::RST).union(TcpFlags::URG);
+            if payload.len() > segment_size && read.flags().intersects(ALONE) {
+                return Err(SplitError::Flags);
+            }
+            Template::new(&read)
+        }
+        Err(Other::NotTcp) => DatagramHeaders::read(headers).and_then(|read| Template::of_datagrams(&read)),
+        Err(Other::Opaque) => None,
+    };
+    let template = template.ok_or(SplitError::Headers)?;
+    let longest = template.len() + payload.len().min(segment_size);
     if segment_size == 0 || longest > LONGEST {
         return Err(SplitError::SegmentSize);
     }
-    if payload.len() > segment_size && read.flags().intersects(TcpFlags::SYN | TcpFlags::RST | TcpFlags::URG)
-    {
-        return Err(SplitError::Flags);
-    }
-    let template = Template::new(&read).ok_or(SplitError::Headers)?;
     let whole = payload.slices(0..payload.len());
     Ok(Split { template, segment_size, offset: Some(0), left: whole, checksum: ChecksumMode::Full })
 }
@@ -58,7 +65,7 @@ pub struct Split<'a> {
 /// One segment of a train: a packet of its own.
 #[derive(Clone, Debug)]
 pub struct Cut<'a> {
-    /// Its IP and TCP headers.
+    /// Its IP and transport headers.
     pub headers: HeaderBuf,
     /// Its data.
     pub payload: Slices<'a>,
@@ -84,7 +91,7 @@ impl<'a> Split<'a> {
     /// segment repeats (RFC 9768 3.2.2).
     #[must_use]
     pub fn accurate_ecn(mut self) -> Self {
-        self.template.repeats_cwr = true;
+        self.template.repeat_cwr();
         self
     }
 
@@ -92,7 +99,7 @@ impl<'a> Split<'a> {
     /// headers are those of its first packet.
     #[must_use]
     pub fn push(mut self) -> Self {
-        self.template.flags |= TcpFlags::PSH;
+        self.template.push();
         self
     }
 
@@ -151,7 +158,7 @@ impl ExactSizeIterator for Split<'_> {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SplitError {
-    /// The headers are not those of a TCP packet, or there are IP options, IPv6 extension headers or
+    /// The headers are not those of a TCP or UDP packet, or there are IP options, IPv6 extension headers or
     /// a fragment.
     Headers,
     /// Segments of no bytes, or longer than a packet can be.
@@ -163,7 +170,7 @@ pub enum SplitError {
 impl fmt::Display for SplitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Headers => "not the headers of a TCP packet that can be cut",
+            Self::Headers => "not the headers of a TCP or UDP packet that can be cut",
             Self::SegmentSize => "a segment size that no packet can have",
             Self::Flags => "a segment with SYN, RST or URG cannot be cut",
         })

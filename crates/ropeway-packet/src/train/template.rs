@@ -1,12 +1,13 @@
 //! What the headers of a train's segments have in common.
 
 use super::headers::{
-    Headers, TCP_FLAGS, TCP_SEQ, V4_CHECKSUM, V4_IDENT, V4_TOTAL_LENGTH, V6_PAYLOAD_LENGTH, put, sum_of,
-    u16_at,
+    DatagramHeaders, Headers, TCP_FLAGS, TCP_SEQ, UDP_CHECKSUM, UDP_LENGTH, V4_CHECKSUM, V4_IDENT,
+    V4_TOTAL_LENGTH, V6_PAYLOAD_LENGTH, addresses, idents_count, put, sum_of, u16_at,
 };
 use crate::checksum::pseudo_header;
 use crate::segment::{ChecksumMode, HeaderBuf};
 use crate::tcp::CHECKSUM_OFFSET;
+use crate::udp::never_none;
 use crate::{Checksum, Protocol, SeqNum, TcpFlags};
 
 /// All nine control bits.
@@ -32,13 +33,26 @@ pub(super) struct Template {
     /// `None` for IPv6.
     v4: Option<V4>,
     pseudo_sum: Checksum,
-    tcp_sum: Checksum,
+    /// Of the transport header.
+    transport_sum: Checksum,
+    transport: Transport,
+}
+
+/// What is particular to a protocol.
+#[derive(Clone, Copy, Debug)]
+enum Transport {
+    Tcp(Tcp),
+    Udp,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Tcp {
     /// The data offset and the reserved bits.
     offset: u16,
     seq: SeqNum,
-    pub(super) flags: TcpFlags,
+    flags: TcpFlags,
     /// CWR stands on every segment, and not only on the first.
-    pub(super) repeats_cwr: bool,
+    repeats_cwr: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,38 +64,71 @@ struct V4 {
 }
 
 impl Template {
+    /// Of TCP segments.
     pub(super) fn new(read: &Headers<'_>) -> Option<Self> {
-        let ip_len = read.ip.len();
-        let mut headers = HeaderBuf::copy_of(read.all)?;
-        let (ip, tcp) = headers.as_mut().split_at_mut_checked(ip_len)?;
-        if read.is_v4 {
+        let transport = Transport::Tcp(Tcp {
+            offset: u16_at(read.tcp, TCP_FLAGS) & !ALL_FLAGS,
+            seq: read.seq(),
+            flags: read.flags(),
+            repeats_cwr: false,
+        });
+        Self::of(read.all, read.ip.len(), read.is_v4, transport, |tcp| {
+            put(tcp, TCP_SEQ, [0; 4]);
+            put(tcp, TCP_FLAGS, [0; 2]);
+            put(tcp, CHECKSUM_OFFSET, [0; 2]);
+        })
+    }
+
+    /// Of datagrams.
+    pub(super) fn of_datagrams(read: &DatagramHeaders<'_>) -> Option<Self> {
+        Self::of(read.all, read.ip.len(), read.is_v4, Transport::Udp, |udp| {
+            put(udp, UDP_LENGTH, [0; 2]);
+            put(udp, UDP_CHECKSUM, [0; 2]);
+        })
+    }
+
+    /// `clear` makes the fields zero that differ.
+    fn of(
+        all: &[u8],
+        ip_len: usize,
+        is_v4: bool,
+        transport: Transport,
+        clear: impl FnOnce(&mut [u8]),
+    ) -> Option<Self> {
+        let mut headers = HeaderBuf::copy_of(all)?;
+        let (ip, transport_header) = headers.as_mut().split_at_mut_checked(ip_len)?;
+        let ident = u16_at(ip, V4_IDENT);
+        if is_v4 {
             put(ip, V4_TOTAL_LENGTH, [0; 2]);
             put(ip, V4_IDENT, [0; 2]);
             put(ip, V4_CHECKSUM, [0; 2]);
         } else {
             put(ip, V6_PAYLOAD_LENGTH, [0; 2]);
         }
-        put(tcp, TCP_SEQ, [0; 4]);
-        put(tcp, TCP_FLAGS, [0; 2]);
-        put(tcp, CHECKSUM_OFFSET, [0; 2]);
-        let v4 = read.is_v4.then(|| V4 {
-            ident: read.ident(),
-            idents_count: read.idents_count(),
-            sum: sum_of(ip),
-        });
-        let tcp_sum = sum_of(tcp);
-        let (src, dst) = read.addresses();
-        Some(Self {
-            headers,
-            ip_len,
-            v4,
-            pseudo_sum: pseudo_header(src, dst, Protocol::TCP, 0),
-            tcp_sum,
-            offset: u16_at(read.tcp, TCP_FLAGS) & !ALL_FLAGS,
-            seq: read.seq(),
-            flags: read.flags(),
-            repeats_cwr: false,
-        })
+        clear(transport_header);
+        let v4 = is_v4.then(|| V4 { ident, idents_count: idents_count(ip), sum: sum_of(ip) });
+        let protocol = match transport {
+            Transport::Tcp(_) => Protocol::TCP,
+            Transport::Udp => Protocol::UDP,
+        };
+        let (src, dst) = addresses(ip, is_v4);
+        let transport_sum = sum_of(transport_header);
+        let pseudo_sum = pseudo_header(src, dst, protocol, 0);
+        Some(Self { headers, ip_len, v4, pseudo_sum, transport_sum, transport })
+    }
+
+    /// CWR stands on every segment.
+    pub(super) fn repeat_cwr(&mut self) {
+        if let Transport::Tcp(tcp) = &mut self.transport {
+            tcp.repeats_cwr = true;
+        }
+    }
+
+    /// The last segment has PSH.
+    pub(super) fn push(&mut self) {
+        if let Transport::Tcp(tcp) = &mut self.transport {
+            tcp.flags |= TcpFlags::PSH;
+        }
     }
 
     /// Bytes of headers.
@@ -99,20 +146,23 @@ impl Template {
         data_sum: impl FnOnce() -> u16,
     ) -> HeaderBuf {
         let mut headers = self.headers.clone();
-        if let Some((ip, tcp)) = headers.as_mut().split_at_mut_checked(self.ip_len) {
-            let tcp_len = u16::try_from(tcp.len() + place.len).unwrap_or(u16::MAX);
-            self.put_ip(place, tcp_len, ip);
-            self.put_tcp(place, tcp_len, checksum, data_sum, tcp);
+        if let Some((ip, transport)) = headers.as_mut().split_at_mut_checked(self.ip_len) {
+            let len = u16::try_from(transport.len() + place.len).unwrap_or(u16::MAX);
+            self.put_ip(place, len, ip);
+            match &self.transport {
+                Transport::Tcp(tcp) => self.put_tcp(tcp, place, len, checksum, data_sum, transport),
+                Transport::Udp => self.put_udp(len, checksum, data_sum, transport),
+            }
         }
         headers
     }
 
     #[inline]
-    fn put_ip(&self, place: &Place, tcp_len: u16, ip: &mut [u8]) {
+    fn put_ip(&self, place: &Place, len: u16, ip: &mut [u8]) {
         let Some(v4) = self.v4 else {
-            return put(ip, V6_PAYLOAD_LENGTH, tcp_len.to_be_bytes());
+            return put(ip, V6_PAYLOAD_LENGTH, len.to_be_bytes());
         };
-        let total_len = u16::try_from(self.ip_len).unwrap_or(0).saturating_add(tcp_len);
+        let total_len = u16::try_from(self.ip_len).unwrap_or(0).saturating_add(len);
         let ident = if v4.idents_count { v4.ident.wrapping_add(low_16(place.index)) } else { v4.ident };
         let mut sum = v4.sum;
         sum.add_u16(total_len);
@@ -125,20 +175,21 @@ impl Template {
     #[inline]
     fn put_tcp(
         &self,
+        fields: &Tcp,
         place: &Place,
         tcp_len: u16,
         checksum: ChecksumMode,
         data_sum: impl FnOnce() -> u16,
         tcp: &mut [u8],
     ) {
-        let seq = (self.seq + low_32(place.offset)).get();
-        let flags = self.offset | self.flags_of(place).bits();
+        let seq = (fields.seq + low_32(place.offset)).get();
+        let flags = fields.offset | fields.flags_of(place).bits();
         let mut sum = self.pseudo_sum;
         sum.add_u16(tcp_len);
         let checksum = match checksum {
             ChecksumMode::Partial => sum.fold(),
             ChecksumMode::Full => {
-                sum.add_u16(self.tcp_sum.fold());
+                sum.add_u16(self.transport_sum.fold());
                 sum.add_u32(seq);
                 sum.add_u16(flags);
                 sum.add_u16(data_sum());
@@ -150,6 +201,24 @@ impl Template {
         put(tcp, CHECKSUM_OFFSET, checksum.to_be_bytes());
     }
 
+    fn put_udp(&self, len: u16, checksum: ChecksumMode, data_sum: impl FnOnce() -> u16, udp: &mut [u8]) {
+        let mut sum = self.pseudo_sum;
+        sum.add_u16(len);
+        let checksum = match checksum {
+            ChecksumMode::Partial => sum.fold(),
+            ChecksumMode::Full => {
+                sum.add_u16(self.transport_sum.fold());
+                sum.add_u16(len);
+                sum.add_u16(data_sum());
+                never_none(sum.finish())
+            }
+        };
+        put(udp, UDP_LENGTH, len.to_be_bytes());
+        put(udp, UDP_CHECKSUM, checksum.to_be_bytes());
+    }
+}
+
+impl Tcp {
     #[inline]
     fn flags_of(&self, place: &Place) -> TcpFlags {
         let mut flags = self.flags;

@@ -95,6 +95,13 @@ fn quotes_of_other_protocols() {
         let udp = udp::emit(&params(is_v4), 53, 5353, b"x").unwrap();
         let quoted = parse_quote(&udp).unwrap();
         assert_eq!((quoted.ip.protocol, quoted.ports, quoted.seq), (Protocol::UDP, Some((53, 5353)), None));
+        let at = params(is_v4).header_len() + 6;
+        let checksum = u16::from_be_bytes([udp[at], udp[at + 1]]);
+        assert_eq!(quoted.datagram, Some((9, checksum)));
+        assert_eq!(parse_quote(&udp[..at + 1]).unwrap().datagram, None);
+        let marked = IpParams { ident: 0x1234, flow_label: 0x5_4321, ..params(is_v4) };
+        let marked = udp::emit(&marked, 53, 5353, b"x").unwrap();
+        assert_eq!(parse_quote(&marked).unwrap().label, if is_v4 { 0x1234 } else { 0x5_4321 });
         let echo = emit_echo_request(src, dst, 1, 2, &[], 64);
         let quoted = parse_quote(&echo).unwrap();
         assert_eq!((quoted.ports, quoted.seq), (None, None));

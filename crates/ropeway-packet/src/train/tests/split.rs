@@ -4,7 +4,7 @@ use pnet_packet::tcp::{self as pnet, TcpPacket};
 
 use super::*;
 use crate::checksum::pseudo_header;
-use crate::{ip, parse_tcp};
+use crate::{ip, parse_tcp, udp};
 
 fn cut(params: &IpParams, header: &TcpHeader, payload: &Payload, size: u16) -> Vec<Vec<u8>> {
     let split = split(&headers_of(params, header, payload), payload, size).unwrap();
@@ -115,7 +115,7 @@ fn what_cannot_be_cut_is_refused() {
             assert_eq!(refused(&headers, 100), SplitError::Flags);
         }
         let at = if is_v4 { 9 } else { 6 };
-        for protocol in [Protocol::UDP, Protocol::IPV6_DESTINATION_OPTIONS, Protocol::IPV6_FRAGMENT] {
+        for protocol in [Protocol::ICMP, Protocol::IPV6_DESTINATION_OPTIONS, Protocol::IPV6_FRAGMENT] {
             let mut headers = headers.clone();
             headers.as_mut()[at] = protocol.0;
             assert_eq!(refused(&headers, 100), SplitError::Headers);
@@ -177,6 +177,33 @@ proptest! {
             prop_assert_eq!(&out[..len], &packet[..]);
         }
         prop_assert_eq!(split.fill(&mut out), None);
+    }
+
+    #[test]
+    fn each_datagram_is_what_the_serialiser_makes(
+        (params, _) in any_train(),
+        data in vec(any::<u8>(), 0..2000),
+        cuts in any_cuts(),
+        size in 1_u16..1500,
+        partial: bool,
+    ) {
+        let payload = parts(&data, &cuts);
+        let whole_of = udp::emit(&params, 4000, 53, &data).unwrap();
+        let headers = &whole_of[..params.header_len() + udp::HEADER_LEN];
+        let chunks: Vec<&[u8]> = if data.is_empty() { vec![&data] } else { data.chunks(size.into()).collect() };
+        let split = split(headers, &payload, size).unwrap();
+        prop_assert_eq!(split.len(), chunks.len());
+        let mode = if partial { ChecksumMode::Partial } else { ChecksumMode::Full };
+        for ((index, chunk), cut) in chunks.into_iter().enumerate().zip(split.checksum(mode)) {
+            let step = if params.dont_fragment { 0 } else { u16::try_from(index).unwrap() };
+            let params = IpParams { ident: params.ident.wrapping_add(step), ..params };
+            let mut packet = whole(&cut);
+            if partial {
+                let partial = crate::checksum::Partial::of(&packet).unwrap();
+                prop_assert!(partial.complete(&mut packet));
+            }
+            prop_assert_eq!(packet, udp::emit(&params, 4000, 53, chunk).unwrap());
+        }
     }
 
     #[test]
