@@ -115,6 +115,50 @@ pub enum ShutdownError {
     NotConnected,
 }
 
+/// Why a UDP socket has not sent a datagram, or not been connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DatagramError {
+    /// Too much waits to leave already; `Event::Udp` tells when to try again.
+    WouldBlock,
+    /// The socket is not connected, and nobody has said where the datagram goes to.
+    NoDestination,
+    /// The datagram is longer than a packet can be, or than the path takes.
+    TooLong,
+    /// The data is that of too many datagrams.
+    TooManySegments,
+    /// There is no way from the socket's address to that one.
+    NetworkUnreachable,
+    /// The local address is not one of ours.
+    AddressNotAvailable,
+    /// Port 0, or an address that a datagram cannot come from or go to.
+    InvalidAddress,
+    /// The two addresses are not of one family.
+    FamilyMismatch,
+    /// What goes to a broadcast address has to be allowed first ([`UdpOptions::broadcast`](crate::UdpOptions::broadcast)).
+    BroadcastRefused,
+    /// An ICMP error has come since the last call (RFC 1122 4.1.3.3). Nothing was sent now.
+    Failed(ConnectionError),
+    /// The id names nothing.
+    UnknownSocket,
+}
+
+/// Why a UDP socket has not joined or left a multicast group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GroupError {
+    /// The address is not a group's.
+    NotAGroup,
+    /// The socket has joined the group already.
+    AlreadyJoined,
+    /// The socket has not joined the group.
+    NotJoined,
+    /// The socket has joined as many groups as it may.
+    TooMany,
+    /// The id names nothing.
+    UnknownSocket,
+}
+
 /// The id names nothing: it was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownId;
@@ -160,6 +204,26 @@ display! {
     }
     ShutdownError {
         Self::NotConnected => "not connected",
+    }
+    DatagramError {
+        Self::WouldBlock => "too much waits to leave",
+        Self::NoDestination => "the socket is not connected, and no destination was given",
+        Self::TooLong => "the datagram is longer than a packet can be, or than the path takes",
+        Self::TooManySegments => "more datagrams in one call than there may be",
+        Self::NetworkUnreachable => "there is no way from the socket's address to that one",
+        Self::AddressNotAvailable => "the local address is not one of this stack's",
+        Self::InvalidAddress => "no datagram can come from or go to this address and port",
+        Self::FamilyMismatch => "local and remote address are not both IPv4 or both IPv6",
+        Self::BroadcastRefused => "broadcasts have to be allowed on the socket first",
+        Self::Failed(error) => error,
+        Self::UnknownSocket => "no such socket",
+    }
+    GroupError {
+        Self::NotAGroup => "not a multicast address",
+        Self::AlreadyJoined => "the socket has joined the group already",
+        Self::NotJoined => "the socket has not joined the group",
+        Self::TooMany => "the socket has joined as many groups as it may",
+        Self::UnknownSocket => "no such socket",
     }
     UnknownId {
         Self => "no such socket",

@@ -5,6 +5,7 @@ use std::ops::{BitOr, BitOrAssign};
 use ropeway_packet::FourTuple;
 
 use crate::probe::UdpProbeId;
+use crate::udp::datagram::UdpId;
 
 /// A connection. Ids are never reused while one who holds them could mistake another for it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -117,6 +118,8 @@ pub enum Event {
     /// A SYN of this listener has come to its end: it was accepted and the handshake is complete, or it came to
     /// nothing, before the decision or after it. `poll_accepted` tells which.
     IncomingSettled(ListenerId, FourTuple),
+    /// This UDP socket's readiness has gained at least what is named.
+    Udp(UdpId, Readiness),
     /// This UDP probe has an outcome.
     Probed(UdpProbeId),
     /// This connection's readiness has gained at least what is named (an active open that succeeded gains

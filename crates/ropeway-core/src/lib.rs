@@ -55,6 +55,7 @@ mod time;
 mod transmit;
 mod tuple_list;
 mod tuple_slab;
+mod udp;
 
 pub use ropeway_packet as packet;
 
@@ -63,7 +64,10 @@ pub use config::{
 };
 pub use congestion::{Algorithm, UnknownAlgorithm};
 pub use ecn::{EcnFeedback, EcnMode, EcnOption};
-pub use error::{ConnectError, ConnectionError, ListenError, RecvError, SendError, ShutdownError, UnknownId};
+pub use error::{
+    ConnectError, ConnectionError, DatagramError, GroupError, ListenError, RecvError, SendError,
+    ShutdownError, UnknownId,
+};
 pub use event::{ConnectionId, Event, ListenerId, Readiness};
 pub use info::{MtuSearch, SenderLimit, TcpInfo};
 pub use ledger::MemoryUse;
@@ -84,3 +88,5 @@ pub use tcp::fast_open::keys::FastOpenKeys;
 pub use tcp::listen::incoming::{Accepted, Incoming, Rejection, SynOptions};
 pub use time::Timestamp;
 pub use transmit::{Received, RxChecksum, Transmit};
+pub use udp::datagram::{Datagram, DatagramTrain, Outgoing, UdpId, UdpInfo};
+pub use udp::options::UdpOptions;

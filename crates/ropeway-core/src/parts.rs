@@ -194,6 +194,10 @@ impl<K: Keyed + Copy, V> PartsMap<K, V> {
         hash
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parts.len() == 0
+    }
+
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.parts.len()

@@ -158,7 +158,17 @@ pub struct Counters {
     pub unknown_protocol: u64,
     /// Packets that the packet policy dropped or refused.
     pub policy_refused: u64,
-    /// UDP datagrams to a closed port.
+    /// UDP datagrams received with good checksums, whether anybody took them or not.
+    pub udp_received: u64,
+    /// UDP datagrams sent (Linux: OutDatagrams).
+    pub udp_sent: u64,
+    /// UDP datagrams with a wrong checksum, or over IPv6 with none (Linux: InCsumErrors).
+    pub udp_bad_checksums: u64,
+    /// UDP datagrams dropped because their socket's queue was full (Linux: RcvbufErrors).
+    pub udp_queue_full: u64,
+    /// UDP datagrams dropped because memory was scarce, or the others' queues left no more to their socket (Linux: MemErrors).
+    pub udp_memory_dropped: u64,
+    /// UDP datagrams that no socket took.
     pub udp_no_port: u64,
     /// ICMP messages received.
     pub icmp_received: u64,

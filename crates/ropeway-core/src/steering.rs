@@ -40,8 +40,8 @@ impl Steering {
     }
 
     /// The number of the shard that is to take this packet; `None` if any may. An ICMP error belongs to the flow that it quotes.
-    /// What is neither TCP nor about it, and needs somebody who knows of it, is the first one's. Fragments meet in any shard, which
-    /// then [gives on](crate::Stack::poll_passed_on) what they make.
+    /// What is neither TCP nor UDP nor about these, and needs somebody who knows of it, is the first one's. Fragments meet in any shard,
+    /// which then [gives on](crate::Stack::poll_passed_on) what they make.
     #[must_use]
     pub fn shard_of_packet(&self, packet: &[u8]) -> Option<usize> {
         let ip = ip::parse(packet).ok()?;
@@ -49,7 +49,7 @@ impl Steering {
             return Some(self.shard_of_fragment(&ip));
         }
         match ip.protocol {
-            Protocol::TCP => {
+            Protocol::TCP | Protocol::UDP => {
                 let &[s0, s1, d0, d1] = packet.get(ip.payload.clone())?.first_chunk()?;
                 let (from, to) = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
                 Some(self.shard_of(&FourTuple {
@@ -59,7 +59,6 @@ impl Steering {
                     remote_port: from,
                 }))
             }
-            Protocol::UDP => Some(0),
             Protocol::ICMP | Protocol::ICMPV6 => self.shard_of_icmp(packet, &ip),
             _ => None,
         }
@@ -91,7 +90,7 @@ impl Steering {
         };
         let quoted = icmp::parse_quote(packet.get(quote)?)?;
         let (local_port, remote_port) = quoted.ports?;
-        if quoted.ip.protocol != Protocol::TCP {
+        if !matches!(quoted.ip.protocol, Protocol::TCP | Protocol::UDP) {
             return Some(0);
         }
         let (local_addr, remote_addr) = (quoted.ip.src, quoted.ip.dst);

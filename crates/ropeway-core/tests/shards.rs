@@ -117,12 +117,13 @@ fn what_no_shard_must_have_is_left_where_it_is_and_the_rest_is_the_first_ones() 
     assert_eq!(steering.shard_of_packet(&[]), None);
     assert_eq!(steering.shard_of_packet(&echo[..10]), None);
     assert_eq!(steering.shard_of_packet(&[0x45; 40]), None);
-    // The first one asks about UDP ports.
+    // A datagram has a flow as a segment has.
     let datagram = ip_packet(from, to, Protocol::UDP, &[0, 53, 0x80, 0, 0, 8, 0, 0]);
-    assert_eq!(steering.shard_of_packet(&datagram), Some(0));
+    let flow = FourTuple { local_addr: to, remote_addr: from, local_port: 0x8000, remote_port: 53 };
+    assert_eq!(steering.shard_of_packet(&datagram), Some(steering.shard_of(&flow)));
     let kind = IcmpErrorKind::Unreachable(UnreachableKind::Port);
     let error = icmp::emit_error(to, from, kind, &datagram, 64);
-    assert_eq!(steering.shard_of_packet(&error), Some(0));
+    assert_eq!(steering.shard_of_packet(&error), Some(steering.shard_of(&flow)));
 }
 
 #[test]

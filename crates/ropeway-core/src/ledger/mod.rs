@@ -61,6 +61,8 @@ pub struct MemoryUse {
     pub time_wait: usize,
     /// Cookies that servers gave us for Fast Open (RFC 7413), and what else is known of these servers.
     pub cookies: usize,
+    /// Datagrams that UDP sockets have received and nobody has read, and these sockets themselves.
+    pub datagrams: usize,
     /// IP fragments that wait for the others of their datagrams.
     pub fragments: usize,
     /// Packets that wait to leave and belong to no connection, and those on their way between our own addresses.
@@ -79,14 +81,8 @@ impl MemoryUse {
     #[must_use]
     pub fn total(&self) -> usize {
         let streams = self.send + self.receive + self.reassembly;
-        streams
-            + self.records
-            + self.half_open
-            + self.time_wait
-            + self.cookies
-            + self.fragments
-            + self.waiting
-            + self.slabs
+        let tables = self.half_open + self.time_wait + self.cookies;
+        streams + self.records + tables + self.datagrams + self.fragments + self.waiting + self.slabs
     }
 }
 
@@ -101,6 +97,7 @@ impl AddAssign for MemoryUse {
             half_open,
             time_wait,
             cookies,
+            datagrams,
             fragments,
             waiting,
             slabs,
@@ -114,6 +111,7 @@ impl AddAssign for MemoryUse {
         self.half_open += half_open;
         self.time_wait += time_wait;
         self.cookies += cookies;
+        self.datagrams += datagrams;
         self.fragments += fragments;
         self.waiting += waiting;
         self.slabs += slabs;
@@ -248,7 +246,7 @@ impl Ledger {
         let answers = self.used.fragments + self.used.waiting;
         let tables = self.used.half_open + self.used.time_wait + self.used.cookies + answers;
         let told = self.used.slabs + self.waiters;
-        tables + told + self.accounts.all()
+        tables + told + self.used.datagrams + self.accounts.all()
     }
 
     /// What the tables take now: the SYN queue, and TIME-WAIT.
@@ -263,6 +261,14 @@ impl Ledger {
     pub(crate) fn set_cookies(&mut self, cookies: usize) {
         self.used.cookies = cookies;
         self.balance();
+    }
+
+    /// What UDP sockets have received takes this now.
+    pub(crate) fn set_datagrams(&mut self, datagrams: usize) {
+        if self.used.datagrams != datagrams {
+            self.used.datagrams = datagrams;
+            self.balance();
+        }
     }
 
     /// What fragments take that wait for others.

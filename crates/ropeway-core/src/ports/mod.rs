@@ -29,18 +29,23 @@ use crate::parts::{Keyed, PartsMap};
 pub(crate) struct Sharing {
     pub(crate) reuse_addr: bool,
     pub(crate) reuse_port: bool,
+    /// A claim on `::` leaves IPv4 to others.
+    pub(crate) only_v6: bool,
 }
 
 impl Sharing {
-    const ALL: [Self; 4] = [
-        Self { reuse_addr: false, reuse_port: false },
-        Self { reuse_addr: true, reuse_port: false },
-        Self { reuse_addr: false, reuse_port: true },
-        Self { reuse_addr: true, reuse_port: true },
-    ];
+    const COUNT: usize = 8;
+
+    fn all() -> impl Iterator<Item = Self> {
+        (0..Self::COUNT).map(|index| Self {
+            reuse_addr: index & 1 != 0,
+            reuse_port: index & 2 != 0,
+            only_v6: index & 4 != 0,
+        })
+    }
 
     fn index(self) -> usize {
-        usize::from(self.reuse_addr) | usize::from(self.reuse_port) << 1
+        usize::from(self.reuse_addr) | usize::from(self.reuse_port) << 1 | usize::from(self.only_v6) << 2
     }
 }
 
@@ -70,9 +75,10 @@ impl Scope {
         [Self::At(address), if address.is_ipv4() { Self::V4 } else { Self::V6 }]
     }
 
-    /// Where whoever may be in the way of this address is counted. `::` is for IPv4 too, as on Linux.
-    fn in_the_way_of(address: IpAddr) -> impl Iterator<Item = Self> {
+    /// Where whoever may be in the way of this address is counted. `::` is for IPv4 too, as on Linux, unless it is not to be.
+    fn in_the_way_of(address: IpAddr, only_v6: bool) -> impl Iterator<Item = Self> {
         let scopes = match address {
+            IpAddr::V6(any) if any.is_unspecified() && only_v6 => [Some(Self::V6), None, None],
             IpAddr::V4(any) if any.is_unspecified() => [Some(Self::V4), Some(Self::ANY_V6), None],
             IpAddr::V6(any) if any.is_unspecified() => [Some(Self::V4), Some(Self::V6), None],
             IpAddr::V4(_) => [Some(Self::At(address)), Some(Self::ANY_V4), Some(Self::ANY_V6)],
@@ -290,17 +296,17 @@ impl PortTable {
 
     /// Whether something that may not be shared is in the way of a new claim.
     pub(crate) fn is_taken(&self, local: SocketAddr, new: Sharing) -> bool {
-        Scope::in_the_way_of(local.ip()).any(|scope| {
+        Scope::in_the_way_of(local.ip(), new.only_v6).any(|scope| {
             let Some(users) = self.users(scope, local.port()) else { return false };
             // RFC 9293 3.9.1.1 MUST-42: who says so may listen beside any connection.
             let by_flow = !new.reuse_addr && users.flows > 0;
-            by_flow || users.claims().is_some_and(|claims| claims.exclude(new))
+            by_flow || users.claims().is_some_and(|claims| claims.exclude(new, local.is_ipv4()))
         })
     }
 
     /// What a claim without a port must keep clear of: whatever is in the way of its address.
-    pub(crate) fn in_the_way_of(&self, local: IpAddr) -> Vec<&PortSet> {
-        Scope::in_the_way_of(local).filter_map(|scope| self.used(scope)).collect()
+    pub(crate) fn in_the_way_of(&self, local: IpAddr, only_v6: bool) -> Vec<&PortSet> {
+        Scope::in_the_way_of(local, only_v6).filter_map(|scope| self.used(scope)).collect()
     }
 
     /// What a flow without a local port must keep clear of: claims, at whatever address, and our other flows towards
@@ -347,7 +353,7 @@ fn place_of(port: u16, waiting: &VecDeque<u16>) -> Option<usize> {
 mod tests {
     use super::*;
 
-    const ALONE: Sharing = Sharing::ALL[0];
+    const ALONE: Sharing = Sharing { reuse_addr: false, reuse_port: false, only_v6: false };
 
     fn at(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -360,7 +366,7 @@ mod tests {
             table.claim(at(claimed), Claim::Binding(ALONE));
             let by_name = table.is_taken(at(wanted), ALONE);
             let port = at(wanted).port();
-            let mut free = FreePorts::new(&(port..=port), 0, table.in_the_way_of(at(wanted).ip()));
+            let mut free = FreePorts::new(&(port..=port), 0, table.in_the_way_of(at(wanted).ip(), false));
             assert_eq!(free.next().is_none(), by_name, "{claimed} and {wanted}");
             table.release(at(claimed), Claim::Binding(ALONE));
             assert!(!table.is_taken(at(wanted), ALONE));
@@ -380,6 +386,27 @@ mod tests {
             ];
             assert_eq!(in_the_way, expected[n], "{claimed}");
             assert!(!taken(claimed, "10.0.0.1:10"));
+        }
+    }
+
+    #[test]
+    fn what_leaves_ipv4_to_others_is_not_in_their_way() {
+        let only_v6 = Sharing { only_v6: true, ..ALONE };
+        for (first, sharing, second, new, taken) in [
+            ("[::]:9", only_v6, "0.0.0.0:9", ALONE, false),
+            ("[::]:9", only_v6, "10.0.0.1:9", ALONE, false),
+            ("[::]:9", only_v6, "[fd00::1]:9", ALONE, true),
+            ("[::]:9", only_v6, "[::]:9", ALONE, true),
+            ("10.0.0.1:9", ALONE, "[::]:9", only_v6, false),
+            ("10.0.0.1:9", ALONE, "[::]:9", ALONE, true),
+            ("[::]:9", ALONE, "[::]:9", only_v6, true),
+            ("[fd00::1]:9", ALONE, "[::]:9", only_v6, true),
+        ] {
+            let mut table = PortTable::new([1; 16]);
+            table.claim(at(first), Claim::Binding(sharing));
+            assert_eq!(table.is_taken(at(second), new), taken, "{first} and {second}");
+            table.release(at(first), Claim::Binding(sharing));
+            assert!(!table.is_taken(at(second), new));
         }
     }
 

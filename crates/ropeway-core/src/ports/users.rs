@@ -5,8 +5,8 @@ use super::{Claim, Sharing};
 /// The claims on a port, by how they share it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Claims {
-    bindings: [u32; 4],
-    listeners: [u32; 4],
+    bindings: [u32; Sharing::COUNT],
+    listeners: [u32; Sharing::COUNT],
 }
 
 impl Claims {
@@ -17,10 +17,10 @@ impl Claims {
         }
     }
 
-    /// Whether one of them does not share with a newcomer.
-    pub(super) fn exclude(&self, new: Sharing) -> bool {
-        let counted = Sharing::ALL.iter().zip(self.bindings.iter().zip(&self.listeners));
-        counted.into_iter().any(|(theirs, (bindings, listeners))| {
+    /// Whether one of them does not share with a newcomer, which is for IPv4 or not.
+    pub(super) fn exclude(&self, new: Sharing, is_ipv4: bool) -> bool {
+        let counted = Sharing::all().zip(self.bindings.iter().zip(&self.listeners));
+        counted.filter(|(theirs, _)| !(theirs.only_v6 && is_ipv4)).any(|(theirs, (bindings, listeners))| {
             let both_ports = new.reuse_port && theirs.reuse_port;
             let both_addrs = new.reuse_addr && theirs.reuse_addr;
             (*listeners > 0 && !both_ports) || (*bindings > 0 && !both_ports && !both_addrs)

@@ -17,6 +17,7 @@ use crate::options::SocketOptions;
 use crate::tcp::connection::state::State;
 use crate::tcp::connection::{Connection, Env, SendFlags};
 use crate::time::Timestamp;
+use crate::udp;
 
 use super::Noticed;
 
@@ -210,6 +211,10 @@ impl Stack {
                 Noticed::Incoming(id) => return Some(Event::Incoming(id)),
                 Noticed::Settled(id, tuple) => return Some(Event::IncomingSettled(id, tuple)),
                 Noticed::Probed(id) => return Some(Event::Probed(id)),
+                Noticed::Udp(key) => {
+                    let Some(socket) = self.udp.at_mut(key).filter(|socket| !socket.closed) else { continue };
+                    return Some(Event::Udp(udp::id(key), std::mem::take(&mut socket.gained)));
+                }
                 Noticed::Connection(key) => {
                     let Some(connection) = self.rooms.connections.get_mut(key) else { continue };
                     connection.scheduled.in_event_queue = false;

@@ -1,54 +1,23 @@
-//! UDP and ICMP: which errors we send, and what those that arrive do to connections.
+//! ICMP: which errors we send, and what those that arrive do to connections and UDP sockets.
 
 use std::net::IpAddr;
 
-use ropeway_packet::{FourTuple, IcmpErrorKind, IcmpMessage, IpPacket, Protocol, UnreachableKind, icmp, udp};
+use ropeway_packet::{FourTuple, IcmpErrorKind, IcmpMessage, IpPacket, Protocol, Quoted, icmp};
 
 use super::Stack;
 use super::outbox::Whom;
 use super::scan::udp_outcome;
 use super::settle::connection_id;
 use crate::demux::Room;
-use crate::error::ConnectionError;
 use crate::icmp::error_of;
-use crate::policy::PortPolicy;
-use crate::probe::ProbeOutcome;
 use crate::slab::Key;
 use crate::time::Timestamp;
-use crate::transmit::{Received, RxChecksum, Transmit};
+use crate::transmit::{Received, Transmit};
 
 /// The headers of an ICMP error over IPv4.
 const ICMP_OVERHEAD: usize = 28;
 
 impl Stack {
-    pub(super) fn take_udp(&mut self, now: Timestamp, received: &Received, ip: &IpPacket) {
-        let verify = received.checksum == RxChecksum::Unverified;
-        let Ok(datagram) = udp::parse(&received.packet, ip, verify) else {
-            self.counters.malformed_transport += 1;
-            return;
-        };
-        let tuple = FourTuple {
-            local_addr: ip.dst,
-            remote_addr: ip.src,
-            local_port: datagram.header.dst_port,
-            remote_port: datagram.header.src_port,
-        };
-        if self.udp_probe_answered(&tuple, ProbeOutcome::Open) {
-            return;
-        }
-        let kind = match self.policy.of(Protocol::UDP, datagram.header.dst_port) {
-            // RFC 1122 4.1.3.1
-            PortPolicy::Open | PortPolicy::Refuse => UnreachableKind::Port,
-            PortPolicy::Prohibit => UnreachableKind::AdminProhibited,
-            PortPolicy::Drop => {
-                self.counters.policy_refused += 1;
-                return;
-            }
-        };
-        self.counters.udp_no_port += 1;
-        self.send_icmp_error(now, received, (ip.dst, ip.src), IcmpErrorKind::Unreachable(kind));
-    }
-
     /// An ICMP error from the first address to the second, about a packet.
     pub(super) fn send_icmp_error(
         &mut self,
@@ -89,7 +58,11 @@ impl Stack {
                 self.reply_in_fragments(ip.src, Transmit::whole(reply.into()));
             }
             IcmpMessage::PacketTooBig { mtu, ref quote } => {
-                self.icmp_for_connection(received.packet.get(quote.clone()), |stack, key, refused| {
+                let quoted = received.packet.get(quote.clone()).and_then(icmp::parse_quote);
+                if let Some((quoted, tuple)) = quoted.and_then(quoted_datagram) {
+                    return self.udp_too_big(now, &quoted, &tuple, mtu);
+                }
+                self.icmp_for_connection(quoted, |stack, key, refused| {
                     stack.packet_too_big(now, key, mtu, refused);
                 });
             }
@@ -97,10 +70,14 @@ impl Stack {
             | IcmpMessage::TimeExceeded { ref quote, .. }
             | IcmpMessage::ParameterProblem { ref quote, .. } => {
                 let Some((error, hard)) = error_of(&message) else { return };
-                if self.udp_probe_refused(received.packet.get(quote.clone()), error) {
+                let quoted = received.packet.get(quote.clone()).and_then(icmp::parse_quote);
+                if let Some((quoted, tuple)) = quoted.and_then(quoted_datagram) {
+                    if !self.udp_probe_answered(&tuple, udp_outcome(error)) {
+                        self.udp_icmp_error(&quoted, &tuple, error);
+                    }
                     return;
                 }
-                self.icmp_for_connection(received.packet.get(quote.clone()), |stack, key, _| {
+                self.icmp_for_connection(quoted, |stack, key, _| {
                     stack.with_connection(now, connection_id(key), |connection, env| {
                         connection.icmp_error(error, hard, env);
                     });
@@ -111,25 +88,12 @@ impl Stack {
         }
     }
 
-    /// An ICMP error that quotes the datagram of a UDP probe. Says whether it does.
-    fn udp_probe_refused(&mut self, quote: Option<&[u8]>, error: ConnectionError) -> bool {
-        let Some(quoted) = quote.and_then(icmp::parse_quote) else { return false };
-        let Some((local_port, remote_port)) = quoted.ports.filter(|_| quoted.ip.protocol == Protocol::UDP)
-        else {
-            return false;
-        };
-        let tuple =
-            FourTuple { local_addr: quoted.ip.src, remote_addr: quoted.ip.dst, local_port, remote_port };
-        self.udp_probe_answered(&tuple, udp_outcome(error))
-    }
-
     /// Finds the connection that an ICMP error quotes (RFC 9293 3.9.2.2 MUST-54), and makes sure that the
     /// quoted sequence number is one that is in flight (RFC 5927 4.1).
-    fn icmp_for_connection(&mut self, quote: Option<&[u8]>, act: impl FnOnce(&mut Self, Key, u32)) {
-        let quoted = quote.and_then(icmp::parse_quote);
+    fn icmp_for_connection(&mut self, quoted: Option<Quoted>, act: impl FnOnce(&mut Self, Key, u32)) {
         let found = quoted.and_then(|quoted| {
             let (local_port, remote_port) = quoted.ports.filter(|_| quoted.ip.protocol == Protocol::TCP)?;
-            let (local_addr, remote_addr): (IpAddr, IpAddr) = (quoted.ip.src, quoted.ip.dst);
+            let (local_addr, remote_addr) = (quoted.ip.src, quoted.ip.dst);
             let tuple = FourTuple { local_addr, remote_addr, local_port, remote_port };
             let Some(Room::Connection(slot)) = self.demux.find(&tuple, &self.rooms) else { return None };
             let key = self.rooms.connections.key_at(slot)?;
@@ -156,4 +120,11 @@ impl Stack {
         let Some(most) = known else { return };
         self.with_connection(now, connection_id(key), |connection, env| connection.path_refuses(most, env));
     }
+}
+
+/// The quoted packet, if it is a UDP datagram whose ends are quoted, too.
+fn quoted_datagram(quoted: Quoted) -> Option<(Quoted, FourTuple)> {
+    let (local_port, remote_port) = quoted.ports.filter(|_| quoted.ip.protocol == Protocol::UDP)?;
+    let (local_addr, remote_addr) = (quoted.ip.src, quoted.ip.dst);
+    Some((quoted, FourTuple { local_addr, remote_addr, local_port, remote_port }))
 }

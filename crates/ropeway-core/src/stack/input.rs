@@ -91,10 +91,15 @@ impl Stack {
         if self.addresses.is_local(ip.dst) && (looped || !ip.dst.is_loopback()) {
             return true;
         }
-        // In a fragment of IPv6 this may be an extension header; it is asked again when the datagram is whole.
-        let may_be_tcp = || ip.protocol == Protocol::TCP || ip.fragment.is_some() && ip.dst.is_ipv6();
-        let any = self.any_address && may_be_tcp() && !ip.dst.is_loopback();
-        if any && self.addresses.is_unicast(ip.dst) {
+        // In a fragment of IPv6 the protocol may be an extension header's; it is asked again when the datagram is whole.
+        let may_be = |protocol| ip.protocol == protocol || ip.fragment.is_some() && ip.dst.is_ipv6();
+        let takes_any = may_be(Protocol::TCP) && self.any_address || may_be(Protocol::UDP) && self.udp.takes_any();
+        if takes_any && !ip.dst.is_loopback() && self.addresses.is_unicast(ip.dst) {
+            return true;
+        }
+        let to_many =
+            ip.dst.is_multicast() && self.udp.has_joined(ip.dst) || self.addresses.is_broadcast(ip.dst);
+        if may_be(Protocol::UDP) && to_many {
             return true;
         }
         if ip.protocol == Protocol::TCP && (ip.dst.is_multicast() || self.addresses.is_broadcast(ip.dst)) {

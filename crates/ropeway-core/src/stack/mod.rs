@@ -2,6 +2,7 @@
 
 mod batch;
 mod calls;
+mod datagrams;
 mod ending;
 mod fast_open;
 mod fragments;
@@ -17,6 +18,7 @@ mod scan;
 mod settle;
 mod shards;
 mod syn;
+mod udp;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{AddAssign, RangeInclusive};
@@ -63,6 +65,7 @@ use crate::tcp::listen::syn_cookie::SynCookies;
 use crate::tcp::sender::spares::Spares;
 use crate::tcp::time_wait::TimeWaitTable;
 use crate::time::Timestamp;
+use crate::udp::Sockets;
 
 /// An address that was bound and is not in use yet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -93,12 +96,15 @@ pub struct TableSizes {
     pub listeners: usize,
     /// Addresses that are bound and not in use yet.
     pub bindings: usize,
+    /// UDP sockets.
+    pub udp_sockets: usize,
 }
 
 impl AddAssign for TableSizes {
-    /// Adds those of another [shard](Stack::shards). Listeners and bindings are the same in each.
+    /// Adds those of another [shard](Stack::shards). Listeners, bindings and UDP sockets are the same in each.
     fn add_assign(&mut self, other: Self) {
-        let Self { connections, orphans, half_open, time_wait, listeners: _, bindings: _ } = other;
+        let Self { connections, orphans, half_open, time_wait, listeners: _, bindings: _, udp_sockets: _ } =
+            other;
         self.connections += connections;
         self.orphans += orphans;
         self.half_open += half_open;
@@ -142,6 +148,7 @@ pub struct Stack {
     rooms: Rooms,
     listeners: Listeners,
     bindings: Slab<Binding>,
+    udp: Sockets,
     udp_probes: UdpProbes,
     deadlines: DeadlineQueue,
     /// Connections of which something is due at once: they need no place among the deadlines.
@@ -183,6 +190,7 @@ enum Noticed {
     Incoming(ListenerId),
     Settled(ListenerId, FourTuple),
     Probed(UdpProbeId),
+    Udp(Key),
 }
 
 impl Stack {
@@ -232,6 +240,7 @@ impl Stack {
             rooms,
             listeners: Listeners::new(),
             bindings: Slab::new(),
+            udp: Sockets::new(key_of(&mut rng)),
             udp_probes: UdpProbes::new(key_of(&mut rng)),
             deadlines: DeadlineQueue::default(),
             due: PagedQueue::default(),
@@ -279,6 +288,7 @@ impl Stack {
             time_wait: self.rooms.time_wait.len(),
             listeners: self.listeners.len(),
             bindings: self.bindings.len(),
+            udp_sockets: self.udp.len(),
         }
     }
 

@@ -30,7 +30,7 @@ impl Stack {
         local: SocketAddr,
         options: &SocketOptions,
     ) -> Result<(BindingId, SocketAddr), ListenError> {
-        let local = self.choose_local(local, options)?;
+        let local = self.choose_local(Protocol::TCP, local, Sharing::of(options))?;
         let sharing = Sharing::of(options);
         let key =
             self.bindings.insert_with(|_| Binding { local, sharing }).ok_or(ListenError::PortsExhausted)?;
@@ -62,7 +62,7 @@ impl Stack {
         backlog: usize,
         options: SocketOptions,
     ) -> Result<ListenerId, ListenError> {
-        let local = self.choose_local(local, &options)?;
+        let local = self.choose_local(Protocol::TCP, local, Sharing::of(&options))?;
         let backlog = backlog.min(self.config.max_connections);
         let sharing = Sharing::of(&options);
         let id = self.listeners.insert(local, backlog, options).ok_or(ListenError::PortsExhausted)?;

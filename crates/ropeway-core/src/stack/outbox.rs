@@ -1,4 +1,4 @@
-//! What waits to leave: connections whose turn is to come, and answers that belong to none.
+//! What waits to leave: connections and UDP sockets whose turn is to come, and answers that belong to none.
 //!
 //! Each kind has a line of its own, and the lines take turns. So however many strangers are to be answered, a peer
 //! gets its segments; and packets to ourselves never wait for the device.
@@ -27,6 +27,10 @@ pub(super) struct Outbox {
     to_strangers: PagedQueue<Transmit>,
     /// Packets from ourselves to ourselves, on their way.
     loopback: PagedQueue<Received>,
+    /// UDP sockets that have something to send to the device, round robin.
+    senders: PagedQueue<Key>,
+    /// How many answers and UDP sockets wait for their turn: who sends for a connection looks at nothing else.
+    others: usize,
     /// The memory that all these packets take, in bytes.
     memory: usize,
     next: Turn,
@@ -73,6 +77,7 @@ pub(super) enum Turn {
     Peers,
     Decisions,
     Strangers,
+    Datagrams,
     Connections,
 }
 
@@ -87,12 +92,12 @@ pub(super) enum Whom {
 
 impl Outbox {
     pub(super) fn is_empty(&self) -> bool {
-        self.ready.is_empty() && !self.has_answers() && !self.has_local()
+        self.ready.is_empty() && !self.has_others() && !self.has_local()
     }
 
-    /// Whether an answer waits for the device.
-    pub(super) fn has_answers(&self) -> bool {
-        !(self.to_peers.is_empty() && self.decided.is_empty() && self.to_strangers.is_empty())
+    /// Whether something waits for the device that is no connection's.
+    pub(super) fn has_others(&self) -> bool {
+        self.others > 0
     }
 
     /// Whether something waits that is for ourselves.
@@ -125,6 +130,7 @@ impl Outbox {
         if has_room {
             line.push_back(transmit);
             self.memory += takes;
+            self.others += 1;
         }
         has_room
     }
@@ -144,10 +150,34 @@ impl Outbox {
             Turn::Peers => self.to_peers.pop_front(),
             Turn::Decisions => self.decided.pop_front(),
             Turn::Strangers => self.to_strangers.pop_front(),
-            Turn::Connections => None,
+            Turn::Datagrams | Turn::Connections => None,
         }?;
         self.memory -= memory_of(&answer);
+        self.others -= 1;
         Some(answer)
+    }
+
+    /// A UDP socket has something to send.
+    pub(super) fn push_sender(&mut self, socket: Key) {
+        self.senders.push_back(socket);
+        self.others += 1;
+    }
+
+    /// The UDP socket whose turn it is.
+    pub(super) fn pop_sender(&mut self) -> Option<Key> {
+        let socket = self.senders.pop_front()?;
+        self.others -= 1;
+        Some(socket)
+    }
+
+    /// A UDP socket holds a packet that waits, which takes so much memory.
+    pub(super) fn datagram_waits(&mut self, takes: usize) {
+        self.memory += takes;
+    }
+
+    /// It does no more.
+    pub(super) fn datagram_leaves(&mut self, takes: usize) {
+        self.memory -= takes;
     }
 
     /// A packet to ourselves is on its way.
@@ -180,8 +210,8 @@ impl Outbox {
         self.next = Turn::default();
     }
 
-    /// No answer waits: the turns of their lines are over.
-    pub(super) fn skip_answers(&mut self) {
+    /// Nothing else waits: the turns of the other lines are over.
+    pub(super) fn skip_others(&mut self) {
         self.next = Turn::Connections;
     }
 
@@ -191,7 +221,8 @@ impl Outbox {
         self.next = match now {
             Turn::Peers => Turn::Decisions,
             Turn::Decisions => Turn::Strangers,
-            Turn::Strangers => Turn::Connections,
+            Turn::Strangers => Turn::Datagrams,
+            Turn::Datagrams => Turn::Connections,
             Turn::Connections => Turn::Peers,
         };
         now
@@ -210,5 +241,5 @@ fn local_memory_of(packet: &Received) -> usize {
 
 impl Turn {
     /// After so many, all have had theirs.
-    pub(super) const ALL: usize = 4;
+    pub(super) const ALL: usize = 5;
 }

@@ -66,12 +66,13 @@ impl Stack {
 
     /// The next packet for the device becomes `next`.
     fn next_transmit(&mut self, now: Timestamp, next: &mut Option<Transmit>) {
-        if !self.outbox.has_answers() {
-            self.outbox.skip_answers();
+        if !self.outbox.has_others() {
+            self.outbox.skip_others();
         }
         for _ in 0..Turn::ALL {
             match self.outbox.take_turn() {
                 Turn::Connections => self.next_of_connections(now, next),
+                Turn::Datagrams => *next = self.next_datagram(),
                 turn => *next = self.outbox.pop(turn),
             }
             if next.is_some() {

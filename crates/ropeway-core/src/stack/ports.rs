@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use ropeway_packet::FourTuple;
+use ropeway_packet::{FourTuple, Protocol};
 
 use super::Stack;
 use crate::config::TimeWaitReuse;
@@ -39,33 +39,42 @@ pub(super) struct Ports {
     pub(super) selector: PortSelector,
 }
 
+impl Ports {
+    fn of(&self, protocol: Protocol) -> &PortTable {
+        if protocol == Protocol::UDP { &self.udp } else { &self.tcp }
+    }
+}
+
 impl Sharing {
     pub(super) fn of(options: &SocketOptions) -> Self {
-        Self { reuse_addr: options.reuse_addr, reuse_port: options.reuse_port }
+        Self { reuse_addr: options.reuse_addr, reuse_port: options.reuse_port, only_v6: false }
     }
 }
 
 impl Stack {
-    /// The address that a binding or a listener gets; port 0 chooses one that nobody uses.
+    /// The address that a binding, a listener or a UDP socket gets; port 0 chooses one that nobody uses.
     pub(super) fn choose_local(
         &mut self,
+        protocol: Protocol,
         local: SocketAddr,
-        options: &SocketOptions,
+        sharing: Sharing,
     ) -> Result<SocketAddr, ListenError> {
         let ip = local.ip().to_canonical();
         // A mapped address is IPv4's (RFC 3493 3.7).
         let local = if ip == local.ip() { local } else { SocketAddr::new(ip, local.port()) };
         // RFC 9293 3.9.1.1 MUST-43
-        if !ip.is_unspecified() && !self.addresses.is_local(ip) {
+        let is_ours = self.addresses.is_local(ip) || protocol == Protocol::UDP && self.is_to_many(ip);
+        if !ip.is_unspecified() && !is_ours {
             return Err(ListenError::AddressNotAvailable);
         }
         if local.port() != 0 {
-            let taken = self.ports.tcp.is_taken(local, Sharing::of(options));
+            let taken = self.ports.of(protocol).is_taken(local, sharing);
             return if taken { Err(ListenError::AddressInUse) } else { Ok(local) };
         }
         let range = ephemeral(&self.config.ephemeral_ports);
         let offset = self.ports.selector.offset(count(&range), ip, None);
-        let mut free = FreePorts::new(&range, offset, self.ports.tcp.in_the_way_of(ip));
+        let mut free =
+            FreePorts::new(&range, offset, self.ports.of(protocol).in_the_way_of(ip, sharing.only_v6));
         let port = free.next();
         let steps = free.steps();
         self.port_searched(&range, offset, port, steps);
@@ -127,7 +136,8 @@ impl Stack {
         let ends = (remote.ip(), remote.port());
         let offset = self.ports.selector.offset(count(&range), local, Some(ends));
         let mut free = FreePorts::new(&range, offset, self.ports.udp.in_the_way_towards(local, ends));
-        let port = free.next();
+        let ours = |port: &u16| self.has_flow(&FourTuple::new(SocketAddr::new(local, *port), remote));
+        let port = free.by_ref().find(ours);
         let steps = free.steps();
         self.port_searched(&range, offset, port, steps);
         port

@@ -59,6 +59,15 @@ impl IsnGenerator {
         // Zero would say that the packet is of no flow.
         (low_u32(hasher.finish()) & 0x000f_ffff).max(1)
     }
+
+    /// The identification of the IPv4 packets of a UDP flow, as hard to guess. It tells packets that are quoted from those that
+    /// were never sent; where routers may not fragment, it means nothing else (RFC 6864 4.1).
+    pub(crate) fn ident(&self, tuple: &FourTuple) -> u16 {
+        let mut hasher = SipHasher24::new_with_key(&self.label_key);
+        with_packed(tuple, |packed| hasher.write(packed));
+        let [low, high, ..] = hasher.finish().to_le_bytes();
+        u16::from_le_bytes([low, high])
+    }
 }
 
 /// The low half of a hash or a clock.
