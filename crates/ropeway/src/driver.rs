@@ -233,7 +233,8 @@ impl State {
         after: &mut Afterwards,
     ) -> Rest {
         self.deliver_quiescence(after);
-        if self.ended.is_some() || self.retired && queue.is_empty() && is_quiescent(&self.core) {
+        let is_done = queue.is_empty() && is_quiescent(&self.core) && !self.core.has_output();
+        if self.ended.is_some() || self.retired && is_done {
             return Rest::Done;
         }
         let deadline = self.core.poll_timeout();

@@ -21,14 +21,17 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ropeway_core::{ConnectError, ConnectionError, ListenError, RecvError, SendError, UnknownId};
+use ropeway_core::{
+    ConnectError, ConnectionError, DatagramError, GroupError, ListenError, RecvError, SendError, UnknownId,
+};
 
 /// The operating system's numbers.
 #[cfg(not(windows))]
 mod os {
     pub(super) use libc::{
         EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, ECONNABORTED, ECONNREFUSED, ECONNRESET,
-        EHOSTUNREACH, EINVAL, ENETUNREACH, ENODEV, ENOENT, ENOPROTOOPT, ENOTCONN, EPIPE, ETIMEDOUT,
+        EDESTADDRREQ, EHOSTUNREACH, EINVAL, EMSGSIZE, ENETUNREACH, ENOBUFS, ENODEV, ENOENT, ENOPROTOOPT,
+        ENOTCONN, EOPNOTSUPP, EPIPE, ETIMEDOUT,
     };
 }
 
@@ -43,6 +46,9 @@ mod os {
     pub(super) const ECONNABORTED: i32 = 10053;
     pub(super) const ECONNREFUSED: i32 = 10061;
     pub(super) const ECONNRESET: i32 = 10054;
+    pub(super) const EDESTADDRREQ: i32 = 10039;
+    pub(super) const EMSGSIZE: i32 = 10040;
+    pub(super) const ENOBUFS: i32 = 10055;
     pub(super) const EHOSTUNREACH: i32 = 10065;
     pub(super) const EINVAL: i32 = 10022;
     pub(super) const ENETUNREACH: i32 = 10051;
@@ -52,6 +58,7 @@ mod os {
     pub(super) const ENOENT: i32 = 2;
     pub(super) const ENOPROTOOPT: i32 = 10042;
     pub(super) const ENOTCONN: i32 = 10057;
+    pub(super) const EOPNOTSUPP: i32 = 10045;
     /// ERROR_BROKEN_PIPE
     pub(super) const EPIPE: i32 = 109;
     pub(super) const ETIMEDOUT: i32 = 10060;
@@ -134,6 +141,41 @@ pub(crate) fn connect(error: ConnectError, remote: SocketAddr) -> io::Error {
         _ => return io::Error::other(error),
     };
     numbered(number, &error)
+}
+
+/// A datagram was not sent, or a UDP socket not connected. [`DatagramError::WouldBlock`] is for the caller to wait on.
+pub(crate) fn datagram(error: DatagramError, ipv6: bool) -> io::Error {
+    let number = match error {
+        DatagramError::WouldBlock => return ErrorKind::WouldBlock.into(),
+        DatagramError::Failed(error) => return connection(error, ipv6),
+        DatagramError::NoDestination => os::EDESTADDRREQ,
+        DatagramError::TooLong => os::EMSGSIZE,
+        DatagramError::TooManySegments | DatagramError::InvalidAddress => os::EINVAL,
+        DatagramError::NetworkUnreachable => os::ENETUNREACH,
+        DatagramError::AddressNotAvailable => os::EADDRNOTAVAIL,
+        DatagramError::FamilyMismatch => os::EAFNOSUPPORT,
+        DatagramError::BroadcastRefused => os::EACCES,
+        DatagramError::UnknownSocket => os::ENOTCONN,
+        _ => return io::Error::other(error),
+    };
+    numbered(number, &error)
+}
+
+/// A multicast group was not joined or left.
+pub(crate) fn group(error: GroupError) -> io::Error {
+    let number = match error {
+        GroupError::NotAGroup => os::EINVAL,
+        GroupError::AlreadyJoined => os::EADDRINUSE,
+        GroupError::NotJoined => os::EADDRNOTAVAIL,
+        GroupError::TooMany => os::ENOBUFS,
+        _ => return io::Error::other(error),
+    };
+    numbered(number, &error)
+}
+
+/// An option of IPv6 is set on an IPv4 socket, or asked for. Linux has a number for each.
+pub(crate) fn no_such_option(asked: bool) -> io::Error {
+    numbered(if asked { os::EOPNOTSUPP } else { os::ENOPROTOOPT }, &"an option of IPv6 on an IPv4 socket")
 }
 
 /// The core does not know a socket that we still hold. It never happens while the stack runs.

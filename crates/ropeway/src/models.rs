@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, Handle};
 
 use crate::device::memory;
-use crate::net::{TcpListener, TcpStream};
+use crate::net::{TcpListener, TcpStream, UdpSocket};
 use crate::stack::Stack;
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
@@ -146,5 +146,39 @@ fn each_of_two_who_accept_gets_a_connection() {
             .collect();
         drop(cable);
         all(servers.into_iter().chain(clients)).await;
+    });
+}
+
+#[test]
+fn datagrams_find_whoever_waits_and_a_full_cable_forgets_no_sender() {
+    const MANY: usize = 6;
+    in_many_orders(async |cable: Cable| {
+        let to = SocketAddr::new(SERVER, 53);
+        let server = Arc::new(UdpSocket::bind_on(&cable.server, to).await.unwrap());
+        let receive = |_| {
+            let server = Arc::clone(&server);
+            spawn(async move {
+                let mut buf = [0; 1000];
+                for _ in 0..MANY {
+                    assert_eq!(server.recv(&mut buf).await.unwrap(), 800);
+                }
+            })
+        };
+        let receivers: Vec<_> = (0..2).map(receive).collect();
+        drop(server);
+        let client = UdpSocket::bind_on(&cable.client, SocketAddr::new(CLIENT, 0)).await.unwrap();
+        client.set_send_buffer_size(2304).unwrap();
+        let client = Arc::new(client);
+        let send = |_| {
+            let client = Arc::clone(&client);
+            spawn(async move {
+                for _ in 0..MANY {
+                    client.send_to(&[7; 800], to).await.unwrap();
+                }
+            })
+        };
+        let senders: Vec<_> = (0..2).map(send).collect();
+        drop((client, cable));
+        all(receivers.into_iter().chain(senders)).await;
     });
 }

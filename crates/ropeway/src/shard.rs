@@ -14,7 +14,7 @@ use std::{io, iter};
 
 use ropeway_core::packet::FourTuple;
 use ropeway_core::{
-    ConnectionId, Event, ListenerId, Readiness, Received, Stack as Core, Timestamp, UdpProbeId,
+    ConnectionId, Event, ListenerId, Readiness, Received, Stack as Core, Timestamp, UdpId, UdpProbeId,
 };
 use tokio::runtime;
 
@@ -32,6 +32,8 @@ pub(crate) enum Source {
     Listener(ListenerId),
     /// A handshake that `listen_any` has let in.
     Handshake(FourTuple),
+    /// A UDP socket.
+    Udp(UdpId),
     /// A UDP port that somebody asks about.
     Probe(UdpProbeId),
     /// The moment at which no connection is left.
@@ -293,6 +295,7 @@ impl Shard {
             match source {
                 Source::Connection(id) => state.core.close(now, id),
                 Source::Listener(id) => state.core.close_listener(now, id),
+                Source::Udp(id) => state.core.udp_close(now, id),
                 Source::Probe(id) => state.core.end_udp_probe(id),
                 Source::Handshake(_) | Source::Quiescence => {}
             }
@@ -345,6 +348,7 @@ impl State {
                 Event::Ready(id, readiness) => (Source::Connection(id), readiness),
                 Event::Acceptable(id) | Event::Incoming(id) => (Source::Listener(id), Readiness::READABLE),
                 Event::IncomingSettled(_, tuple) => (Source::Handshake(tuple), Readiness::READABLE),
+                Event::Udp(id, readiness) => (Source::Udp(id), readiness),
                 Event::Probed(id) => (Source::Probe(id), Readiness::READABLE),
                 _ => continue,
             };

@@ -19,7 +19,7 @@ use std::time::Duration;
 use ropeway_core::packet::Protocol;
 use ropeway_core::{
     Counters, FastOpenKeys, IpCidr, MemoryUse, PortPolicy, SocketOptions, Stack as Core, StackConfig,
-    TableSizes,
+    TableSizes, UdpOptions,
 };
 
 pub use builder::Builder;
@@ -27,6 +27,7 @@ pub use current::{EnterGuard, FinderGuard, find_with};
 
 use crate::error;
 use crate::net::tcp::AnyListener;
+use crate::net::udp::AnyUdpSocket;
 use crate::shard::{Shard, Source, is_quiescent};
 use crate::wait::Wait;
 
@@ -298,6 +299,15 @@ impl Stack {
         AnyListener::new(self.clone(), backlog)
     }
 
+    /// Takes datagrams to any address and port that no UDP socket has; answers leave from there.
+    ///
+    /// # Errors
+    ///
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if the stack has such a socket already.
+    pub fn listen_any_udp(&self) -> io::Result<AnyUdpSocket> {
+        AnyUdpSocket::new(self)
+    }
+
     /// Sets what ports say to packets that belong to no connection; the newest rule for a port counts. A port
     /// scan can see all three answers: open, closed, filtered.
     ///
@@ -464,6 +474,11 @@ impl Stack {
     /// What a new socket starts with.
     pub(crate) fn default_options(&self) -> SocketOptions {
         self.shard().look(|core, _| core.config().socket.clone())
+    }
+
+    /// Likewise, a UDP socket.
+    pub(crate) fn default_udp_options(&self) -> UdpOptions {
+        self.shard().look(|core, _| core.udp_default_options())
     }
 
     /// Whether packets to `remote` could go anywhere.

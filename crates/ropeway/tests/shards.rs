@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{builder, kind, pattern};
 use ropeway::device::{Capabilities, Device, Received, Transmit};
-use ropeway::net::{TcpListener, TcpSocket, TcpStream};
+use ropeway::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use ropeway::{Stack, StackConfig, TableSizes};
 use ropeway_core::packet::{Payload, fragment};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -450,4 +450,61 @@ async fn a_device_of_one_queue_has_one_shard() {
     let left = builder(1).shards(shards(4)).device(at_left).build().unwrap();
     let right = builder(2).device(at_right).build().unwrap();
     many_connections(&left, &right, 10, 1000).await;
+}
+
+/// A socket is in each shard, and hears its peers wherever their flows are.
+#[tokio::test]
+async fn a_udp_socket_hears_all_flows_and_answers_each() {
+    let (left, right) = pair(3, 4);
+    let server = UdpSocket::bind_on(&right, "10.0.0.2:53").await.unwrap();
+    let echo = tokio::spawn(async move {
+        let mut buf = [0; 100];
+        loop {
+            let (len, from) = server.recv_from(&mut buf).await.unwrap();
+            server.send_to(&buf[..len], from).await.unwrap();
+        }
+    });
+    let mut tasks = JoinSet::new();
+    for number in 0..40u8 {
+        let client = UdpSocket::bind_on(&left, "0.0.0.0:0").await.unwrap();
+        tasks.spawn(async move {
+            if number % 2 == 0 {
+                client.connect("10.0.0.2:53").await.unwrap();
+            }
+            for _ in 0..20 {
+                client.send_to(&[number; 10], "10.0.0.2:53").await.unwrap();
+                let mut buf = [0; 100];
+                assert_eq!(client.recv(&mut buf).await.unwrap(), 10);
+                assert_eq!(buf[..10], [number; 10]);
+            }
+        });
+    }
+    while let Some(client) = tasks.join_next().await {
+        client.unwrap();
+    }
+    echo.abort();
+    let _aborted = echo.await;
+    assert_eq!((left.sizes().udp_sockets, right.sizes().udp_sockets), (0, 0));
+    assert_eq!((left.counters().udp_sent, right.counters().udp_received), (800, 800));
+}
+
+/// An ICMP error comes to the shard of the flow that it is about.
+#[tokio::test]
+async fn a_refusal_finds_the_socket_that_asked() {
+    let (left, right) = pair(4, 3);
+    for _ in 0..20 {
+        let client = UdpSocket::bind_on(&left, "0.0.0.0:0").await.unwrap();
+        client.connect("10.0.0.2:9").await.unwrap();
+        client.send(b"?").await.unwrap();
+        assert_eq!(kind(client.recv(&mut [0; 8]).await), ErrorKind::ConnectionRefused);
+    }
+    assert_eq!(right.counters().udp_no_port, 20);
+    // The same between own addresses, and with a port that is claimed in each shard or in none.
+    let server = UdpSocket::bind_on(&left, "127.0.0.1:0").await.unwrap();
+    assert_eq!(kind(UdpSocket::bind_on(&left, server.local_addr().unwrap()).await), ErrorKind::AddrInUse);
+    for _ in 0..20 {
+        let client = UdpSocket::bind_on(&left, "127.0.0.1:0").await.unwrap();
+        client.send_to(b"x", server.local_addr().unwrap()).await.unwrap();
+        assert_eq!(server.recv(&mut [0; 8]).await.unwrap(), 1);
+    }
 }

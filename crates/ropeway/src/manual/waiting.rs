@@ -56,6 +56,11 @@ pub enum WaitingFor {
         /// The other end.
         peer: SocketAddr,
     },
+    /// A datagram, or room to send one.
+    Datagram {
+        /// The socket's address.
+        local: SocketAddr,
+    },
     /// What a port answers to a probe.
     Probe,
     /// The moment at which no connection is left.
@@ -78,6 +83,9 @@ impl fmt::Display for WaitingFor {
             Self::Ended => f.write_str("on a socket that has ended"),
             Self::Accept { local } => write!(f, "to accept on the listener {local}"),
             Self::Handshake { local, peer } => write!(f, "for the handshake of {peer} with {local}"),
+            Self::Datagram { local } => {
+                write!(f, "for a datagram, or to send one, on the UDP socket {local}")
+            }
             Self::Probe => f.write_str("for what a port answers to a probe"),
             Self::Shutdown => f.write_str("for the last connection of the stack to end"),
         }
@@ -107,6 +115,7 @@ fn waiting_for(
         Source::Connection(id) => connection(state, now, id, interest)?,
         Source::Listener(id) => WaitingFor::Accept { local: state.core.listener_addr(id).ok()? },
         Source::Handshake(tuple) => WaitingFor::Handshake { local: tuple.local(), peer: tuple.remote() },
+        Source::Udp(id) => WaitingFor::Datagram { local: state.core.udp_local_addr(id).ok()? },
         Source::Probe(_) => WaitingFor::Probe,
         Source::Quiescence => WaitingFor::Shutdown,
     })

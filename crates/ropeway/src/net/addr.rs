@@ -70,6 +70,15 @@ where
         .unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "could not resolve to any address")))
 }
 
+/// The first address.
+pub(crate) async fn resolved(stack: &Stack, addr: impl ToSocketAddrs) -> io::Result<SocketAddr> {
+    let found = resolve(Some(stack), addr.target(sealed::Internal)).await?;
+    found
+        .first()
+        .copied()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no addresses to send data to"))
+}
+
 async fn resolve(stack: Option<&Stack>, target: Target) -> io::Result<Vec<SocketAddr>> {
     let own = |name: &str, port| match stack.and_then(|stack| stack.resolve(name)) {
         Some(Ok(addresses)) => {

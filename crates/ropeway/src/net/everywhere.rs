@@ -9,18 +9,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use ropeway_core::{ListenError, Stack as Core, Timestamp};
+use ropeway_core::{ListenError, Readiness, Stack as Core, Timestamp};
 
 use crate::Stack;
 use crate::error;
 use crate::shard::{Effect, Shard, Slot, Source};
 use crate::stack::current::at_home;
 use crate::wait::{Wait, poll_once};
+use crate::waiters::read_interest;
 
 /// Ports that are tried, each free in the first shard and not in all.
 const MAX_PORTS: usize = 256;
 
-/// One thing that each shard has, by its name there: a listener, or a binding.
+/// One thing that each shard has, by its name there: a listener, a binding, or a UDP socket.
 #[derive(Debug)]
 pub(crate) struct Everywhere<Id> {
     first: (Arc<Shard>, Id),
@@ -98,10 +99,21 @@ impl<Id: Copy> Everywhere<Id> {
         effect: Effect,
         attempt: impl Fn(&mut Core, Timestamp, Id) -> Poll<io::Result<R>>,
     ) -> io::Result<(&Arc<Shard>, Id, R)> {
+        self.wait_for(read_interest(), source, effect, attempt).await
+    }
+
+    /// Likewise, where something else than to read is waited for.
+    pub(crate) async fn wait_for<R>(
+        &self,
+        interest: Readiness,
+        source: impl Fn(Id) -> Source,
+        effect: Effect,
+        attempt: impl Fn(&mut Core, Timestamp, Id) -> Poll<io::Result<R>>,
+    ) -> io::Result<(&Arc<Shard>, Id, R)> {
         let attempt = &attempt;
         let mut waits = self.in_turns().map(|(shard, id)| {
             let attempt = move |core: &mut Core, now| attempt(core, now, id);
-            (shard, id, Wait::new(shard, source(id), attempt).effect(effect))
+            (shard, id, Wait::new(shard, source(id), attempt).interest(interest).effect(effect))
         });
         if self.others.is_empty()
             && let Some((shard, id, wait)) = waits.next()

@@ -19,8 +19,9 @@
 //! | `getsockopt(TCP_INFO)` | [`TcpStream::info`] |
 //! | `sendfile`, `splice`, `MSG_ZEROCOPY` on the descriptor | [`TcpStream::write_bytes`] and [`TcpStream::read_bytes`], which do not copy |
 //! | `tokio::io::unix::AsyncFd` of a socket | [`ready`](TcpStream::ready), [`try_io`](TcpStream::try_io), [`async_io`](TcpStream::async_io) |
-//! | `UdpSocket` | not yet |
-//! | `UnixStream`, `UnixListener`, `UnixDatagram`, `UnixSocket`, `unix::pipe`, `windows::named_pipe` | keep them from `tokio::net`: they are no TCP |
+//! | `UdpSocket::from_std`, `into_std`, `AsFd` and its like | [`UdpSocket::bind`]; with options, [`UdpSocket::bind_with`] |
+//! | `recvmsg` and `sendmsg` with control messages (`UDP_SEGMENT`, `UDP_GRO`, `IP_PKTINFO`, `IP_TOS`) | [`UdpSocket::send_train`], [`UdpSocket::recv_trains`] |
+//! | `UnixStream`, `UnixListener`, `UnixDatagram`, `UnixSocket`, `unix::pipe`, `windows::named_pipe` | keep them from `tokio::net`: they are neither TCP nor UDP |
 //!
 //! What a program did through `std` or `socket2`:
 //!
@@ -64,9 +65,13 @@
 //! | a runtime's I/O driver (`enable_io`), or any runtime at all | is not needed for the loopback of the process |
 
 mod addr;
+mod everywhere;
+mod ready;
 pub mod tcp;
+pub mod udp;
 
 pub use addr::{ToSocketAddrs, lookup_host};
 pub use tcp::listener::TcpListener;
 pub use tcp::socket::TcpSocket;
 pub use tcp::stream::TcpStream;
+pub use udp::socket::UdpSocket;

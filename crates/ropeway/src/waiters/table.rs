@@ -19,6 +19,7 @@ const HANDSHAKES: usize = 128;
 pub(crate) struct WaiterTable {
     connections: Pages<Waiters>,
     listeners: Pages<Waiters>,
+    datagrams: Pages<Waiters>,
     probes: Pages<Waiters>,
     handshakes: BTreeMap<FourTuple, Waiters>,
     quiescence: Waiters,
@@ -36,6 +37,7 @@ pub(crate) enum Walk {
     Quiescence,
     Connections(u32),
     Listeners(u32),
+    Datagrams(u32),
     Probes(u32),
     /// Those after this one.
     Handshakes(Option<FourTuple>),
@@ -52,6 +54,7 @@ impl WaiterTable {
         let place = match source {
             Source::Connection(id) => self.connections.or_default(number(id.index())),
             Source::Listener(id) => self.listeners.or_default(number(id.index())),
+            Source::Udp(id) => self.datagrams.or_default(number(id.index())),
             Source::Probe(id) => self.probes.or_default(number(id.index())),
             Source::Handshake(tuple) => Some(self.handshakes.entry(tuple).or_default()),
             Source::Quiescence => Some(&mut self.quiescence),
@@ -65,6 +68,7 @@ impl WaiterTable {
         match source {
             Source::Connection(id) => self.connections.get_mut(number(id.index())),
             Source::Listener(id) => self.listeners.get_mut(number(id.index())),
+            Source::Udp(id) => self.datagrams.get_mut(number(id.index())),
             Source::Probe(id) => self.probes.get_mut(number(id.index())),
             Source::Handshake(tuple) => self.handshakes.get_mut(&tuple),
             Source::Quiescence => Some(&mut self.quiescence),
@@ -76,6 +80,7 @@ impl WaiterTable {
         let removed = match source {
             Source::Connection(id) => self.connections.take(number(id.index())),
             Source::Listener(id) => self.listeners.take(number(id.index())),
+            Source::Udp(id) => self.datagrams.take(number(id.index())),
             Source::Probe(id) => self.probes.take(number(id.index())),
             Source::Handshake(tuple) => self.handshakes.remove(&tuple),
             Source::Quiescence => Some(std::mem::take(&mut self.quiescence)),
@@ -91,7 +96,7 @@ impl WaiterTable {
 
     /// The memory that all of it takes, in bytes. What a waker itself keeps is its runtime's.
     pub(crate) fn memory(&self) -> usize {
-        let tables = [&self.connections, &self.listeners, &self.probes];
+        let tables = [&self.connections, &self.listeners, &self.datagrams, &self.probes];
         let places = tables.iter().map(|table| table.memory()).sum::<usize>();
         places + self.handshakes.len() * HANDSHAKE + self.queues
     }
@@ -117,7 +122,10 @@ impl WaiterTable {
                 some_of(&mut self.connections, page, wake).map_or(Walk::Listeners(0), Walk::Connections)
             }
             Walk::Listeners(page) => {
-                some_of(&mut self.listeners, page, wake).map_or(Walk::Probes(0), Walk::Listeners)
+                some_of(&mut self.listeners, page, wake).map_or(Walk::Datagrams(0), Walk::Listeners)
+            }
+            Walk::Datagrams(page) => {
+                some_of(&mut self.datagrams, page, wake).map_or(Walk::Probes(0), Walk::Datagrams)
             }
             Walk::Probes(page) => {
                 some_of(&mut self.probes, page, wake).map_or(Walk::Handshakes(None), Walk::Probes)
@@ -137,7 +145,7 @@ impl WaiterTable {
 
     /// Everyone who waits for something.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Waiters> {
-        let tables = [&self.connections, &self.listeners, &self.probes];
+        let tables = [&self.connections, &self.listeners, &self.datagrams, &self.probes];
         let places = tables.into_iter().flat_map(|table| table.iter().map(|(_, waiters)| waiters));
         places.chain(self.handshakes.values()).chain([&self.quiescence])
     }

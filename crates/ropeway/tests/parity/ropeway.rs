@@ -20,3 +20,5 @@ mod runtimes;
 mod streams;
 #[path = "surface.rs"]
 mod surface;
+#[path = "udp.rs"]
+mod udp;

@@ -9,10 +9,10 @@ use std::task::Poll;
 use ropeway_core::{Accepted, ListenerId, Rejection, Stack as Core, SynOptions, Timestamp};
 
 use super::connection::Connection;
-use super::everywhere::Everywhere;
 use super::stream::TcpStream;
 use crate::Stack;
 use crate::error;
+use crate::net::everywhere::Everywhere;
 use crate::shard::{Effect, Shard, Source};
 use crate::stack::current::at_home;
 use crate::wait::Wait;

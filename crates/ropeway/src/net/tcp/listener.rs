@@ -11,7 +11,6 @@ use std::time::Duration;
 use ropeway_core::{ConnectionId, ListenError, ListenerId, SocketOptions, Stack as Core, Timestamp};
 
 use super::connection::{Connection, shown};
-use super::everywhere::Everywhere;
 use super::options::{
     ECN_BITS, MIN_RECV_BUFFER, MIN_SEND_BUFFER, TcpKeepalive, buffer_size, impl_options, saturate,
 };
@@ -21,6 +20,7 @@ use crate::Stack;
 use crate::error::{self, invalid};
 use crate::net::ToSocketAddrs;
 use crate::net::addr::try_each;
+use crate::net::everywhere::Everywhere;
 use crate::shard::{Effect, Shard, Source};
 use crate::stack::current::at_home;
 

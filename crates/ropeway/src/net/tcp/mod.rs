@@ -1,11 +1,9 @@
 //! TCP utility types: the halves of a [`TcpStream`](crate::net::TcpStream), and its options' own types.
 
-mod connection;
-mod everywhere;
+pub(crate) mod connection;
 pub(crate) mod incoming;
 pub(crate) mod listener;
 mod options;
-mod ready;
 pub(crate) mod socket;
 mod split;
 mod split_owned;

@@ -10,7 +10,6 @@ use ropeway_core::{BindingId, SocketOptions, Stack as Core, StackConfig};
 use tokio::runtime::Handle;
 
 use super::connection::{Connection, shown};
-use super::everywhere::Everywhere;
 use super::listener::TcpListener;
 use super::options::{
     ECN_BITS, MIN_RECV_BUFFER, MIN_SEND_BUFFER, TcpKeepalive, buffer_size, impl_options, saturate,
@@ -19,6 +18,7 @@ use super::stream::TcpStream;
 use super::switches::impl_switches;
 use crate::Stack;
 use crate::error::{self, invalid};
+use crate::net::everywhere::Everywhere;
 use crate::shard::Shard;
 
 /// A TCP socket to set options on, and to bind, before it becomes a stream or a listener:

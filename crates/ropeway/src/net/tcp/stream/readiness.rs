@@ -8,8 +8,8 @@ use tokio::io::{Interest, Ready};
 use tokio::task::yield_now;
 
 use super::TcpStream;
+use crate::net::ready::{ready, wanted};
 use crate::net::tcp::connection::readiness;
-use crate::net::tcp::ready::{ready, wanted};
 use crate::shard::{Effect, Slot};
 use crate::waiters::{read_interest, write_interest};
 
