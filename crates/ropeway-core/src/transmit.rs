@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
 use ropeway_packet::checksum::Partial;
-use ropeway_packet::{ChecksumMode, HeaderBuf, Payload, ip, parse_tcp, train};
+use ropeway_packet::{ChecksumMode, HeaderBuf, Payload, Protocol, ip, parse_tcp, train, udp};
 
 use crate::buffer::chunk::Chunk;
 use crate::buffer::send::length_u32;
@@ -120,9 +120,12 @@ impl Received {
 
     fn headers_and_payload(&self) -> Option<(Bytes, Payload)> {
         let ip = ip::parse(&self.packet).ok()?;
-        let segment = parse_tcp(&self.packet, ip, false).ok()?;
-        let headers = self.packet.get(..segment.payload.start)?;
-        Some((self.packet.slice_ref(headers), self.packet.slice(segment.payload).into()))
+        let payload = match ip.protocol {
+            Protocol::UDP => udp::parse(&self.packet, &ip, false).ok()?.payload,
+            _ => parse_tcp(&self.packet, ip, false).ok()?.payload,
+        };
+        let headers = self.packet.get(..payload.start)?;
+        Some((self.packet.slice_ref(headers), self.packet.slice(payload).into()))
     }
 }
 

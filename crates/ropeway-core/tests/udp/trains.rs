@@ -87,6 +87,10 @@ fn what_a_device_has_merged_counts_as_its_datagrams() {
     let merged = Received::alone(datagram("10.0.0.1:5", "10.0.0.2:53", &pattern(0, 2500)).into())
         .with_checksum(RxChecksum::Verified)
         .with_segment_size(Some(1000));
+    let (mut scratch, mut wire) = (bytes::BytesMut::new(), Vec::new());
+    merged.for_each_on_wire(&mut scratch, |packet| wire.push(read(packet).3));
+    assert_eq!(wire.concat(), pattern(0, 2500));
+    assert_eq!(wire.iter().map(Vec::len).collect::<Vec<_>>(), [1000, 1000, 500]);
     lab.stack.handle_packet(lab.ts(), merged);
     assert_eq!(lab.stack.udp_info(id).unwrap().unread, 3);
     assert_eq!(lab.stack.counters().udp_received, 3);

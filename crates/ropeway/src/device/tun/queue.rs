@@ -21,8 +21,8 @@ pub(super) struct Queue {
     file: Arc<File>,
     /// A header before each packet says what is left to do.
     offload: bool,
-    /// The kernel cuts trains. Some refuse those with a short end.
-    kernel_cuts: bool,
+    /// The kernel cuts trains of segments, and of datagrams. Some refuse those with a short end, older ones all of the latter.
+    kernel_cuts: [bool; 2],
     /// How many segments of the train that is being sent have gone.
     cut: usize,
     pool: PacketPool,
@@ -33,7 +33,14 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn new(file: File, mtu: u16, offload: bool) -> Self {
         let pool = if offload { PacketPool::with_trains(mtu) } else { PacketPool::new(mtu) };
-        Self { file: Arc::new(file), offload, kernel_cuts: offload, cut: 0, pool, outgoing: BytesMut::new() }
+        Self {
+            file: Arc::new(file),
+            offload,
+            kernel_cuts: [offload; 2],
+            cut: 0,
+            pool,
+            outgoing: BytesMut::new(),
+        }
     }
 
     pub(super) fn file(&self) -> &Arc<File> {
@@ -80,11 +87,14 @@ impl Queue {
     /// Writes a packet, or what is left of a train. After an error that is no reason to wait it is lost.
     pub(super) fn write(&mut self, packet: &Transmit) -> io::Result<()> {
         let Some(size) = packet.segment_size else { return self.write_whole(packet) };
-        if self.kernel_cuts && !vnet::spoils(packet) {
+        let [segments, datagrams] = self.kernel_cuts;
+        let of_datagrams = vnet::is_udp(packet);
+        if (if of_datagrams { datagrams } else { segments }) && !vnet::spoils(packet) {
             match self.write_whole(packet) {
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                    tracing::warn!(%error, "the kernel refuses trains: they are cut here from now on");
-                    self.kernel_cuts = false;
+                    tracing::warn!(%error, of_datagrams, "the kernel refuses trains: they are cut here from now on");
+                    let [segments, datagrams] = &mut self.kernel_cuts;
+                    *(if of_datagrams { datagrams } else { segments }) = false;
                 }
                 result => return result,
             }

@@ -73,11 +73,23 @@ pub(super) fn interface_flags(tun: &impl AsRawFd) -> io::Result<libc::c_int> {
     Ok(libc::c_int::from(flags.cast_unsigned()))
 }
 
-/// Whether the kernel may give us TCP segments that it has merged or not cut, and leave their checksums to us. This belongs to
-/// the device: a persistent one may still have what the program before us asked for.
+/// Datagrams that were not cut (linux/if_tun.h, since Linux 6.2).
+const TUN_F_USO4: libc::c_uint = 0x20;
+const TUN_F_USO6: libc::c_uint = 0x40;
+
+/// Whether the kernel may give us TCP segments and datagrams that it has merged or not cut, and leave their checksums to us. This
+/// belongs to the device: a persistent one may still have what the program before us asked for.
 pub(super) fn set_offload(tun: &impl AsRawFd, on: bool) -> io::Result<()> {
     let bits = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
-    let bits = libc::c_ulong::from(if on { bits } else { 0 });
+    if !on {
+        return set_offload_bits(tun, 0);
+    }
+    // An older kernel knows nothing of datagrams.
+    set_offload_bits(tun, bits | TUN_F_USO4 | TUN_F_USO6).or_else(|_| set_offload_bits(tun, bits))
+}
+
+fn set_offload_bits(tun: &impl AsRawFd, bits: libc::c_uint) -> io::Result<()> {
+    let bits = libc::c_ulong::from(bits);
     // SAFETY: TUNSETOFFLOAD takes its bits by value and touches no memory of ours.
     check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETOFFLOAD, bits) })
 }
