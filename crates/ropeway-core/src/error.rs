@@ -137,6 +137,8 @@ pub enum DatagramError {
     FamilyMismatch,
     /// What goes to a broadcast address has to be allowed first ([`UdpOptions::broadcast`](crate::UdpOptions::broadcast)).
     BroadcastRefused,
+    /// No ephemeral port towards that remote is free.
+    PortsExhausted,
     /// An ICMP error has come since the last call (RFC 1122 4.1.3.3). Nothing was sent now.
     Failed(ConnectionError),
     /// The id names nothing.
@@ -214,6 +216,7 @@ display! {
         Self::AddressNotAvailable => "the local address is not one of this stack's",
         Self::InvalidAddress => "no datagram can come from or go to this address and port",
         Self::FamilyMismatch => "local and remote address are not both IPv4 or both IPv6",
+        Self::PortsExhausted => "no ephemeral port is free",
         Self::BroadcastRefused => "broadcasts have to be allowed on the socket first",
         Self::Failed(error) => error,
         Self::UnknownSocket => "no such socket",

@@ -4,7 +4,6 @@ use std::ops::{BitOr, BitOrAssign};
 
 use ropeway_packet::FourTuple;
 
-use crate::probe::UdpProbeId;
 use crate::udp::datagram::UdpId;
 
 /// A connection. Ids are never reused while one who holds them could mistake another for it.
@@ -120,8 +119,6 @@ pub enum Event {
     IncomingSettled(ListenerId, FourTuple),
     /// This UDP socket's readiness has gained at least what is named.
     Udp(UdpId, Readiness),
-    /// This UDP probe has an outcome.
-    Probed(UdpProbeId),
     /// This connection's readiness has gained at least what is named (an active open that succeeded gains
     /// `WRITABLE`; one that failed, `ERROR` with the rest).
     Ready(ConnectionId, Readiness),

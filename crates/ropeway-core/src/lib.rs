@@ -77,7 +77,7 @@ pub use packet_pool::PacketPool;
 #[doc(hidden)]
 pub use pages::Pages;
 pub use policy::PortPolicy;
-pub use probe::{ProbeOutcome, UdpProbeId};
+pub use probe::ProbeOutcome;
 pub use stack::{BindingId, Stack, TableSizes};
 pub use stats::Counters;
 pub use steering::Steering;

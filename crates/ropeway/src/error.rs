@@ -152,7 +152,7 @@ pub(crate) fn datagram(error: DatagramError, ipv6: bool) -> io::Error {
         DatagramError::TooLong => os::EMSGSIZE,
         DatagramError::TooManySegments | DatagramError::InvalidAddress => os::EINVAL,
         DatagramError::NetworkUnreachable => os::ENETUNREACH,
-        DatagramError::AddressNotAvailable => os::EADDRNOTAVAIL,
+        DatagramError::AddressNotAvailable | DatagramError::PortsExhausted => os::EADDRNOTAVAIL,
         DatagramError::FamilyMismatch => os::EAFNOSUPPORT,
         DatagramError::BroadcastRefused => os::EACCES,
         DatagramError::UnknownSocket => os::ENOTCONN,

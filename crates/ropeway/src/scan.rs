@@ -33,7 +33,10 @@ use std::net::SocketAddr;
 use std::task::Poll;
 use std::time::Duration;
 
-use ropeway_core::{ConnectionError, ProbeOutcome, Readiness, Stack as Core, Timestamp};
+use ropeway_core::{
+    ConnectionError, DatagramError, Outgoing, ProbeOutcome, Readiness, RecvError, Stack as Core, Timestamp,
+    UdpId, UdpOptions,
+};
 use tokio::time::timeout;
 
 use crate::Stack;
@@ -93,18 +96,45 @@ pub async fn probe_udp_on(
     retries: u32,
 ) -> io::Result<Option<ProbeOutcome>> {
     let probe = Probe::start(stack, remote, |core, now| {
-        let id = core.probe_udp(now, remote, payload).map_err(|cause| error::connect(cause, remote))?;
-        Ok((id, Source::Probe(id)))
+        let options = UdpOptions { all_errors: true, ..core.udp_default_options() };
+        let failed = |error| error::datagram(error, remote.ip().to_canonical().is_ipv6());
+        let id = core.udp_open(now, remote, options).map_err(failed)?;
+        Ok((id, Source::Udp(id)))
     })?;
     let retries = retries.min(u32::try_from(patience.as_millis()).unwrap_or(u32::MAX - 1));
     let each = patience / retries.saturating_add(1);
-    for _ in 0..retries {
-        if let Some(outcome) = probe.wait(each, |core, id| core.udp_probe_outcome(id)).await? {
+    for _ in 0..=retries {
+        if let Some(outcome) = probe.ask(payload)? {
             return Ok(Some(outcome));
         }
-        probe.shard.change(|core, now| core.send_udp_probe(now, probe.id, payload))?;
+        if let Some(outcome) = probe.wait(each, heard).await? {
+            return Ok(Some(outcome));
+        }
     }
-    probe.wait(each, |core, id| core.udp_probe_outcome(id)).await
+    Ok(None)
+}
+
+/// What a datagram that has come says, or an ICMP error.
+fn heard(core: &mut Core, id: UdpId) -> Option<ProbeOutcome> {
+    match core.udp_recv(id) {
+        Ok(_) => Some(ProbeOutcome::Open),
+        Err(RecvError::Failed(error)) => Some(ProbeOutcome::of_datagram(error)),
+        Err(_) => None,
+    }
+}
+
+impl Probe<'_, UdpId> {
+    /// Sends the question, once more. An ICMP error may have come since the last one.
+    fn ask(&self, payload: &[u8]) -> io::Result<Option<ProbeOutcome>> {
+        let sent =
+            self.shard.change(|core, now| core.udp_send(now, self.id, payload, &Outgoing::default()))?;
+        match sent {
+            Err(DatagramError::Failed(error)) => Ok(Some(ProbeOutcome::of_datagram(error))),
+            Err(DatagramError::TooLong) => Err(error::datagram(DatagramError::TooLong, false)),
+            // The device takes nothing for now: that is silence, as a packet that is lost.
+            _ => Ok(None),
+        }
+    }
 }
 
 /// A question that was asked. It is over when it is dropped.
@@ -138,7 +168,7 @@ impl<'a, I: Copy> Probe<'a, I> {
     async fn wait(
         &self,
         patience: Duration,
-        outcome: impl Fn(&Core, I) -> Option<ProbeOutcome>,
+        outcome: impl Fn(&mut Core, I) -> Option<ProbeOutcome>,
     ) -> io::Result<Option<ProbeOutcome>> {
         let attempt = |core: &mut Core, _: Timestamp| match outcome(core, self.id) {
             Some(outcome) => Poll::Ready(Ok(outcome)),

@@ -13,9 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::{io, iter};
 
 use ropeway_core::packet::FourTuple;
-use ropeway_core::{
-    ConnectionId, Event, ListenerId, Readiness, Received, Stack as Core, Timestamp, UdpId, UdpProbeId,
-};
+use ropeway_core::{ConnectionId, Event, ListenerId, Readiness, Received, Stack as Core, Timestamp, UdpId};
 use tokio::runtime;
 
 use crate::clock::{self, Clock};
@@ -34,8 +32,6 @@ pub(crate) enum Source {
     Handshake(FourTuple),
     /// A UDP socket.
     Udp(UdpId),
-    /// A UDP port that somebody asks about.
-    Probe(UdpProbeId),
     /// The moment at which no connection is left.
     Quiescence,
 }
@@ -296,7 +292,6 @@ impl Shard {
                 Source::Connection(id) => state.core.close(now, id),
                 Source::Listener(id) => state.core.close_listener(now, id),
                 Source::Udp(id) => state.core.udp_close(now, id),
-                Source::Probe(id) => state.core.end_udp_probe(id),
                 Source::Handshake(_) | Source::Quiescence => {}
             }
             state.hand_on(now, after);
@@ -349,7 +344,6 @@ impl State {
                 Event::Acceptable(id) | Event::Incoming(id) => (Source::Listener(id), Readiness::READABLE),
                 Event::IncomingSettled(_, tuple) => (Source::Handshake(tuple), Readiness::READABLE),
                 Event::Udp(id, readiness) => (Source::Udp(id), readiness),
-                Event::Probed(id) => (Source::Probe(id), Readiness::READABLE),
                 _ => continue,
             };
             if let Some(waiters) = self.waiters.existing(source) {

@@ -12,7 +12,6 @@ use super::Stack;
 use crate::error::{ConnectionError, DatagramError};
 use crate::event::Readiness;
 use crate::policy::PortPolicy;
-use crate::probe::ProbeOutcome;
 use crate::slab::Key;
 use crate::time::Timestamp;
 use crate::transmit::{Received, RxChecksum, Transmit};
@@ -40,6 +39,7 @@ impl Stack {
         let verify = received.checksum == RxChecksum::Unverified;
         let datagram = match wire::parse(&received.packet, ip, verify) {
             Ok(datagram) => datagram,
+            // RFC 1122 4.1.3.4-2
             Err(UdpError::BadChecksum | UdpError::MissingChecksum) => {
                 self.counters.udp_bad_checksums += 1;
                 return;
@@ -60,15 +60,13 @@ impl Stack {
             true_size: received.true_size,
             segment_size: received.segment_size,
             remote: tuple.remote(),
+            // RFC 1122 4.1.3.5-1
             local: tuple.local(),
             traffic_class: ip.traffic_class,
         };
         self.counters.udp_received += arrival.count() as u64;
         if self.is_to_many(ip.dst) {
             self.udp_to_many(&tuple, &arrival);
-            return;
-        }
-        if self.udp_probe_answered(&tuple, ProbeOutcome::Open) {
             return;
         }
         let found = self.udp.find(&tuple, || self.demux.spread(&tuple));
@@ -91,7 +89,7 @@ impl Stack {
             return;
         }
         let kind = match policy {
-            // RFC 1122 4.1.3.1
+            // RFC 1122 4.1.3.1-1
             PortPolicy::Open | PortPolicy::Refuse => UnreachableKind::Port,
             PortPolicy::Prohibit => UnreachableKind::AdminProhibited,
             PortPolicy::Drop => {
@@ -131,6 +129,7 @@ impl Stack {
     /// An ICMP error about a datagram. A socket hears of it if it is connected (RFC 1122 4.1.3.3), and as in Linux if the error is
     /// one that lasts, or the socket has asked for all.
     pub(super) fn udp_icmp_error(&mut self, quoted: &Quoted, tuple: &FourTuple, error: ConnectionError) {
+        // RFC 1122 4.1.3.3-1
         let lasts = matches!(
             error,
             ConnectionError::Refused | ConnectionError::ProtocolUnreachable | ConnectionError::Prohibited
@@ -224,7 +223,7 @@ impl Stack {
         let options = &socket.options;
         let remote = match (how.to, socket.remote) {
             (Some(to), _) => {
-                let bound = if socket.any { how.from.unwrap_or(socket.bound) } else { socket.bound };
+                let bound = if socket.takes_any() { how.from.unwrap_or(socket.bound) } else { socket.bound };
                 let only_v6 = socket.sharing.only_v6 && to.ip().to_canonical().is_ipv4();
                 if only_v6 {
                     return Err(DatagramError::NetworkUnreachable);
@@ -236,8 +235,9 @@ impl Stack {
         };
         let from = how.from.map(|from| SocketAddr::new(from.ip().to_canonical(), from.port()));
         let local = match from {
-            Some(from) if socket.any => from,
-            _ if socket.any => return Err(DatagramError::InvalidAddress),
+            Some(from) if socket.takes_any() => from,
+            _ if socket.takes_any() => return Err(DatagramError::InvalidAddress),
+            // RFC 1122 4.1.3.5-2
             Some(from) if !from.ip().is_unspecified() => {
                 if from.is_ipv4() != remote.is_ipv4() {
                     return Err(DatagramError::InvalidAddress);
@@ -249,7 +249,7 @@ impl Stack {
         if local.is_ipv4() != remote.is_ipv4() {
             return Err(DatagramError::FamilyMismatch);
         }
-        if socket.any && (!self.addresses.is_unicast(local.ip()) || local.port() == 0) {
+        if socket.takes_any() && (!self.addresses.is_unicast(local.ip()) || local.port() == 0) {
             return Err(DatagramError::AddressNotAvailable);
         }
         let tuple = FourTuple::new(local, remote);
@@ -259,6 +259,7 @@ impl Stack {
             src: tuple.local_addr,
             dst: tuple.remote_addr,
             protocol: Protocol::UDP,
+            // RFC 1122 4.1.4-1
             hop_limit: if tuple.remote_addr.is_multicast() { options.multicast_ttl } else { options.ttl },
             traffic_class: how.ecn.map_or(class, |ecn| ecn.within(class)),
             dont_fragment: true,
@@ -278,6 +279,7 @@ impl Stack {
         {
             return Ok(());
         }
+        // RFC 8085 3.2-1
         Err(DatagramError::TooLong)
     }
 
@@ -338,6 +340,7 @@ impl Stack {
             let train = Transmit::new(header, Payload::from(copy), ChecksumMode::Partial);
             return Ok(vec![train.with_segment_size(u16::try_from(size).ok())]);
         }
+        // RFC 1122 4.1.3.4-1, RFC 8085 3.4-1
         let packet = |piece: &&[u8]| {
             let (copy, sums) = copy_with_sums(&[piece], piece.len());
             let sum = sums.first().copied().unwrap_or_default();

@@ -6,7 +6,6 @@ use ropeway_packet::{FourTuple, IcmpErrorKind, IcmpMessage, IpPacket, Protocol, 
 
 use super::Stack;
 use super::outbox::Whom;
-use super::scan::udp_outcome;
 use super::settle::connection_id;
 use crate::demux::Room;
 use crate::icmp::error_of;
@@ -72,10 +71,7 @@ impl Stack {
                 let Some((error, hard)) = error_of(&message) else { return };
                 let quoted = received.packet.get(quote.clone()).and_then(icmp::parse_quote);
                 if let Some((quoted, tuple)) = quoted.and_then(quoted_datagram) {
-                    if !self.udp_probe_answered(&tuple, udp_outcome(error)) {
-                        self.udp_icmp_error(&quoted, &tuple, error);
-                    }
-                    return;
+                    return self.udp_icmp_error(&quoted, &tuple, error);
                 }
                 self.icmp_for_connection(quoted, |stack, key, _| {
                     stack.with_connection(now, connection_id(key), |connection, env| {

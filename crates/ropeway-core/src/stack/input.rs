@@ -81,6 +81,7 @@ impl Stack {
     /// Whether such a packet can have come to us on that way (RFC 1122 3.2.1.3, RFC 9293 3.9.2.3
     /// MUST-63, RFC 4987 3.1-1).
     fn is_plausible(&mut self, ip: &IpPacket, looped: bool) -> bool {
+        // RFC 1122 4.1.3.6-1
         let from_nobody = !self.addresses.is_unicast(ip.src);
         // From outside, nothing comes from us or from a loopback address: that is the land attack.
         let forged = !looped && self.addresses.is_local(ip.src);

@@ -48,7 +48,6 @@ use crate::options::{SharedOptions, SocketOptions};
 use crate::policy::{PacketPolicy, PortPolicy};
 use crate::ports::choice::PortSelector;
 use crate::ports::{PortTable, Sharing};
-use crate::probe::{UdpProbeId, UdpProbes};
 use crate::queue::PagedQueue;
 use crate::slab::{Key, Slab};
 use crate::stats::Counters;
@@ -149,7 +148,6 @@ pub struct Stack {
     listeners: Listeners,
     bindings: Slab<Binding>,
     udp: Sockets,
-    udp_probes: UdpProbes,
     deadlines: DeadlineQueue,
     /// Connections of which something is due at once: they need no place among the deadlines.
     due: PagedQueue<Key>,
@@ -189,7 +187,6 @@ enum Noticed {
     Listener(ListenerId),
     Incoming(ListenerId),
     Settled(ListenerId, FourTuple),
-    Probed(UdpProbeId),
     Udp(Key),
 }
 
@@ -241,7 +238,6 @@ impl Stack {
             listeners: Listeners::new(),
             bindings: Slab::new(),
             udp: Sockets::new(key_of(&mut rng)),
-            udp_probes: UdpProbes::new(key_of(&mut rng)),
             deadlines: DeadlineQueue::default(),
             due: PagedQueue::default(),
             unanswered: PagedQueue::default(),

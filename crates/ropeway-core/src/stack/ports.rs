@@ -130,7 +130,7 @@ impl Stack {
         Some((key, self.rooms.time_wait.incarnation(key, age, now)?))
     }
 
-    /// The local port of a UDP datagram to `remote`.
+    /// The local port of a UDP flow to `remote` that we open.
     pub(super) fn choose_udp_port(&mut self, local: IpAddr, remote: SocketAddr) -> Option<u16> {
         let range = ephemeral(&self.config.ephemeral_ports);
         let ends = (remote.ip(), remote.port());

@@ -12,10 +12,13 @@ use crate::slab::Key;
 use crate::time::Timestamp;
 use crate::udp::datagram::{Datagram, DatagramTrain, Outgoing, UdpId, UdpInfo};
 use crate::udp::options::UdpOptions;
-use crate::udp::{self, Socket};
+use crate::udp::{self, Hold, Socket};
 
 /// As in Linux (`igmp_max_memberships` is 20; IPv6 has no bound of its own).
 const MAX_GROUPS: usize = 64;
+
+/// Of a socket that shares nothing.
+const ALONE: Sharing = Sharing { reuse_addr: false, reuse_port: false, only_v6: false };
 
 impl Stack {
     /// What a socket begins with: TTL and DSCP are those of the stack's settings.
@@ -41,7 +44,7 @@ impl Stack {
             only_v6: options.only_v6,
         };
         let local = self.choose_local(Protocol::UDP, local, sharing)?;
-        let socket = Socket::new(local, sharing, options);
+        let socket = Socket::new(local, Hold::Port, sharing, options);
         let id = self.udp.insert(socket).ok_or(ListenError::PortsExhausted)?;
         self.ports.udp.claim(local, Claim::Binding(sharing));
         self.weigh_datagrams();
@@ -58,16 +61,42 @@ impl Stack {
             return Err(ListenError::AddressInUse);
         }
         let anywhere = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0);
-        let sharing = Sharing { reuse_addr: false, reuse_port: false, only_v6: false };
-        let mut socket = Socket::new(anywhere, sharing, options);
-        socket.any = true;
+        let socket = Socket::new(anywhere, Hold::Anything, ALONE, options);
         let id = self.udp.insert(socket).ok_or(ListenError::PortsExhausted)?;
         self.weigh_datagrams();
         Ok(id)
     }
 
+    /// Makes a socket that is connected to a peer, on a port that the stack chooses: others may have the same port towards other peers,
+    /// so there may be many more of these than ports.
+    ///
+    /// # Errors
+    /// See [`DatagramError`].
+    pub fn udp_open(
+        &mut self,
+        now: Timestamp,
+        remote: SocketAddr,
+        options: UdpOptions,
+    ) -> Result<UdpId, DatagramError> {
+        self.clock_is(now);
+        let unspecified = match remote.ip().to_canonical() {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let remote = self.udp_remote(SocketAddr::new(unspecified, 0), remote, options.broadcast)?;
+        let source = self.udp_source(unspecified, remote.ip())?;
+        let port = self.choose_udp_port(source, remote).ok_or(DatagramError::PortsExhausted)?;
+        let tuple = FourTuple::new(SocketAddr::new(source, port), remote);
+        let mut socket = Socket::new(tuple.local(), Hold::Flow(tuple), ALONE, options);
+        socket.remote = Some(remote);
+        let id = self.udp.insert(socket).ok_or(DatagramError::PortsExhausted)?;
+        self.ports.udp.flow_begins(&tuple, true);
+        self.weigh_datagrams();
+        Ok(id)
+    }
+
     /// Connects a socket to a peer: from now on it takes datagrams from there only, and hears of ICMP errors (RFC 1122 4.1.3.3). It
-    /// may be connected anew. What waits to be read stays.
+    /// may be connected anew, unless it was [opened](Self::udp_open) as one. What waits to be read stays.
     ///
     /// # Errors
     /// See [`DatagramError`].
@@ -80,7 +109,7 @@ impl Stack {
         self.clock_is(now);
         let socket = self.udp.get(id).ok_or(DatagramError::UnknownSocket)?;
         let (bound, broadcast) = (socket.bound, socket.options.broadcast);
-        if socket.any {
+        if socket.hold != Hold::Port {
             return Err(DatagramError::InvalidAddress);
         }
         let remote = self.udp_remote(bound, remote, broadcast)?;
@@ -244,8 +273,10 @@ impl Stack {
     pub fn udp_close(&mut self, now: Timestamp, id: UdpId) {
         self.clock_is(now);
         let Some(socket) = self.udp.get(id) else { return };
-        if !socket.any {
-            self.ports.udp.release(socket.bound, Claim::Binding(socket.sharing));
+        match socket.hold {
+            Hold::Port => self.ports.udp.release(socket.bound, Claim::Binding(socket.sharing)),
+            Hold::Flow(tuple) => self.ports.udp.flow_ends(&tuple),
+            Hold::Anything => {}
         }
         self.udp.close(id);
         self.weigh_datagrams();

@@ -18,7 +18,7 @@ use ropeway_packet::FourTuple;
 use self::datagram::UdpId;
 use self::groups::HostGroups;
 pub(crate) use self::receive::{Arrival, Refused};
-pub(crate) use self::socket::Socket;
+pub(crate) use self::socket::{Hold, Socket};
 pub(crate) use self::table::Found;
 use self::table::Table;
 use crate::queue::PagedQueue;

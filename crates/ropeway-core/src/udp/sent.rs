@@ -28,6 +28,7 @@ impl Sent {
     /// not seen a packet of the flow.
     pub(crate) fn may_have_sent(&self, quoted: &Quoted, label: u32) -> bool {
         let Some((len, checksum)) = quoted.datagram else { return false };
+        // RFC 8085 5.2-1
         let by_label = quoted.label == label && len <= self.longest;
         by_label || (checksum != 0 && self.last.contains(&(len, checksum)))
     }

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
+use ropeway_packet::FourTuple;
+
 use super::datagram::UdpInfo;
 use super::options::UdpOptions;
 use super::receive::ReceiveQueue;
@@ -11,6 +13,17 @@ use crate::error::ConnectionError;
 use crate::event::Readiness;
 use crate::ports::Sharing;
 use crate::transmit::Transmit;
+
+/// What a socket has of the local ports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hold {
+    /// The port that it was bound to.
+    Port,
+    /// A flow from an address and port that it did not choose.
+    Flow(FourTuple),
+    /// Nothing: it takes what nobody else does, whatever the address and port.
+    Anything,
+}
 
 /// A socket, always bound.
 #[derive(Clone, Debug)]
@@ -21,8 +34,7 @@ pub(crate) struct Socket {
     pub(crate) local: SocketAddr,
     /// Whom it is connected to.
     pub(crate) remote: Option<SocketAddr>,
-    /// It takes what nobody else does, whatever the address and port.
-    pub(crate) any: bool,
+    pub(crate) hold: Hold,
     /// How it was bound.
     pub(crate) sharing: Sharing,
     pub(crate) options: UdpOptions,
@@ -48,13 +60,13 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    pub(crate) fn new(bound: SocketAddr, sharing: Sharing, mut options: UdpOptions) -> Self {
+    pub(crate) fn new(bound: SocketAddr, hold: Hold, sharing: Sharing, mut options: UdpOptions) -> Self {
         options.normalize();
         Self {
             bound,
             local: bound,
             remote: None,
-            any: false,
+            hold,
             sharing,
             options,
             receive: ReceiveQueue::default(),
@@ -69,6 +81,11 @@ impl Socket {
             gained: Readiness::EMPTY,
             closed: false,
         }
+    }
+
+    /// Whether it takes what nobody else does.
+    pub(crate) fn takes_any(&self) -> bool {
+        self.hold == Hold::Anything
     }
 
     /// Whether more may wait to leave.

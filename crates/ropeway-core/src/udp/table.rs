@@ -104,7 +104,7 @@ impl Table {
 
     pub(super) fn enter(&mut self, key: Key, socket: &Socket) {
         let member = Member { key, reuse_port: socket.sharing.reuse_port };
-        if socket.any {
+        if socket.takes_any() {
             self.any = Some(key);
         } else if let Some(remote) = socket.remote {
             let tuple = FourTuple::new(socket.local, remote);
@@ -115,7 +115,7 @@ impl Table {
     }
 
     pub(super) fn strike(&mut self, key: Key, socket: &Socket) {
-        if socket.any {
+        if socket.takes_any() {
             self.any = self.any.filter(|any| *any != key);
         } else if let Some(remote) = socket.remote {
             let tuple = FourTuple::new(socket.local, remote);

@@ -5,7 +5,8 @@
 
 use ropeway_core::packet::{Protocol, TcpFlags};
 use ropeway_core::{
-    Accepted, ConnectionId, Incoming, ListenerId, PortPolicy, Rejection, SocketOptions, SynCookieMode,
+    Accepted, ConnectionId, Incoming, ListenerId, Outgoing, PortPolicy, Rejection, SocketOptions,
+    SynCookieMode, UdpOptions,
 };
 
 use crate::common::*;
@@ -199,7 +200,10 @@ fn full() -> (Lab, Vec<ListenerId>, ConnectionId) {
     }
     let now = lab.ts();
     for port in 1..=30_000 {
-        lab.stack.probe_udp(now, (std::net::Ipv4Addr::new(10, 0, 0, 1), port).into(), b"?").unwrap();
+        let remote = (std::net::Ipv4Addr::new(10, 0, 0, 1), port).into();
+        let flow = lab.stack.udp_open(now, remote, UdpOptions::default()).unwrap();
+        lab.stack.udp_send(now, flow, b"?", &Outgoing::default()).unwrap();
+        lab.stack.udp_bind((loopback(port.into()), 83).into(), UdpOptions::default()).unwrap();
         lab.stack.set_port_policy(Protocol::UDP, port..=port, PortPolicy::Drop);
         while lab.stack.poll_transmit(now).is_some() {}
     }
@@ -235,8 +239,12 @@ fn calls_cost_the_same_whatever_else_is_open() {
         assert!(lab.stack.bind(addr("0.0.0.0:80"), &options).is_err());
         let listener = lab.stack.listen((local.ip(), 10_000).into(), 1, options.clone()).unwrap();
         lab.stack.close_listener(now, listener);
-        let probe = lab.stack.probe_udp(now, (remote.ip(), port).into(), b"?").unwrap();
-        lab.stack.end_udp_probe(probe);
+        let flow = lab.stack.udp_open(now, (remote.ip(), port).into(), UdpOptions::default()).unwrap();
+        lab.stack.udp_send(now, flow, b"?", &Outgoing::default()).unwrap();
+        lab.stack.udp_close(now, flow);
+        let (socket, _) = lab.stack.udp_bind(addr("0.0.0.0:0"), UdpOptions::default()).unwrap();
+        lab.stack.udp_connect(now, socket, (remote.ip(), port).into()).unwrap();
+        lab.stack.udp_close(now, socket);
         lab.stack.set_port_policy(Protocol::UDP, port..=port, PortPolicy::Refuse);
         let address = std::net::IpAddr::V4(std::net::Ipv4Addr::from_bits(0x0b00_0000 + n));
         lab.stack.remove_address(address);

@@ -1,7 +1,7 @@
-//! Probing others: open, closed or filtered (`examples/portscan.rs`).
+//! Probing the TCP ports of others: open, closed or filtered (`examples/portscan.rs`).
 
-use ropeway_core::packet::{Protocol, UnreachableKind, udp};
-use ropeway_core::{ConnectionError, ConnectionId, Event, ProbeOutcome, Readiness, UdpProbeId};
+use ropeway_core::packet::UnreachableKind;
+use ropeway_core::{ConnectionError, ConnectionId, Event, ProbeOutcome, Readiness};
 
 use crate::common::*;
 
@@ -94,57 +94,4 @@ fn a_probe_that_is_ended_early_leaves_nothing() {
     lab.assert_empty();
     lab.send(syn_ack().ack(1));
     lab.expect(rst().seq(1));
-}
-
-fn udp_probe() -> (Lab, UdpProbeId, Vec<u8>) {
-    let mut lab = Lab::new();
-    lab.remote.set_port(53);
-    let id = lab.stack.probe_udp(lab.ts(), lab.remote, b"?").unwrap();
-    let sent = lab.next_packet().to_vec();
-    lab.quiet();
-    (lab, id, sent)
-}
-
-#[track_caller]
-fn assert_udp_outcome(lab: &mut Lab, id: UdpProbeId, want: ProbeOutcome) {
-    assert_eq!(lab.stack.udp_probe_outcome(id), Some(want));
-    assert_eq!(lab.events, [Event::Probed(id)]);
-    lab.quiet();
-    lab.stack.end_udp_probe(id);
-    assert_eq!(lab.stack.udp_probe_outcome(id), None);
-}
-
-#[test]
-fn a_udp_port_is_closed_or_filtered_by_icmp() {
-    for (kind, outcome) in [
-        (UnreachableKind::Port, ProbeOutcome::Closed),
-        (UnreachableKind::AdminProhibited, ProbeOutcome::Filtered(ConnectionError::Prohibited)),
-        (UnreachableKind::Host, ProbeOutcome::Filtered(ConnectionError::HostUnreachable)),
-    ] {
-        let (mut lab, id, sent) = udp_probe();
-        lab.unreachable(kind, &sent);
-        assert_udp_outcome(&mut lab, id, outcome);
-    }
-}
-
-#[test]
-fn a_udp_port_is_open_if_it_answers() {
-    let (mut lab, id, sent) = udp_probe();
-    let own_port = u16::from_be_bytes([sent[20], sent[21]]);
-    let ip = ip_params(lab.remote.ip(), lab.local.ip(), Protocol::UDP);
-    // An answer from elsewhere is none.
-    lab.send_packet(udp::emit(&ip, 54, own_port, b"!").unwrap());
-    lab.expect_unreachable(UnreachableKind::Port);
-    assert_eq!(lab.stack.udp_probe_outcome(id), None);
-    lab.send_packet(udp::emit(&ip, 53, own_port, b"!").unwrap());
-    assert_udp_outcome(&mut lab, id, ProbeOutcome::Open);
-}
-
-#[test]
-fn silence_of_a_udp_port_says_nothing() {
-    let (mut lab, id, first) = udp_probe();
-    lab.at(60_000);
-    lab.stack.send_udp_probe(lab.ts(), id, b"?");
-    assert_eq!(lab.next_packet(), first, "the same datagram again");
-    assert_eq!((lab.stack.udp_probe_outcome(id), lab.stack.poll_timeout()), (None, None));
 }

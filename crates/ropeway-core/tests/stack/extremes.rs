@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use ropeway_core::congestion::NewReno;
 use ropeway_core::{
-    AckThinning, Algorithm, ConnectionId, EcnMode, EcnOption, KeepAlive, MtuProbing, Received, SendFlags,
-    SocketOptions, Stack, StackConfig, SynCookieMode, TimeWaitReuse, Timestamp,
+    AckThinning, Algorithm, ConnectionId, EcnMode, EcnOption, KeepAlive, MtuProbing, Outgoing, Received,
+    SendFlags, SocketOptions, Stack, StackConfig, SynCookieMode, TimeWaitReuse, Timestamp, UdpOptions,
 };
 
 use crate::common::*;
@@ -281,7 +281,8 @@ fn live(what: &str, change: &dyn Fn(&mut StackConfig), sides: [bool; 2], loses: 
         }
         wire.stacks[1].close_listener(now, any);
     }
-    let _probe = wire.stacks[0].probe_udp(now, addr("10.0.0.2:9"), b"?");
+    let flow = wire.stacks[0].udp_open(now, addr("10.0.0.2:9"), UdpOptions::default());
+    let _sent = flow.and_then(|flow| wire.stacks[0].udp_send(now, flow, b"?", &Outgoing::default()));
     wire.run(10_000_000, what);
     let now = wire.ts();
     if let Ok(listener) = listener {

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use ropeway_core::packet::Protocol;
-use ropeway_core::{KeepAlive, PortPolicy, Rejection, SynCookieMode};
+use ropeway_core::{KeepAlive, Outgoing, PortPolicy, Rejection, SynCookieMode, UdpOptions};
 
 use crate::common::*;
 use crate::datagram;
@@ -135,12 +135,14 @@ fn a_simultaneous_open_and_a_decision_have_it_too() {
     assert_eq!(lab.label_of_all(2), label_of_reset());
 }
 
-/// The datagrams of one UDP probe are a flow of their own (RFC 6437 2: the protocol is part of it).
+/// The datagrams between two ends are a flow of their own (RFC 6437 2: the protocol is part of it).
 #[test]
-fn a_udp_probe_has_its_own_label() {
+fn a_udp_flow_has_its_own_label() {
     let mut lab = lab();
-    let id = lab.stack.probe_udp(lab.ts(), lab.remote, b"who").unwrap();
-    lab.stack.send_udp_probe(lab.ts(), id, b"who");
+    let id = lab.stack.udp_open(lab.ts(), lab.remote, UdpOptions::default()).unwrap();
+    for _ in 0..2 {
+        lab.stack.udp_send(lab.ts(), id, b"who", &Outgoing::default()).unwrap();
+    }
     let sent = lab.drain();
     assert_eq!(label(&sent[0].packet), label(&sent[1].packet));
     assert_ne!(label(&sent[0].packet), 0);

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use ropeway_core::{ConnectError, ConnectionId, ListenError, SocketOptions};
+use ropeway_core::{ConnectError, ConnectionId, DatagramError, ListenError, SocketOptions, UdpOptions};
 
 use crate::common::*;
 use crate::sharing;
@@ -126,22 +126,24 @@ fn the_last_port_that_is_not_bound_is_found_and_given_to_no_connection() {
 }
 
 #[test]
-fn udp_probes_run_out_of_ports_towards_one_end_only() {
+fn udp_flows_run_out_of_ports_towards_one_end_only() {
     let mut lab = busy();
     let now = lab.ts();
-    let ids: Vec<_> =
-        (0..PORTS).map(|_| lab.stack.probe_udp(now, addr("10.0.0.1:53"), b"?").unwrap()).collect();
+    let ids: Vec<_> = (0..PORTS)
+        .map(|_| lab.stack.udp_open(now, addr("10.0.0.1:53"), UdpOptions::default()).unwrap())
+        .collect();
     for _ in 0..100 {
-        let (result, steps) = lab.steps(|lab| lab.stack.probe_udp(now, addr("10.0.0.1:53"), b"?"));
-        assert_eq!(result, Err(ConnectError::PortsExhausted));
+        let (result, steps) =
+            lab.steps(|lab| lab.stack.udp_open(now, addr("10.0.0.1:53"), UdpOptions::default()));
+        assert_eq!(result, Err(DatagramError::PortsExhausted));
         assert!(steps <= FEW_STEPS, "{steps}");
     }
-    assert!(lab.stack.probe_udp(now, addr("10.0.0.1:54"), b"?").is_ok());
+    assert!(lab.stack.udp_open(now, addr("10.0.0.1:54"), UdpOptions::default()).is_ok());
     assert!(lab.connect_to("10.0.0.1:53").is_ok(), "TCP has ports of its own");
-    lab.stack.end_udp_probe(ids[7]);
-    lab.stack.end_udp_probe(ids[7]);
-    assert!(lab.stack.probe_udp(now, addr("10.0.0.1:53"), b"?").is_ok());
-    assert!(lab.stack.probe_udp(now, addr("10.0.0.1:53"), b"?").is_err());
+    lab.stack.udp_close(now, ids[7]);
+    lab.stack.udp_close(now, ids[7]);
+    assert!(lab.stack.udp_open(now, addr("10.0.0.1:53"), UdpOptions::default()).is_ok());
+    assert!(lab.stack.udp_open(now, addr("10.0.0.1:53"), UdpOptions::default()).is_err());
 }
 
 /// RFC 6056 3.3.3: where the search begins depends on a secret and on the other end, and it goes on from there.

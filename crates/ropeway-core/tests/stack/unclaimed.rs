@@ -18,7 +18,7 @@ fn closed_ports_reset_over_ipv6_too() {
     lab.quiet();
 }
 
-// RFC 1122 4.1.3.1, RFC 4443 3.1
+// RFC 1122 4.1.3.1-1, RFC 4443 3.1
 #[test]
 fn a_datagram_to_a_closed_port_gets_port_unreachable_with_its_beginning() {
     for (src, dst) in [("10.0.0.1:5000", "10.0.0.2:53"), ("[fd00::1]:5000", "[fd00::2]:53")] {

@@ -30,6 +30,7 @@ fn it_hears_every_address_and_port_and_answers_from_there() {
     }
 }
 
+// RFC 1122 4.1.3.6-1
 #[test]
 fn it_hears_neither_loopback_addresses_from_outside_nor_groups_nor_port_0() {
     let mut lab = Lab::new();
@@ -47,6 +48,8 @@ fn it_hears_neither_loopback_addresses_from_outside_nor_groups_nor_port_0() {
     }
     lab.heard_nothing(any);
     lab.quiet();
+    let counters = lab.stack.counters();
+    assert_eq!((counters.martian_sources, counters.udp_received), (2, 3));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::{FAMILIES, datagram};
 
 const CLOSED: IcmpErrorKind = IcmpErrorKind::Unreachable(UnreachableKind::Port);
 
-// RFC 1122 4.1.3.3
+// RFC 1122 4.1.3.3-1
 #[test]
 fn a_closed_port_is_told_once_to_whoever_calls_first() {
     for (own, peer) in FAMILIES {
@@ -70,7 +70,7 @@ fn a_socket_that_is_not_connected_hears_of_none() {
     lab.say_to(id, "10.0.0.1:53", b"?").unwrap();
 }
 
-/// Whoever is not on the path has not seen what was sent.
+/// Whoever is not on the path has not seen what was sent: RFC 8085 5.2-1.
 #[test]
 fn an_error_about_what_was_never_sent_is_a_forgery() {
     for (own, peer) in FAMILIES {
@@ -108,7 +108,7 @@ fn an_error_may_come_after_a_thousand_more_datagrams() {
     }
 }
 
-// RFC 1191 6.3, RFC 8201 5.2, RFC 8899 4.6.1
+// RFC 8085 3.2-1, RFC 1191 6.3, RFC 8201 5.2
 #[test]
 fn a_router_that_refuses_what_was_sent_lowers_the_path_mtu_and_a_liar_does_not() {
     for (own, peer, headers) in [("10.0.0.2", "10.0.0.1", 28), ("[fd00::2]", "[fd00::1]", 48)] {

@@ -6,6 +6,7 @@ use ropeway_core::{DatagramError, Outgoing};
 use crate::common::*;
 use crate::{FAMILIES, read};
 
+// RFC 1122 4.1.3.4-1
 #[test]
 fn a_datagram_goes_from_the_address_that_the_peer_can_answer() {
     for (own, peer) in FAMILIES {
@@ -27,6 +28,7 @@ fn a_datagram_goes_from_the_address_that_the_peer_can_answer() {
     }
 }
 
+// RFC 1122 4.1.4-1
 #[test]
 fn ttl_and_traffic_class_are_the_sockets_and_ecn_each_datagrams() {
     for (own, peer) in FAMILIES {
@@ -83,6 +85,7 @@ fn what_cannot_be_sent_says_why() {
     assert_eq!(alone.say_to(id, "10.0.0.1:5", b"x"), Err(NetworkUnreachable));
 }
 
+// RFC 1122 4.1.3.5-2
 #[test]
 fn a_datagram_to_ourselves_has_arrived_when_the_call_returns() {
     let mut lab = Lab::new();
@@ -100,7 +103,6 @@ fn a_datagram_to_ourselves_has_arrived_when_the_call_returns() {
     lab.quiet();
 }
 
-// RFC 8085 5.4: several shares of the port are told apart.
 #[test]
 fn packets_of_a_flow_have_a_label_that_others_cannot_guess() {
     for (own, peer) in FAMILIES {

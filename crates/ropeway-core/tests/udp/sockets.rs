@@ -5,7 +5,7 @@ use ropeway_core::{Event, ListenError, Readiness, UdpOptions};
 use crate::common::*;
 use crate::{FAMILIES, datagram};
 
-// RFC 768, RFC 1122 4.1.3.5
+// RFC 768, RFC 1122 4.1.3.5-1
 #[test]
 fn a_datagram_comes_with_both_its_ends() {
     for (own, peer) in FAMILIES {
@@ -182,7 +182,7 @@ fn what_leaves_ipv4_to_others_hears_none_of_it() {
     lab.heard(id);
 }
 
-// RFC 1122 4.1.3.4, RFC 8200 8.1
+// RFC 1122 4.1.3.4-2, RFC 8085 3.4-1, RFC 8200 8.1
 #[test]
 fn a_wrong_checksum_is_dropped_without_a_word_and_none_at_all_is_right_for_ipv4_only() {
     for (own, peer) in FAMILIES {
@@ -242,4 +242,22 @@ fn the_longest_datagrams_come_through_between_own_addresses() {
         assert_eq!(lab.heard(to).payload, data);
         lab.quiet();
     }
+}
+
+/// A flow of its own has a port only towards its peer: what else comes there is somebody else's.
+#[test]
+fn a_socket_that_was_opened_hears_its_peer_and_leaves_its_port_to_others() {
+    let mut lab = Lab::new();
+    let id = lab.stack.udp_open(lab.ts(), addr("10.0.0.1:53"), UdpOptions::default()).unwrap();
+    let local = lab.stack.udp_local_addr(id).unwrap();
+    assert_eq!(local.ip().to_string(), "10.0.0.2");
+    assert!((32768..=60999).contains(&local.port()));
+    lab.send_packet(datagram("10.0.0.1:54", &local.to_string(), b"x"));
+    lab.next_packet();
+    lab.send_packet(datagram("10.0.0.1:53", &local.to_string(), b"x"));
+    lab.heard(id);
+    let other = UdpOptions { reuse_addr: true, ..UdpOptions::default() };
+    lab.stack.udp_bind(local, other).unwrap();
+    lab.stack.udp_close(lab.ts(), id);
+    assert_eq!(lab.stack.sizes().udp_sockets, 1);
 }

@@ -61,8 +61,6 @@ pub enum WaitingFor {
         /// The socket's address.
         local: SocketAddr,
     },
-    /// What a port answers to a probe.
-    Probe,
     /// The moment at which no connection is left.
     Shutdown,
 }
@@ -86,7 +84,6 @@ impl fmt::Display for WaitingFor {
             Self::Datagram { local } => {
                 write!(f, "for a datagram, or to send one, on the UDP socket {local}")
             }
-            Self::Probe => f.write_str("for what a port answers to a probe"),
             Self::Shutdown => f.write_str("for the last connection of the stack to end"),
         }
     }
@@ -116,7 +113,6 @@ fn waiting_for(
         Source::Listener(id) => WaitingFor::Accept { local: state.core.listener_addr(id).ok()? },
         Source::Handshake(tuple) => WaitingFor::Handshake { local: tuple.local(), peer: tuple.remote() },
         Source::Udp(id) => WaitingFor::Datagram { local: state.core.udp_local_addr(id).ok()? },
-        Source::Probe(_) => WaitingFor::Probe,
         Source::Quiescence => WaitingFor::Shutdown,
     })
 }

@@ -20,7 +20,6 @@ pub(crate) struct WaiterTable {
     connections: Pages<Waiters>,
     listeners: Pages<Waiters>,
     datagrams: Pages<Waiters>,
-    probes: Pages<Waiters>,
     handshakes: BTreeMap<FourTuple, Waiters>,
     quiescence: Waiters,
     /// The memory of all their queues of futures, in bytes.
@@ -38,7 +37,6 @@ pub(crate) enum Walk {
     Connections(u32),
     Listeners(u32),
     Datagrams(u32),
-    Probes(u32),
     /// Those after this one.
     Handshakes(Option<FourTuple>),
 }
@@ -55,7 +53,6 @@ impl WaiterTable {
             Source::Connection(id) => self.connections.or_default(number(id.index())),
             Source::Listener(id) => self.listeners.or_default(number(id.index())),
             Source::Udp(id) => self.datagrams.or_default(number(id.index())),
-            Source::Probe(id) => self.probes.or_default(number(id.index())),
             Source::Handshake(tuple) => Some(self.handshakes.entry(tuple).or_default()),
             Source::Quiescence => Some(&mut self.quiescence),
         }?;
@@ -69,7 +66,6 @@ impl WaiterTable {
             Source::Connection(id) => self.connections.get_mut(number(id.index())),
             Source::Listener(id) => self.listeners.get_mut(number(id.index())),
             Source::Udp(id) => self.datagrams.get_mut(number(id.index())),
-            Source::Probe(id) => self.probes.get_mut(number(id.index())),
             Source::Handshake(tuple) => self.handshakes.get_mut(&tuple),
             Source::Quiescence => Some(&mut self.quiescence),
         }
@@ -81,7 +77,6 @@ impl WaiterTable {
             Source::Connection(id) => self.connections.take(number(id.index())),
             Source::Listener(id) => self.listeners.take(number(id.index())),
             Source::Udp(id) => self.datagrams.take(number(id.index())),
-            Source::Probe(id) => self.probes.take(number(id.index())),
             Source::Handshake(tuple) => self.handshakes.remove(&tuple),
             Source::Quiescence => Some(std::mem::take(&mut self.quiescence)),
         }?;
@@ -96,7 +91,7 @@ impl WaiterTable {
 
     /// The memory that all of it takes, in bytes. What a waker itself keeps is its runtime's.
     pub(crate) fn memory(&self) -> usize {
-        let tables = [&self.connections, &self.listeners, &self.datagrams, &self.probes];
+        let tables = [&self.connections, &self.listeners, &self.datagrams];
         let places = tables.iter().map(|table| table.memory()).sum::<usize>();
         places + self.handshakes.len() * HANDSHAKE + self.queues
     }
@@ -125,10 +120,7 @@ impl WaiterTable {
                 some_of(&mut self.listeners, page, wake).map_or(Walk::Datagrams(0), Walk::Listeners)
             }
             Walk::Datagrams(page) => {
-                some_of(&mut self.datagrams, page, wake).map_or(Walk::Probes(0), Walk::Datagrams)
-            }
-            Walk::Probes(page) => {
-                some_of(&mut self.probes, page, wake).map_or(Walk::Handshakes(None), Walk::Probes)
+                some_of(&mut self.datagrams, page, wake).map_or(Walk::Handshakes(None), Walk::Datagrams)
             }
             Walk::Handshakes(before) => {
                 let rest = (before.map_or(Unbounded, Excluded), Unbounded);
@@ -145,7 +137,7 @@ impl WaiterTable {
 
     /// Everyone who waits for something.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Waiters> {
-        let tables = [&self.connections, &self.listeners, &self.datagrams, &self.probes];
+        let tables = [&self.connections, &self.listeners, &self.datagrams];
         let places = tables.into_iter().flat_map(|table| table.iter().map(|(_, waiters)| waiters));
         places.chain(self.handshakes.values()).chain([&self.quiescence])
     }

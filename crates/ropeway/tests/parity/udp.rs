@@ -382,6 +382,7 @@ macro_rules! signatures {
 }
 
 #[test]
+#[allow(clippy::type_complexity, reason = "a signature to the letter")]
 fn surface() {
     plain::<UdpSocket>();
     signatures! {
