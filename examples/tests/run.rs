@@ -186,6 +186,14 @@ fn echo_goes_there_and_back() {
 }
 
 #[test]
+fn udp_echo_sends_trains_and_hears_of_a_closed_port() {
+    let (output, text) = run("udp_echo", &[]);
+    assert!(output.status.success() && text.contains("both ends of the rope are ready"), "{output:?}");
+    assert!(text.contains("datagrams of 1200 bytes from 10.0.0.1:"), "{text}");
+    assert!(text.ends_with("port 9 is closed\n"), "{text}");
+}
+
+#[test]
 fn congestion_control_draws_a_window_that_grows_and_falls() {
     let (output, text) = run("congestion_control", &[]);
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
