@@ -131,8 +131,8 @@ impl<P: Carried> PipeState<P> {
 
     /// A packet comes to the pipe. When [`depart`](Self::depart) is to be called, if that is new.
     pub fn enter(&mut self, now: Micros, mut packet: P, out: &mut impl Outcome<P>) -> Option<Micros> {
-        if !self.config.up {
-            out.dropped(packet, Cause::LinkDown);
+        if let Some(cause) = self.is_shut_to(&packet) {
+            out.dropped(packet, cause);
             return None;
         }
         if self.config.rate.is_none() && self.waiting.is_empty() {
@@ -228,10 +228,7 @@ impl<P: Carried> PipeState<P> {
 
     /// The fate of a packet that has left the queue.
     fn cross(&mut self, now: Micros, mut packet: P) -> Wire<P> {
-        if !self.config.up {
-            return Wire::Lost(packet, Cause::LinkDown);
-        }
-        if let Some(cause) = self.is_lost() {
+        if let Some(cause) = self.is_shut_to(&packet).or_else(|| self.is_lost()) {
             return Wire::Lost(packet, cause);
         }
         if self.dice.corrupt.hits(self.config.corrupt) {
@@ -255,6 +252,15 @@ impl<P: Carried> PipeState<P> {
         // What would overtake waits.
         self.last_arrival = self.last_arrival.max(at);
         Wire::Arrives(packet, self.last_arrival, twice)
+    }
+
+    /// Why no packet like this gets through, whatever chance says.
+    fn is_shut_to(&self, packet: &P) -> Option<Cause> {
+        if !self.config.up {
+            return Some(Cause::LinkDown);
+        }
+        let takes = self.config.black_hole.map_or(usize::MAX, usize::from);
+        (packet.wire_len() > takes).then_some(Cause::BlackHole)
     }
 
     /// The end of the bunch that a moment falls into.

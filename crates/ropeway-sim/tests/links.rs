@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use ropeway::MtuProbing;
 use ropeway::net::{TcpListener, TcpStream};
 use ropeway_sim::{CoDel, Host, Link, Net, Pipe, Queue, Rate};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -130,4 +131,75 @@ async fn a_link_changes_while_it_is_used() {
     link.update(|pipe| pipe.mtu = 1300);
     transfer(&net, &a, &b, 100_000).await;
     assert_eq!(a.stack().path_mtu(b.ip()), 1300);
+}
+
+/// A link that loses what is too large without a word costs two timeouts once; what then passes is used, also by who comes
+/// later; and when the path takes more again, that is found out after a while.
+#[tokio::test(start_paused = true)]
+async fn a_black_hole_that_opens_and_closes_is_found_and_left() {
+    let net = Net::new();
+    let (a, b) = (net.add_host("a").unlinked().build(), net.add_host("b").unlinked().build());
+    let link = net.link(&a, &b, Link::new().rate(Rate::mbit(10)).delay(MS(10)).queue(Queue::bytes(30_000)));
+    let narrows = async {
+        sleep(MS(300)).await;
+        link.update(|pipe| pipe.black_hole = Some(1300));
+    };
+    let (took, ()) = tokio::join!(transfer(&net, &a, &b, 2_000_000), narrows);
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    let counters = a.stack().counters();
+    assert_eq!((counters.black_holes, counters.retransmission_timeouts), (1, 2));
+    assert!((1285..=1300).contains(&a.stack().path_mtu(b.ip())), "{}", a.stack().path_mtu(b.ip()));
+
+    transfer(&net, &a, &b, 2_000_000).await;
+    assert_eq!(a.stack().counters().retransmission_timeouts, 2, "it is known");
+
+    link.update(|pipe| pipe.black_hole = None);
+    sleep(Duration::from_secs(601)).await;
+    transfer(&net, &a, &b, 2_000_000).await;
+    assert_eq!(a.stack().path_mtu(b.ip()), 1500);
+    assert_eq!(a.stack().counters().retransmission_timeouts, 2);
+}
+
+/// Where routers tell, nothing waits for a timeout, however often the path changes.
+#[tokio::test(start_paused = true)]
+async fn a_path_whose_routers_tell_shrinks_without_a_timeout() {
+    let net = Net::new();
+    let (a, b) = (net.add_host("a").unlinked().build(), net.add_host("b").unlinked().build());
+    let router = net.router("r");
+    net.link(&a, &router, Link::new().delay(MS(5)));
+    let link = net.link(&router, &b, Link::new().rate(Rate::mbit(10)).delay(MS(5)));
+    let narrows = async {
+        for mtu in [1400, 1300, 1290] {
+            sleep(MS(300)).await;
+            link.update(|pipe| pipe.mtu = mtu);
+        }
+    };
+    tokio::join!(transfer(&net, &a, &b, 2_000_000), narrows);
+    assert_eq!(a.stack().path_mtu(b.ip()), 1290);
+    let counters = a.stack().counters();
+    assert_eq!(
+        (counters.black_holes, counters.retransmission_timeouts, counters.fast_retransmits),
+        (0, 0, 0)
+    );
+}
+
+/// Black holes both ways, in the middle of a transfer both ways, with probing in each of its modes.
+#[tokio::test(start_paused = true)]
+async fn a_black_hole_is_the_end_only_where_probing_is_off() {
+    for (mode, arrives) in
+        [(MtuProbing::Off, false), (MtuProbing::BlackHole, true), (MtuProbing::Always, true)]
+    {
+        let net = Net::new();
+        let [a, b] = ["a", "b"]
+            .map(|name| net.add_host(name).config(|config| config.mtu_probing = mode).unlinked().build());
+        net.link(&a, &b, Link::new().rate(Rate::mbit(10)).delay(MS(10)).black_hole(1200));
+        let done = tokio::time::timeout(Duration::from_secs(60), transfer(&net, &a, &b, 300_000)).await;
+        assert_eq!(done.is_ok(), arrives, "{mode:?}");
+        let timeouts = a.stack().counters().retransmission_timeouts;
+        match mode {
+            MtuProbing::Always => assert_eq!(timeouts, 0, "it begins with what passes"),
+            MtuProbing::BlackHole => assert_eq!(timeouts, 2),
+            _ => assert!(timeouts > 5),
+        }
+    }
 }

@@ -88,6 +88,7 @@ async fn links_that_cannot_be_are_refused() {
     refused(|| drop(Link::new().queue(Queue::packets(0))), &["room for nothing"]);
     refused(|| drop(Link::new().queue(Queue::bytes(0))), &["room for nothing"]);
     refused(|| drop(Link::new().mtu(67)), &["68"]);
+    refused(|| drop(Link::new().black_hole(67)), &["68", "67"]);
     refused(|| drop(Link::new().loss(Loss::Packets(vec![3, 0]))), &["number 1"]);
     let codel = Queue::packets(10).codel(CoDel::default().interval(Duration::ZERO));
     refused(|| drop(Link::new().queue(codel)), &["CoDel's interval"]);

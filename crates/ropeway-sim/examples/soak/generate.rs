@@ -83,6 +83,9 @@ fn link(random: &mut Random, is_trunk: bool) -> LinkPlan {
     if random.once_in(if is_trunk { 2 } else { 6 }) {
         link.mtu = Some([1280, 1300, 1400, 1499][random.number(0..4) as usize]);
     }
+    if random.once_in(8) {
+        link.black_hole = Some([1280, 1300, 1400, 1499][random.number(0..4) as usize]);
+    }
     match random.number(0..6) {
         0 | 1 => link.loss = random.number(1..50),
         2 => (link.loss, link.burst) = (random.number(1..30), Some(random.number(2..4))),

@@ -83,6 +83,9 @@ impl fmt::Display for LinkPlan {
         if let Some(mtu) = self.mtu {
             write!(f, ".mtu({mtu})")?;
         }
+        if let Some(takes) = self.black_hole {
+            write!(f, ".black_hole({takes})")?;
+        }
         match (self.queue.unwrap_or(1000), self.codel) {
             (1000, false) => {}
             (queue, false) => write!(f, ".queue(Queue::packets({queue}))")?,

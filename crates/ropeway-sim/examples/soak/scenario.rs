@@ -57,6 +57,7 @@ pub struct LinkPlan {
     pub duplicate: u32,
     pub corrupt: u32,
     pub mtu: Option<u16>,
+    pub black_hole: Option<u16>,
     pub queue: Option<usize>,
     pub codel: bool,
 }
@@ -84,6 +85,7 @@ impl LinkPlan {
             .queue(queue);
         pipe.rate = self.kbit.map(Rate::kbit);
         pipe.mtu = self.mtu.unwrap_or(pipe.mtu);
+        pipe.black_hole = self.black_hole;
         pipe
     }
 

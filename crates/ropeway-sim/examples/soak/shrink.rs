@@ -121,7 +121,7 @@ fn leave_out(scenario: &mut Scenario, host: u32) {
 /// Each way to make a link plainer by one setting, and the plainest.
 fn shrink_link(link: &LinkPlan, mut add: impl FnMut(LinkPlan)) {
     let plain = LinkPlan { delay_us: 1000, ..LinkPlan::default() };
-    let resets: [fn(&mut LinkPlan, &LinkPlan); 10] = [
+    let resets: [fn(&mut LinkPlan, &LinkPlan); 11] = [
         |link, plain| *link = plain.clone(),
         |link, plain| (link.kbit, link.queue, link.codel) = (plain.kbit, plain.queue, plain.codel),
         |link, _| link.codel = false,
@@ -131,6 +131,7 @@ fn shrink_link(link: &LinkPlan, mut add: impl FnMut(LinkPlan)) {
         |link, _| link.duplicate = 0,
         |link, _| link.corrupt = 0,
         |link, _| link.mtu = None,
+        |link, _| link.black_hole = None,
         |link, plain| link.delay_us = plain.delay_us,
     ];
     for at in 0..link.lost_packets.len() {

@@ -42,6 +42,9 @@ impl Pipe {
         }
         // RFC 791: every module must be able to forward 68 bytes.
         assert!(self.mtu >= 68, "the MTU of a link is at least 68 bytes, and cannot be {}", self.mtu);
+        if let Some(takes) = self.black_hole {
+            assert!(takes >= 68, "a black hole takes packets of 68 bytes at least, and {takes} cannot be");
+        }
     }
 }
 

@@ -59,6 +59,9 @@ pub struct Pipe {
     /// The largest packet in bytes, IP header included. 1500 by default. A router that would have to send a larger
     /// one into this link tells its sender so (RFC 1191, RFC 8201).
     pub mtu: u16,
+    /// Packets with more bytes than this are lost, and nobody is told: a black hole, as a router makes whose ICMP messages
+    /// are filtered. They take nothing of the rate. `None` by default.
+    pub black_hole: Option<u16>,
     /// Where packets wait for their turn, and which are dropped. Without a [`rate`](Self::rate) none wait.
     pub queue: Queue,
     /// Whether packets get through at all. `true` by default.
@@ -79,6 +82,7 @@ impl Default for Pipe {
             duplicate: 0.0,
             corrupt: 0.0,
             mtu: 1500,
+            black_hole: None,
             queue: Queue::default(),
             up: true,
         }
@@ -136,6 +140,8 @@ settings! {
     corrupt: f64 => |probability| probability;
     /// Sets the largest packet, in bytes.
     mtu: u16 => |mtu| mtu;
+    /// Loses packets with more bytes than this, without a word.
+    black_hole: u16 => |takes| Some(takes);
     /// Sets the queue.
     queue: Queue => |queue| queue;
     /// Sets whether packets get through at all.

@@ -200,6 +200,37 @@ fn packets_that_take_less_than_a_microsecond_leave_at_the_rate_of_the_link() {
     assert_eq!(arrivals.0.last(), Some(&(5 + 267)));
 }
 
+/// What becomes of packets of 100 bytes, in order.
+#[derive(Default)]
+struct Fates(Vec<Result<u64, Cause>>);
+
+impl Outcome<Packet> for Fates {
+    fn arrives(&mut self, _: Micros, packet: Packet) {
+        self.0.push(Ok(packet.id));
+    }
+
+    fn dropped(&mut self, _: Packet, cause: Cause) {
+        self.0.push(Err(cause));
+    }
+}
+
+#[test]
+fn a_black_hole_swallows_what_is_larger_and_what_waits_when_it_opens() {
+    let mut pipe =
+        PipeState::new(Seed::of(1), "test", Pipe::new().black_hole(100).rate(crate::Rate::mbit(1)));
+    let mut fates = Fates::default();
+    let mut enter = |pipe: &mut PipeState<Packet>, id| pipe.enter(5, packet(id), &mut fates);
+    let departure = enter(&mut pipe, 1).unwrap();
+    enter(&mut pipe, 2);
+    pipe.set(pipe.config().clone().black_hole(99));
+    assert_eq!(enter(&mut pipe, 3), None);
+    assert_eq!(pipe.waiting.len(), 2, "what is swallowed takes no room and no time");
+    let next = pipe.depart(departure, &mut fates).unwrap();
+    pipe.set(Pipe { black_hole: None, ..pipe.config().clone() });
+    pipe.depart(next, &mut fates);
+    assert_eq!(fates.0, [Err(Cause::BlackHole), Err(Cause::BlackHole), Ok(2)]);
+}
+
 /// How many of the packets that wait so long CoDel complains about, when one leaves the queue each millisecond.
 fn complaints(waited: Micros, bytes: usize) -> usize {
     let mut state = CoDelState::default();

@@ -38,6 +38,8 @@ pub enum Cause {
     HostFrozen,
     /// It is larger than the next link's MTU.
     TooBig,
+    /// It is larger than the link takes, which tells nobody.
+    BlackHole,
     /// There is no such address, or no way to it.
     NoRoute,
     /// It ran out of hops.
@@ -60,6 +62,7 @@ impl fmt::Display for Cause {
             Self::HostDown => "lost: the host is down",
             Self::HostFrozen => "dropped: too much waits for a frozen host",
             Self::TooBig => "refused: larger than the next link's MTU",
+            Self::BlackHole => "lost in a black hole: larger than the link takes",
             Self::NoRoute => "refused: no way to that address",
             Self::HopLimit => "refused: out of hops",
             Self::Malformed => "dropped: not an IP packet, or corrupted",
