@@ -228,7 +228,7 @@ impl Cell {
     pub(crate) fn fastest(&self) -> Option<Rate> {
         let rates = self.changes.iter().filter_map(|(_, change)| match change {
             Change::Rate(rate) => Some(*rate),
-            Change::Up(_) | Change::Delay(_) => None,
+            Change::Up(_) | Change::Delay(_) | Change::BlackHole(_) => None,
         });
         rates.chain(self.forth.rate).max()
     }

@@ -130,7 +130,7 @@ impl<'a> Ideal<'a> {
             match change {
                 Change::Rate(new) => rate = Some(*new),
                 Change::Up(new) => up = *new,
-                Change::Delay(_) => {}
+                Change::Delay(_) | Change::BlackHole(_) => {}
             }
         }
         rate.map_or(now, |rate| now + bits / u128::from(rate.as_bits()))

@@ -157,6 +157,7 @@ impl<P: Port> Path<P> {
             match *change {
                 Change::Rate(rate) => self.forth.change(at, |pipe| pipe.rate = Some(rate)),
                 Change::Delay(delay) => self.forth.change(at, |pipe| pipe.delay = delay),
+                Change::BlackHole(takes) => self.forth.change(at, |pipe| pipe.black_hole = takes),
                 Change::Up(up) => {
                     self.forth.change(at, |pipe| pipe.up = up);
                     self.back.change(at, |pipe| pipe.up = up);

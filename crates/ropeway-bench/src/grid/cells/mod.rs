@@ -7,6 +7,7 @@ mod defaults;
 mod losses;
 mod marks;
 mod order;
+mod path_mtu;
 mod published;
 mod shares;
 mod switches;
@@ -33,6 +34,7 @@ pub(crate) fn all() -> Vec<Cell> {
         ("Paths that change", times::cells()),
         ("Several flows", shares::cells()),
         ("Marks (ECN)", marks::cells()),
+        ("Black holes for large packets", path_mtu::cells()),
         ("BBR", bbr::cells()),
         ("Each feature off", switches::cells()),
         ("What others have published", published::cells()),

@@ -52,6 +52,8 @@ pub(crate) enum Change {
     Delay(Duration),
     /// Of both ways.
     Up(bool),
+    /// Packets to the receivers with more bytes than this are lost without a word, or none for that.
+    BlackHole(Option<u16>),
 }
 
 /// A flow that a run has.
@@ -236,6 +238,7 @@ impl<'a> World<'a> {
             match *change {
                 Change::Rate(rate) => self.forth.change(self.now, |pipe| pipe.rate = Some(rate)),
                 Change::Delay(delay) => self.forth.change(self.now, |pipe| pipe.delay = delay),
+                Change::BlackHole(takes) => self.forth.change(self.now, |pipe| pipe.black_hole = takes),
                 Change::Up(up) => {
                     self.forth.change(self.now, |pipe| pipe.up = up);
                     self.back.change(self.now, |pipe| pipe.up = up);
