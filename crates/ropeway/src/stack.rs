@@ -134,7 +134,8 @@ struct Inner {
     shards: Box<[Arc<Shard>]>,
     /// Counts the connections that were opened, of which each shard gets its part.
     opened: AtomicUsize,
-    has_device: bool,
+    /// The largest packet that the device carries, if there is one.
+    device_mtu: Option<u16>,
     /// Knows names that the operating system does not.
     resolver: Option<AssertUnwindSafe<Arc<Resolver>>>,
 }
@@ -266,7 +267,34 @@ impl Stack {
         known.min().unwrap_or_default()
     }
 
-    /// The settings that the stack was built with.
+    /// Tells that packets of `mtu` bytes pass towards `remote`, IP header included: a route's `mtu` on Linux. Connections
+    /// begin with that from then on, and find out whether more passes if
+    /// [`mtu_probing`](StackConfig::mtu_probing) is on. It is believed like what probes have found (RFC 4821): at least 552
+    /// bytes, or 1280 for IPv6, for ten minutes, and for ten more as what to begin with. Connections that exist go on.
+    ///
+    /// # Errors
+    ///
+    /// If the stack has ended.
+    pub fn set_path_mtu(&self, remote: IpAddr, mtu: u16) -> io::Result<()> {
+        self.change_each(|core| core.set_path_mtu(remote, mtu))
+    }
+
+    /// Tells that packets of `mtu` bytes may be used from now on, of which [`Builder::mtu`] has allowed less; what is not more
+    /// than now is ignored. New connections announce it, and those that exist use it as far as the peer has announced it and
+    /// they look for the MTU of their path ([`mtu_probing`](StackConfig::mtu_probing)).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the device does not carry such packets, or there is none. An error
+    /// too if the stack has ended.
+    pub fn raise_mtu(&self, mtu: u16) -> io::Result<()> {
+        if self.inner.device_mtu.is_none_or(|device| mtu > device) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the MTU is more than the device's"));
+        }
+        self.change_each(|core| core.raise_mtu(mtu))
+    }
+
+    /// The settings of the stack: what it was built with, and what was changed since.
     #[must_use]
     pub fn config(&self) -> StackConfig {
         self.shard().look(|core, _| core.config().clone())
@@ -484,7 +512,7 @@ impl Stack {
     /// Whether packets to `remote` could go anywhere.
     pub(crate) fn reaches(&self, remote: SocketAddr) -> bool {
         let ip = remote.ip().to_canonical();
-        self.inner.has_device
+        self.inner.device_mtu.is_some()
             || ip.is_loopback()
             || ip.is_unspecified()
             || self.addresses().iter().any(|own| own.address() == ip)
@@ -500,9 +528,9 @@ impl Stack {
         self.inner.resolver.as_ref().and_then(|resolver| resolver(name))
     }
 
-    fn new(shards: Box<[Arc<Shard>]>, has_device: bool, resolver: Option<Arc<Resolver>>) -> Self {
+    fn new(shards: Box<[Arc<Shard>]>, device_mtu: Option<u16>, resolver: Option<Arc<Resolver>>) -> Self {
         let resolver = resolver.map(AssertUnwindSafe);
-        Self { inner: Arc::new(Inner { shards, opened: AtomicUsize::new(0), has_device, resolver }) }
+        Self { inner: Arc::new(Inner { shards, opened: AtomicUsize::new(0), device_mtu, resolver }) }
     }
 }
 

@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use common::{Net, kind};
 use ropeway::Stack;
 use ropeway::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
 async fn nothing_is_needed_for_loopback() {
@@ -123,6 +123,52 @@ async fn addresses_that_come_and_go() {
     assert_eq!(net.left.path_mtu("10.0.0.9".parse().unwrap()), 1500);
     assert!(net.left.counters().tcp_sent > 0);
     assert_eq!(net.left.config().mtu, 1500);
+}
+
+/// Reads and writes so much in one direction, and tells what the writer says of the connection then.
+async fn upload(client: &mut TcpStream, server: &mut TcpStream, bytes: usize) -> ropeway::TcpInfo {
+    let (data, mut got) = (vec![7; bytes], vec![0; bytes]);
+    let (sent, received) = tokio::join!(client.write_all(&data), server.read_exact(&mut got));
+    sent.unwrap();
+    received.unwrap();
+    client.info().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_mtu_of_a_path_is_told_and_that_of_the_stack_raised() {
+    let (left_end, right_end) = ropeway::device::memory::pair(9000);
+    let stack = |host: u8, device| {
+        let address = format!("10.0.0.{host}/24").parse().unwrap();
+        Stack::builder().address(address).device(device).mtu(1500).build().unwrap()
+    };
+    let (left, right) = (stack(1, left_end), stack(2, right_end));
+    let remote: std::net::IpAddr = "10.0.0.2".parse().unwrap();
+    let listener = TcpListener::bind_on(&right, "10.0.0.2:80").await.unwrap();
+
+    // A path that takes less than the device: connections begin with that, and find out that more passes.
+    left.set_path_mtu(remote, 1000).unwrap();
+    assert_eq!((left.path_mtu(remote), left.path_mtu("10.0.0.3".parse().unwrap())), (1000, 1500));
+    let mut client = TcpStream::connect_on(&left, "10.0.0.2:80").await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    assert_eq!((client.info().unwrap().snd_mss, client.info().unwrap().advmss), (948, 1460));
+    assert_eq!(upload(&mut client, &mut server, 500_000).await.pmtu, 1500);
+    assert_eq!(left.path_mtu(remote), 1500);
+    left.set_path_mtu(remote, 40).unwrap();
+    assert_eq!(left.path_mtu(remote), 552, "no path takes less");
+
+    // The tunnel below takes more from now on.
+    assert_eq!(kind(left.raise_mtu(9001)), ErrorKind::InvalidInput);
+    for stack in [&left, &right] {
+        stack.raise_mtu(9000).unwrap();
+        stack.raise_mtu(1400).unwrap();
+        assert_eq!(stack.config().mtu, 9000);
+    }
+    let listener = TcpListener::bind_on(&left, "10.0.0.1:82").await.unwrap();
+    let mut client = TcpStream::connect_on(&right, "10.0.0.1:82").await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    let info = upload(&mut client, &mut server, 100_000).await;
+    assert_eq!((info.snd_mss, info.advmss, info.pmtu), (8948, 8960, 9000));
+    assert_eq!(kind(Stack::loopback().unwrap().raise_mtu(1500)), ErrorKind::InvalidInput, "without a device");
 }
 
 /// The parity tests have the loopback; this is over a device.

@@ -241,6 +241,8 @@ async fn everything_fails(mut stream: TcpStream, expected: ErrorKind) {
     assert_eq!(kind(within(SOON, TcpStream::connect_on(&stack, SERVER)).await), expected);
     assert_eq!(kind(within(SOON, TcpListener::bind_on(&stack, "0.0.0.0:0")).await), expected);
     assert_eq!(kind(within(SOON, stack.closed()).await), expected);
+    assert_eq!(kind(stack.set_path_mtu("10.0.0.2".parse().unwrap(), 1400)), expected);
+    assert_eq!(kind(stack.raise_mtu(1000)), expected);
     let socket = TcpSocket::new_v4_on(&stack).unwrap();
     assert_eq!(kind(socket.bind("0.0.0.0:0".parse().unwrap())), expected);
     assert!(!format!("{stack:?} {stream:?}").is_empty());

@@ -167,7 +167,7 @@ impl Builder {
         runtime: &Handle,
         mut implicit: Option<Implicit>,
     ) -> io::Result<(Stack, Vec<Driver>)> {
-        let has_device = self.device.is_some();
+        let device_mtu = self.device_mtu();
         let resolver = self.resolver.clone();
         self.device = self.device.map(cutting_trains);
         // The driver yields to the tasks that it wakes before it does what is due.
@@ -182,7 +182,7 @@ impl Builder {
             Driver::new(Arc::clone(shard), queue, peers, implicit.take())
         });
         let drivers = drivers.collect();
-        Ok((Stack::new(shards, has_device, resolver), drivers))
+        Ok((Stack::new(shards, device_mtu, resolver), drivers))
     }
 
     /// Makes a core that has no driver: callers move its packets.
@@ -193,10 +193,10 @@ impl Builder {
     /// Makes the stack for an owner who runs it by hand, on a clock of its own. The device's capabilities
     /// count; nothing is sent or received through it, and it is dropped.
     pub(crate) fn build_manual(self, time: Arc<dyn TimeSource>) -> io::Result<(Stack, Arc<Shard>)> {
-        let has_device = self.device.is_some();
+        let device_mtu = self.device_mtu();
         let resolver = self.resolver.clone();
         let shard = self.make_one(Clock::of_owner(time))?;
-        Ok((Stack::new(Box::new([Arc::clone(&shard)]), has_device, resolver), shard))
+        Ok((Stack::new(Box::new([Arc::clone(&shard)]), device_mtu, resolver), shard))
     }
 
     fn make_one(mut self, clock: Clock) -> io::Result<Arc<Shard>> {
@@ -204,6 +204,11 @@ impl Builder {
         let (mut cores, _) = self.make(clock.now())?;
         let core = cores.pop().ok_or(io::ErrorKind::NotFound)?;
         Ok(Arc::new(Shard::new(core, clock)))
+    }
+
+    /// What the device carries, if there is one.
+    fn device_mtu(&self) -> Option<u16> {
+        self.device.as_ref().map(|device| device.capabilities().mtu)
     }
 
     /// The core of each shard, and its queue of the device.

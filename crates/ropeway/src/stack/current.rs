@@ -150,7 +150,7 @@ pub(super) fn get_or_loopback() -> io::Result<Stack> {
     match Handle::try_current() {
         Ok(runtime) => implicit_of(&runtime),
         // It needs no runtime. Nor does it learn when one ends.
-        Err(_) => Ok(Stack::new(Box::new([loopback::shared()?]), false, None)),
+        Err(_) => Ok(Stack::new(Box::new([loopback::shared()?]), None, None)),
     }
 }
 
@@ -205,7 +205,7 @@ fn make_implicit(runtime: &Handle) -> io::Result<Stack> {
     let made = if clock::is_paused() {
         Stack::builder().build_for(Some(Implicit { runtime: id }))?
     } else {
-        Stack::new(Box::new([loopback::settle(runtime, Implicit { runtime: id })?]), false, None)
+        Stack::new(Box::new([loopback::settle(runtime, Implicit { runtime: id })?]), None, None)
     };
     let (stack, _replaced) = {
         let mut stacks = IMPLICIT.lock().unwrap_or_else(PoisonError::into_inner);
