@@ -59,8 +59,13 @@ impl Tlp {
     // RFC 8985 7.4-1, RFC 8985 7.4-2
     /// RFC 8985 7.4.2. `dsack`: it reports that the probe arrived twice. `bare`: it brings no news at all.
     pub(crate) fn on_ack(&mut self, ack: SeqNum, dsack: bool, bare: bool) -> ProbeAnswer {
+        // It has repaired nothing, even if something before it is missing: the loss of a probe of the path's MTU begins no
+        // recovery that would end this.
+        if dsack {
+            self.end = None;
+        }
         let Some(end) = self.end.filter(|end| ack.at_or_after(*end)) else { return ProbeAnswer::Nothing };
-        if !self.is_retrans || dsack {
+        if !self.is_retrans {
             self.end = None;
         } else if ack.after(end) {
             self.end = None;

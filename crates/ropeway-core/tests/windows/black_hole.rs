@@ -204,6 +204,41 @@ fn lost_probes_cost_neither_window_nor_rate() {
     }
 }
 
+/// The tail is asked for again while nobody knows yet that a probe before it was lost. Its loss is no reason to believe that this
+/// has repaired one.
+#[test]
+fn a_lost_probe_beside_a_probe_of_the_tail_costs_no_window() {
+    let mut asked = 0;
+    let pauses = (0..400).step_by(20);
+    for (bytes, pause) in pauses.flat_map(|pause| [18_000, 25_000, 40_000].map(|bytes| (bytes, pause))) {
+        let mut path = Path::new(1300, |config| config.mtu_probing = MtuProbing::Always);
+        let lost = Rc::new(Cell::new(false));
+        path.pair.set_fate(move |crossing| {
+            if crossing.from == 0 && crossing.packet.len() > 1300 {
+                lost.set(true);
+                return Fate::Drop;
+            }
+            // What the server says from then on is so late that the tail is asked for.
+            if crossing.from == 1 && lost.get() {
+                Fate::Late(Duration::from_millis(80))
+            } else {
+                Fate::Deliver
+            }
+        });
+        path.upload_in(&[Op::Send(bytes), Op::Pause(pause), Op::Send(5000)], bytes + 5000);
+        path.run();
+        let (counters, info) = (path.counters(), path.info());
+        asked += u64::from(counters.mtu_probes_lost > 0) * counters.tail_probes;
+        assert_eq!(
+            (counters.fast_retransmits, counters.retransmission_timeouts),
+            (0, 0),
+            "{bytes}, {pause} ms"
+        );
+        assert_eq!(info.ssthresh, u32::MAX, "{bytes}, {pause} ms");
+    }
+    assert!(asked > 10, "{asked}");
+}
+
 /// A probe that is overtaken by smaller segments is not evidence that those may be overtaken.
 #[test]
 fn a_late_probe_is_no_reordering() {
