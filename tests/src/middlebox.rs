@@ -63,6 +63,12 @@ impl Segment<'_> {
         self.packet[self.tcp + 13] = low;
     }
 
+    /// How long the packet is, with its IP header.
+    #[must_use]
+    pub fn packet_len(&self) -> usize {
+        self.packet.len()
+    }
+
     /// Whether there are bytes of the stream in it.
     #[must_use]
     pub fn has_data(&self) -> bool {
