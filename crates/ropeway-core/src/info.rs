@@ -57,6 +57,15 @@ pub struct TcpInfo {
     pub rto: Duration,
     /// `tcpi_backoff`: how often the timeout has been doubled.
     pub backoff: u32,
+    /// `tcpi_total_rto`: retransmission timeouts in all, those of SYN and SYN-ACK included.
+    pub total_rto: u32,
+    /// `tcpi_total_rto_recoveries`: recoveries that they began: one for those that follow each other without an
+    /// acknowledgement of new data between them.
+    pub total_rto_recoveries: u32,
+    /// `tcpi_total_rto_time`: how long these recoveries took, with one that goes on.
+    pub total_rto_time: Duration,
+    /// `tcpi_ato`: how long an acknowledgement of data may wait for an answer to go with, or for more data.
+    pub ato: Duration,
     /// `tcpi_retransmits`: timeouts in a row without an acknowledgement of new data.
     pub retransmits: u32,
     /// `tcpi_probes`: unanswered zero-window or keep-alive probes.
@@ -169,6 +178,8 @@ pub struct TcpInfo {
     pub sack: bool,
     /// `TCPI_OPT_SYN_DATA`: data was taken, or acknowledged, with the SYN (Fast Open, RFC 7413).
     pub syn_data: bool,
+    /// `TCPI_OPT_TFO_CHILD`: it was accepted by Fast Open, before its third segment.
+    pub fast_open_child: bool,
     /// `tcpi_fastopen_client_fail`: why our data did not go with the SYN.
     pub fast_open_failure: FastOpenFailure,
     /// `TCPI_OPT_ECN`: how both ends tell each other of marks.
@@ -195,6 +206,8 @@ pub struct TcpInfo {
     pub sndbuf_limited: Duration,
     /// `tcpi_last_data_sent`: time since data was last sent.
     pub last_data_sent: Option<Duration>,
+    /// `tcpi_last_ack_recv`: time since the peer was last heard of: each of its segments acknowledges.
+    pub last_ack_recv: Option<Duration>,
     /// `tcpi_last_data_recv`: time since data was last received.
     pub last_data_recv: Option<Duration>,
     /// The name of the congestion control in use.

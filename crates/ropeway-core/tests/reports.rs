@@ -235,3 +235,108 @@ fn an_error_that_ends_a_connection_is_told_of_as_an_error() {
     lab.expect(rst_ack());
     assert!(lab.told(id, Readiness::ERROR));
 }
+
+/// What is told of retransmission timeouts: how many, how many recoveries they began, and for how many milliseconds.
+fn timeouts(lab: &Lab, id: ropeway_core::ConnectionId) -> (u32, u32, u128) {
+    let info = lab.info(id);
+    (info.total_rto, info.total_rto_recoveries, info.total_rto_time.as_millis())
+}
+
+// Linux: `tcpi_total_rto`, `tcpi_total_rto_recoveries`, `tcpi_total_rto_time`
+#[test]
+fn timeouts_are_counted_with_the_recoveries_that_they_begin_and_their_time() {
+    let (mut lab, id) = established();
+    assert_eq!(timeouts(&lab, id), (0, 0, 0));
+    lab.write(id, &pattern(0, 2920));
+    lab.drain();
+    lab.at(200);
+    lab.drain();
+    assert_eq!(timeouts(&lab, id), (1, 1, 0));
+    lab.at(600);
+    lab.drain();
+    assert_eq!(timeouts(&lab, id), (2, 1, 400), "they follow each other");
+    // A part is acknowledged: it goes on.
+    lab.at(700);
+    lab.send(ack().ack(1461));
+    lab.drain();
+    assert_eq!(timeouts(&lab, id), (2, 1, 500));
+    lab.at(750);
+    lab.send(ack().ack(2921));
+    lab.at(5000);
+    assert_eq!(timeouts(&lab, id), (2, 1, 550), "it is over");
+    lab.write(id, b"x");
+    lab.drain();
+    while lab.info(id).total_rto == 2 {
+        lab.run_to_deadline();
+        lab.drain();
+    }
+    lab.send(ack().ack(2922));
+    assert_eq!(timeouts(&lab, id), (3, 2, 550));
+}
+
+#[test]
+fn timeouts_of_handshakes_count_at_both_ends() {
+    let mut lab = Lab::new();
+    let id = lab.connect();
+    lab.expect(syn());
+    for at in [1000, 3000] {
+        lab.at(at);
+        lab.expect(syn());
+    }
+    assert_eq!(timeouts(&lab, id), (2, 1, 2000));
+    lab.at(3100);
+    lab.send(syn_ack().mss(1460));
+    lab.expect(ack());
+    lab.at(9000);
+    assert_eq!(timeouts(&lab, id), (2, 1, 2100));
+
+    let mut lab = Lab::new();
+    let listener = lab.listen();
+    lab.send(syn().mss(1460));
+    lab.expect(syn_ack());
+    for at in [1000, 3000] {
+        lab.at(at);
+        lab.expect(syn_ack());
+    }
+    lab.at(3100);
+    lab.send(ack());
+    let (id, _) = lab.stack.accept(lab.ts(), listener).unwrap().unwrap();
+    assert_eq!(timeouts(&lab, id), (2, 1, 2100));
+    lab.at(9000);
+    assert_eq!(timeouts(&lab, id), (2, 1, 2100));
+}
+
+/// What ends with its last timeout has spent its time until then.
+#[test]
+fn the_time_of_a_recovery_ends_with_its_connection() {
+    let mut lab = Lab::with(|config| config.retries2 = 2);
+    let id = lab.accepted(Peer::default());
+    lab.write(id, b"x");
+    lab.drain();
+    for at in [200, 600, 1400] {
+        lab.at(at);
+        lab.drain();
+    }
+    assert_eq!(timeouts(&lab, id), (2, 1, 1200));
+    lab.at(100_000);
+    assert_eq!(timeouts(&lab, id), (2, 1, 1200));
+}
+
+// Linux: `tcpi_ato`, `tcpi_last_ack_recv`
+#[test]
+fn the_delay_of_acknowledgements_and_the_last_one_that_came_are_told() {
+    let (mut lab, id) = established();
+    assert_eq!(lab.info(id).ato, Duration::from_millis(40));
+    lab.at(100);
+    assert_eq!(lab.info(id).last_ack_recv, Some(Duration::from_millis(100)), "the third segment");
+    lab.write(id, b"x");
+    lab.drain();
+    lab.send(ack().ack(2));
+    lab.at(150);
+    assert_eq!(lab.info(id).last_ack_recv, Some(Duration::from_millis(50)));
+    assert_eq!(lab.info(id).last_data_recv, Some(Duration::from_millis(150)));
+    lab.set(id, |options| options.delayed_ack = Some(Duration::from_millis(7)));
+    assert_eq!(lab.info(id).ato, Duration::from_millis(7));
+    lab.set(id, |options| options.delayed_ack = Some(Duration::from_secs(7)));
+    assert_eq!(lab.info(id).ato, Duration::from_millis(499), "RFC 9293 3.8.6.3 MUST-40");
+}

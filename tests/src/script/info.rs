@@ -181,6 +181,7 @@ pub(super) fn field(info: &TcpInfo, name: &str) -> Option<Value> {
                 + 8 * i64::from(info.ecn != EcnFeedback::None)
                 + 16 * i64::from(info.ecn_seen)
                 + 32 * i64::from(info.syn_data)
+                + 128 * i64::from(info.fast_open_child)
         }
         "tcpi_fastopen_client_fail" => info.fast_open_failure as i64,
         "tcpi_snd_mss" => mss,
@@ -190,6 +191,11 @@ pub(super) fn field(info: &TcpInfo, name: &str) -> Option<Value> {
         "tcpi_busy_time" => micros(info.busy_time),
         "tcpi_rwnd_limited" => micros(info.rwnd_limited),
         "tcpi_sndbuf_limited" => micros(info.sndbuf_limited),
+        "tcpi_ato" => micros(info.ato),
+        "tcpi_last_ack_recv" => millis(info.last_ack_recv),
+        "tcpi_total_rto" => i64::from(info.total_rto),
+        "tcpi_total_rto_recoveries" => i64::from(info.total_rto_recoveries),
+        "tcpi_total_rto_time" => i64::try_from(info.total_rto_time.as_millis()).unwrap_or(i64::MAX),
         "tcpi_last_data_sent" => millis(info.last_data_sent),
         "tcpi_last_data_recv" => millis(info.last_data_recv),
         _ => return None,

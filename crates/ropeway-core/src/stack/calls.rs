@@ -151,7 +151,7 @@ impl Stack {
     /// [`UnknownId`]
     pub fn info(&self, now: Timestamp, id: ConnectionId) -> Result<TcpInfo, UnknownId> {
         let connection = self.connection(id)?;
-        let mut info = connection.info(now);
+        let mut info = connection.info(now, &self.config);
         let waits = matches!(self.demux.find(&connection.tuple, &self.rooms), Some(Room::TimeWait(_)));
         if info.state == State::TimeWait && !waits {
             info.state = State::Closed;

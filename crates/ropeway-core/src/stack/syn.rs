@@ -264,6 +264,7 @@ impl Stack {
             ),
             answered_at: None,
             sent_again_after: None,
+            timed_out_at: None,
             retransmits: 0,
         };
         if self.has_room_to_accept(id, tuple.remote_addr) {

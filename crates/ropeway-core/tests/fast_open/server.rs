@@ -45,6 +45,7 @@ fn data_is_there_before_the_third_segment() {
     lab.quiet();
     let info = lab.info(id);
     assert_eq!((info.state, info.syn_data, info.srtt.as_millis()), (State::Established, true, 30));
+    assert!(info.fast_open_child);
     let counters = lab.stack.counters();
     assert_eq!((counters.fast_open_passive, counters.passive_opens), (1, 1));
     lab.after(60_000);
@@ -91,7 +92,7 @@ fn a_syn_with_a_good_cookie_and_no_data_may_be_answered_early_too() {
     let mut lab = Lab::new();
     let (listener, cookie) = lab.listen_fast(8);
     let id = lab.open_fast(4000, listener, cookie, b"");
-    assert!(!lab.info(id).syn_data);
+    assert!(!lab.info(id).syn_data && lab.info(id).fast_open_child);
     lab.write(id, b"welcome");
     lab.expect(data(b"welcome").seq(1).ack(1));
     lab.send(data(b"request").seq(1).ack(8));
@@ -113,7 +114,7 @@ fn with_a_wrong_cookie_the_data_is_not_taken_and_a_good_one_is_given() {
         lab.send(data(b"request").seq(1).ack(1));
         let id = lab.accept(listener).unwrap();
         assert_eq!(lab.read(id, 100), b"request");
-        assert!(!lab.info(id).syn_data);
+        assert!(!lab.info(id).syn_data && !lab.info(id).fast_open_child);
         lab.drain();
     }
     assert_eq!(lab.stack.counters().fast_open_passive_failed, 4);

@@ -9,7 +9,7 @@ use ropeway_core::Stack;
 use ropeway_core::congestion::Algorithm;
 
 /// Fields that count or configure, and that nothing a stack does depends on: there is memory enough here.
-const UNSEEN: [&str; 24] = [
+const UNSEEN: [&str; 25] = [
     "spares",
     "ledger",
     "charged",
@@ -32,6 +32,7 @@ const UNSEEN: [&str; 24] = [
     "data_segments_in",
     "data_segments_out",
     "out_of_order",
+    "rto_events",
     "last_sample",
     "why",
 ];

@@ -354,6 +354,10 @@ impl Connection {
         }
     }
 
+    pub(super) fn is_fast_open_child(&self) -> bool {
+        matches!(self.fast_open(), Some(FastOpen::Server(_)))
+    }
+
     /// The memory that it takes.
     pub(super) fn fast_open_memory(&self) -> usize {
         self.fast_open().map_or(0, size_of_val)

@@ -42,6 +42,7 @@ use self::probe::Probe;
 use self::report::Statistics;
 pub(crate) use self::segment_arrives::{Arrival, Reply};
 use self::state::{Cause, State, StateMachine};
+use self::timeouts::RtoEvents;
 use self::timers::{Timer, TimerTable};
 pub use self::user_call::SendFlags;
 use crate::buffer::send::length_u32;
@@ -190,6 +191,9 @@ impl Connection {
         let mut connection = Self::new(tuple, State::SynReceived, holder, options, setup, env);
         connection.peer_syn(handshake.irs, &handshake.negotiated, EcnCodepoint::NotEct, env.now);
         connection.receiver.open_window(handshake.announced_window);
+        if handshake.retransmits > 0 {
+            connection.rare.rto_events = RtoEvents::of_handshake(handshake, env.now);
+        }
         let between = handshake.sent_again_after.map(|at| connection.tsval(at));
         connection.sender.syn_was_sent(handshake.answered_at, handshake.retransmits, between);
         connection
@@ -232,6 +236,9 @@ impl Connection {
             _ => {}
         }
         self.probe_failed(error);
+        if !self.rare.is_away() {
+            self.rare.rto_events.end(env.now);
+        }
         self.error = Some(error);
         self.finish(cause);
     }

@@ -241,14 +241,13 @@ impl Connection {
     }
 
     /// What an acknowledgement says of the path. `first_due`: before it came.
-    #[inline]
     pub(super) fn settle_mtu_search(
         &mut self,
         first_due: Option<SeqNum>,
         acked: &mut Acked,
         env: &mut Env<'_>,
     ) {
-        if !self.rare.is_away() && self.rare.search.is_some() {
+        if self.rare.search.is_some() {
             self.settle_doubt(first_due, acked, env);
             self.settle_mtu_probe(env);
         }

@@ -4,6 +4,7 @@ use ropeway_packet::{SeqNum, WindowScale};
 
 use super::Arrival;
 use super::mtu_search::Search;
+use super::timeouts::RtoEvents;
 use crate::config::StackConfig;
 use crate::event::{ListenerId, Readiness};
 use crate::ip::path_mtu::{PathMtu, PathMtuCache};
@@ -113,6 +114,8 @@ pub(super) struct Rare {
     pub(super) fast_open: Option<Box<FastOpen>>,
     /// The search for the path's MTU, where it may be less than could be used.
     pub(super) search: Option<Box<Search>>,
+    /// The retransmission timeouts that there were.
+    pub(super) rto_events: RtoEvents,
 }
 
 impl Blank for Rare {
@@ -124,6 +127,7 @@ impl Blank for Rare {
         accurate: None,
         fast_open: None,
         search: None,
+        rto_events: RtoEvents::NONE,
     };
 }
 
@@ -195,6 +199,8 @@ pub(crate) struct Handshake {
     pub(crate) answered_at: Option<Timestamp>,
     /// How often it was sent again.
     pub(crate) retransmits: u32,
+    /// When its first timeout was due, if it was sent again.
+    pub(crate) timed_out_at: Option<Timestamp>,
     /// A moment after which it was sent again, and before which it was not.
     pub(crate) sent_again_after: Option<Timestamp>,
 }

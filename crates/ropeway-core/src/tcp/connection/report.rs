@@ -7,6 +7,7 @@ use ropeway_packet::WindowScale;
 use super::state::State;
 use super::{Connection, Holder};
 use crate::buffer::send::length_u32;
+use crate::config::StackConfig;
 use crate::error::ConnectionError;
 use crate::event::Readiness;
 use crate::info::{SenderLimit, TcpInfo};
@@ -243,7 +244,13 @@ impl Connection {
         matches!(self.state(), State::Closed | State::TimeWait) || self.sender.is_consistent()
     }
 
-    pub(crate) fn info(&self, now: Timestamp) -> TcpInfo {
+    /// How long an acknowledgement waits at most.
+    fn ato(&self, config: &StackConfig) -> Duration {
+        let delay = self.options.delayed_ack.unwrap_or(config.delayed_ack);
+        self.receiver.ato(delay, self.options.ack_thinning.as_ref())
+    }
+
+    pub(crate) fn info(&self, now: Timestamp, config: &StackConfig) -> TcpInfo {
         let statistics = &self.statistics;
         let rcv = self.receiver.rcv();
         let (snd, rto, flight) = (self.sender.snd(), self.sender.rto(), self.sender.flight());
@@ -255,6 +262,10 @@ impl Connection {
             state: self.state(),
             rto: rto.base(),
             backoff: rto.backoff(),
+            total_rto: self.rare.rto_events.total,
+            total_rto_recoveries: self.rare.rto_events.recoveries,
+            total_rto_time: self.rare.rto_events.time(now),
+            ato: self.ato(config),
             retransmits: self.sender.retransmits(),
             probes: self.probing.unanswered,
             srtt: rto.srtt().unwrap_or_default(),
@@ -312,6 +323,7 @@ impl Connection {
             timestamps: self.timestamps.is_some(),
             sack: self.receiver.uses_sack(),
             syn_data,
+            fast_open_child: self.is_fast_open_child(),
             fast_open_failure,
             ecn: self.ecn.feedback(),
             ecn_seen: self.ecn.was_seen(),
@@ -325,6 +337,7 @@ impl Connection {
             rwnd_limited: Duration::from_micros(statistics.rwnd_limited(now)),
             sndbuf_limited: Duration::from_micros(statistics.sndbuf_limited(now)),
             last_data_sent: statistics.last_data_sent.map(|at| now.since(at)),
+            last_ack_recv: self.probing.last_heard.map(|at| now.since(at)),
             last_data_recv: statistics.last_data_received.map(|at| now.since(at)),
             congestion: self.options.congestion.name(),
         }

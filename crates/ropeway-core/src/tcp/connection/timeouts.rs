@@ -1,13 +1,60 @@
 //! What happens when a connection's timers go off (RFC 9293 3.10.8, RFC 6298 5).
 
+use std::time::Duration;
+
+use super::parts::Handshake;
 use super::state::{Cause, State};
 use super::timers::Timer;
 use super::{Connection, Env, Holder};
+use crate::congestion::Phase;
 use crate::error::ConnectionError;
 use crate::events::{self, Change};
 use crate::recovery::rto::backed_off;
 use crate::recovery::{Reorder, tlp};
 use crate::time::Timestamp;
+
+/// What `TCP_INFO` tells of retransmission timeouts. A recovery begins with one that follows no other, and ends when what it has
+/// found to be lost is repaired.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RtoEvents {
+    /// `tcpi_total_rto`
+    pub(super) total: u32,
+    /// `tcpi_total_rto_recoveries`
+    pub(super) recoveries: u32,
+    /// How long those took that are over.
+    time: Duration,
+    /// When the one began that goes on.
+    since: Option<Timestamp>,
+}
+
+impl RtoEvents {
+    pub(super) const NONE: Self = Self { total: 0, recoveries: 0, time: Duration::ZERO, since: None };
+
+    /// The SYN-ACK of a passive open was sent again, so often.
+    pub(super) fn of_handshake(handshake: &Handshake, now: Timestamp) -> Self {
+        let time = handshake.timed_out_at.map_or(Duration::ZERO, |at| now.since(at));
+        Self { total: handshake.retransmits, recoveries: 1, time, since: None }
+    }
+
+    /// `first`: none came before without something being acknowledged since.
+    fn on_timeout(&mut self, now: Timestamp, first: bool) {
+        self.total += 1;
+        self.recoveries += u32::from(first);
+        self.since.get_or_insert(now);
+    }
+
+    /// The recovery is over, if there is one.
+    pub(super) fn end(&mut self, now: Timestamp) {
+        if let Some(since) = self.since.take() {
+            self.time += now.since(since);
+        }
+    }
+
+    /// `tcpi_total_rto_time`
+    pub(super) fn time(&self, now: Timestamp) -> Duration {
+        self.time + self.since.map_or(Duration::ZERO, |since| now.since(since))
+    }
+}
 
 impl Connection {
     pub(crate) fn handle_timeout(&mut self, env: &mut Env<'_>) {
@@ -75,6 +122,8 @@ impl Connection {
             return;
         }
         env.counters.retransmission_timeouts += 1;
+        let first = self.sender.retransmits() == 0;
+        self.rare.rto_events.on_timeout(env.now, first);
         if self.sender.retransmits() + 1 == env.config.retries1 {
             // R1: delivery is in trouble (MUST-20, SHLD-9).
             tracing::debug!(connection = %self.tuple, "the peer does not acknowledge; still trying");
@@ -94,6 +143,13 @@ impl Connection {
         events::changed(env.now, &self.tuple, &self.sender, Change::Timeout);
         self.output_due = true;
         self.arm_retransmit(env.now);
+    }
+
+    /// Something was acknowledged: is what the timeout has found to be lost repaired?
+    pub(super) fn settle_rto_events(&mut self, now: Timestamp) {
+        if self.rare.rto_events.since.is_some() && self.sender.recovery().phase() != Phase::Loss {
+            self.rare.rto_events.end(now);
+        }
     }
 
     /// What was sent before something that has arrived, and is still missing, is lost by now (RFC 8985 6.2, step 5). `due`:

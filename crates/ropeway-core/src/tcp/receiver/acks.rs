@@ -124,6 +124,12 @@ impl Receiver {
         Some(timing.now + delay)
     }
 
+    /// How long an acknowledgement waits at most, where `delay` is set: for an answer to go with, or for more data.
+    pub(crate) fn ato(&self, delay: Duration, thinning: Option<&AckThinning>) -> Duration {
+        let thinned = thinning.and_then(|thinning| self.thinned(thinning));
+        thinned.map_or(delay, |(_, thinned)| thinned.min(delay)).min(LONGEST_DELAY)
+    }
+
     /// The application has read something. If that was all, and the peer has pushed what may be all that its send buffer
     /// holds, nothing more comes before it is acknowledged; unless an answer is on its way, that is now. As in Linux.
     pub(super) fn ack_what_was_read(&mut self) {

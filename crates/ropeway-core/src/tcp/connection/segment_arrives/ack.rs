@@ -90,6 +90,9 @@ impl Connection {
         self.sender.set_pacing(env.now, env.config.pacing, self.options.max_pacing_rate);
         events::changed(env.now, &self.tuple, &self.sender, Change::Established);
         self.unsent_timeouts = 0;
+        if !self.rare.is_away() {
+            self.settle_rto_events(env.now);
+        }
         // As in Linux, `tcpi_last_data_recv` counts from here.
         self.statistics.last_data_received = Some(env.now);
         self.begin_tuning(env);
@@ -136,7 +139,10 @@ impl Connection {
         };
         let first_due = self.first_due_in_doubt();
         let mut acked = self.sender.on_ack(&news);
-        self.settle_mtu_search(first_due, &mut acked, env);
+        if !self.rare.is_away() {
+            self.settle_mtu_search(first_due, &mut acked, env);
+            self.settle_rto_events(env.now);
+        }
         self.statistics.delivered += u64::from(acked.delivered);
         self.note_feedback(&acked, &news, segment, env);
         env.counters.fast_retransmits += u64::from(acked.outcome.began);

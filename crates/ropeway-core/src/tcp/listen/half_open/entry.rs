@@ -403,7 +403,10 @@ impl HalfOpen {
         let retransmits = self.losses();
         let before = |waited: Duration| self.deadline.before(waited, now);
         // The timers may have been late: half of the first timeout is left to them.
-        let since_second = (1..=retransmits).map(&timeout).fold(timeout(0) / 2, Duration::saturating_add);
+        let since_first_timeout =
+            (1..=retransmits).map(&timeout).fold(Duration::ZERO, Duration::saturating_add);
+        let since_second = since_first_timeout.saturating_add(timeout(0) / 2);
+        let again = retransmits > 0 && !self.is_deferred();
         Handshake {
             timestamp_offset: announced.timestamp_offset,
             irs: self.irs,
@@ -417,7 +420,8 @@ impl HalfOpen {
             },
             answered_at: once.then(|| before(timeout(0))),
             retransmits,
-            sent_again_after: (retransmits > 0 && !self.is_deferred()).then(|| before(since_second)),
+            timed_out_at: again.then(|| before(since_first_timeout)),
+            sent_again_after: again.then(|| before(since_second)),
         }
     }
 
