@@ -73,7 +73,7 @@ impl Ends {
     }
 
     fn packets(&self) -> u64 {
-        self.to_server.wire.total() + self.to_client.wire.total()
+        self.to_server.counts.total() + self.to_client.counts.total()
     }
 
     /// Opens and closes them.

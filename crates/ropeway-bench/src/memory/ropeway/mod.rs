@@ -11,7 +11,7 @@ use ropeway_core::{
     StackConfig, Timestamp,
 };
 
-use super::{APPLICATION_BUFFER, Bulk, CLIENT, Carried, MTU, PORT, Progress, SERVER, TICK, Wire};
+use super::{APPLICATION_BUFFER, Bulk, CLIENT, Carried, Counts, MTU, PORT, Progress, SERVER, TICK};
 use crate::carry::carry;
 
 const SEED: [u8; 32] = [7; 32];
@@ -32,7 +32,7 @@ pub(super) fn run(Bulk { packets, mtu, buffer, timestamps }: Bulk) -> io::Result
     let mut application = vec![0x5a; APPLICATION_BUFFER];
     let mut bytes = 0;
     let mut progress = Progress::default();
-    while to_receiver.wire.data_packets < packets {
+    while to_receiver.counts.data_packets < packets {
         now += TICK;
         send(&mut sender, now, client, &application)?;
         turn(&mut sender, now, &mut to_sender, &mut to_receiver);
@@ -49,8 +49,8 @@ pub(super) fn run(Bulk { packets, mtu, buffer, timestamps }: Bulk) -> io::Result
         progress.check(bytes)?;
     }
     Ok(Carried {
-        data_packets: to_receiver.wire.data_packets,
-        ack_packets: to_sender.wire.ack_packets,
+        data_packets: to_receiver.counts.data_packets,
+        ack_packets: to_sender.counts.ack_packets,
         bytes,
     })
 }
@@ -61,6 +61,7 @@ fn stack(address: Ipv4Addr, now: Timestamp, change: impl FnOnce(&mut StackConfig
     config.mtu = MTU;
     // As in a driver, whose tasks run before it does what is due.
     config.events_first = true;
+    config.longest_train = u16::MAX;
     change(&mut config);
     Stack::new(Arc::new(config), SEED, now)
 }
@@ -109,29 +110,36 @@ fn turn(stack: &mut Stack, now: Timestamp, incoming: &mut Link, outgoing: &mut L
     if stack.poll_timeout().is_some_and(|deadline| deadline <= now) {
         stack.handle_timeout(now);
     }
-    for packet in incoming.wire.packets.drain(..) {
-        stack.handle_packet(now, packet);
-    }
+    stack.handle_batch(now, &mut incoming.packets);
     outgoing.take(stack, now);
 }
 
 /// One direction of the link.
 struct Link {
-    wire: Wire<Received>,
+    counts: Counts,
+    packets: Vec<Received>,
     /// Packets are written to slabs, as a TUN device reads them.
     pool: PacketPool,
 }
 
 impl Link {
     fn new(mtu: u16) -> Self {
-        Self { wire: Wire::new(), pool: PacketPool::new(mtu) }
+        Self { counts: Counts::default(), packets: Vec::new(), pool: PacketPool::new(mtu) }
     }
 
-    /// Carries away all that `stack` has to send.
+    /// Carries away all that `stack` has to send. No packet on the link is longer than its MTU: trains are cut, as for a device
+    /// that carries none.
     fn take(&mut self, stack: &mut Stack, now: Timestamp) {
         while let Some(transmit) = stack.poll_transmit(now) {
-            let length = transmit.len();
-            self.wire.push(carry(&transmit, &mut self.pool), length);
+            let Some(mut segments) = transmit.split() else {
+                self.counts.count(transmit.len());
+                self.packets.push(carry(&transmit, &mut self.pool));
+                continue;
+            };
+            while let Some(length) = segments.fill(self.pool.window()) {
+                self.counts.count(length);
+                self.packets.push(self.pool.take(length));
+            }
         }
     }
 }

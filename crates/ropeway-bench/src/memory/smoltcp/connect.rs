@@ -70,7 +70,7 @@ impl Ends {
     }
 
     fn packets(&self) -> u64 {
-        self.to_server.wire.borrow().total() + self.to_client.wire.borrow().total()
+        self.to_server.wire.borrow().counts.total() + self.to_client.wire.borrow().counts.total()
     }
 
     /// Opens and closes them.

@@ -3,6 +3,7 @@
 pub(super) mod connect;
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
@@ -13,7 +14,7 @@ use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer};
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
-use super::{APPLICATION_BUFFER, Bulk, CLIENT, Carried, PORT, Progress, SERVER, TICK, Wire};
+use super::{APPLICATION_BUFFER, Bulk, CLIENT, Carried, Counts, PORT, Progress, SERVER, TICK};
 
 /// Carries data packets from one end to the other.
 #[inline(never)]
@@ -28,7 +29,7 @@ pub(super) fn run(Bulk { packets, mtu, buffer, .. }: Bulk) -> io::Result<Carried
     let mut now = Instant::ZERO;
     let mut bytes = 0;
     let mut progress = Progress::default();
-    while to_receiver.wire.borrow().data_packets < packets {
+    while to_receiver.wire.borrow().counts.data_packets < packets {
         now += TICK.into();
         while sender.socket(0)?.can_send() {
             sender.socket(0)?.send_slice(&application).map_err(io::Error::other)?;
@@ -43,7 +44,7 @@ pub(super) fn run(Bulk { packets, mtu, buffer, .. }: Bulk) -> io::Result<Carried
         progress.check(bytes)?;
     }
     let (data, acks) = (to_receiver.wire.borrow(), to_sender.wire.borrow());
-    Ok(Carried { data_packets: data.data_packets, ack_packets: acks.ack_packets, bytes })
+    Ok(Carried { data_packets: data.counts.data_packets, ack_packets: acks.counts.ack_packets, bytes })
 }
 
 /// One end.
@@ -102,13 +103,26 @@ impl Endpoint {
 #[derive(Clone)]
 struct Direction {
     mtu: u16,
-    wire: Rc<RefCell<Wire<Vec<u8>>>>,
+    wire: Rc<RefCell<Wire>>,
     spare: Rc<RefCell<Vec<Vec<u8>>>>,
 }
 
 impl Direction {
     fn new(mtu: u16) -> Self {
-        Self { mtu, wire: Rc::new(RefCell::new(Wire::new())), spare: Rc::default() }
+        Self { mtu, wire: Rc::default(), spare: Rc::default() }
+    }
+}
+
+#[derive(Default)]
+struct Wire {
+    packets: VecDeque<Vec<u8>>,
+    counts: Counts,
+}
+
+impl Wire {
+    fn push(&mut self, packet: Vec<u8>) {
+        self.counts.count(packet.len());
+        self.packets.push_back(packet);
     }
 }
 
@@ -164,7 +178,7 @@ impl TxToken for Writer<'_> {
         // Only a longer packet than the last in this buffer fills anything; ACKs share none with data.
         packet.resize(length, 0);
         let result = f(&mut packet);
-        self.to.wire.borrow_mut().push(packet, length);
+        self.to.wire.borrow_mut().push(packet);
         result
     }
 }
