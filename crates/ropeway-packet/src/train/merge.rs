@@ -62,6 +62,8 @@ pub struct Merger {
     /// of it is read for each packet.
     keys: [u32; FLOWS],
     trains: [Train; FLOWS],
+    /// So many places were taken in this batch, the first ones: a batch without data takes none.
+    taken: usize,
     /// Which place the next connection gets when all are taken.
     next: usize,
 }
@@ -76,12 +78,12 @@ impl Merger {
     /// A merger that has seen no packet.
     #[must_use]
     pub fn new() -> Self {
-        Self { keys: [0; FLOWS], trains: std::array::from_fn(|_| Train::default()), next: 0 }
+        Self { keys: [0; FLOWS], trains: std::array::from_fn(|_| Train::default()), taken: 0, next: 0 }
     }
 
     /// Begins a batch: no train of before goes on.
     pub fn begin(&mut self) {
-        self.keys = [0; FLOWS];
+        self.taken = 0;
     }
 
     /// Says where the next packet belongs; `index` is what the caller calls it.
@@ -127,8 +129,8 @@ impl Merger {
     /// Where the train of a connection is, if it has one that goes on.
     #[inline]
     fn find(&self, key: u32, flow: &[u8]) -> Option<usize> {
-        let mut places = self.keys.iter().zip(&self.trains);
-        places.position(|(place, train)| *place == key && train.flow() == flow)
+        let mut keys = self.keys.iter().take(self.taken).zip(&self.trains);
+        keys.position(|(place, train)| *place == key && train.flow() == flow)
     }
 
     /// The train at this place does not go on.
@@ -141,7 +143,12 @@ impl Merger {
 
     /// A packet begins a train. If there is no place, another connection's train ends.
     fn start(&mut self, key: u32, index: usize, headers: &Headers<'_>, payload_len: usize) {
-        let at = self.keys.iter().position(|key| *key == 0).unwrap_or_else(|| {
+        let free = self.keys.iter().take(self.taken).position(|key| *key == 0);
+        let at = free.unwrap_or_else(|| {
+            if self.taken < FLOWS {
+                self.taken += 1;
+                return self.taken - 1;
+            }
             self.next = (self.next + 1) % FLOWS;
             self.next
         });

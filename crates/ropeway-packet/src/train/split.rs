@@ -116,7 +116,7 @@ impl<'a> Split<'a> {
             let copied = sum.add_copy(slice, room);
             room = room.get_mut(copied..).unwrap_or_default();
         }
-        headers.copy_from_slice(&self.template.headers_of(&place, self.checksum, || sum.fold()));
+        self.template.write(&place, self.checksum, sum.fold(), headers);
         Some(headers_len + payload_len)
     }
 

@@ -146,7 +146,28 @@ impl Template {
         data_sum: impl FnOnce() -> u16,
     ) -> HeaderBuf {
         let mut headers = self.headers.clone();
-        if let Some((ip, transport)) = headers.as_mut().split_at_mut_checked(self.ip_len) {
+        self.put_fields(place, checksum, data_sum, headers.as_mut());
+        headers
+    }
+
+    /// Writes the headers of one segment to `out`, which is as long as they are, likewise. They are not put together elsewhere
+    /// before: copying fields just after they were written makes a processor wait.
+    #[inline]
+    pub(super) fn write(&self, place: &Place, checksum: ChecksumMode, data_sum: u16, out: &mut [u8]) {
+        out.copy_from_slice(&self.headers);
+        self.put_fields(place, checksum, || data_sum, out);
+    }
+
+    /// Writes what differs from segment to segment.
+    #[inline]
+    fn put_fields(
+        &self,
+        place: &Place,
+        checksum: ChecksumMode,
+        data_sum: impl FnOnce() -> u16,
+        headers: &mut [u8],
+    ) {
+        if let Some((ip, transport)) = headers.split_at_mut_checked(self.ip_len) {
             let len = u16::try_from(transport.len() + place.len).unwrap_or(u16::MAX);
             self.put_ip(place, len, ip);
             match &self.transport {
@@ -154,7 +175,6 @@ impl Template {
                 Transport::Udp => self.put_udp(len, checksum, data_sum, transport),
             }
         }
-        headers
     }
 
     #[inline]
