@@ -2,6 +2,9 @@
 
 use crate::{fold, of_one_length};
 
+/// Fewer bytes than this are headers: for these, what several lanes need before and behind costs more than they spare.
+const SHORT: usize = 64;
+
 /// A block that is copied is still in the cache when it is summed. An even number of bytes.
 const BLOCK: usize = 4096;
 
@@ -10,7 +13,29 @@ const BLOCK: usize = 4096;
 #[must_use]
 pub fn sum(bytes: &[u8]) -> u16 {
     // Summing in the machine's byte order gives the byte-swapped sum (RFC 1071 2, "byte order
-    // independence"). Independent lanes without carries between them let the compiler use vector
+    // independence").
+    u16::from_be(fold(if bytes.len() < SHORT { sum_of_short(bytes) } else { sum_of_long(bytes) }))
+}
+
+#[inline]
+fn sum_of_short(bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut sum = 0;
+    for word in words {
+        sum = add(sum, u64::from_ne_bytes(*word));
+    }
+    add(sum, sum_of_rest(rest))
+}
+
+/// Adds with the end-around carry: 2^16 - 1 divides 2^64 - 1.
+#[inline]
+const fn add(sum: u64, word: u64) -> u64 {
+    let (sum, carry) = sum.overflowing_add(word);
+    sum + carry as u64
+}
+
+fn sum_of_long(bytes: &[u8]) -> u64 {
+    // Independent lanes without carries between them let the compiler use vector
     // registers.
     let mut lanes = [0_u64; 8];
     let (chunks, rest) = bytes.as_chunks::<32>();
@@ -20,17 +45,22 @@ pub fn sum(bytes: &[u8]) -> u16 {
             *lane += u64::from(u32::from_ne_bytes(*word));
         }
     }
-    let mut sum: u64 = lanes.into_iter().fold(0, u64::wrapping_add);
+    lanes.into_iter().fold(sum_of_rest(rest), u64::wrapping_add)
+}
+
+/// The sum of the last bytes, a zero behind them if they are odd in number.
+#[inline]
+fn sum_of_rest(rest: &[u8]) -> u64 {
     let (words, tail) = rest.as_chunks::<4>();
-    for word in words {
-        sum += u64::from(u32::from_ne_bytes(*word));
+    let mut sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+    let (half, last) = tail.as_chunks::<2>();
+    for half in half {
+        sum += u64::from(u16::from_ne_bytes(*half));
     }
-    let mut last = [0_u8; 4];
-    for (to, from) in last.iter_mut().zip(tail) {
-        *to = *from;
+    if let [byte, ..] = *last {
+        sum += u64::from(u16::from_ne_bytes([byte, 0]));
     }
-    sum += u64::from(u32::from_ne_bytes(last));
-    u16::from_be(fold(sum))
+    sum
 }
 
 /// [`copy`](crate::copy), in code that is the same everywhere.
