@@ -144,13 +144,13 @@ impl Slabs {
 
     /// The first `len` bytes of the window, with the slab.
     fn take(&mut self, len: usize) -> Received {
-        let true_size = Some(length_u32(self.window.len()));
-        let next = self.next_slab();
-        let slab = std::mem::replace(&mut self.window, next).freeze();
+        let size = self.window.len();
+        let slab = std::mem::take(&mut self.window).freeze();
         let mut packet = slab.clone();
         packet.truncate(len);
+        self.window = self.next_slab(size);
         self.lent.push_back(slab);
-        Received { true_size, ..Received::new(packet) }
+        Received::new(packet).with_true_size(Some(length_u32(size)))
     }
 
     /// A packet that begins in another window, and goes on in this one where it would be.
@@ -179,8 +179,8 @@ impl Slabs {
         }
     }
 
-    fn next_slab(&mut self) -> BytesMut {
-        let len = self.window.len();
+    /// A slab of `len` bytes.
+    fn next_slab(&mut self, len: usize) -> BytesMut {
         match self.lent.pop_front().map(Bytes::try_into_mut) {
             Some(Ok(slab)) => return slab,
             // Packets go in the order in which they came, as a rule. It will be free next, unless there are too many.
