@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
+use crate::tcp::CHECKSUM_OFFSET;
 use crate::udp::HEADER_LEN;
 use crate::{Checksum, Protocol, SeqNum, TcpFlags, checksum};
 
@@ -26,11 +27,7 @@ const V6_NEXT_HEADER: usize = 6;
 const V6_ADDRESSES: usize = 8;
 const V6_LEN: usize = 40;
 const PORTS: usize = 4;
-const TCP_ACK: usize = 8;
-const TCP_URGENT: usize = 18;
 const TCP_MIN_LEN: usize = 20;
-/// PSH in the word that the flags and the window are.
-const PSH_IN_WORD: u32 = (TcpFlags::PSH.bits() as u32) << 16;
 /// More fragments, and the fragment offset.
 const FRAGMENT: u16 = (1 << 14) - 1;
 
@@ -120,39 +117,10 @@ impl<'p> Headers<'p> {
         checksum::verify(src, dst, Protocol::TCP, segment)
     }
 
-    /// Whether the headers of the same connection's packet are equal, but for what differs within a
-    /// train: lengths, identification, sequence number, checksums, and PSH.
-    #[inline]
-    pub(super) fn is_like(&self, first: &[u8]) -> bool {
-        let Some((ip, tcp)) = first.split_at_checked(self.ip.len()) else {
-            return false;
-        };
-        let same_ip = if self.is_v4 {
-            // Version and DSCP with ECN; flags, TTL and protocol.
-            u16_at(ip, 0) == u16_at(self.ip, 0)
-                && bytes_at::<4>(ip, V4_FLAGS) == bytes_at::<4>(self.ip, V4_FLAGS)
-        } else {
-            // Version, traffic class and flow label; next header and hop limit.
-            bytes_at::<4>(ip, 0) == bytes_at::<4>(self.ip, 0)
-                && u16_at(ip, V6_NEXT_HEADER) == u16_at(self.ip, V6_NEXT_HEADER)
-        };
-        // The acknowledgment number; data offset, reserved bits, flags and window; the urgent pointer
-        // and the options.
-        let flags_and_window = |tcp| u32::from_be_bytes(bytes_at(tcp, TCP_FLAGS)) | PSH_IN_WORD;
-        same_ip
-            && bytes_at::<4>(tcp, TCP_ACK) == bytes_at::<4>(self.tcp, TCP_ACK)
-            && flags_and_window(tcp) == flags_and_window(self.tcp)
-            && tcp.get(TCP_URGENT..) == self.tcp.get(TCP_URGENT..)
-    }
-
     /// The whole packet's length by its IP header.
     #[inline]
     fn packet_len(&self) -> usize {
-        if self.is_v4 {
-            usize::from(u16_at(self.ip, V4_TOTAL_LENGTH))
-        } else {
-            V6_LEN + usize::from(u16_at(self.ip, V6_PAYLOAD_LENGTH))
-        }
+        packet_len(self.is_v4, self.ip)
     }
 
     #[inline]
@@ -162,7 +130,7 @@ impl<'p> Headers<'p> {
 
     #[inline]
     pub(super) fn seq(&self) -> SeqNum {
-        SeqNum::new(u32::from_be_bytes(bytes_at(self.tcp, TCP_SEQ)))
+        seq(self.tcp)
     }
 
     /// IPv4's identification.
@@ -215,6 +183,65 @@ pub(super) fn addresses(ip: &[u8], is_v4: bool) -> (IpAddr, IpAddr) {
 #[inline]
 pub(super) fn idents_count(ip: &[u8]) -> bool {
     u16_at(ip, V4_FLAGS) & DONT_FRAGMENT == 0
+}
+
+/// The whole packet's length by its IP header.
+#[inline]
+pub(super) fn packet_len(is_v4: bool, ip: &[u8]) -> usize {
+    if is_v4 {
+        usize::from(u16_at(ip, V4_TOTAL_LENGTH))
+    } else {
+        V6_LEN + usize::from(u16_at(ip, V6_PAYLOAD_LENGTH))
+    }
+}
+
+/// The sequence number in a TCP header.
+#[inline]
+pub(super) fn seq(tcp: &[u8]) -> SeqNum {
+    SeqNum::new(u32::from_be_bytes(bytes_at(tcp, TCP_SEQ)))
+}
+
+/// Whether headers are equal to the first ones of a train, but for what differs within it: lengths, identification, sequence
+/// number, checksums, and PSH. So they are of the same connection, and as long.
+#[inline]
+pub(super) fn are_alike(is_v4: bool, first: &[u8], headers: &[u8]) -> bool {
+    if is_v4 { is_alike(first, headers, &V4_EQUAL) } else { is_alike(first, headers, &V6_EQUAL) }
+}
+
+/// What is equal, up to the TCP options: these are equal to the last bit.
+const V4_EQUAL: [u8; V4_LEN + TCP_MIN_LEN] = {
+    let free = [V4_TOTAL_LENGTH, V4_IDENT, V4_CHECKSUM];
+    equal(&free, V4_LEN)
+};
+const V6_EQUAL: [u8; V6_LEN + TCP_MIN_LEN] = equal(&[V6_PAYLOAD_LENGTH], V6_LEN);
+
+/// Ones for all bits but those of the words of 16 bits at `free`, and what is free in TCP headers that begin at `tcp`.
+#[allow(clippy::indexing_slicing)] // it runs in the compiler
+const fn equal<const N: usize>(free: &[usize], tcp: usize) -> [u8; N] {
+    let mut equal = [0xff; N];
+    let words = [tcp + TCP_SEQ, tcp + TCP_SEQ + 2, tcp + CHECKSUM_OFFSET];
+    let mut at = 0;
+    while at < free.len() + words.len() {
+        let word = if at < free.len() { free[at] } else { words[at - free.len()] };
+        (equal[word], equal[word + 1]) = (0, 0);
+        at += 1;
+    }
+    // The lower byte of the flags.
+    equal[tcp + TCP_FLAGS + 1] = !TcpFlags::PSH.bits().to_be_bytes()[1];
+    equal
+}
+
+#[inline]
+fn is_alike<const N: usize>(first: &[u8], headers: &[u8], equal: &[u8; N]) -> bool {
+    let (Some((a, options_a)), Some((b, options_b))) =
+        (first.split_first_chunk::<N>(), headers.split_first_chunk::<N>())
+    else {
+        return false;
+    };
+    let words = a.as_chunks::<4>().0.iter().zip(b.as_chunks::<4>().0).zip(equal.as_chunks::<4>().0);
+    let word = |bytes: &[u8; 4]| u32::from_ne_bytes(*bytes);
+    let differs = words.fold(0, |differs, ((a, b), equal)| differs | (word(a) ^ word(b)) & word(equal));
+    differs == 0 && options_a == options_b
 }
 
 #[inline]

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::headers::{Headers, Other};
+use super::headers::{Headers, Other, TCP_FLAGS, V4_IDENT, are_alike, packet_len, seq, sum_of, u16_at};
 use crate::segment::HeaderBuf;
-use crate::{SeqNum, TcpFlags};
+use crate::{Checksum, Protocol, SeqNum, TcpFlags, checksum};
 
 /// How many connections can have a train that goes on.
 const FLOWS: usize = 32;
@@ -64,6 +64,8 @@ pub struct Merger {
     trains: [Train; FLOWS],
     /// So many places were taken in this batch, the first ones: a batch without data takes none.
     taken: usize,
+    /// The place of the train that went on last: it goes on, as a rule.
+    last: usize,
     /// Which place the next connection gets when all are taken.
     next: usize,
 }
@@ -78,7 +80,13 @@ impl Merger {
     /// A merger that has seen no packet.
     #[must_use]
     pub fn new() -> Self {
-        Self { keys: [0; FLOWS], trains: std::array::from_fn(|_| Train::default()), taken: 0, next: 0 }
+        Self {
+            keys: [0; FLOWS],
+            trains: std::array::from_fn(|_| Train::default()),
+            taken: 0,
+            last: 0,
+            next: 0,
+        }
     }
 
     /// Begins a batch: no train of before goes on.
@@ -92,6 +100,28 @@ impl Merger {
     /// if the packet could be part of a train, and need not be again if the answer says so.
     #[inline]
     pub fn place(&mut self, index: usize, packet: &[u8], verified: bool) -> Place {
+        match self.behind(self.last, packet, verified) {
+            Some(segment) => Place::Behind(segment),
+            None => self.search(index, packet, verified),
+        }
+    }
+
+    /// The packet as the next segment of the train at this place, if it is that.
+    #[inline]
+    fn behind(&mut self, at: usize, packet: &[u8], verified: bool) -> Option<Segment> {
+        let key = self.keys.get_mut(..self.taken)?.get_mut(at).filter(|key| **key != 0)?;
+        let train = self.trains.get_mut(at)?;
+        let payload = train.continuation(packet, verified)?;
+        let segment = train.push(payload, pushes(packet, train.ip_len));
+        if train.is_complete(segment.payload.len(), segment.push) {
+            *key = 0;
+        }
+        self.last = at;
+        Some(segment)
+    }
+
+    /// Likewise, for a packet that may belong anywhere.
+    fn search(&mut self, index: usize, packet: &[u8], verified: bool) -> Place {
         let headers = match Headers::read(packet) {
             Ok(headers) => headers,
             Err(other) => {
@@ -110,13 +140,7 @@ impl Merger {
         if !verified && !headers.checksum_is_right(packet) {
             return Place::Alone { verified };
         }
-        if let Some(train) = found.and_then(|at| self.trains.get_mut(at))
-            && train.is_continued_by(&headers, payload.len())
-        {
-            let segment = train.push(&headers, payload);
-            if train.is_complete(segment.payload.len(), segment.push) {
-                self.end(found);
-            }
+        if let Some(segment) = found.and_then(|at| self.behind(at, packet, true)) {
             return Place::Behind(segment);
         }
         self.end(found);
@@ -157,6 +181,7 @@ impl Merger {
         {
             *place = key;
             *train = begun;
+            self.last = at;
         }
     }
 }
@@ -169,27 +194,35 @@ struct Train {
     /// The headers of that.
     headers: HeaderBuf,
     is_v4: bool,
+    /// Bytes of its IP header.
+    ip_len: usize,
+    /// The pseudo-header of each segment, without its length.
+    pseudo_header: Checksum,
     /// Of each segment so far.
     segment_size: u16,
     /// Bytes so far, one header included.
     len: usize,
     /// What the next segment has.
     seq: SeqNum,
-    ident: u16,
+    /// Likewise, if it counts.
+    ident: Option<u16>,
 }
 
 impl Train {
     #[inline]
     fn new(index: usize, headers: &Headers<'_>, payload_len: usize) -> Option<Self> {
         let segment_size = u16::try_from(payload_len).ok()?;
+        let (src, dst) = headers.addresses();
         Some(Self {
             index,
             headers: HeaderBuf::copy_of(headers.all)?,
             is_v4: headers.is_v4,
+            ip_len: headers.ip.len(),
+            pseudo_header: checksum::pseudo_header(src, dst, Protocol::TCP, 0),
             segment_size,
             len: headers.all.len() + payload_len,
             seq: headers.seq() + u32::from(segment_size),
-            ident: headers.ident().wrapping_add(1),
+            ident: headers.idents_count().then(|| headers.ident().wrapping_add(1)),
         })
     }
 
@@ -198,22 +231,41 @@ impl Train {
         Headers::flow_of(self.is_v4, &self.headers)
     }
 
-    /// Whether a packet of the same connection is the next segment.
+    /// Where in `packet` the data stands of the next segment, if it is that.
     #[inline]
-    fn is_continued_by(&self, headers: &Headers<'_>, payload_len: usize) -> bool {
-        headers.seq() == self.seq
-            && payload_len <= usize::from(self.segment_size)
-            && self.len + payload_len <= LONGEST
-            && headers.is_like(&self.headers)
-            && (headers.ident() == self.ident || !headers.idents_count())
+    fn continuation(&self, packet: &[u8], verified: bool) -> Option<Range<usize>> {
+        let headers = packet.get(..self.headers.len())?;
+        if !are_alike(self.is_v4, &self.headers, headers) {
+            return None;
+        }
+        let (ip, tcp) = headers.split_at_checked(self.ip_len)?;
+        let payload = headers.len()..packet_len(self.is_v4, ip);
+        let follows = seq(tcp) == self.seq
+            && self.ident.is_none_or(|ident| u16_at(ip, V4_IDENT) == ident)
+            && (1..=usize::from(self.segment_size)).contains(&payload.len())
+            && self.len + payload.len() <= LONGEST;
+        let segment = packet.get(self.ip_len..payload.end)?;
+        let right = follows
+            && (!self.is_v4 || sum_of(ip).finish() == 0)
+            && (verified || self.checksum_is_right(segment));
+        right.then_some(payload)
     }
 
+    /// Whether the TCP checksum of `segment` is right.
     #[inline]
-    fn push(&mut self, headers: &Headers<'_>, payload: Range<usize>) -> Segment {
+    fn checksum_is_right(&self, segment: &[u8]) -> bool {
+        let mut sum = self.pseudo_header;
+        sum.add_u32(u32::try_from(segment.len()).unwrap_or(0));
+        sum.add_bytes(segment);
+        sum.finish() == 0
+    }
+
+    /// The train goes on.
+    #[inline]
+    fn push(&mut self, payload: Range<usize>, push: bool) -> Segment {
         self.len += payload.len();
         self.seq += u32::from(self.segment_size);
-        self.ident = self.ident.wrapping_add(1);
-        let push = headers.flags().contains(TcpFlags::PSH);
+        self.ident = self.ident.map(|ident| ident.wrapping_add(1));
         Segment { train: self.index, payload, segment_size: self.segment_size, push }
     }
 
@@ -222,6 +274,12 @@ impl Train {
     fn is_complete(&self, payload_len: usize, push: bool) -> bool {
         push || payload_len < usize::from(self.segment_size) || self.len >= LONGEST
     }
+}
+
+/// Whether a packet has PSH whose TCP header begins at `tcp`.
+#[inline]
+fn pushes(packet: &[u8], tcp: usize) -> bool {
+    TcpFlags::from_bits_truncate(u16_at(packet, tcp + TCP_FLAGS)).contains(TcpFlags::PSH)
 }
 
 /// What a connection is found by: its addresses and ports in 32 bits that are not all zero. Who

@@ -48,7 +48,7 @@ pub fn split<'a>(headers: &[u8], payload: &'a Payload, segment_size: u16) -> Res
         return Err(SplitError::SegmentSize);
     }
     let whole = payload.slices(0..payload.len());
-    Ok(Split { template, segment_size, offset: Some(0), left: whole, checksum: ChecksumMode::Full })
+    Ok(Split { template, segment_size, offset: Some(0), index: 0, left: whole, checksum: ChecksumMode::Full })
 }
 
 /// The segments of a train, from [`split`].
@@ -58,6 +58,8 @@ pub struct Split<'a> {
     segment_size: usize,
     /// Bytes of data before the next segment; `None` behind the last one.
     offset: Option<usize>,
+    /// Segments before it.
+    index: usize,
     left: Slices<'a>,
     checksum: ChecksumMode,
 }
@@ -127,7 +129,8 @@ impl<'a> Split<'a> {
         let payload = self.left.take_front(self.segment_size);
         let last = self.left.is_empty();
         self.offset = (!last).then_some(offset + payload.len());
-        let index = offset / self.segment_size;
+        let index = self.index;
+        self.index += 1;
         Some((Place { offset, index, len: payload.len(), last }, payload))
     }
 }

@@ -24,7 +24,8 @@ pub(super) struct Place {
     pub(super) last: bool,
 }
 
-/// The headers without what differs, and their sums.
+/// The headers without what differs, and their sums, folded: so whoever goes on with one knows that it is of an even number
+/// of bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Template {
     /// The fields that differ are zero.
@@ -32,9 +33,10 @@ pub(super) struct Template {
     ip_len: usize,
     /// `None` for IPv6.
     v4: Option<V4>,
-    pseudo_sum: Checksum,
-    /// Of the transport header.
-    transport_sum: Checksum,
+    /// Of the pseudo-header without its length.
+    pseudo_sum: u16,
+    /// Of that and the transport header.
+    transport_sum: u16,
     transport: Transport,
 }
 
@@ -60,7 +62,7 @@ struct V4 {
     ident: u16,
     idents_count: bool,
     /// Of the IP header.
-    sum: Checksum,
+    sum: u16,
 }
 
 impl Template {
@@ -106,14 +108,16 @@ impl Template {
             put(ip, V6_PAYLOAD_LENGTH, [0; 2]);
         }
         clear(transport_header);
-        let v4 = is_v4.then(|| V4 { ident, idents_count: idents_count(ip), sum: sum_of(ip) });
+        let v4 = is_v4.then(|| V4 { ident, idents_count: idents_count(ip), sum: sum_of(ip).fold() });
         let protocol = match transport {
             Transport::Tcp(_) => Protocol::TCP,
             Transport::Udp => Protocol::UDP,
         };
         let (src, dst) = addresses(ip, is_v4);
-        let transport_sum = sum_of(transport_header);
         let pseudo_sum = pseudo_header(src, dst, protocol, 0);
+        let mut transport_sum = pseudo_sum;
+        transport_sum.add_bytes(transport_header);
+        let (pseudo_sum, transport_sum) = (pseudo_sum.fold(), transport_sum.fold());
         Some(Self { headers, ip_len, v4, pseudo_sum, transport_sum, transport })
     }
 
@@ -184,7 +188,8 @@ impl Template {
         };
         let total_len = u16::try_from(self.ip_len).unwrap_or(0).saturating_add(len);
         let ident = if v4.idents_count { v4.ident.wrapping_add(low_16(place.index)) } else { v4.ident };
-        let mut sum = v4.sum;
+        let mut sum = Checksum::new();
+        sum.add_u16(v4.sum);
         sum.add_u16(total_len);
         sum.add_u16(ident);
         put(ip, V4_TOTAL_LENGTH, total_len.to_be_bytes());
@@ -204,12 +209,15 @@ impl Template {
     ) {
         let seq = (fields.seq + low_32(place.offset)).get();
         let flags = fields.offset | fields.flags_of(place).bits();
-        let mut sum = self.pseudo_sum;
+        let mut sum = Checksum::new();
         sum.add_u16(tcp_len);
         let checksum = match checksum {
-            ChecksumMode::Partial => sum.fold(),
+            ChecksumMode::Partial => {
+                sum.add_u16(self.pseudo_sum);
+                sum.fold()
+            }
             ChecksumMode::Full => {
-                sum.add_u16(self.transport_sum.fold());
+                sum.add_u16(self.transport_sum);
                 sum.add_u32(seq);
                 sum.add_u16(flags);
                 sum.add_u16(data_sum());
@@ -222,12 +230,15 @@ impl Template {
     }
 
     fn put_udp(&self, len: u16, checksum: ChecksumMode, data_sum: impl FnOnce() -> u16, udp: &mut [u8]) {
-        let mut sum = self.pseudo_sum;
+        let mut sum = Checksum::new();
         sum.add_u16(len);
         let checksum = match checksum {
-            ChecksumMode::Partial => sum.fold(),
+            ChecksumMode::Partial => {
+                sum.add_u16(self.pseudo_sum);
+                sum.fold()
+            }
             ChecksumMode::Full => {
-                sum.add_u16(self.transport_sum.fold());
+                sum.add_u16(self.transport_sum);
                 sum.add_u16(len);
                 sum.add_u16(data_sum());
                 never_none(sum.finish())
