@@ -1,5 +1,7 @@
 //! Which room a segment belongs to: one table for all, keyed so that nobody can choose tuples that collide.
 
+use std::net::IpAddr;
+
 use ropeway_packet::FourTuple;
 use siphasher::sip::SipHasher13;
 
@@ -96,14 +98,57 @@ pub(crate) struct Demux {
     table: Parts<Entry>,
     /// What the last segment was for: the next is for the same, as a rule, or its handling asks for the same tuple again.
     last: Option<Last>,
+    guesses: Guesses,
 }
 
 #[derive(Clone, Copy)]
 struct Last {
     tuple: FourTuple,
-    spread: u64,
+    /// None if nobody had to ask for it.
+    spread: Option<u64>,
     /// Where it lives, if that is known.
     room: Option<Room>,
+}
+
+/// The slots in which segments have lately found their connections. A few dozen connections that take turns are found without a
+/// hash and a search. Anybody can make tuples that share a place here: so each guess is held against the connection itself, and
+/// a spoiled one costs nothing but the search.
+#[derive(Clone)]
+struct Guesses([u32; Self::PLACES]);
+
+impl Guesses {
+    const PLACES: usize = 64;
+    const NONE: Self = Self([u32::MAX; Self::PLACES]);
+
+    #[inline]
+    fn place_of(tuple: &FourTuple) -> usize {
+        let address = match tuple.remote_addr {
+            IpAddr::V4(address) => address.to_bits(),
+            IpAddr::V6(address) => {
+                address.segments().into_iter().fold(0, |all, part| all << 4 ^ u32::from(part))
+            }
+        };
+        let ports = u32::from(tuple.local_port).rotate_left(16) ^ u32::from(tuple.remote_port);
+        // The upper bits of a product depend on all of its factors.
+        ((address ^ ports).wrapping_mul(0x9e37_79b9) >> 26) as usize
+    }
+
+    #[inline]
+    fn connection(&self, tuple: &FourTuple, rooms: &Rooms) -> Option<u32> {
+        let slot = *self.0.get(Self::place_of(tuple))?;
+        let connection = rooms.connections.at(slot)?;
+        // Only what is registered is what segments find.
+        (connection.scheduled.registered && connection.tuple == *tuple).then_some(slot)
+    }
+
+    #[inline]
+    fn note(&mut self, tuple: &FourTuple, room: Room) {
+        if let Room::Connection(slot) = room
+            && let Some(place) = self.0.get_mut(Self::place_of(tuple))
+        {
+            *place = slot;
+        }
+    }
 }
 
 impl std::fmt::Debug for Demux {
@@ -114,13 +159,13 @@ impl std::fmt::Debug for Demux {
 
 impl Demux {
     pub(crate) fn new(key: [u8; 16]) -> Self {
-        Self { key, table: Parts::new(), last: None }
+        Self { key, table: Parts::new(), last: None, guesses: Guesses::NONE }
     }
 
     /// A number that no one outside can foresee, the same for all segments of one tuple.
     pub(crate) fn spread(&self, tuple: &FourTuple) -> u64 {
         match &self.last {
-            Some(last) if last.tuple == *tuple => last.spread,
+            Some(Last { tuple: same, spread: Some(spread), .. }) if same == tuple => *spread,
             _ => self.hash(tuple),
         }
     }
@@ -137,9 +182,17 @@ impl Demux {
         {
             return Some(*room);
         }
+        if let Some(slot) = self.guesses.connection(tuple, rooms) {
+            let room = Some(Room::Connection(slot));
+            self.last = Some(Last { tuple: *tuple, spread: None, room });
+            return room;
+        }
         let spread = self.spread(tuple);
         let room = self.look_up(tuple, spread, rooms);
-        self.last = Some(Last { tuple: *tuple, spread, room });
+        if let Some(room) = room {
+            self.guesses.note(tuple, room);
+        }
+        self.last = Some(Last { tuple: *tuple, spread: Some(spread), room });
         room
     }
 
@@ -159,6 +212,7 @@ impl Demux {
         let entry = Entry { room: Packed::new(room), hash: Entry::kept(self.spread(tuple)) };
         self.table.insert(entry.place(), entry, Entry::place);
         self.now_in(tuple, Some(room));
+        self.guesses.note(tuple, room);
     }
 
     /// A tuple lives elsewhere now.
@@ -175,6 +229,7 @@ impl Demux {
         if let Some(entry) = self.table.find_mut(Entry::placed_by(hash), |entry| entry.room == old) {
             entry.room = Packed::new(new);
         }
+        self.guesses.note(tuple, new);
     }
 
     /// Strikes a room from the table.
