@@ -144,17 +144,21 @@ impl Outbox {
             && packets.into_iter().all(|packet| self.push(Whom::Stranger, packet, budget))
     }
 
-    /// Takes an answer from the line whose turn it is.
-    pub(super) fn pop(&mut self, turn: Turn) -> Option<Transmit> {
-        let answer = match turn {
-            Turn::Peers => self.to_peers.pop_front(),
-            Turn::Decisions => self.decided.pop_front(),
-            Turn::Strangers => self.to_strangers.pop_front(),
-            Turn::Datagrams | Turn::Connections => None,
-        }?;
-        self.memory -= memory_of(&answer);
-        self.others -= 1;
-        Some(answer)
+    /// Takes an answer from the line whose turn it is to `next`, if there is one.
+    #[inline]
+    pub(super) fn pop(&mut self, turn: Turn, next: &mut Option<Transmit>) {
+        let line = match turn {
+            Turn::Peers => &mut self.to_peers,
+            Turn::Decisions => &mut self.decided,
+            Turn::Strangers => &mut self.to_strangers,
+            Turn::Datagrams | Turn::Connections => return,
+        };
+        // As a rule none waits: an answer is long, and so is none.
+        if !line.is_empty() {
+            *next = line.pop_front();
+            self.memory -= next.as_ref().map_or(0, memory_of);
+            self.others -= 1;
+        }
     }
 
     /// A UDP socket has something to send.

@@ -73,7 +73,7 @@ impl Stack {
             match self.outbox.take_turn() {
                 Turn::Connections => self.next_of_connections(now, next),
                 Turn::Datagrams => *next = self.next_datagram(),
-                turn => *next = self.outbox.pop(turn),
+                turn => self.outbox.pop(turn, next),
             }
             if next.is_some() {
                 return self.weigh_outbox();
