@@ -14,7 +14,7 @@ use crate::transmit::{Received, Rest, RxChecksum};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Batch {
     merger: Merger,
-    /// One for each packet.
+    /// One for each packet, if any follows another.
     links: Vec<Link>,
     /// Where the data of the next train is put together.
     place: Vec<Chunk>,
@@ -35,11 +35,11 @@ struct Link {
 }
 
 impl Batch {
-    /// Looks at all packets of a batch.
-    pub(super) fn find_trains(&mut self, batch: &mut [Received]) {
+    /// Looks at all packets of a batch. Says whether any follows another.
+    pub(super) fn find_trains(&mut self, batch: &mut [Received]) -> bool {
         self.links.clear();
-        self.links.resize_with(batch.len(), Link::default);
         self.merger.begin();
+        let packets = batch.len();
         for (index, received) in batch.iter_mut().enumerate() {
             if received.segment_size.is_some() {
                 // The device merges, and has its reasons not to merge what follows.
@@ -50,9 +50,13 @@ impl Batch {
             match self.merger.place(index, &received.packet, verified) {
                 Place::Alone { verified: true } => received.checksum = RxChecksum::Verified,
                 Place::Alone { verified: false } => {}
-                Place::Behind(segment) => self.append(index, segment),
+                Place::Behind(segment) => {
+                    self.links.resize_with(packets, Link::default);
+                    self.append(index, segment);
+                }
             }
         }
+        !self.links.is_empty()
     }
 
     /// A packet follows the last one of a train.

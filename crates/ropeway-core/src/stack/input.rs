@@ -33,8 +33,7 @@ impl Stack {
     /// a connection are taken as one ([`Merger`](ropeway_packet::train::Merger)), and nothing of them is copied for that.
     pub fn handle_batch(&mut self, now: Timestamp, batch: &mut Vec<Received>) {
         self.clock_is(now);
-        if batch.len() > 1 {
-            self.batch.get_or_insert_default().find_trains(batch);
+        if batch.len() > 1 && self.batch.get_or_insert_default().find_trains(batch) {
             for index in 0..batch.len() {
                 if let Some(packet) = self.batch.as_mut().and_then(|found| found.take(index, batch)) {
                     self.take_packet(now, packet, false);

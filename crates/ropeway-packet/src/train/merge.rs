@@ -131,9 +131,13 @@ impl Merger {
                 return Place::Alone { verified };
             }
         };
+        let payload = headers.payload_to_merge(packet);
+        if payload.is_none() && self.taken == 0 {
+            return Place::Alone { verified };
+        }
         let key = key(headers.flow());
         let found = self.find(key, headers.flow());
-        let Some(payload) = headers.payload_to_merge(packet) else {
+        let Some(payload) = payload else {
             self.end(found);
             return Place::Alone { verified };
         };

@@ -300,7 +300,7 @@ impl Sender {
     pub(crate) fn set_pacing(&mut self, now: Timestamp, paces: bool, most: Option<u64>) {
         let rate = self.congestion.pacing_rate().or_else(|| {
             let (window, ssthresh) = (self.congestion.window(), self.congestion.ssthresh());
-            Pacer::rate_of(window, ssthresh, self.rto.srtt()).filter(|_| paces)
+            if paces { Pacer::rate_of(window, ssthresh, self.rto.srtt()) } else { None }
         });
         self.pacer.set_rate(now, rate, most);
     }
