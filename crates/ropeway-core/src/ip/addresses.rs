@@ -23,6 +23,9 @@ pub(crate) struct LocalAddresses {
     lengths: BTreeMap<(bool, u8), usize>,
     /// Those of each family, link-local ones apart.
     kinds: BTreeMap<(bool, bool), BTreeMap<u64, IpAddr>>,
+    /// Source and destination of the last packet that was found to have come to us on a way that it can: the next has the same,
+    /// as a rule.
+    passed: Option<(IpAddr, IpAddr)>,
 }
 
 /// The family of an address, and whether it is link-local.
@@ -45,6 +48,7 @@ impl LocalAddresses {
 
     pub(crate) fn add(&mut self, address: IpCidr) {
         self.remove(address.address());
+        self.passed = None;
         let (ip, number) = (address.address(), self.next);
         self.next += 1;
         self.list.push(address);
@@ -62,6 +66,7 @@ impl LocalAddresses {
     }
 
     pub(crate) fn remove(&mut self, ip: IpAddr) {
+        self.passed = None;
         let Some(number) = self.own.remove(&ip) else { return };
         let Ok(place) = self.numbers.binary_search(&number) else { return };
         self.numbers.remove(place);
@@ -80,6 +85,19 @@ impl LocalAddresses {
                 take_one(&mut self.lengths, (ip.is_ipv4(), address.prefix_len()));
             }
         }
+    }
+
+    /// Whether the last packet that [has passed](Self::note_passed) had this source and this destination, and our addresses are
+    /// the same since.
+    #[inline]
+    pub(crate) fn has_passed(&self, ends: (IpAddr, IpAddr)) -> bool {
+        self.passed == Some(ends)
+    }
+
+    /// A packet with this source and this destination can have come to us from the device.
+    #[inline]
+    pub(crate) fn note_passed(&mut self, ends: (IpAddr, IpAddr)) {
+        self.passed = Some(ends);
     }
 
     /// Whether the address is one of ours on the device.

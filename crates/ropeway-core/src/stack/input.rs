@@ -80,6 +80,9 @@ impl Stack {
     /// Whether such a packet can have come to us on that way (RFC 1122 3.2.1.3, RFC 9293 3.9.2.3
     /// MUST-63, RFC 4987 3.1-1).
     fn is_plausible(&mut self, ip: &IpPacket, looped: bool) -> bool {
+        if !looped && self.addresses.has_passed((ip.src, ip.dst)) {
+            return true;
+        }
         // RFC 1122 4.1.3.6-1
         let from_nobody = !self.addresses.is_unicast(ip.src);
         // From outside, nothing comes from us or from a loopback address: that is the land attack.
@@ -89,6 +92,9 @@ impl Stack {
             return false;
         }
         if self.addresses.is_local(ip.dst) && (looped || !ip.dst.is_loopback()) {
+            if !looped {
+                self.addresses.note_passed((ip.src, ip.dst));
+            }
             return true;
         }
         // In a fragment of IPv6 the protocol may be an extension header's; it is asked again when the datagram is whole.
