@@ -8,7 +8,7 @@ use std::ops::{Deref, Range};
 
 use crate::checksum::{self, pseudo_header};
 use crate::tcp::CHECKSUM_OFFSET;
-use crate::{IpPacket, IpParams, ParsedTcp, Protocol, TcpError, TcpHeader};
+use crate::{Checksum, IpPacket, IpParams, ParsedTcp, Protocol, TcpError, TcpHeader};
 
 pub use four_tuple::FourTuple;
 pub use payload::{Payload, Slices};
@@ -50,11 +50,11 @@ impl HeaderBuf {
         let ip_len = ip.header_len();
         self.len = 0;
         if let Some((ip_header, out)) = self.bytes.split_at_mut_checked(ip_len) {
-            let tcp_len = tcp.emit(out);
+            let (tcp_len, sum) = tcp.emit_summed(out);
             let segment_len = tcp_len.saturating_add(payload.len());
             ip.emit(segment_len, ip_header);
             let tcp_header = out.get_mut(..tcp_len).unwrap_or_default();
-            fill_in_checksum(&ip, tcp_header, payload, segment_len, checksum);
+            fill_in_checksum(&ip, (tcp_header, sum), payload, segment_len, checksum);
             self.len = u8::try_from(ip_len + tcp_len).unwrap_or(0);
         }
     }
@@ -120,11 +120,11 @@ pub fn emit_tcp(ip: &IpParams, tcp: &TcpHeader, payload: &Payload, checksum: Che
     headers
 }
 
-/// Completes a TCP header whose checksum field is zero. `segment_len` counts header and payload.
+/// Completes a TCP header whose checksum field is zero, and whose sum is this. `segment_len` counts header and payload.
 #[inline]
 fn fill_in_checksum(
     ip: &IpParams,
-    tcp_header: &mut [u8],
+    (tcp_header, header_sum): (&mut [u8], Checksum),
     payload: &Payload,
     segment_len: usize,
     mode: ChecksumMode,
@@ -135,7 +135,7 @@ fn fill_in_checksum(
     let checksum = match mode {
         ChecksumMode::Partial => sum.fold(),
         ChecksumMode::Full => {
-            sum.add_bytes(tcp_header);
+            sum.add_u16(header_sum.fold());
             payload.parts().for_each(|part| sum.add_bytes(part));
             sum.finish()
         }

@@ -2,12 +2,15 @@
 
 use pnet_packet::tcp::TcpPacket;
 
-use super::{TcpFlags, TcpOptions};
+use super::options::LONE_TIMESTAMPS;
+use super::{TcpFlags, TcpOptions, Timestamps};
 use crate::words::put_words;
-use crate::{SeqNum, TcpError};
+use crate::{Checksum, SeqNum, TcpError};
 
 /// Bytes of a header without options.
 const MIN_LEN: usize = 20;
+/// Likewise, of one with timestamps and nothing else.
+const WITH_TIMESTAMPS: usize = 32;
 /// Where the checksum stands.
 pub(crate) const CHECKSUM_OFFSET: usize = 16;
 
@@ -105,24 +108,48 @@ impl TcpHeader {
     /// MUST-65).
     #[inline]
     pub fn emit(&self, out: &mut [u8]) -> usize {
-        let layout = self.options.layout(self.flags.contains(TcpFlags::SYN));
+        self.emit_summed(out).0
+    }
+
+    /// Likewise, with the sum of what was written: to read it again just behind the stores would be to wait for them.
+    #[inline]
+    pub(crate) fn emit_summed(&self, out: &mut [u8]) -> (usize, Checksum) {
+        let syn = self.flags.contains(TcpFlags::SYN);
+        if let Some(Timestamps { tsval, tsecr }) = self.options.lone_timestamps(syn)
+            && let Some(out) = out.first_chunk_mut::<WITH_TIMESTAMPS>()
+        {
+            // By far the most headers: eight words.
+            let [ports, seq, ack, flags, urgent] = self.words(WITH_TIMESTAMPS);
+            let words = [ports, seq, ack, flags, urgent, LONE_TIMESTAMPS, tsval, tsecr];
+            put_words(out, words);
+            return (WITH_TIMESTAMPS, sum_of_words(&words));
+        }
+        let layout = self.options.layout(syn);
         let len = MIN_LEN + layout.len;
         let Some((fixed, options)) = out.get_mut(..len).and_then(<[u8]>::split_first_chunk_mut::<MIN_LEN>)
         else {
-            return 0;
+            return (0, Checksum::new());
         };
+        let words = self.words(len);
+        put_words(fixed, words);
+        self.options.emit(&layout, options);
+        let mut sum = sum_of_words(&words);
+        sum.add_bytes(options);
+        (len, sum)
+    }
+
+    /// What stands before the options of a header of `len` bytes. The checksum is zero.
+    #[inline]
+    fn words(&self, len: usize) -> [u32; 5] {
         // The data offset stands in the upper four bits, in words: len / 4 << 4.
         let offset_and_flags = u32::try_from(len * 4).unwrap_or(0) << 8 | u32::from(self.flags.bits());
-        let words = [
+        [
             u32::from(self.src_port) << 16 | u32::from(self.dst_port),
             self.seq.get(),
             self.ack.get(),
             offset_and_flags << 16 | u32::from(self.window),
             u32::from(self.urgent),
-        ];
-        put_words(fixed, words);
-        self.options.emit(&layout, options);
-        len
+        ]
     }
 
     /// SEG.LEN: the sequence numbers that the segment occupies: `payload_len` bytes of data, and
@@ -134,4 +161,11 @@ impl TcpHeader {
             .saturating_add(u32::from(self.flags.contains(TcpFlags::SYN)))
             .saturating_add(u32::from(self.flags.contains(TcpFlags::FIN)))
     }
+}
+
+#[inline]
+fn sum_of_words(words: &[u32]) -> Checksum {
+    let mut sum = Checksum::new();
+    words.iter().for_each(|word| sum.add_u32(*word));
+    sum
 }

@@ -24,6 +24,8 @@ const FAST_OPEN_MAGIC: [u8; 2] = [0xf9, 0x89];
 const SPACE: usize = 40;
 /// The bytes that timestamps take, with their two NOPs.
 const TIMESTAMPS_LEN: usize = 12;
+/// What stands before the numbers of timestamps that are the only option: RFC 7323 appendix A.
+pub(super) const LONE_TIMESTAMPS: u32 = u32::from_be_bytes([NOP, NOP, TIMESTAMPS, 10]);
 
 /// The options of a segment that are understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -305,6 +307,13 @@ impl TcpOptions {
             self.sack.push((start, end));
         }
         true
+    }
+
+    /// The timestamps, if nothing else goes into a header without SYN.
+    #[inline]
+    pub(super) fn lone_timestamps(&self, syn: bool) -> Option<Timestamps> {
+        let alone = !syn && self.accurate_ecn.is_none() && self.sack.is_empty();
+        self.timestamps.filter(|_| alone)
     }
 
     /// Decides what of these options goes into a header.
