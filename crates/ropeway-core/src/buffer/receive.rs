@@ -44,8 +44,9 @@ pub(crate) struct ReceiveBuffer {
     held: Option<Box<Held>>,
 }
 
+/// What is there, piece by piece.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Held {
+pub(crate) struct Held {
     chunks: VecDeque<Chunk>,
     /// The true sizes of the chunks.
     true_size: usize,
@@ -110,6 +111,17 @@ impl Held {
         }
     }
 
+    /// Nothing is held any more. Only a few places are left.
+    fn clear(&mut self) {
+        let mut chunks = std::mem::take(&mut self.chunks);
+        chunks.clear();
+        if chunks.capacity() <= FIRST_PLACES {
+            *self = Self { chunks, ..Self::default() };
+        } else {
+            *self = Self::default();
+        }
+    }
+
     fn pop(&mut self) -> Option<Bytes> {
         let first = self.chunks.pop_front()?;
         self.true_size -= first.true_size();
@@ -129,7 +141,23 @@ impl ReceiveBuffer {
     /// The memory that is held: bytes, what they keep alive besides, and bookkeeping.
     #[inline]
     pub(crate) fn memory(&self) -> usize {
-        self.held.as_ref().map_or(0, |held| held.memory())
+        self.held.as_ref().filter(|_| self.len > 0).map_or(0, |held| held.memory())
+    }
+
+    /// Whether it has no queue for chunks.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.held.is_none()
+    }
+
+    /// It gets an empty queue.
+    pub(crate) fn give(&mut self, empty: Box<Held>) {
+        self.held = Some(empty);
+    }
+
+    /// Gives the queue of an empty buffer back.
+    #[inline]
+    pub(crate) fn take_empty(&mut self) -> Option<Box<Held>> {
+        if self.len == 0 { self.held.take() } else { None }
     }
 
     /// Appends `data`. It is held as it is if that is worth it, and costs at most `spare` bytes besides its own; otherwise it
@@ -221,7 +249,7 @@ impl ReceiveBuffer {
             payload.extend(held.pop());
         }
         if self.len == 0 {
-            self.held = None;
+            held.clear();
         }
         payload
     }

@@ -40,6 +40,32 @@ fn flood_of_strangers(lab: &mut Lab) {
 }
 
 #[test]
+fn connections_that_take_turns_get_their_own_data_while_others_come_and_go() {
+    const SOME: u16 = 300;
+    for v6 in [false, true] {
+        let (mut lab, listener) = waiting(SOME, v6);
+        let ids = accept_all(&mut lab, listener);
+        lab.drain();
+        let port = |lab: &Lab, id| lab.stack.tuple(id).unwrap().remote_port;
+        for round in 0..3_u16 {
+            for id in ids.iter().skip(round.into()).step_by(3) {
+                let port = port(&lab, *id);
+                lab.switch(port);
+                lab.input(data(port.to_be_bytes()));
+            }
+            for id in ids.iter().skip(round.into()).step_by(3) {
+                let expected = port(&lab, *id).to_be_bytes();
+                assert_eq!(lab.read(*id, 100), expected, "round {round}");
+                lab.stack.abort(lab.ts(), *id);
+                lab.stack.close(lab.ts(), *id);
+            }
+            lab.drain();
+            assert_eq!(lab.stack.sizes().connections, usize::from(SOME - (round + 1) * SOME / 3));
+        }
+    }
+}
+
+#[test]
 fn three_thousand_connections_closed_with_unread_data_reset_all_their_peers() {
     for v6 in [false, true] {
         let (mut lab, listener) = waiting(MANY, v6);

@@ -52,6 +52,28 @@ fn packets_for_others_are_dropped() {
     assert_eq!(lab.stack.counters().not_ours, 4);
 }
 
+#[test]
+fn a_packet_does_not_vouch_for_the_next_when_our_addresses_have_changed() {
+    for v6 in [false, true] {
+        let mut lab = Lab::new().v6_if(v6);
+        let id = lab.accepted(Peer::default());
+        let (own, peer) = (lab.local.ip(), lab.remote.ip());
+        let cidr = |ip: std::net::IpAddr| format!("{ip}/24").parse().unwrap();
+        lab.input(data(b"one"));
+        lab.stack.remove_address(own);
+        lab.input(data(b"two"));
+        assert_eq!(lab.stack.counters().not_ours, 1);
+        lab.stack.add_address(cidr(own));
+        lab.stack.add_address(cidr(peer));
+        lab.input(data(b"two").seq(4));
+        assert_eq!(lab.stack.counters().martian_sources, 1);
+        lab.stack.remove_address(peer);
+        lab.input(data(b"two").seq(4));
+        lab.drain();
+        assert_eq!(lab.read(id, 100), b"onetwo");
+    }
+}
+
 // MUST-3
 #[test]
 fn what_is_damaged_is_counted_and_nothing_else() {

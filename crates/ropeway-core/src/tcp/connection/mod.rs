@@ -312,6 +312,7 @@ impl Connection {
     #[inline]
     pub(crate) fn return_spares(&mut self, spares: &mut Spares) {
         self.sender.return_spares(spares);
+        self.receiver.return_spares(spares);
     }
 
     /// Whether `poll_transmit` should look at this connection.

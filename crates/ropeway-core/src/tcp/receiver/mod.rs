@@ -26,6 +26,7 @@ use self::tuning::Tuning;
 use crate::buffer::reassembly::Reassembly;
 use crate::buffer::receive::ReceiveBuffer;
 use crate::buffer::send::length_u32;
+use crate::tcp::sender::spares::Spares;
 
 /// The receiving half of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +124,20 @@ impl Receiver {
     /// The window of our SYN or SYN-ACK.
     pub(crate) fn open_window(&mut self, window: u32) {
         self.rcv.edge = self.rcv.edge.max(self.rcv.nxt + window);
+    }
+
+    // ---- memory that is lent
+
+    /// Something has arrived: the queue for it need not be made.
+    #[inline]
+    pub(crate) fn borrow_queue(&mut self, spares: &mut Spares) {
+        spares.lend_unread(&mut self.buffer);
+    }
+
+    /// Nothing idle keeps memory.
+    #[inline]
+    pub(crate) fn return_spares(&mut self, spares: &mut Spares) {
+        spares.take_back_unread(&mut self.buffer);
     }
 
     // ---- the application

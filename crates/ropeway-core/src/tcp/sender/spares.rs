@@ -1,17 +1,19 @@
 //! What messages are kept in that came to their end, for the next ones: a message costs no allocation for its bookkeeping.
 
 use super::flight::{Aloft, Flight};
-use crate::buffer::send::{Held, SendBuffer};
+use crate::buffer::receive::{self, ReceiveBuffer};
+use crate::buffer::send::{self, SendBuffer};
 
 /// So many of each are kept, of a few hundred bytes: as many as are taken up and put down in turns.
 const KEPT: usize = 16;
 
-/// Empty records of flights and empty queues of chunks, which belong to no connection.
+/// Empty records of flights, and empty queues of what is to be sent and of what is to be read, which belong to no connection.
 #[derive(Clone, Debug, Default)]
 #[allow(clippy::vec_box, reason = "boxes are what is lent")]
 pub(crate) struct Spares {
     flights: Vec<Box<Flight>>,
-    queues: Vec<Box<Held>>,
+    queues: Vec<Box<send::Held>>,
+    unread: Vec<Box<receive::Held>>,
 }
 
 impl Spares {
@@ -32,6 +34,26 @@ impl Spares {
             && let Some(spare) = self.queues.pop()
         {
             buffer.give(spare);
+        }
+    }
+
+    /// Something has arrived: it needs a queue.
+    #[inline]
+    pub(crate) fn lend_unread(&mut self, buffer: &mut ReceiveBuffer) {
+        if buffer.is_bare()
+            && let Some(spare) = self.unread.pop()
+        {
+            buffer.give(spare);
+        }
+    }
+
+    /// Nothing idle keeps memory.
+    #[inline]
+    pub(crate) fn take_back_unread(&mut self, buffer: &mut ReceiveBuffer) {
+        if let Some(empty) = buffer.take_empty()
+            && self.unread.len() < KEPT
+        {
+            self.unread.push(empty);
         }
     }
 

@@ -66,6 +66,7 @@ impl Connection {
             unheld: env.config.events_first && matches!(self.holder, Holder::AcceptQueue(_)),
             thinning: self.options.ack_thinning.as_ref(),
         };
+        self.receiver.borrow_queue(env.spares);
         match self.receiver.take_text(&mut text, buffer, &timing) {
             Took::InOrder { ack_by } => {
                 self.statistics.bytes_received += u64::from(self.receiver.rcv().nxt.since(before));
