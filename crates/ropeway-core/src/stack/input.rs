@@ -99,7 +99,8 @@ impl Stack {
         }
         // In a fragment of IPv6 the protocol may be an extension header's; it is asked again when the datagram is whole.
         let may_be = |protocol| ip.protocol == protocol || ip.fragment.is_some() && ip.dst.is_ipv6();
-        let takes_any = may_be(Protocol::TCP) && self.any_address || may_be(Protocol::UDP) && self.udp.takes_any();
+        let takes_any =
+            may_be(Protocol::TCP) && self.any_address || may_be(Protocol::UDP) && self.udp.takes_any();
         if takes_any && !ip.dst.is_loopback() && self.addresses.is_unicast(ip.dst) {
             return true;
         }
