@@ -5,3 +5,4 @@ pub(crate) mod pieces;
 pub(crate) mod reassembly;
 pub(crate) mod receive;
 pub(crate) mod send;
+pub(crate) mod slabs;

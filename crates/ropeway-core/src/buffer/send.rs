@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use ropeway_packet::{Payload, SeqNum};
 
 use super::chunk::SHARE_FROM;
+use super::slabs::{SLAB, Slabs};
 
 /// Small writes share a chunk of this size, so that a byte-wise writer costs no allocation per byte.
 const SMALL_CHUNK: usize = 2048;
@@ -40,6 +41,8 @@ pub(crate) struct Held {
     true_size: usize,
     /// The newest bytes, still growing.
     tail: BytesMut,
+    /// They lie in a slab.
+    tail_in_slab: bool,
     /// Where the first byte that is not acknowledged stands in the stream, and where the tail begins.
     first: u64,
     tail_start: u64,
@@ -51,6 +54,8 @@ struct Chunk {
     bytes: Bytes,
     /// What it keeps alive, as far as known.
     true_size: u32,
+    /// It lies in a slab.
+    in_slab: bool,
 }
 
 impl Chunk {
@@ -60,16 +65,19 @@ impl Chunk {
 }
 
 impl Held {
-    fn push(&mut self, bytes: Bytes, true_size: u32) {
+    fn push(&mut self, bytes: Bytes, true_size: u32, in_slab: bool) {
         let start = self.tail_start;
         self.tail_start += bytes.len() as u64;
         self.true_size += true_size as usize;
-        self.chunks.push_back(Chunk { start, bytes, true_size });
+        self.chunks.push_back(Chunk { start, bytes, true_size, in_slab });
     }
 
-    fn pop(&mut self) {
+    fn pop(&mut self, slabs: &mut Slabs) {
         if let Some(gone) = self.chunks.pop_front() {
             self.true_size -= gone.true_size as usize;
+            if gone.in_slab {
+                slabs.take_back(gone.bytes);
+            }
         }
     }
 
@@ -78,7 +86,7 @@ impl Held {
         if !self.tail.is_empty() {
             let sealed = self.tail.split().freeze();
             let len = length_u32(sealed.len());
-            self.push(sealed, len);
+            self.push(sealed, len, self.tail_in_slab);
         }
     }
 
@@ -94,9 +102,15 @@ impl Held {
     }
 
     /// Nothing is held any more. Only a few places are left.
-    fn clear(&mut self) {
-        let mut chunks = std::mem::take(&mut self.chunks);
-        chunks.clear();
+    fn clear(&mut self, slabs: &mut Slabs) {
+        if self.tail_in_slab {
+            self.seal_tail();
+            self.tail = BytesMut::new();
+        }
+        while !self.chunks.is_empty() {
+            self.pop(slabs);
+        }
+        let chunks = std::mem::take(&mut self.chunks);
         if chunks.capacity() <= FIRST_PLACES {
             *self = Self { chunks, ..Self::default() };
         } else {
@@ -167,16 +181,17 @@ impl SendBuffer {
     }
 
     /// Appends a copy of `data`. `tight`: it takes as little memory as it can, if in more pieces.
-    pub(crate) fn push_slice(&mut self, data: &[u8], tight: bool) {
+    pub(crate) fn push_slice(&mut self, data: &[u8], tight: bool, slabs: &mut Slabs) {
         if data.is_empty() {
             return;
         }
         let held = self.held.get_or_insert_default();
+        let bulk = !tight && self.len + data.len() >= SLAB;
         let room = held.tail.capacity() - held.tail.len();
-        let fits = if tight || room >= data.len() { room.min(data.len()) } else { 0 };
-        let (now, rest) = data.split_at(fits);
+        let fits = if tight || bulk || room >= data.len() { room.min(data.len()) } else { 0 };
+        let (now, mut rest) = data.split_at(fits);
         held.tail.extend_from_slice(now);
-        if !rest.is_empty() {
+        while !rest.is_empty() {
             held.end_tail();
             // A lone small write gets a chunk of its size, a stream of them a roomy one.
             let least = match (tight, self.len) {
@@ -184,33 +199,36 @@ impl SendBuffer {
                 (false, 0) => LONE_CHUNK,
                 (false, _) => SMALL_CHUNK,
             };
-            held.tail = BytesMut::with_capacity(rest.len().max(least));
-            held.tail.extend_from_slice(rest);
+            held.tail_in_slab = bulk;
+            held.tail = if bulk { slabs.lend() } else { BytesMut::with_capacity(rest.len().max(least)) };
+            let (next, later) = rest.split_at(rest.len().min(held.tail.capacity()));
+            held.tail.extend_from_slice(next);
+            rest = later;
         }
         self.len += data.len();
     }
 
     /// Appends `data` without copying it, unless it is short: nobody knows how much it would keep alive.
-    pub(crate) fn push_bytes(&mut self, data: Bytes, tight: bool) {
+    pub(crate) fn push_bytes(&mut self, data: Bytes, tight: bool, slabs: &mut Slabs) {
         if data.len() < SHARE_FROM {
-            self.push_slice(&data, tight);
+            self.push_slice(&data, tight, slabs);
             return;
         }
         self.len += data.len();
         let held = self.held.get_or_insert_default();
         held.seal_tail();
         let len = length_u32(data.len());
-        held.push(data, len);
+        held.push(data, len, false);
     }
 
     /// Lets go of everything before `una`, and of nothing that was only reported by SACK (RFC 2018 8-2), at a step for each chunk that goes.
-    pub(crate) fn acknowledge(&mut self, una: SeqNum) {
+    pub(crate) fn acknowledge(&mut self, una: SeqNum, slabs: &mut Slabs) {
         let gone = (una.since(self.base) as usize).min(self.len);
         self.base += length_u32(gone);
         self.len -= gone;
         if self.len == 0 {
             if let Some(held) = &mut self.held {
-                held.clear();
+                held.clear(slabs);
             }
             return;
         }
@@ -220,7 +238,7 @@ impl SendBuffer {
             held.seal_tail();
         }
         while held.chunks.front().is_some_and(|chunk| chunk.end() <= held.first) {
-            held.pop();
+            held.pop(slabs);
         }
     }
 
@@ -262,17 +280,18 @@ mod tests {
 
     #[test]
     fn slices_cross_chunks_and_survive_acknowledgement() {
+        let slabs = &mut Slabs::new(usize::MAX);
         let mut buffer = SendBuffer::new(SeqNum::new(u32::MAX - 3));
-        buffer.push_slice(b"abcde", false);
-        buffer.push_bytes(Bytes::from_static(b"fgh"), false);
-        buffer.push_slice(b"ij", true);
+        buffer.push_slice(b"abcde", false, slabs);
+        buffer.push_bytes(Bytes::from_static(b"fgh"), false, slabs);
+        buffer.push_slice(b"ij", true, slabs);
         let base = SeqNum::new(u32::MAX - 3);
         assert_eq!(buffer.slice(base + 3, 6).to_vec(), b"defghi");
-        buffer.acknowledge(base + 6);
+        buffer.acknowledge(base + 6, slabs);
         assert_eq!(buffer.len(), 4);
         assert_eq!(buffer.slice(base + 6, 100).to_vec(), b"ghij");
         assert_eq!(buffer.end(), base + 10);
-        buffer.acknowledge(base + 10);
+        buffer.acknowledge(base + 10, slabs);
         assert!(buffer.is_empty());
         assert!(buffer.slice(base + 10, 1).is_empty());
     }
@@ -281,8 +300,9 @@ mod tests {
     fn a_short_slice_of_much_keeps_none_of_it_alive() {
         for (len, shares) in [(1, false), (SHARE_FROM - 1, false), (SHARE_FROM, true)] {
             let much = Bytes::from(vec![7; 64 * 1024]);
-            let mut buffer = SendBuffer::new(SeqNum::new(1));
-            buffer.push_bytes(much.slice(10..10 + len), false);
+            let slabs = &mut Slabs::new(usize::MAX);
+        let mut buffer = SendBuffer::new(SeqNum::new(1));
+            buffer.push_bytes(much.slice(10..10 + len), false, slabs);
             assert_eq!(!much.is_unique(), shares, "{len} bytes");
             assert_eq!(buffer.slice(SeqNum::new(1), len).to_vec(), vec![7; len]);
         }
@@ -293,27 +313,28 @@ mod tests {
         #[test]
         fn behaves_like_a_flat_vector(ops in prop::collection::vec((0u8..5, 0usize..5000), 1..60)) {
             let mut seq = SeqNum::new(u32::MAX - 1000);
-            let mut buffer = SendBuffer::new(seq);
+            let slabs = &mut Slabs::new(usize::MAX);
+        let mut buffer = SendBuffer::new(seq);
             let mut flat: Vec<u8> = Vec::new();
             let mut counter = 0u8;
             for (op, n) in ops {
                 let data: Vec<u8> = (0..n).map(|_| { counter = counter.wrapping_add(1); counter }).collect();
                 match op {
-                    0 => { buffer.push_slice(&data, n % 2 == 0); flat.extend(&data); }
-                    1 => { buffer.push_bytes(Bytes::from(data.clone()), n % 2 == 0); flat.extend(&data); }
+                    0 => { buffer.push_slice(&data, n % 2 == 0, slabs); flat.extend(&data); }
+                    1 => { buffer.push_bytes(Bytes::from(data.clone()), n % 2 == 0, slabs); flat.extend(&data); }
                     // Within what it may take at the least.
                     4 => {
                         let limit = 3584.max(buffer.memory());
                         let fits = n.min(buffer.tight_room(limit));
                         prop_assert!(!flat.is_empty() || fits >= n.min(2048));
-                        buffer.push_slice(&data[..fits], true);
+                        buffer.push_slice(&data[..fits], true, slabs);
                         flat.extend(&data[..fits]);
                         prop_assert!(buffer.memory() <= limit);
                     }
                     2 => {
                         let gone = n.min(flat.len());
                         seq += u32::try_from(gone).unwrap();
-                        buffer.acknowledge(seq);
+                        buffer.acknowledge(seq, slabs);
                         flat.drain(..gone);
                     }
                     _ => {

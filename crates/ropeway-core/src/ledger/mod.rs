@@ -70,6 +70,8 @@ pub struct MemoryUse {
     /// What devices keep to read packets to, as far as the stack was told ([`set_slabs`](crate::Stack::set_slabs)). A part
     /// of it may hold data that is counted above, too.
     pub slabs: usize,
+    /// What bulk data was written to that has arrived, kept for the next.
+    pub spare: usize,
     /// What all of it may come to ([`memory_budget`](crate::StackConfig::memory_budget)).
     pub budget: usize,
     /// What was drawn from the budget so far, in leases of 256 KiB.
@@ -82,7 +84,8 @@ impl MemoryUse {
     pub fn total(&self) -> usize {
         let streams = self.send + self.receive + self.reassembly;
         let tables = self.half_open + self.time_wait + self.cookies;
-        streams + self.records + tables + self.datagrams + self.fragments + self.waiting + self.slabs
+        let kept = self.slabs + self.spare;
+        streams + self.records + tables + self.datagrams + self.fragments + self.waiting + kept
     }
 }
 
@@ -101,6 +104,7 @@ impl AddAssign for MemoryUse {
             fragments,
             waiting,
             slabs,
+            spare,
             budget: _,
             leased,
         } = other;
@@ -115,6 +119,7 @@ impl AddAssign for MemoryUse {
         self.fragments += fragments;
         self.waiting += waiting;
         self.slabs += slabs;
+        self.spare += spare;
         self.leased += leased;
     }
 }
@@ -246,7 +251,7 @@ impl Ledger {
         let answers = self.used.fragments + self.used.waiting;
         let tables = self.used.half_open + self.used.time_wait + self.used.cookies + answers;
         let told = self.used.slabs + self.waiters;
-        tables + told + self.used.datagrams + self.accounts.all()
+        tables + told + self.used.spare + self.used.datagrams + self.accounts.all()
     }
 
     /// What the tables take now: the SYN queue, and TIME-WAIT.
@@ -282,6 +287,15 @@ impl Ledger {
     pub(crate) fn set_slabs(&mut self, slabs: usize) {
         if self.used.slabs != slabs {
             self.used.slabs = slabs;
+            self.balance();
+        }
+    }
+
+    /// What is kept for those who will write.
+    #[inline]
+    pub(crate) fn set_spare(&mut self, spare: usize) {
+        if self.used.spare != spare {
+            self.used.spare = spare;
             self.balance();
         }
     }

@@ -244,7 +244,7 @@ impl Stack {
             told: 0,
             outbox: Outbox::default(),
             batch: None,
-            spares: Spares::default(),
+            spares: Spares::new(config.budget()),
             handed: Handed::default(),
             unaccepted: PagedQueue::default(),
             event_queue: PagedQueue::default(),

@@ -32,10 +32,11 @@ impl Stack {
     /// touched; a peer that has fallen silent would never be.
     pub(super) fn reclaim(&mut self, now: Timestamp) {
         let held = self.ledger.memory();
-        let has_some = self.orphans > 0 || held.reassembly > 0 || held.fragments > 0;
+        let has_some = self.orphans > 0 || held.reassembly + held.fragments + held.spare > 0;
         if !has_some || !self.ledger.is_scarce() {
             return;
         }
+        self.spares.slabs.shrink();
         self.shed_fragments();
         for _ in 0..LOOKS {
             let Some(key) = self.reclaim.next(&self.rooms.connections) else { return };

@@ -35,6 +35,7 @@ impl Stack {
             connection = still_there;
         }
         connection.return_spares(&mut self.spares);
+        self.ledger.set_spare(self.spares.slabs.memory());
         let (undelivered, orphan) = (connection.is_undelivered(), connection.is_orphan());
         let counts = [(&mut self.undelivered, undelivered), (&mut self.orphans, orphan)];
         let counted = [&mut connection.scheduled.undelivered, &mut connection.scheduled.orphan];
@@ -109,6 +110,10 @@ impl Stack {
         let connection = self.rooms.connections.remove(key)?;
         self.deadlines.remove(key.index);
         self.ledger.close(connection.scheduled.charged);
+        if self.rooms.connections.len() == 0 {
+            self.spares.slabs.clear();
+            self.ledger.set_spare(0);
+        }
         Some(connection)
     }
 

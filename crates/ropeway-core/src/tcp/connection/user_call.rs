@@ -38,7 +38,7 @@ impl Connection {
         let (mut taken, tight) = (0, env.pressure.calls_for(Measure::CloseWindows));
         for part in data {
             let n = part.len().min(room);
-            self.sender.buffer_mut().push_slice(part.get(..n).unwrap_or_default(), tight);
+            self.sender.buffer_mut().push_slice(part.get(..n).unwrap_or_default(), tight, &mut env.spares.slabs);
             taken += n;
             room -= n;
         }
@@ -55,7 +55,8 @@ impl Connection {
         let room = self.room_to_send(env)?;
         let part = data.split_to(data.len().min(room));
         let taken = part.len();
-        self.sender.buffer_mut().push_bytes(part, env.pressure.calls_for(Measure::CloseWindows));
+        let tight = env.pressure.calls_for(Measure::CloseWindows);
+        self.sender.buffer_mut().push_bytes(part, tight, &mut env.spares.slabs);
         self.written(taken, flags);
         Ok(taken)
     }

@@ -8,6 +8,7 @@ use super::Sender;
 use super::flight::{Marks, Sent};
 use super::pacer::Pacer;
 use super::rate::Newest;
+use crate::buffer::slabs::Slabs;
 use crate::congestion::Delivery;
 use crate::recovery::{Dsack, Outcome};
 use crate::tcp::ecn::accurate::Feedback;
@@ -98,14 +99,14 @@ struct Arrivals {
 
 impl Sender {
     /// An acknowledgement that is neither old nor of what was never sent.
-    pub(crate) fn on_ack(&mut self, news: &AckNews) -> Acked {
+    pub(crate) fn on_ack(&mut self, news: &AckNews, slabs: &mut Slabs) -> Acked {
         let prior = (self.snd.una, self.flight.pipe(), self.flight.sacked(), self.flight.inferred());
         let prior_highest = self.flight.highest_sacked();
         let (prior_una, prior_pipe, _, prior_inferred) = prior;
         let advanced = if news.ack.after(prior_una) { news.ack.since(prior_una) } else { 0 };
         let mut arrivals = Arrivals::default();
         if advanced > 0 {
-            self.advance(news, &mut arrivals);
+            self.advance(news, &mut arrivals, slabs);
         }
         let acked_bytes = arrivals.delivered;
         let dsack = self.take_blocks(news, &mut arrivals);
@@ -190,10 +191,10 @@ impl Sender {
     }
 
     /// SND.UNA moves forward.
-    fn advance(&mut self, news: &AckNews, arrivals: &mut Arrivals) {
+    fn advance(&mut self, news: &AckNews, arrivals: &mut Arrivals, slabs: &mut Slabs) {
         self.snd.una = news.ack;
         self.snd.small = self.snd.small.max(news.ack);
-        self.buffer.acknowledge(news.ack);
+        self.buffer.acknowledge(news.ack, slabs);
         // What was to follow at once has not: as in Linux, MSG_MORE holds until the next acknowledgement.
         self.more_to_come = false;
         let Self { flight, rate, recovery, rto, .. } = self;

@@ -10,6 +10,7 @@ use ropeway_packet::{SackBlocks, SeqNum};
 use super::ack::Acked;
 use super::flight::Marks;
 use super::{AckNews, Limits, Next, Sender, Signal};
+use crate::buffer::slabs::Slabs;
 use crate::config::StackConfig;
 use crate::congestion::{Algorithm, Phase, Start};
 use crate::time::Timestamp;
@@ -63,7 +64,7 @@ impl Bench {
     /// So many segments are written, and what may go is sent.
     fn write(&mut self, segments: u32) -> Sent {
         let data = Bytes::from(vec![7; (segments * MSS) as usize]);
-        self.sender.buffer_mut().push_bytes(data, false);
+        self.sender.buffer_mut().push_bytes(data, false, &mut Slabs::default());
         self.sender.on_written(false, false);
         self.send()
     }
@@ -113,7 +114,7 @@ impl Bench {
             window_limited: true,
             max_pacing_rate: None,
             paces: false,
-        });
+        }, &mut Slabs::default());
         assert!(self.sender.is_consistent(), "{:?}", self.sender.flight);
         acked
     }

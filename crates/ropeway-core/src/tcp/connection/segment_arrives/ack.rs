@@ -138,7 +138,7 @@ impl Connection {
             signal: self.signal(segment),
         };
         let first_due = self.first_due_in_doubt();
-        let mut acked = self.sender.on_ack(&news);
+        let mut acked = self.sender.on_ack(&news, &mut env.spares.slabs);
         if !self.rare.is_away() {
             self.settle_mtu_search(first_due, &mut acked, env);
             self.settle_rto_events(env.now);
