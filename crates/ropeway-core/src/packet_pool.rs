@@ -10,7 +10,7 @@ use crate::transmit::Received;
 /// Slabs that may be waited for, in bytes: what is beyond belongs to those who hold it, and then to the allocator.
 const MOST: usize = 1024 * 1024;
 /// Likewise, of trains: a few dozen of them.
-const MOST_OF_TRAINS: usize = 2 * 1024 * 1024;
+const MOST_OF_TRAINS: usize = 8 * 1024 * 1024;
 
 /// Short packets are copied together in pieces of this size.
 const SHORT: usize = 16 * 1024;
