@@ -304,6 +304,30 @@ fn the_send_buffer_follows_the_congestion_window_up_and_down() {
     assert!(narrow.send_buffer < 200_000, "{}", narrow.send_buffer);
 }
 
+// A device nearby brings the acknowledgements before it takes more.
+#[test]
+fn a_wide_window_that_nothing_fills_leaves_the_send_buffer_small() {
+    let mut lab = silent(|config| config.longest_train = u16::MAX);
+    let id = lab.accepted(Peer { ws: Some(10), ..Peer::default() });
+    let (data, mut una) = ([0; 64 * 1024], 1_u32);
+    let write_all = |lab: &mut Lab| while lab.stack.send(lab.ts(), id, &data, SendFlags::default()).is_ok() {};
+    for _ in 0..8 {
+        write_all(&mut lab);
+        lab.run_to(lab.now + ms(10));
+        una += lab.drain().iter().map(|sent| sent.packet.len() as u32 - 40).sum::<u32>();
+        lab.input(ack().ack(una));
+    }
+    assert!(lab.info(id).send_buffer > 2_000_000, "{}", lab.info(id).send_buffer);
+    for _ in 0..5000 {
+        write_all(&mut lab);
+        let Some(sent) = lab.stack.poll_transmit(lab.ts()) else { continue };
+        una += sent.payload.len() as u32;
+        lab.input(ack().ack(una));
+    }
+    let info = lab.info(id);
+    assert!(info.cwnd > 1_000_000 && info.send_buffer <= 4 * 65_536, "{info:?}");
+}
+
 #[test]
 fn after_a_pause_the_send_buffer_begins_anew_with_the_window() {
     let mut pair = far();

@@ -13,6 +13,10 @@ const WINDOWS: u32 = 2;
 /// In slow start the window doubles in a round trip.
 const WINDOWS_IN_SLOW_START: u32 = 4;
 
+/// So much of the window, in bytes, counts as filled whatever is in flight: whoever has written little until now may write much
+/// at once.
+const ALWAYS: u32 = 64 * 1024;
+
 /// What it has too much goes by this part in a round trip.
 const SHRINK: u64 = 8;
 
@@ -26,9 +30,13 @@ impl Sender {
     /// slowly, unless losses are being repaired. `advanced`: so much has just been acknowledged.
     pub(crate) fn fit_buffer(&mut self, advanced: u32, initial: usize, growth: &mut Growth) {
         let (cwnd, ssthresh) = self.window_and_threshold();
-        let windows = if cwnd < ssthresh { WINDOWS_IN_SLOW_START } else { WINDOWS };
-        // What the peer does not let out does not have to wait here.
-        let wanted = cwnd.min(self.snd.wnd).saturating_mul(windows).max(length_u32(initial));
+        let out = self.snd.nxt.since(self.snd.una).saturating_add(advanced);
+        // A wide window that nothing fills says little: neither has to wait here what the peer does not let out, nor what a
+        // device is too slow for.
+        let filled = out.max(ALWAYS).min(cwnd);
+        let doubles = cwnd < ssthresh && filled >= cwnd / 2;
+        let windows = if doubles { WINDOWS_IN_SLOW_START } else { WINDOWS };
+        let wanted = filled.min(self.snd.wnd).saturating_mul(windows).max(length_u32(initial));
         self.room = growth.grow(self.room, wanted);
         if self.room > wanted && self.recovery.phase() == Phase::Open {
             let part = u64::from(self.room - wanted) * u64::from(advanced.min(cwnd)) / u64::from(cwnd.max(1));
