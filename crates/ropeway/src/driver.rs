@@ -44,6 +44,10 @@ const TIMEOUT_STEPS: usize = 16;
 /// Batches sent in one turn, before other tasks get theirs.
 const OUTPUT_BATCHES: usize = 16;
 
+/// Bytes sent in one turn. What they are answered with is taken before more is sent, while the processor's caches still have
+/// what is acknowledged: so it is that memory which is written to next, and windows need not be larger than they help.
+const OUTPUT_BYTES: usize = 256 * 1024;
+
 /// Packets of data that a stack sends when it ends with its runtime.
 const MOST_LAST_PACKETS: usize = 16 * 1024;
 
@@ -155,10 +159,14 @@ impl Driver {
     /// Gives the device what the core has to send, and everyone their events. `now` is the moment of the input: the clock is
     /// read again only where the device has taken time.
     fn output(&mut self, cx: &mut Context<'_>, mut now: Timestamp) -> io::Result<Rest> {
+        let mut bytes = 0;
         for _ in 0..OUTPUT_BATCHES {
+            if bytes >= OUTPUT_BYTES {
+                break;
+            }
             let queue = &mut self.queue;
             let rest = self.shard.locked_at(now, |state, now, after| {
-                state.fill(queue, now);
+                bytes += state.fill(queue, now, OUTPUT_BYTES - bytes);
                 state.deliver_events(after);
                 // The core pauses, so that others get the lock, though it has more to do.
                 let all = queue.is_empty() && !state.core.has_output();
@@ -203,16 +211,20 @@ impl Driver {
 }
 
 impl State {
-    /// Moves what the core has to send into `queue`, until that holds a batch. What is for the stack itself moves
-    /// whether the device takes anything or not.
-    fn fill(&mut self, queue: &mut VecDeque<Transmit>, now: Timestamp) {
+    /// Moves what the core has to send into `queue`, until that holds a batch, or it was so many bytes. What is for the stack
+    /// itself moves whether the device takes anything or not. Says how many bytes it was.
+    fn fill(&mut self, queue: &mut VecDeque<Transmit>, now: Timestamp, most: usize) -> usize {
         self.core.set_waiting(queue.len());
         self.core.handle_local(now);
+        let mut bytes = 0;
         while queue.len() < BATCH
+            && bytes < most
             && let Some(packet) = self.core.poll_transmit(now)
         {
+            bytes += packet.len();
             queue.push_back(packet);
         }
+        bytes
     }
 
     /// Does some of what is due. Says whether there is more.
@@ -306,7 +318,7 @@ impl Driver {
         let Self { shard, device, queue, .. } = self;
         let mut sent = 0usize;
         loop {
-            shard.locked(|state, now, _| state.fill(queue, now));
+            shard.locked(|state, now, _| state.fill(queue, now, usize::MAX));
             if queue.is_empty() {
                 return true;
             }
