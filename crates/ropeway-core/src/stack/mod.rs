@@ -13,6 +13,7 @@ mod open;
 mod outbox;
 mod output;
 mod ports;
+mod ready;
 mod reclaim;
 mod scan;
 mod settle;
@@ -242,7 +243,7 @@ impl Stack {
             due: PagedQueue::default(),
             unanswered: PagedQueue::default(),
             told: 0,
-            outbox: Outbox::default(),
+            outbox: Outbox::new(config.tx_checksum_offload),
             batch: None,
             spares: Spares::new(config.budget()),
             handed: Handed::default(),

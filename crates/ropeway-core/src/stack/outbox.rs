@@ -3,6 +3,7 @@
 //! Each kind has a line of its own, and the lines take turns. So however many strangers are to be answered, a peer
 //! gets its segments; and packets to ourselves never wait for the device.
 
+use super::ready::Ready;
 use crate::queue::PagedQueue;
 use crate::slab::Key;
 use crate::transmit::{Received, Transmit};
@@ -15,9 +16,9 @@ const PART: usize = 16;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outbox {
-    /// Connections that may have something to send to the device, round robin.
-    pub(super) ready: PagedQueue<Key>,
-    /// Likewise, to ourselves.
+    /// Connections that may have something to send to the device.
+    pub(super) ready: Ready,
+    /// Likewise, to ourselves, round robin.
     pub(super) ready_local: PagedQueue<Key>,
     /// Answers to whoever has, or had, a connection: the ACKs of TIME-WAIT, the RST to a bad SYN-ACK.
     to_peers: PagedQueue<Transmit>,
@@ -91,6 +92,11 @@ pub(super) enum Whom {
 }
 
 impl Outbox {
+    /// `whole`: the device takes trains as they are.
+    pub(super) fn new(whole: bool) -> Self {
+        Self { ready: Ready::new(whole), ..Self::default() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.ready.is_empty() && !self.has_others() && !self.has_local()
     }

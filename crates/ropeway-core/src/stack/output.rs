@@ -86,13 +86,14 @@ impl Stack {
     #[inline]
     fn next_of_connections(&mut self, now: Timestamp, next: &mut Option<Transmit>) {
         while !self.outbox.toil.is_enough()
-            && let Some(key) = self.outbox.ready.pop_front()
+            && let Some(key) = self.outbox.ready.pop()
         {
             let Some(remote) = self.turn_of(key, now, self.handed, next) else {
                 self.outbox.toil.turn();
                 continue;
             };
             if !self.addresses.is_local(remote) {
+                self.outbox.ready.spend(next.as_ref().map_or(0, Transmit::len));
                 return;
             }
             // The address has become ours meanwhile.
@@ -113,7 +114,7 @@ impl Stack {
             let remote = self.rooms.connections.get(key).map(|connection| connection.tuple.remote_addr);
             if remote.is_some_and(|remote| !self.addresses.is_local(remote)) {
                 // The address is not ours any more.
-                self.outbox.ready.push_back(key);
+                self.outbox.ready.push(key);
             } else if self.turn_of(key, now, Handed::NOWHERE, &mut next).is_some() {
                 self.send_local(&mut next);
             }

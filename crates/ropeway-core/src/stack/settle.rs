@@ -59,7 +59,7 @@ impl Stack {
                 connection.await_turn(now);
                 match self.addresses.is_local(connection.tuple.remote_addr) {
                     true => self.outbox.ready_local.push_back(key),
-                    false => self.outbox.ready.push_back(key),
+                    false => self.outbox.ready.push(key),
                 }
             }
         }
