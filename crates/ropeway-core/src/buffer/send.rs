@@ -301,7 +301,7 @@ mod tests {
         for (len, shares) in [(1, false), (SHARE_FROM - 1, false), (SHARE_FROM, true)] {
             let much = Bytes::from(vec![7; 64 * 1024]);
             let slabs = &mut Slabs::new(usize::MAX);
-        let mut buffer = SendBuffer::new(SeqNum::new(1));
+            let mut buffer = SendBuffer::new(SeqNum::new(1));
             buffer.push_bytes(much.slice(10..10 + len), false, slabs);
             assert_eq!(!much.is_unique(), shares, "{len} bytes");
             assert_eq!(buffer.slice(SeqNum::new(1), len).to_vec(), vec![7; len]);

@@ -310,7 +310,8 @@ fn a_wide_window_that_nothing_fills_leaves_the_send_buffer_small() {
     let mut lab = silent(|config| config.longest_train = u16::MAX);
     let id = lab.accepted(Peer { ws: Some(10), ..Peer::default() });
     let (data, mut una) = ([0; 64 * 1024], 1_u32);
-    let write_all = |lab: &mut Lab| while lab.stack.send(lab.ts(), id, &data, SendFlags::default()).is_ok() {};
+    let write_all =
+        |lab: &mut Lab| while lab.stack.send(lab.ts(), id, &data, SendFlags::default()).is_ok() {};
     for _ in 0..8 {
         write_all(&mut lab);
         lab.run_to(lab.now + ms(10));

@@ -38,7 +38,11 @@ impl Connection {
         let (mut taken, tight) = (0, env.pressure.calls_for(Measure::CloseWindows));
         for part in data {
             let n = part.len().min(room);
-            self.sender.buffer_mut().push_slice(part.get(..n).unwrap_or_default(), tight, &mut env.spares.slabs);
+            self.sender.buffer_mut().push_slice(
+                part.get(..n).unwrap_or_default(),
+                tight,
+                &mut env.spares.slabs,
+            );
             taken += n;
             room -= n;
         }

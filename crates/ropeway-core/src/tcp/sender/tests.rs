@@ -103,18 +103,21 @@ impl Bench {
         for (start, end) in ranges {
             assert!(blocks.push((SeqNum::new(*start), SeqNum::new(*end))));
         }
-        let acked = self.sender.on_ack(&AckNews {
-            signal: if self.echoes_mark { Signal::Echo } else { Signal::None },
-            now: self.ts(),
-            ack: SeqNum::new(ack),
-            blocks,
-            echo: echo.map(|at| (u32::try_from(at).unwrap(), Duration::from_millis(self.now - at))),
-            duplicate: SeqNum::new(ack) == self.sender.snd().una,
-            bare: true,
-            window_limited: true,
-            max_pacing_rate: None,
-            paces: false,
-        }, &mut Slabs::default());
+        let acked = self.sender.on_ack(
+            &AckNews {
+                signal: if self.echoes_mark { Signal::Echo } else { Signal::None },
+                now: self.ts(),
+                ack: SeqNum::new(ack),
+                blocks,
+                echo: echo.map(|at| (u32::try_from(at).unwrap(), Duration::from_millis(self.now - at))),
+                duplicate: SeqNum::new(ack) == self.sender.snd().una,
+                bare: true,
+                window_limited: true,
+                max_pacing_rate: None,
+                paces: false,
+            },
+            &mut Slabs::default(),
+        );
         assert!(self.sender.is_consistent(), "{:?}", self.sender.flight);
         acked
     }
