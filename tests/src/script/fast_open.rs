@@ -202,18 +202,14 @@ impl Runner<'_> {
         }
     }
 
-    /// A command in the middle of a script that changes what is known of Fast Open. Says whether it is one.
-    pub(super) fn fast_open_command(&mut self, command: &str) -> bool {
+    /// What a command in the middle of a script changes of Fast Open.
+    pub(super) fn fast_open_command(&mut self, command: &str) {
         if command.contains("tcp_metrics flush") {
             self.stack.forget_fast_open_cookies();
-            return true;
         }
         let value = command.split_once("tcp_fastopen=").map(|(_, behind)| behind);
-        let bits = value.and_then(|value| number(value.split_whitespace().next()?));
-        if let Some(bits) = bits.filter(|_| command.matches('=').count() == 1) {
+        if let Some(bits) = value.and_then(|value| number(value.split_whitespace().next()?)) {
             self.fast_open = bits;
-            return true;
         }
-        false
     }
 }

@@ -186,6 +186,12 @@ impl Flow {
         tcp
     }
 
+    /// Whether the application has written more than a segment ends with.
+    pub(super) fn has_more_behind(&self, tcp: &Tcp) -> bool {
+        let start = tcp.seq.wrapping_sub(self.local_isn.wrapping_add(1)) as usize;
+        !tcp.payload.is_empty() && start.saturating_add(tcp.payload.len()) < self.written.len()
+    }
+
     /// What is wrong with the bytes that a segment of the stack carries: it must be what was written.
     pub(super) fn check_payload(&self, tcp: &Tcp) -> Option<String> {
         let syn = u32::from(tcp.has(flag::SYN));

@@ -44,6 +44,8 @@ pub mod wire;
 
 use std::fmt;
 
+use wire::flag;
+
 pub use compare::Difference;
 pub use orders::orders;
 pub use parse::parse;
@@ -74,7 +76,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Which IP versions a script runs over: both, unless `--ip_version` or `// @ip` names one.
+/// Which IP versions a script runs over: both, unless `--ip_version` or `// @ip` names one. A script that spells out a cookie
+/// which the stack makes runs over IPv4 alone: the addresses are in it.
 #[must_use]
 pub fn versions(script: &ast::Script) -> Vec<Ip> {
     let pragma = script.pragmas.iter().find(|pragma| pragma.name == "ip").map(|pragma| pragma.value.as_str());
@@ -83,6 +86,25 @@ pub fn versions(script: &ast::Script) -> Vec<Ip> {
     match pragma.or(option) {
         Some("4" | "ipv4" | "ipv4-mapped-ipv6") => vec![Ip::V4],
         Some("6" | "ipv6") => vec![Ip::V6],
+        _ if spells_own_cookie(script) => vec![Ip::V4],
         _ => vec![Ip::V4, Ip::V6],
     }
+}
+
+/// Whether a SYN-ACK of the stack's is to carry a cookie, or to take one and all the data that came with it.
+fn spells_own_cookie(script: &ast::Script) -> bool {
+    let mut taken_if = None;
+    script.events.iter().any(|event| {
+        let ast::Action::Packet(spec) = &event.action else { return false };
+        let ast::Body::Tcp(tcp) = &spec.body else { return false };
+        let cookie =
+            |option: &ast::TcpOption| matches!(option, ast::TcpOption::FastOpen { cookie, .. } if !cookie.is_empty());
+        let has_cookie = tcp.options.iter().flatten().any(cookie);
+        let (incoming, flags) = (spec.direction == ast::Direction::In, tcp.flags & (flag::SYN | flag::ACK));
+        if incoming && flags == flag::SYN && has_cookie {
+            let len = u32::try_from(tcp.len).unwrap_or(u32::MAX);
+            taken_if = Some(tcp.seq.wrapping_add(1).wrapping_add(len));
+        }
+        !incoming && flags == flag::SYN | flag::ACK && (has_cookie || taken_if.take().is_some_and(|end| tcp.ack == Some(end)))
+    })
 }

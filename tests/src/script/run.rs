@@ -4,10 +4,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ropeway_core::{Received, Stack, Timestamp};
+use ropeway_core::{Received, SocketOptions, Stack, Timestamp};
 
 use super::ast::{Action, Direction, Event, EventTime, Script};
-use super::calls::Pending;
+use super::calls::{Pending, Watch};
 use super::flow::Flow;
 use super::notation;
 use super::python::Value;
@@ -58,9 +58,13 @@ pub(super) struct Runner<'s> {
     pub(super) sockets: Sockets,
     pub(super) pending: Option<Pending>,
     pub(super) names: HashMap<String, Value>,
+    /// What epoll instances watch.
+    pub(super) watches: Vec<Watch>,
     pub(super) unsupported: Vec<String>,
     /// Linux's `tcp_fastopen`, as it is now.
     pub(super) fast_open: u32,
+    /// What the options of a socket begin as.
+    pub(super) defaults: SocketOptions,
     pub(super) exchange: Vec<String>,
     pub(super) next_port: u16,
     /// The sequence number of the first SYN that the stack sent.
@@ -118,8 +122,10 @@ impl<'s> Runner<'s> {
             sockets: Sockets::default(),
             pending: None,
             names: HashMap::new(),
+            watches: Vec::new(),
             unsupported: settings.unsupported.clone(),
             fast_open: settings.fast_open,
+            defaults: settings.config.socket.clone(),
             exchange: Vec::new(),
             next_port: 40_000,
             first_iss: None,
@@ -283,8 +289,12 @@ impl<'s> Runner<'s> {
         let is_call = |event: &Event| !matches!(event.action, Action::Command(_));
         let between = self.script.events.iter().take(index).any(is_call)
             && self.script.events.iter().skip(index).any(is_call);
-        if between && !self.fast_open_command(command) && command.contains("sysctl") {
-            self.unsupported("sysctl in the middle of a script");
+        if between {
+            self.fast_open_command(command);
+            let known = self.settings.change_defaults(&mut self.defaults, command);
+            if !known && command.contains("sysctl") {
+                self.unsupported("sysctl in the middle of a script");
+            }
         }
         if between && let Some(mtu) = self.settings.mtu_of_route(command) {
             self.stack.raise_mtu(mtu);
@@ -365,7 +375,11 @@ impl<'s> Runner<'s> {
             let trace = self.exchange.len() - 1;
             self.sniffed.push_back(Sniffed { at: self.now, packet, flow, trace });
         }
-        while self.stack.poll_event().is_some() {}
+        while let Some(event) = self.stack.poll_event() {
+            if let ropeway_core::Event::Ready(id, _) = event {
+                self.wake_watches(id);
+            }
+        }
         Ok(())
     }
 

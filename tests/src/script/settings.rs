@@ -7,8 +7,9 @@ use std::time::Duration;
 use ropeway_core::{FastOpenKeys, KeepAlive, MtuProbing, StackConfig, SynCookieMode};
 
 use super::Error;
-use super::ast::{Action, Body, Direction, Pragma, Script, TcpOption, TcpSpec};
+use super::ast::{Action, Body, Direction, EventTime, Pragma, Script, TcpOption, TcpSpec};
 use super::parse::seconds;
+use super::wire::flag;
 
 /// Which IP a script runs over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +135,7 @@ impl Settings {
             settings.command(command, path);
         }
         settings.adopt_window_scale(script);
+        settings.adopt_syn_timeouts(script);
         settings.adopt_fast_open(script);
         if settings.bsd {
             settings.like_freebsd(script);
@@ -179,6 +181,28 @@ impl Settings {
         });
         if let Some(scale) = scale {
             self.config.max_window = 65_535 << scale;
+        }
+    }
+
+    /// Newer kernels send a SYN again each second at first: those of a script whose third comes a second after its second.
+    fn adopt_syn_timeouts(&mut self, script: &Script) {
+        const LINEAR: u64 = 1_500_000;
+        if self.mode == Mode::Strict || self.bsd {
+            return;
+        }
+        let mut again = 0;
+        for event in &script.events {
+            let Action::Packet(spec) = &event.action else { continue };
+            let Body::Tcp(tcp) = &spec.body else { continue };
+            let is_syn = spec.direction == Direction::Out && tcp.flags & (flag::SYN | flag::ACK) == flag::SYN;
+            again = if is_syn { again + 1 } else { 0 };
+            let soon = match event.time {
+                EventTime::After(time) | EventTime::AfterBetween(_, time) => time < LINEAR,
+                _ => false,
+            };
+            if again == 3 && soon {
+                self.config.socket.syn_linear_timeouts = 4;
+            }
         }
     }
 

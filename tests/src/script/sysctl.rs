@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ropeway_core::{EcnMode, EcnOption, MtuProbing, SynCookieMode, TimeWaitReuse};
+use ropeway_core::{EcnMode, EcnOption, MtuProbing, SocketOptions, SynCookieMode, TimeWaitReuse};
 
 use super::settings::{Ip, Settings};
 
@@ -47,27 +47,32 @@ impl Settings {
 
     /// `sysctl -q net.ipv4.a=1 net.ipv4.b="1 2 3"`, `set_sysctls.py /proc/sys/net/ipv4/a=1`
     fn sysctls(&mut self, line: &str) {
-        let mut rest = line;
-        while let Some(at) = rest.find('=') {
-            let name = rest[..at].rsplit(char::is_whitespace).next().unwrap_or_default();
-            let behind = &rest[at + 1..];
-            let (value, len) = match behind.strip_prefix('"') {
-                Some(quoted) => {
-                    let len = quoted.find('"').unwrap_or(quoted.len());
-                    (&quoted[..len], (len + 2).min(behind.len()))
-                }
-                None => {
-                    let len = behind.find(char::is_whitespace).unwrap_or(behind.len());
-                    (&behind[..len], len)
-                }
-            };
-            let name = name.trim_start_matches("/proc/sys/").replace('/', ".");
+        for (name, value) in assignments(line) {
             self.bsd |= name.starts_with("net.inet.");
             if !self.sysctl(&name, value) {
                 self.notes.push(format!("sysctl {name}={value}"));
             }
-            rest = &behind[len..];
         }
+    }
+
+    /// What a command in the middle of a script changes for sockets that are made from now on, whose options begin as `defaults`.
+    /// Says whether that is all it changes.
+    pub(super) fn change_defaults(&self, defaults: &mut SocketOptions, command: &str) -> bool {
+        let mut changed = self.clone();
+        changed.config.socket = defaults.clone();
+        let mut known = true;
+        for (name, value) in assignments(command) {
+            let short = name.trim_start_matches("net.ipv4.");
+            known &= match short {
+                // Each connection had its own from its beginning.
+                "tcp_ecn" | "tcp_syn_retries" | "tcp_timestamps" => changed.sysctl(&name, value),
+                // The runner's own, and the size of a cache.
+                "tcp_fastopen" | "tcp_fastopen_cookies" => true,
+                _ => false,
+            };
+        }
+        *defaults = changed.config.socket;
+        known
     }
 
     /// One line for each sysctl. Says whether the stack has such a setting.
@@ -92,7 +97,7 @@ impl Settings {
                     _ => SynCookieMode::Always,
                 };
             }
-            "tcp_timestamps" => config.timestamps = number != 0,
+            "tcp_timestamps" => config.socket.timestamps = number != 0,
             "tcp_window_scaling" => config.window_scaling = number != 0,
             "tcp_sack" | "sack.enable" => config.sack = number != 0,
             "tcp_dsack" => config.dsack = number != 0,
@@ -204,4 +209,26 @@ impl Settings {
 
 fn low_u16(number: u32) -> u16 {
     u16::try_from(number).unwrap_or(u16::MAX)
+}
+
+/// The names and values that a line sets.
+fn assignments(line: &str) -> Vec<(String, &str)> {
+    let (mut rest, mut found) = (line, Vec::new());
+    while let Some(at) = rest.find('=') {
+        let name = rest[..at].rsplit(char::is_whitespace).next().unwrap_or_default();
+        let behind = &rest[at + 1..];
+        let (value, len) = match behind.strip_prefix('"') {
+            Some(quoted) => {
+                let len = quoted.find('"').unwrap_or(quoted.len());
+                (&quoted[..len], (len + 2).min(behind.len()))
+            }
+            None => {
+                let len = behind.find(char::is_whitespace).unwrap_or(behind.len());
+                (&behind[..len], len)
+            }
+        };
+        found.push((name.trim_start_matches("/proc/sys/").replace('/', "."), value));
+        rest = &behind[len..];
+    }
+    found
 }

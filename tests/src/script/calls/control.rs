@@ -60,6 +60,10 @@ impl Runner<'_> {
     pub(super) fn timeout_of(&self, call: &Call) -> Option<u64> {
         let timeout = match (call.name.as_str(), call.args.get(2)) {
             ("poll", Some(Expr::Int(millis))) => u64::try_from(*millis).ok()?,
+            ("epoll_wait", _) => match call.args.get(3) {
+                Some(Expr::Int(millis)) => u64::try_from(*millis).ok()?,
+                _ => return None,
+            },
             _ => return None,
         };
         Some(self.now + timeout * 1000)
@@ -101,6 +105,7 @@ impl Runner<'_> {
         let readiness = match socket.kind {
             Kind::Listener(id) => return i64::from(self.stack.is_acceptable(id)),
             Kind::Connection(id) => self.stack.readiness(id),
+            Kind::New(_) if socket.deferred => return POLLOUT,
             Kind::New(_) | Kind::Dead => return POLLOUT | POLLHUP,
         };
         let map = [
@@ -117,8 +122,8 @@ impl Runner<'_> {
 
 const O_NONBLOCK: i64 = 0x800;
 const POLLOUT: i64 = 4;
-const POLLERR: i64 = 8;
-const POLLHUP: i64 = 0x10;
+pub(super) const POLLERR: i64 = 8;
+pub(super) const POLLHUP: i64 = 0x10;
 
 pub(super) fn constant(word: &str) -> Option<i64> {
     Some(match word {
@@ -138,6 +143,10 @@ pub(super) fn constant(word: &str) -> Option<i64> {
         "IP_PMTUDISC_WANT" => 1,
         "IP_PMTUDISC_DO" => 2,
         "IP_PMTUDISC_PROBE" => 3,
-        _ => return errno_number(word).or_else(|| super::super::info::symbol(word)),
+        _ => {
+            return errno_number(word)
+                .or_else(|| super::super::info::symbol(word))
+                .or_else(|| super::epoll::constant(word));
+        }
     })
 }

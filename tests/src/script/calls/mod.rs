@@ -1,8 +1,11 @@
 //! The application's calls, each with the result that Linux would give.
 
 mod control;
+mod epoll;
 mod open;
 mod transfer;
+
+pub(super) use epoll::Watch;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -125,6 +128,9 @@ impl Runner<'_> {
     fn invoke(&mut self, pending: &mut Pending) -> Result<Done, Stop> {
         let call = pending.call.clone();
         let args = call.args.as_slice();
+        if args.get(1) == Some(&Expr::Word("NULL".into())) {
+            return Err(Stop::Unsupported("pointers to nowhere".into()));
+        }
         match call.name.as_str() {
             "socket" => self.socket(&call),
             "bind" => self.bind(args),
@@ -132,7 +138,7 @@ impl Runner<'_> {
             "accept" | "accept4" => self.accept(&call),
             "connect" => self.connect(args),
             "read" | "recv" | "recvfrom" | "recvmsg" | "readv" => self.receive(&call, pending),
-            "write" | "send" | "sendto" | "sendmsg" | "writev" => self.transmit(&call, pending),
+            "write" | "send" | "sendto" | "sendmsg" | "writev" | "sendfile" => self.transmit(&call, pending),
             "shutdown" => self.shutdown(args),
             "close" => self.close(args),
             "fcntl" => self.fcntl(args),
@@ -140,6 +146,11 @@ impl Runner<'_> {
             "getsockopt" => self.getsockopt(args),
             "setsockopt" => self.setsockopt(args),
             "poll" => self.poll(args, pending),
+            "epoll_create" | "epoll_create1" | "open" => {
+                Ok(Done::Returned(self.integer(&call.result)?.unwrap_or(3)))
+            }
+            "epoll_ctl" => self.epoll_ctl(args),
+            "epoll_wait" => self.epoll_wait(args, pending),
             other => Err(Stop::Unsupported(format!("{other}()"))),
         }
     }

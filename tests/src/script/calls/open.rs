@@ -27,7 +27,7 @@ impl Runner<'_> {
         }
         let fd = self.integer(&call.result)?.unwrap_or(3);
         let nonblocking = format!("{:?}", args.get(1)).contains("SOCK_NONBLOCK");
-        let options = self.settings.config.socket.clone();
+        let options = self.defaults.clone();
         let keep_alive = self.settings.keep_alive;
         let kind = Kind::New(None);
         let (connects_fast, deferred, told_connected) = (false, false, false);
@@ -196,10 +196,11 @@ impl Runner<'_> {
     /// `connect` on a socket that has begun to: how far it is.
     pub(super) fn connect_again(&mut self, args: &[Expr]) -> Result<Done, Stop> {
         let Some(id) = self.connection_at(args)? else { return Ok(Done::Error("EBADF")) };
-        if let Some(error) = self.stack.take_error(id) {
+        let opening = matches!(self.state(id), State::SynSent | State::SynReceived);
+        // What may pass does not end it.
+        if !opening && let Some(error) = self.stack.take_error(id) {
             return Ok(Done::Error(connection_errno(error)));
         }
-        let opening = matches!(self.state(id), State::SynSent | State::SynReceived);
         let Ok(socket) = self.socket_at(args)? else { return Ok(Done::Error("EBADF")) };
         Ok(match (opening, socket.nonblocking) {
             (true, true) => Done::Error("EALREADY"),

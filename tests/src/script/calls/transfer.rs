@@ -1,6 +1,6 @@
 //! Moving data.
 
-use ropeway_core::{ConnectionId, RecvError, SendError, SendFlags, State};
+use ropeway_core::{ConnectionId, Readiness, RecvError, SendError, SendFlags, State};
 
 use super::super::ast::{Call, Expr};
 use super::super::flow::byte_at;
@@ -26,7 +26,10 @@ impl Runner<'_> {
             Ok(socket) => socket.nonblocking || flags.contains("MSG_DONTWAIT"),
             Err(error) => return Ok(error),
         };
-        let Some(id) = self.connection_at(&call.args)? else { return Ok(Done::Error("ENOTCONN")) };
+        let Some(id) = self.connection_at(&call.args)? else {
+            let deferred = self.socket_at(&call.args)?.is_ok_and(|socket| socket.deferred);
+            return Ok(Done::Error(if deferred { "EAGAIN" } else { "ENOTCONN" }));
+        };
         let now = self.ts();
         let peek = flags.contains("MSG_PEEK");
         let max = max - pending.progress;
@@ -41,6 +44,7 @@ impl Runner<'_> {
         match result {
             Ok(bytes) => {
                 self.check_read(id, &bytes, text.as_deref(), peek)?;
+                self.check_unread(id, call)?;
                 pending.progress += bytes.len();
                 if flags.contains("MSG_WAITALL") && bytes.len() < max && !bytes.is_empty() && !nonblocking {
                     return Ok(Done::Blocks);
@@ -50,6 +54,31 @@ impl Runner<'_> {
             Err(RecvError::WouldBlock) if !nonblocking => Ok(Done::Blocks),
             Err(error) => Ok(Done::Error(recv_errno(error))),
         }
+    }
+
+    /// `TCP_CM_INQ`: what is left to read, and one more at the end of the stream.
+    fn check_unread(&self, id: ConnectionId, call: &Call) -> Result<(), Stop> {
+        fn field<'a>(expr: &'a Expr, wanted: &str) -> Option<&'a Expr> {
+            match expr {
+                Expr::List(parts) => parts.iter().find_map(|part| field(part, wanted)),
+                Expr::Struct(fields) => fields.iter().find_map(|part| match part {
+                    Expr::Field(name, value) if name == wanted => Some(&**value),
+                    _ => None,
+                }),
+                _ => None,
+            }
+        }
+        let Some(control) = call.args.get(1).and_then(|header| field(header, "msg_control")) else {
+            return Ok(());
+        };
+        match field(control, "cmsg_type") {
+            Some(Expr::Word(word)) if word == "TCP_CM_INQ" => {}
+            other => return Err(Stop::Unsupported(format!("{other:?}"))),
+        }
+        let unread = self.stack.info(self.ts(), id).map_or(0, |info| info.unread);
+        let ended = unread == 0 && self.stack.readiness(id).contains(Readiness::READ_CLOSED);
+        let actual = i64::try_from(unread).unwrap_or(i64::MAX) + i64::from(ended);
+        self.check_value("TCP_CM_INQ", field(control, "cmsg_data"), actual)
     }
 
     /// What is read is what was sent.
@@ -153,7 +182,8 @@ impl Runner<'_> {
                     Some(Expr::Str(text)) => Some(text.clone()),
                     _ => None,
                 };
-                let len = usize::try_from(self.number(args, 2)?).unwrap_or(0);
+                let at = if call.name == "sendfile" { 3 } else { 2 };
+                let len = usize::try_from(self.number(args, at)?).unwrap_or(0);
                 return Ok((text, len));
             }
         };
