@@ -65,6 +65,45 @@ fn the_acknowledgement_of_what_is_answered_goes_with_the_answer() {
     lab.expect(ack().ack(401));
 }
 
+// As Linux: who asks in the moment in which it is connected may have more to say to the answer.
+#[test]
+fn the_answer_to_what_went_with_the_acknowledgement_of_a_syn_ack_waits_for_company() {
+    let answered = |pause: u64| {
+        let mut lab = Lab::with(|config| (config.quick_acks, config.events_first) = (16, true));
+        let id = lab.connect();
+        lab.expect(syn().seq(0));
+        lab.send(syn_ack());
+        if pause > 0 {
+            lab.after(0);
+            lab.expect(ack());
+            lab.at(pause);
+        }
+        lab.write(id, b"question");
+        lab.expect(data(b"question"));
+        lab.after(10);
+        lab.send(some(100).ack(9));
+        lab.after(0);
+        (lab, id)
+    };
+    let (mut lab, id) = answered(0);
+    lab.quiet();
+    lab.read(id, 1000);
+    lab.close(id);
+    lab.expect(fin().seq(9).ack(101));
+    // One that has nothing to say to it is found out.
+    let (mut lab, _) = answered(0);
+    lab.after(39);
+    lab.quiet();
+    lab.after(1);
+    lab.expect(ack().seq(9).ack(101));
+    lab.send(some(100).seq(101).ack(9));
+    lab.after(0);
+    lab.expect(ack().seq(9).ack(201));
+    // What is sent later is no answer to a SYN-ACK.
+    let (mut lab, _) = answered(1);
+    lab.expect(ack().seq(9).ack(101));
+}
+
 /// A lab whose owner lets applications act on events first, as drivers do.
 fn events_first() -> Lab {
     Lab::with(|config| config.events_first = true)

@@ -231,7 +231,7 @@ impl Connection {
         if starts_flight {
             self.sender.set_pacing_after_idle(env.now, self.options.max_pacing_rate);
         }
-        self.receiver.data_sent(env.now, self.delayed_ack(env));
+        self.receiver.data_sent(env.now, self.delayed_ack(env), plan.again);
         self.statistics.bytes_sent += u64::from(plan.len);
         let segments = &mut self.statistics.data_segments_out;
         *segments = segments.wrapping_add(plan.segments());

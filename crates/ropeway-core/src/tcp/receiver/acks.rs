@@ -139,9 +139,14 @@ impl Receiver {
         }
     }
 
-    /// Data is being sent: an answer, if it comes within `delay` of what was received.
-    pub(crate) fn data_sent(&mut self, now: Timestamp, delay: Duration) {
-        if self.acks.heard.is_some_and(|heard| now.since(heard) < delay) {
+    /// Data is being sent: an answer, if it comes within `delay` of what was received. What is new and takes the acknowledgement
+    /// of a SYN-ACK along is one, too: the application speaks first, and may have more to say to what it hears. As in Linux.
+    pub(crate) fn data_sent(&mut self, now: Timestamp, delay: Duration, again: bool) {
+        let is_answer = match self.acks.heard {
+            Some(heard) => now.since(heard) < delay,
+            None => !again && self.owes_ack(),
+        };
+        if is_answer {
             self.acks.interactive = true;
         }
     }

@@ -318,7 +318,7 @@ fn acknowledgements_wait_for_the_delay_or_for_a_second_segment() {
     // The first ones of a burst do not wait, until the application is known to answer.
     let quick = AckTiming { quick: 16, now: at(1000), ..timing() };
     assert_eq!(ack_by(receiver.take_text(&mut text(2000, 2010), BUFFER, &quick)), Some(at(1000)));
-    receiver.data_sent(at(1001), DELAY);
+    receiver.data_sent(at(1001), DELAY, false);
     assert_eq!(ack_by(receiver.take_text(&mut text(2010, 2020), BUFFER, &quick)), Some(at(1040)));
     receiver.delayed_ack_timeout();
     receiver.ack_sent(false);
