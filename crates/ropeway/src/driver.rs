@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep};
 
 use ropeway_core::{Received, Timestamp, Transmit};
@@ -268,10 +269,8 @@ impl Future for Driver {
         driver.inside_turn = false;
         match rest {
             Ok(Rest::Until(_)) => Poll::Pending,
-            Ok(Rest::More) => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
+            // The tasks that have been woken come first, on this worker: a wake here would have another worker take the driver away.
+            Ok(Rest::More) => pin!(yield_now()).poll(cx),
             Ok(Rest::Done) => {
                 tracing::debug!("the stack's last user is gone, and its last connection too");
                 Poll::Ready(())

@@ -19,7 +19,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::task::coop;
+use tokio::task::{coop, yield_now};
 
 pub use self::builder::TunBuilder;
 use self::counters::Counts;
@@ -221,8 +221,7 @@ impl TunDevice {
                 (io::ErrorKind::WouldBlock, None) => {
                     self.dry += 1;
                     if self.dry < PATIENCE {
-                        cx.waker().wake_by_ref();
-                        return Poll::Pending;
+                        return pin!(yield_now()).poll(cx).map(|()| Ok(None));
                     }
                     self.watch = Some(Watch::new(self.queue.file(), &self.name)?);
                 }
