@@ -30,13 +30,15 @@ pub(crate) struct Settings {
 
 /// Relays until it is killed. It starts in the guest's network namespace, and the standard input is the host's.
 pub(crate) fn run(settings: &Settings) -> io::Result<()> {
-    super::on_tokio(relay(settings.mtu))
+    let host = io::stdin().as_fd().try_clone_to_owned()?;
+    super::on_tokio(relay(settings.mtu, host.into(), ready))
 }
 
-async fn relay(mtu: u16) -> io::Result<()> {
+/// Relays from the calling thread's network namespace to that of `host`, where the thread is afterwards.
+async fn relay(mtu: u16, host: File, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let address = IpCidr::new(KERNEL_ADDRESS.into(), PREFIX_LEN);
     let device = TunDevice::builder().name(DEVICE).mtu(mtu).address(address).up().build()?;
-    sys::enter_network(&File::from(io::stdin().as_fd().try_clone_to_owned()?))?;
+    sys::enter_network(&host)?;
     // It has no address: it stands for everybody behind it.
     let stack = Stack::builder().device(device).build()?;
     let listener = stack.listen_any(BACKLOG)?;
@@ -47,7 +49,8 @@ async fn relay(mtu: u16) -> io::Result<()> {
     }
 }
 
-/// The guest is let in when the host's connection stands. Either side may close its half first.
+/// The guest is let in when the host's connection stands. Either side may close its half first; if one breaks, so does the other:
+/// its peer must not take what has come for all there is.
 async fn carry(incoming: Incoming) -> io::Result<()> {
     let Ok(mut host) = TcpStream::connect(host_of(incoming.original_dst())).await else {
         return incoming.reject(Rejection::Reset);
@@ -55,7 +58,12 @@ async fn carry(incoming: Incoming) -> io::Result<()> {
     host.set_nodelay(true)?;
     let mut guest = incoming.accept().await?;
     guest.set_nodelay(true)?;
-    copy_bidirectional_with_sizes(&mut guest, &mut host, COPY, COPY).await.map(drop)
+    let copied = copy_bidirectional_with_sizes(&mut guest, &mut host, COPY, COPY).await;
+    if copied.is_err() {
+        // Whichever has broken does not mind.
+        let _ = (guest.set_zero_linger(), host.set_zero_linger());
+    }
+    copied.map(drop)
 }
 
 /// The gateway's own address is the host, as it is with slirp4netns and pasta.
@@ -65,3 +73,6 @@ fn host_of(mut address: SocketAddr) -> SocketAddr {
     }
     address
 }
+
+#[cfg(test)]
+mod tests;
