@@ -192,9 +192,9 @@ pub(crate) fn retransmissions(socket: &impl AsRawFd) -> io::Result<u32> {
     Ok(info.tcpi_total_retrans)
 }
 
-/// Memory of this process that is resident, in bytes.
-pub(crate) fn resident() -> io::Result<u64> {
-    let pages = fs::read_to_string("/proc/self/statm")?;
+/// Memory of a process that is resident, in bytes.
+pub(crate) fn resident(pid: u32) -> io::Result<u64> {
+    let pages = fs::read_to_string(format!("/proc/{pid}/statm"))?;
     let pages: u64 = pages.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
     // SAFETY: the call takes no pointers.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };

@@ -90,6 +90,9 @@ fn every_row_has_every_stack_that_can_do_it() {
     for sample in samples {
         // Each row is headed by how much was done.
         assert!(sample["figures"][0]["value"].as_f64().unwrap() > 0.0, "{sample}");
+        let names = sample["figures"].as_array().unwrap().iter().map(|figure| &figure["name"]);
+        let tells_memory = names.clone().any(|name| name == "KiB per idle connection");
+        assert_eq!(tells_memory, sample["scenario"].as_str().unwrap().contains("idle"), "{sample}");
     }
     for picture in
         ["bulk-plain", "bulk-offloaded", "connections", "exchanges", "relay", "relay-connections", "memory"]

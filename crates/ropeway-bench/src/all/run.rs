@@ -81,7 +81,9 @@ fn in_a_namespace(stack: Stack, load: Load, window: Window, cpus: Cpus) -> io::R
         let why = format!("a process may have {descriptors} descriptors here");
         return Err(io::Error::other(why));
     }
+    let before = sys::resident(ends.stack.pid())?;
     let _idle = idle::open(load.idle, ends.target, addresses)?;
+    let idle_memory = sys::resident(ends.stack.pid())?.saturating_sub(before);
     let clients = Clients::new(load, ends.target);
     let mut device = DeviceTable::open()?;
     let (begin, end) = thread::scope(|scope| {
@@ -101,7 +103,13 @@ fn in_a_namespace(stack: Stack, load: Load, window: Window, cpus: Cpus) -> io::R
         marks
     })?;
     clients.check()?;
-    figures(load, &clients, begin, end)
+    let mut figures = figures(load, &clients, begin, end)?;
+    if load.idle > 0 {
+        figures.push(figure("KiB per idle connection", idle_memory as f64 / 1024.0 / load.idle as f64));
+    }
+    // Those that end only now have nobody to tell it to.
+    drop(ends);
+    Ok(figures)
 }
 
 /// What the clients talk to. It ends with this.

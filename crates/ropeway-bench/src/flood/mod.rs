@@ -151,7 +151,7 @@ impl Moment {
             half_open: sizes.half_open,
             connections: sizes.connections,
             device: DeviceTable::open()?.read()?,
-            resident: sys::resident()?,
+            resident: sys::resident(std::process::id())?,
             syns_sent_again: link::counter("netstat", "TcpExt: ", "TCPSynRetrans")?,
             answers_dropped: link::counter("snmp", "Ip: ", "InAddrErrors")?,
         })
