@@ -24,19 +24,28 @@ const PEER_CPU: usize = 0;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cpus {
     two: bool,
+    /// The stack has all of them.
+    all: bool,
 }
 
 impl Cpus {
-    /// Has a command's process run on the stack's CPU.
-    pub(crate) fn pin_child(self, command: &mut Command) {
-        if self.two {
-            sys::pin_child(command, STACK_CPU);
-        }
+    /// The same, and the stack has every CPU: also that of the other end.
+    pub(crate) fn all(self) -> Self {
+        Self { all: true, ..self }
     }
 
-    /// Moves the calling thread to the stack's CPU.
+    /// Has a command's process run on the stack's CPU.
+    pub(crate) fn pin_child(self, command: &mut Command) {
+        sys::pin_child(command, self.stack());
+    }
+
+    /// Moves the calling thread, and those it starts from now on, to the stack's CPU.
     pub(crate) fn pin_stack(self) -> io::Result<()> {
-        if self.two { sys::pin_to(STACK_CPU) } else { Ok(()) }
+        sys::pin_to(self.stack())
+    }
+
+    fn stack(self) -> Option<usize> {
+        (self.two && !self.all).then_some(STACK_CPU)
     }
 }
 
@@ -52,11 +61,11 @@ pub(crate) fn prepare() -> io::Result<Cpus> {
     silence()?;
     let two = thread::available_parallelism().is_ok_and(|cpus| cpus.get() >= 2);
     if two {
-        sys::pin_to(PEER_CPU)?;
+        sys::pin_to(Some(PEER_CPU))?;
     } else {
         eprintln!("one CPU for both ends: only CPU time per byte says anything here");
     }
-    Ok(Cpus { two })
+    Ok(Cpus { two, all: false })
 }
 
 /// Keeps the calling thread's namespace quiet: what crosses its devices is what the run sends.

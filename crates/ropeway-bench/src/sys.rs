@@ -59,12 +59,13 @@ fn duration(seconds: i64, nanos: i64) -> Duration {
     Duration::from_secs(seconds.unsigned_abs()) + Duration::from_nanos(nanos.unsigned_abs())
 }
 
-/// Lets the calling thread, and those it starts from now on, run on `cpu` only.
-pub(crate) fn pin_to(cpu: usize) -> io::Result<()> {
+/// Lets the calling thread, and those it starts from now on, run on `cpu` only, or on every one there is.
+pub(crate) fn pin_to(cpu: Option<usize>) -> io::Result<()> {
     // SAFETY: a CPU set is an array of integers; CPU_SET checks its index; the call only reads the set.
     unsafe {
         let mut set: libc::cpu_set_t = mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
+        let some = usize::try_from(libc::CPU_SETSIZE).unwrap_or_default();
+        cpu.map_or(0..some, |cpu| cpu..cpu + 1).for_each(|cpu| libc::CPU_SET(cpu, &mut set));
         check(libc::sched_setaffinity(0, mem::size_of::<libc::cpu_set_t>(), &raw const set)).map(drop)
     }
 }
@@ -135,8 +136,8 @@ pub(crate) fn kill_with_parent(command: &mut Command) {
     }
 }
 
-/// Lets a command's process run on `cpu` only.
-pub(crate) fn pin_child(command: &mut Command, cpu: usize) {
+/// Lets a command's process run on `cpu` only, or on every one there is.
+pub(crate) fn pin_child(command: &mut Command, cpu: Option<usize>) {
     // SAFETY: between fork and exec this fills in a set on the stack and makes one system call.
     unsafe {
         command.pre_exec(move || pin_to(cpu));

@@ -105,6 +105,40 @@ fn every_row_has_every_stack_that_can_do_it() {
 }
 
 #[test]
+fn shards_and_workers_are_measured_over_devices_and_over_a_cable() {
+    if !is_possible() {
+        return;
+    }
+    let (scratch, before) = (Scratch::new("all-spread"), devices());
+    let stacks =
+        ["--stacks", "ropeway,ropeway-1x2,ropeway-2x2", "--workloads", "down,up,cable", "--flows", "3"];
+    success(&mut all(&scratch, &[&stacks[..], &["--memory-mtu", "1500", "--strict"]].concat()));
+    let mut expected = BTreeSet::new();
+    for stack in ["ropeway", "ropeway-1x2", "ropeway-2x2"] {
+        for way in [
+            "down, 3 flows, plain",
+            "up, 3 flows, plain",
+            "down, 3 flows, offloaded",
+            "up, 3 flows, offloaded",
+        ] {
+            expected.insert((way.to_owned(), stack.to_owned()));
+        }
+        if stack != "ropeway" {
+            expected.insert(("down, 3 flows, over a cable, MTU 1500".to_owned(), stack.to_owned()));
+        }
+    }
+    let document = document(&scratch);
+    assert_eq!(runs(&document), expected);
+    for sample in document["samples"].as_array().unwrap() {
+        assert!(sample["figures"][0]["value"].as_f64().unwrap() > 0.0, "{sample}");
+    }
+    assert_eq!(devices(), before, "a device is left");
+    for nonsense in ["ropeway-", "ropeway-2", "ropeway-0x1", "ropeway-1x0", "ropeway-axb"] {
+        assert!(!all(&scratch, &["--stacks", nonsense]).output().unwrap().status.success(), "{nonsense}");
+    }
+}
+
+#[test]
 fn a_series_in_pieces_has_each_run_once_and_refuses_other_settings() {
     if !is_possible() {
         return;

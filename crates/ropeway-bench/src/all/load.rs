@@ -26,6 +26,8 @@ pub(super) enum Workload {
     Relay,
     /// Bulk between two ends on one thread, without a device and without a kernel.
     Memory,
+    /// Bulk between two stacks on one runtime, over a cable with a queue for each shard: no kernel. For `ropeway-SxW` alone.
+    Cable,
 }
 
 /// What the connections do.
@@ -50,6 +52,8 @@ pub(super) enum Way {
     Relay(u16),
     /// Nothing: two ends with this MTU.
     Memory(u16),
+    /// A cable of this MTU, in one process.
+    Cable(u16),
 }
 
 /// A load, with how much of it.
@@ -92,6 +96,7 @@ impl Load {
             Way::Offloaded => "offloaded".to_owned(),
             Way::Relay(mtu) => format!("relayed, MTU {mtu}"),
             Way::Memory(mtu) => format!("in memory, MTU {mtu}"),
+            Way::Cable(mtu) => format!("over a cable, MTU {mtu}"),
         };
         format!("{what}, {way}").replace(" 1 flows", " 1 flow")
     }
@@ -103,6 +108,9 @@ impl Load {
         match (self.way, self.kind) {
             (Way::Memory(_), _) => {
                 picture("memory", "Two ends on one thread", ["Gbit/s", "CPU s/GB of both ends"])
+            }
+            (Way::Cable(_), _) => {
+                picture("cable", "Two stacks on one runtime", ["Gbit/s", "CPU s/GB of both ends"])
             }
             (Way::Relay(_), Kind::Connect) => picture(
                 "relay-connections",
@@ -137,13 +145,17 @@ impl Load {
     pub(super) fn suits(self, stack: Stack) -> bool {
         const MANY: usize = 60_000;
         let has_room = self.idle < MANY
-            || matches!(stack, Stack::Ropeway | Stack::Ipstack | Stack::Veth | Stack::Loopback);
+            || matches!(
+                stack,
+                Stack::Ropeway | Stack::Spread(_) | Stack::Ipstack | Stack::Veth | Stack::Loopback
+            );
         let has_streams = self.kind != Kind::Http || stack.has_streams();
         match self.way {
             Way::Plain => stack.knows(false) && has_room && has_streams,
             Way::Offloaded => stack.knows(true) && has_room && has_streams,
             Way::Relay(_) => stack == Stack::Ropeway || stack.is_gateway(),
             Way::Memory(_) => matches!(stack, Stack::Ropeway | Stack::Smoltcp),
+            Way::Cable(_) => matches!(stack, Stack::Spread(_)),
         }
     }
 }
@@ -182,6 +194,10 @@ impl Wanted<'_> {
             Workload::Memory => {
                 let ways: Vec<Way> = self.memory_mtus.iter().copied().map(Way::Memory).collect();
                 across(&ways, Kind::Down, &[1], &[0])
+            }
+            Workload::Cable => {
+                let ways: Vec<Way> = self.memory_mtus.iter().copied().map(Way::Cable).collect();
+                across(&ways, Kind::Down, self.flows, &[0])
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Each stack is a process of its own in a network namespace that is made for the run and ends with it; the other end is the
 //! kernel's TCP, whatever the stack. All is measured from there, in the same way for each.
 
+mod cable;
 mod clients;
 mod gateway;
 pub(crate) mod idle;
@@ -33,10 +34,11 @@ const DESCRIPTORS: u64 = 250_000;
 /// What `all` takes.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Settings {
-    /// The stacks, in the order of their turns; ratios are the first one's over each other one's.
+    /// The stacks, in the order of their turns; ratios are the first one's over each other one's. Beside those that are the
+    /// default there is `ropeway-SxW`: S shards on W workers, which run on every CPU, and not on one as all others.
     #[arg(
         long,
-        value_enum,
+        value_parser = Stack::parse,
         value_delimiter = ',',
         default_value = "ropeway,null,smoltcp,tokio-smoltcp,netstack-smoltcp,ipstack,veth,loopback,pasta,slirp4netns"
     )]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use ropeway_bench_service::{Order, PORT};
 
+use super::cable;
 use super::clients::Clients;
 use super::gateway;
 use super::idle;
@@ -38,6 +39,7 @@ const IN_MEMORY: f64 = 4e9;
 pub(super) fn run(stack: Stack, load: Load, window: Window, cpus: Cpus) -> io::Result<Vec<Figure>> {
     let run = move || match load.way {
         Way::Memory(mtu) => in_memory(stack, mtu, window, cpus),
+        Way::Cable(mtu) => cable::run(stack, load.at_once, mtu, window, cpus),
         _ => in_a_namespace(stack, load, window, cpus),
     };
     let thread = thread::Builder::new().name("clients".to_owned()).spawn(run)?;

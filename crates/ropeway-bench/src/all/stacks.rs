@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use ropeway_bench_service::Order;
 
 use crate::link::Cpus;
+use crate::serve::Layout;
 use crate::sys;
 
 /// How long a stack may take to listen.
@@ -22,6 +23,9 @@ const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Stack {
     Ropeway,
+    /// ropeway with so many shards on so many workers, which may run on every CPU.
+    #[value(skip)]
+    Spread(Layout),
     Null,
     Smoltcp,
     TokioSmoltcp,
@@ -38,9 +42,18 @@ pub(super) enum Stack {
 }
 
 impl Stack {
+    /// Of this name; `ropeway-2x1` has two shards on one worker.
+    pub(super) fn parse(name: &str) -> Result<Self, String> {
+        match name.strip_prefix("ropeway-") {
+            Some(layout) => layout.parse().map(Self::Spread),
+            None => Self::from_str(name, false),
+        }
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Ropeway => "ropeway",
+            Self::Spread(layout) => layout.stack_name(),
             Self::Null => "null",
             Self::Smoltcp => "smoltcp",
             Self::TokioSmoltcp => "tokio-smoltcp",
@@ -56,7 +69,7 @@ impl Stack {
     /// Whether it can be run with or without offload.
     pub(super) fn knows(self, offload: bool) -> bool {
         match self {
-            Self::Ropeway | Self::Null | Self::NetstackSmoltcp | Self::Veth => true,
+            Self::Ropeway | Self::Spread(_) | Self::Null | Self::NetstackSmoltcp | Self::Veth => true,
             Self::Smoltcp | Self::TokioSmoltcp | Self::Ipstack => !offload,
             Self::Loopback => offload,
             Self::Pasta | Self::Slirp4netns => false,
@@ -88,7 +101,11 @@ impl Stack {
             return Ok(Command::new(target().join("release").join(format!("ropeway-bench-{}", self.name()))));
         }
         let mut command = Command::new(env::current_exe()?);
-        command.args(["serve", if self.is_kernel() { "kernel" } else { self.name() }]);
+        command.arg("serve");
+        match self {
+            Self::Spread(layout) => command.args(["--layout", &layout.to_string(), Self::Ropeway.name()]),
+            _ => command.arg(if self.is_kernel() { "kernel" } else { self.name() }),
+        };
         Ok(command)
     }
 }
@@ -131,6 +148,7 @@ pub(super) struct Server(Child);
 impl Server {
     /// Starts `stack` in the calling thread's network namespace, and waits until it listens.
     pub(super) fn start(stack: Stack, order: &Order, device: Stdio, cpus: Cpus) -> io::Result<Self> {
+        let cpus = if matches!(stack, Stack::Spread(_)) { cpus.all() } else { cpus };
         Self::spawn(Self::ordered(stack, order)?, device, Some(cpus))
     }
 
@@ -151,7 +169,7 @@ impl Server {
         Ok(command)
     }
 
-    /// Starts a command, on the stack's CPU if it is measured.
+    /// Starts a command, on the stack's CPUs if it is measured.
     pub(super) fn launch(mut command: Command, stdin: Stdio, cpus: Option<Cpus>) -> io::Result<Self> {
         sys::kill_with_parent(&mut command);
         if let Some(cpus) = cpus {

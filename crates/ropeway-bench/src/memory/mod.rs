@@ -115,7 +115,7 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
         return Err(io::Error::other(format!("{} is not in memory: measure it with `tun`", stack.name())));
     }
     // One CPU, the last: the first is where others' interrupts go. Without the right, no harm is done.
-    let _ = sys::pin_to(std::thread::available_parallelism().map_or(0, |cpus| cpus.get() - 1));
+    let _ = sys::pin_to(std::thread::available_parallelism().ok().map(|cpus| cpus.get() - 1));
     let mut report = Report::default();
     report.setting("MTU", settings.mtu);
     report.setting("buffer KiB", common.buffer);

@@ -129,7 +129,7 @@ fn not_ready(told: &Receiver<Told>) -> io::Error {
 
 /// Lets time pass on all paths, and does nothing else on this CPU.
 fn emulate(mut paths: Vec<Path<Tun>>, began: Instant, stop: &AtomicBool) -> io::Result<Vec<Path<Tun>>> {
-    sys::pin_to(PATH_CPU)?;
+    sys::pin_to(Some(PATH_CPU))?;
     sys::raise_priority();
     while !stop.load(Ordering::Relaxed) {
         for path in &mut paths {

@@ -1,10 +1,12 @@
 //! ropeway, smoltcp, the null stack and the kernel as processes that `all` measures, as the other peers are.
 
+mod layout;
 pub(crate) mod relay;
 mod smoltcp;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 
 use clap::ValueEnum;
 use ropeway::device::tun::TunDevice;
@@ -12,6 +14,7 @@ use ropeway::{IpCidr, Stack};
 use ropeway_bench_service::{Order, PORT, Task, ready, serve};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub(crate) use self::layout::Layout;
 use crate::link::{self, DEVICE, KERNEL_ADDRESS, MTU, PREFIX_LEN, STACK_ADDRESS};
 use crate::tun::application::Listen;
 use crate::tun::null;
@@ -25,6 +28,9 @@ pub(crate) struct Settings {
     /// The stack.
     #[arg(value_enum)]
     stack: Served,
+    /// How many shards and workers ropeway has; none is one shard on a current-thread runtime.
+    #[arg(long, value_name = "SHARDSxWORKERS")]
+    layout: Option<Layout>,
     #[command(flatten)]
     order: Order,
 }
@@ -41,7 +47,10 @@ enum Served {
 pub(crate) fn run(settings: &Settings) -> io::Result<()> {
     let order = &settings.order;
     match settings.stack {
-        Served::Ropeway => on_tokio(ropeway(order.clone())),
+        Served::Ropeway => match settings.layout {
+            Some(layout) => layout.run(ropeway(order.clone(), layout.shards))?,
+            None => on_tokio(ropeway(order.clone(), NonZeroUsize::MIN)),
+        },
         Served::Kernel => on_tokio(kernel(order.clone())),
         Served::Smoltcp => smoltcp::run(order),
         Served::Null => null(order),
@@ -54,12 +63,12 @@ fn on_tokio(run: impl Future<Output = io::Result<()>> + Send + 'static) -> io::R
 }
 
 /// ropeway as it is out of the box.
-async fn ropeway(order: Order) -> io::Result<()> {
+async fn ropeway(order: Order, shards: NonZeroUsize) -> io::Result<()> {
     let address = IpCidr::new(KERNEL_ADDRESS.into(), PREFIX_LEN);
-    let device =
-        TunDevice::builder().name(DEVICE).mtu(MTU).address(address).offload(order.offload).up().build()?;
+    let device = TunDevice::builder().name(DEVICE).mtu(MTU).address(address).queues(shards);
+    let device = device.offload(order.offload).up().build()?;
     let address = IpCidr::new(STACK_ADDRESS.into(), PREFIX_LEN);
-    let stack = Stack::builder().address(address).device(device).build()?;
+    let stack = Stack::builder().address(address).device(device).shards(shards).build()?;
     let listener = ropeway::net::TcpListener::bind_on(&stack, SocketAddr::from(order.address())).await?;
     accept(order, listener).await
 }
