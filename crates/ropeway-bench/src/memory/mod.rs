@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use crate::report::{Figure, Report, Sample, figure};
+use crate::report::{Figure, Report, Sample, figure, percentile};
 use crate::sys;
 use crate::{Common, StackKind};
 
@@ -51,9 +51,12 @@ pub(crate) struct Settings {
     /// Connections to open and close in each run of the other scenarios.
     #[arg(long, default_value_t = 200_000)]
     connections: u64,
-    /// Idle connections that are open beside these.
-    #[arg(long, default_value_t = 0)]
-    idle: usize,
+    /// Round trips to make in each run of `ping`.
+    #[arg(long, default_value_t = 200_000)]
+    exchanges: u64,
+    /// Idle connections that are open beside these: a run for each number.
+    #[arg(long, value_delimiter = ',', default_value = "0")]
+    idle: Vec<usize>,
 }
 
 /// What a run does.
@@ -65,6 +68,8 @@ enum Scenario {
     Connect,
     /// The same, sixteen at a time.
     Connect16,
+    /// A byte there and back on one connection; ropeway alone.
+    Ping,
 }
 
 impl Scenario {
@@ -73,6 +78,7 @@ impl Scenario {
             Self::Bulk => "bulk",
             Self::Connect => "connect",
             Self::Connect16 => "connect16",
+            Self::Ping => "ping",
         }
     }
 }
@@ -122,26 +128,39 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
     report.setting("timestamps", !common.no_timestamps);
     report.setting("packets", settings.packets);
     report.setting("connections", settings.connections);
-    report.setting("idle", settings.idle);
+    report.setting("exchanges", settings.exchanges);
     report.setting("rounds", common.rounds);
-    for scenario in &settings.scenarios {
-        for round in 0..common.rounds {
+    let rows: Vec<(Scenario, usize)> =
+        settings.scenarios.iter().flat_map(|scenario| settings.rows(*scenario)).collect();
+    for round in 0..common.rounds {
+        for (scenario, idle) in &rows {
             for stack in &common.stacks {
+                let name = scenario.name();
                 let figures = match scenario {
                     Scenario::Bulk => bulk(*stack, Bulk::of(settings)),
-                    Scenario::Connect => churn(*stack, settings, 1),
-                    Scenario::Connect16 => churn(*stack, settings, 16),
+                    Scenario::Connect => churn(*stack, settings, 1, *idle),
+                    Scenario::Connect16 => churn(*stack, settings, 16, *idle),
+                    Scenario::Ping => ping(*stack, settings, *idle),
                 }?;
-                report.add(Sample {
-                    scenario: scenario.name().to_owned(),
-                    stack: stack.name(),
-                    round,
-                    figures,
-                });
+                let scenario = if *idle > 0 { format!("{name}, {idle} idle") } else { name.to_owned() };
+                report.add(Sample { scenario, stack: stack.name(), round, figures });
             }
         }
     }
     report.finish(common.json.as_deref())
+}
+
+impl Settings {
+    /// A scenario with each number of idle connections; there are none beside bulk.
+    fn rows(&self, scenario: Scenario) -> Vec<(Scenario, usize)> {
+        let idle = if scenario == Scenario::Bulk { &[0][..] } else { &*self.idle };
+        idle.iter().map(|idle| (scenario, *idle)).collect()
+    }
+
+    fn churn(&self, at_once: usize, idle: usize) -> Churn {
+        let (connections, timestamps) = (self.connections, !self.common.no_timestamps);
+        Churn { connections, at_once, idle, timestamps }
+    }
 }
 
 /// A transfer from one end to the other.
@@ -189,13 +208,8 @@ pub(crate) fn connections(connections: u64) -> io::Result<()> {
     ropeway::connect::Ends::new(churn)?.run().map(drop)
 }
 
-fn churn(stack: StackKind, settings: &Settings, at_once: usize) -> io::Result<Vec<Figure>> {
-    let churn = Churn {
-        connections: settings.connections,
-        at_once,
-        idle: settings.idle,
-        timestamps: !settings.common.no_timestamps,
-    };
+fn churn(stack: StackKind, settings: &Settings, at_once: usize, idle: usize) -> io::Result<Vec<Figure>> {
+    let churn = settings.churn(at_once, idle);
     let Churned { packets, wall } = match stack {
         StackKind::Ropeway => ropeway::connect::Ends::new(churn)?.run(),
         _ => smoltcp::connect::Ends::new(churn)?.run(),
@@ -205,6 +219,21 @@ fn churn(stack: StackKind, settings: &Settings, at_once: usize) -> io::Result<Ve
         figure("us/connection", wall * 1e6 / connections),
         figure("connections/s", connections / wall),
         figure("packets/connection", packets as f64 / connections),
+    ])
+}
+
+/// Round trips of a byte beside so many idle connections.
+fn ping(stack: StackKind, settings: &Settings, idle: usize) -> io::Result<Vec<Figure>> {
+    if stack != StackKind::Ropeway {
+        return Err(io::Error::other("round trips in memory are ropeway's alone"));
+    }
+    let times = ropeway::connect::Ends::new(settings.churn(1, idle))?.ping(settings.exchanges)?;
+    let all: Duration = times.iter().sum();
+    let nanos = |percent| percentile(&times, percent).map_or(f64::NAN, |time| time.as_secs_f64() * 1e9);
+    Ok(vec![
+        figure("ns/round trip", all.as_secs_f64() * 1e9 / times.len() as f64),
+        figure("p50 ns", nanos(50)),
+        figure("p99 ns", nanos(99)),
     ])
 }
 

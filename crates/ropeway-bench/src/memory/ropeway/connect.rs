@@ -19,6 +19,12 @@ const TIME_WAIT: Duration = Duration::from_millis(50);
 /// Connections that are opened at a time before the run.
 const BATCH: usize = 500;
 
+/// After so long, nothing of a handshake is left to be done.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// Idle connections to one port of the server's: fewer than the client has ports.
+const TO_ONE_PORT: usize = 60_000;
+
 /// Both ends and what joins them.
 pub(in super::super) struct Ends {
     churn: Churn,
@@ -38,10 +44,14 @@ impl Ends {
             config.timestamps = churn.timestamps;
             config.time_wait = TIME_WAIT;
             config.ephemeral_ports = 1024..=u16::MAX;
+            // Both ends have one address each, and may have a million connections.
+            config.max_connections = usize::MAX;
+            config.half_open_per_prefix = u32::MAX;
+            config.memory_budget = Some(usize::MAX);
         };
         let (client, mut server) = (stack(CLIENT, now, config), stack(SERVER, now, config));
         let client = Client { stack: client, opened: 0, closed: 0 };
-        let listener = server.listen(address(), 1024, SocketOptions::default()).map_err(io::Error::other)?;
+        let listener = server.listen(address(0), 1024, SocketOptions::default()).map_err(io::Error::other)?;
         let (to_server, to_client) = (Link::new(MTU), Link::new(MTU));
         let mut ends = Self { churn, now, client, server, listener, to_server, to_client };
         ends.open_idle()?;
@@ -49,20 +59,34 @@ impl Ends {
     }
 
     fn open_idle(&mut self) -> io::Result<()> {
-        let mut missing = self.churn.idle;
-        while missing > 0 {
-            for _ in 0..missing.min(BATCH) {
-                self.client.open(self.now)?;
+        let mut progress = Progress::default();
+        let (mut opened, mut listener) = (0, None);
+        while opened < self.churn.idle {
+            let port = 1 + opened / TO_ONE_PORT;
+            if opened % TO_ONE_PORT == 0 {
+                let next = self.server.listen(address(port), 1024, SocketOptions::default());
+                listener = Some(next.map_err(io::Error::other)?);
             }
-            for _ in 0..4 {
+            let Some(listener) = listener else { break };
+            let end = (port * TO_ONE_PORT).min(self.churn.idle).min(opened + BATCH);
+            for _ in opened..end {
+                self.client.open(self.now, address(port))?;
+            }
+            while opened < end {
                 self.turn();
-            }
-            while self.client.stack.poll_event().is_some() || self.server.poll_event().is_some() {}
-            while self.server.accept(self.now, self.listener).map_err(io::Error::other)?.is_some() {
-                missing -= 1;
+                while self.client.stack.poll_event().is_some() || self.server.poll_event().is_some() {}
+                while self.server.accept(self.now, listener).map_err(io::Error::other)?.is_some() {
+                    opened += 1;
+                }
+                progress.check(opened as u64)?;
             }
         }
         self.client.opened = 0;
+        self.now += SETTLED;
+        let is_due = |stack: &Stack, now| stack.poll_timeout().is_some_and(|deadline| deadline <= now);
+        while is_due(&self.client.stack, self.now) || is_due(&self.server, self.now) {
+            self.turn();
+        }
         Ok(())
     }
 
@@ -88,7 +112,7 @@ impl Ends {
             let now = self.now;
             let client = &mut self.client;
             while client.opened < connections && client.opened - client.closed < at_once as u64 {
-                client.open(now)?;
+                client.open(now, address(0))?;
             }
             turn(&mut client.stack, now, &mut self.to_client, &mut self.to_server);
             client.advance(now)?;
@@ -105,10 +129,38 @@ impl Ends {
         }
         Ok(Churned { packets: self.packets() - before, wall })
     }
+
+    /// Sends a byte there and back so many times, on a connection of its own. Gives how long each took, in order of size.
+    pub(in super::super) fn ping(mut self, exchanges: u64) -> io::Result<Vec<Duration>> {
+        let id = self.client.open(self.now, address(0))?;
+        (0..4).for_each(|_| self.turn());
+        let mut times = Vec::with_capacity(usize::try_from(exchanges).unwrap_or_default());
+        let (mut echoed, mut closed) = (0, 0);
+        for _ in 0..exchanges {
+            let begin = Instant::now();
+            self.now += TICK;
+            let (client, now) = (&mut self.client.stack, self.now);
+            client.send(now, id, b"x", SendFlags::default()).map_err(io::Error::other)?;
+            turn(client, now, &mut self.to_client, &mut self.to_server);
+            turn(&mut self.server, now, &mut self.to_server, &mut self.to_client);
+            serve(&mut self.server, now, self.listener, &mut echoed, &mut closed)?;
+            self.to_client.take(&mut self.server, now);
+            turn(client, now, &mut self.to_client, &mut self.to_server);
+            while client.poll_event().is_some() {}
+            let byte = client.recv(now, id, 64).map_err(io::Error::other)?;
+            if byte.len() != 1 {
+                return Err(io::Error::other(format!("{} bytes came back", byte.len())));
+            }
+            times.push(begin.elapsed());
+        }
+        times.sort_unstable();
+        Ok(times)
+    }
 }
 
-fn address() -> SocketAddr {
-    SocketAddr::from((SERVER, PORT))
+/// The server's ports: the first is for what is measured.
+fn address(number: usize) -> SocketAddr {
+    SocketAddr::from((SERVER, PORT.saturating_add(u16::try_from(number).unwrap_or(u16::MAX))))
 }
 
 /// The end that connects.
@@ -119,10 +171,9 @@ struct Client {
 }
 
 impl Client {
-    fn open(&mut self, now: Timestamp) -> io::Result<()> {
-        self.stack.connect(now, None, address(), SocketOptions::default()).map_err(io::Error::other)?;
+    fn open(&mut self, now: Timestamp, server: SocketAddr) -> io::Result<ConnectionId> {
         self.opened += 1;
-        Ok(())
+        self.stack.connect(now, None, server, SocketOptions::default()).map_err(io::Error::other)
     }
 
     /// A byte to each that has opened; those whose byte has come back are closed.
