@@ -12,6 +12,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep};
 
@@ -75,6 +76,8 @@ pub(crate) struct Driver {
     sleep: Pin<Box<Sleep>>,
     /// What `sleep` has been set to.
     armed: Option<Timestamp>,
+    /// The runtime may have several workers.
+    among_workers: bool,
     /// A panic may have left a turn half way.
     inside_turn: bool,
     /// The runtime's own stack is forgotten when its driver ends.
@@ -101,6 +104,7 @@ impl Driver {
             queue: VecDeque::with_capacity(BATCH),
             sleep: Box::pin(tokio::time::sleep_until(Instant::now())),
             armed: None,
+            among_workers: Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread,
             inside_turn: false,
             _implicit: implicit,
         }
@@ -193,6 +197,16 @@ impl Driver {
         Ok(Rest::More)
     }
 
+    /// The tasks that have been woken come first, and then the driver again.
+    fn yield_to_tasks(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.among_workers {
+            // On this worker: whoever wakes itself is taken away by another one, from those that it has just woken.
+            return pin!(yield_now()).poll(cx);
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     /// Sets the alarm for `deadline`, which is ahead. An earlier alarm stays: most deadlines only move away,
     /// as with each acknowledgement, and moving an alarm is the dearer part.
     fn arm(&mut self, cx: &mut Context<'_>, deadline: Timestamp) -> Rest {
@@ -269,8 +283,7 @@ impl Future for Driver {
         driver.inside_turn = false;
         match rest {
             Ok(Rest::Until(_)) => Poll::Pending,
-            // The tasks that have been woken come first, on this worker: a wake here would have another worker take the driver away.
-            Ok(Rest::More) => pin!(yield_now()).poll(cx),
+            Ok(Rest::More) => driver.yield_to_tasks(cx),
             Ok(Rest::Done) => {
                 tracing::debug!("the stack's last user is gone, and its last connection too");
                 Poll::Ready(())
