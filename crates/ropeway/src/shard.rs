@@ -21,7 +21,7 @@ use crate::error::Ended;
 use crate::loopback::{Home, Keeper};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 use crate::waiters::table::{WaiterTable, Walk};
-use crate::waiters::{Afterwards, Ticket, Waiters};
+use crate::waiters::{Afterwards, Left, Ticket, Waiters};
 
 /// What can be waited for.
 #[derive(Clone, Copy, Debug)]
@@ -155,11 +155,11 @@ impl Shard {
         now: Timestamp,
         work: impl FnOnce(&mut State, Timestamp, &mut Afterwards) -> R,
     ) -> R {
-        let (result, after) = self.step_at(now, work);
-        if after.concerns_all() {
+        let (result, left) = self.step_at(now, work);
+        if left.everyone {
             self.wake_all(|_| true);
         }
-        if after.goes_on() {
+        if left.more {
             self.go_on();
         }
         result
@@ -168,11 +168,11 @@ impl Shard {
     /// Does what a call has left to do, some of it at a time: others get the lock between.
     fn go_on(&self) {
         for _ in 0..STEPS {
-            let ((), after) = self.step(State::serve_caller);
-            if after.concerns_all() {
+            let ((), left) = self.step(State::serve_caller);
+            if left.everyone {
                 self.wake_all(|_| true);
             }
-            if !after.goes_on() {
+            if !left.more {
                 return;
             }
         }
@@ -180,7 +180,7 @@ impl Shard {
     }
 
     /// See [`Shard::locked`]. Gives what is left to be done, which is not to wake those whom it has collected.
-    fn step<R>(&self, work: impl FnOnce(&mut State, Timestamp, &mut Afterwards) -> R) -> (R, Afterwards) {
+    fn step<R>(&self, work: impl FnOnce(&mut State, Timestamp, &mut Afterwards) -> R) -> (R, Left) {
         self.step_at(self.clock().now(), work)
     }
 
@@ -188,7 +188,7 @@ impl Shard {
         &self,
         now: Timestamp,
         work: impl FnOnce(&mut State, Timestamp, &mut Afterwards) -> R,
-    ) -> (R, Afterwards) {
+    ) -> (R, Left) {
         let mut after = Afterwards::default();
         let result = {
             let mut state = self.lock();
@@ -196,7 +196,7 @@ impl Shard {
             work(&mut state, now, &mut after)
         };
         after.run();
-        (result, after)
+        (result, after.left())
     }
 
     /// Wakes everyone whom `concerned` says, some at a time: others get the lock between. Nobody whom it says may begin to

@@ -32,18 +32,31 @@ pub(crate) struct Afterwards {
     keeper: Option<Thread>,
     woken: Vec<Waker>,
     discarded: Vec<Waker>,
-    /// The stack has ended.
-    everyone: bool,
+    left: Left,
+}
+
+/// What a call leaves to be done in steps, with a lock of their own each.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Left {
+    /// Everyone who waits is to be woken: the stack has ended.
+    pub(crate) everyone: bool,
     /// There is more to do, once others have had the lock.
-    more: bool,
+    pub(crate) more: bool,
 }
 
 impl Afterwards {
     /// Wakes and drops what was collected. The lock must not be held.
     pub(crate) fn run(&mut self) {
-        self.discarded.drain(..).for_each(discard);
-        self.woken.drain(..).for_each(wake);
-        self.driver.take().into_iter().for_each(wake);
+        // Most calls have collected nothing, and this is run for each.
+        if !self.discarded.is_empty() {
+            self.discarded.drain(..).for_each(discard);
+        }
+        if !self.woken.is_empty() {
+            self.woken.drain(..).for_each(wake);
+        }
+        if let Some(driver) = self.driver.take() {
+            wake(driver);
+        }
         if let Some(keeper) = self.keeper.take() {
             keeper.unpark();
         }
@@ -51,20 +64,16 @@ impl Afterwards {
 
     /// Everyone who waits is to be woken.
     pub(crate) fn concern_all(&mut self) {
-        self.everyone = true;
-    }
-
-    pub(crate) fn concerns_all(&self) -> bool {
-        self.everyone
+        self.left.everyone = true;
     }
 
     /// There is more to do, once others have had the lock.
     pub(crate) fn go_on(&mut self) {
-        self.more = true;
+        self.left.more = true;
     }
 
-    pub(crate) fn goes_on(&self) -> bool {
-        self.more
+    pub(crate) fn left(&self) -> Left {
+        self.left
     }
 
     /// Whether a task will be woken that waits for a socket.

@@ -283,6 +283,9 @@ impl HalfOpenTable {
         if self.sweep.is_some() || self.overdue.oldest().is_some() {
             return Some(Timestamp::START);
         }
+        if self.entries.len() == 0 {
+            return None;
+        }
         let lists = self.answered.iter().chain([&self.untold, &self.told]);
         let fronts = lists.filter_map(|list| self.entries.get(list.oldest()?));
         fronts.map(|entry| entry.deadline.near(now)).min()
