@@ -75,6 +75,10 @@ fn echo(packet: &[u8]) -> Bytes {
 fn packets_cross_in_both_directions_over_both_families() {
     packets_cross(builder());
     packets_cross(builder().offload(false));
+    for time in [Duration::MAX, Duration::from_nanos(1)] {
+        packets_cross(builder().busy_poll(time));
+        packets_cross(builder().busy_poll(time).offload(false));
+    }
 }
 
 fn packets_cross(builder: TunBuilder) {
@@ -190,18 +194,33 @@ fn outside_of_a_runtime_the_error_says_so() {
 
 #[test]
 fn a_deleted_device_ends_a_pending_receive_and_every_later_call() {
-    namespace::run_with(&["ip"], async || {
-        let mut device = device();
+    for busy_poll in [Duration::ZERO, Duration::MAX] {
+        deletion_is_told(builder().busy_poll(busy_poll));
+    }
+}
+
+fn deletion_is_told(builder: TunBuilder) {
+    namespace::run_with(&["ip"], async move || {
+        let mut device = builder.build().unwrap();
+        datagrams_cross(&mut device).await;
         let delete = async {
             tokio::time::sleep(Duration::from_millis(50)).await;
             ip("link delete rope0");
         };
-        let (outcome, ()) = tokio::join!(receive(&mut device, 64), delete);
+        // Until then the kernel may say something of its own.
+        let failure = async {
+            loop {
+                if let Err(error) = receive(&mut device, 64).await {
+                    break error;
+                }
+            }
+        };
+        let (failure, ()) = tokio::join!(failure, delete);
         let told = |error: io::Error| {
             assert!(matches!(tun_error(&error), TunError::Deleted { .. }), "{error}");
             assert_eq!(error.to_string(), "the TUN device rope0 was deleted");
         };
-        told(outcome.unwrap_err());
+        told(failure);
         told(receive(&mut device, 64).await.unwrap_err());
         told(send(&mut device, vec![Bytes::from_static(&[0x45; 40])]).await.unwrap_err());
     });

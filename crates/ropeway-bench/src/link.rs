@@ -8,7 +8,7 @@ use std::process::Command;
 use std::thread;
 
 use ropeway::IpCidr;
-use ropeway::device::tun::TunDevice;
+use ropeway::device::tun::{TunBuilder, TunDevice};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::sys;
@@ -78,9 +78,9 @@ pub(crate) fn silence() -> io::Result<()> {
     if fs::read_to_string(FORWARD)?.trim() == "0" { Ok(()) } else { fs::write(FORWARD, "0") }
 }
 
-/// Makes a device, up, whose kernel side in the calling thread's namespace has `address`, and in which so many packets
+/// A device, up, whose kernel side in the calling thread's namespace has `address`, and in which so many packets
 /// wait for the stack before the kernel drops some.
-pub(crate) fn tun_device(address: Ipv4Addr, tx_queue_len: u32, offload: bool) -> io::Result<TunDevice> {
+pub(crate) fn tun_device(address: Ipv4Addr, tx_queue_len: u32, offload: bool) -> TunBuilder {
     TunDevice::builder()
         .name(DEVICE)
         .mtu(MTU)
@@ -88,7 +88,6 @@ pub(crate) fn tun_device(address: Ipv4Addr, tx_queue_len: u32, offload: bool) ->
         .tx_queue_len(tx_queue_len)
         .offload(offload)
         .up()
-        .build()
 }
 
 /// A socket of the kernel's end, about to connect.

@@ -69,7 +69,7 @@ async fn serve(
     stop: Arc<AtomicBool>,
     ready: Sender<Stack>,
 ) -> io::Result<Served> {
-    let device = link::tun_device(KERNEL_ADDRESS, queue, true)?;
+    let device = link::tun_device(KERNEL_ADDRESS, queue, true).build()?;
     let address = IpCidr::new(STACK_ADDRESS.into(), PREFIX_LEN);
     let stack = Stack::builder().address(address).device(device).build()?;
     let listener = TcpListener::bind_on(&stack, SocketAddr::from(target)).await?;

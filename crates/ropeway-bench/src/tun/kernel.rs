@@ -33,10 +33,10 @@ const LAST: Duration = Duration::from_millis(20);
 /// Runs the stack's side of `job` to its end.
 pub(crate) async fn run(job: Arc<Job>, ready: Sender<()>) -> io::Result<StackReport> {
     let (outer, mut table) =
-        (link::tun_device(KERNEL_ADDRESS, TX_QUEUE_LEN.into(), false)?, DeviceTable::open()?);
+        (link::tun_device(KERNEL_ADDRESS, TX_QUEUE_LEN.into(), false).build()?, DeviceTable::open()?);
     sys::unshare_network()?;
     link::silence()?;
-    let inner = link::tun_device(STACK_ADDRESS, TX_QUEUE_LEN.into(), false)?;
+    let inner = link::tun_device(STACK_ADDRESS, TX_QUEUE_LEN.into(), false).build()?;
     let listener = listen(&job)?;
     ready.send(()).map_err(io::Error::other)?;
 

@@ -48,6 +48,9 @@ pub(crate) struct Settings {
     /// Without offload: packets cross the device one by one, of at most its MTU, for the stacks that know better as well.
     #[arg(long)]
     plain: bool,
+    /// How long ropeway looks for more packets before its thread sleeps, in microseconds.
+    #[arg(long, value_name = "MICROS", default_value_t = 0)]
+    busy_poll: u64,
 }
 
 /// What a run does.
@@ -89,6 +92,8 @@ pub(crate) struct Job {
     timestamps: bool,
     /// Whether a stack that knows offload uses it.
     offload: bool,
+    /// How long ropeway's device is looked at before the thread sleeps.
+    busy_poll: Duration,
     /// Set by whoever ends the transfer: the stack in a download, otherwise the kernel's side.
     stop: AtomicBool,
     /// When to give up.
@@ -131,6 +136,7 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
     report.setting("buffer KiB", settings.common.buffer);
     report.setting("timestamps", !settings.common.no_timestamps);
     report.setting("offload", !settings.plain);
+    report.setting("busy poll us", settings.busy_poll);
     report.setting("seconds", settings.seconds);
     report.setting("rounds", settings.common.rounds);
     report.setting("kernel", fs::read_to_string("/proc/sys/kernel/osrelease")?.trim());
@@ -173,6 +179,7 @@ fn run_once(
         buffer: settings.common.buffer_bytes(),
         timestamps: !settings.common.no_timestamps,
         offload: !settings.plain,
+        busy_poll: Duration::from_micros(settings.busy_poll),
         stop: AtomicBool::new(false),
         deadline: Instant::now() + window.warm_up + window.measure + PATIENCE,
     });

@@ -14,7 +14,8 @@ use crate::sys::CpuTime;
 
 /// Runs the stack's side of `job` to its end.
 pub(crate) async fn run(job: Arc<Job>, ready: Sender<()>) -> io::Result<StackReport> {
-    let device = link::tun_device(KERNEL_ADDRESS, TX_QUEUE_LEN.into(), job.offload)?;
+    let device = link::tun_device(KERNEL_ADDRESS, TX_QUEUE_LEN.into(), job.offload);
+    let device = device.busy_poll(job.busy_poll).build()?;
     let mut config = StackConfig::default();
     config.timestamps = job.timestamps;
     config.socket.recv_buffer = job.buffer;

@@ -1,6 +1,7 @@
 //! A TUN device: the kernel's end of a point-to-point link whose other end is us.
 
 mod builder;
+mod busy;
 mod counters;
 mod error;
 mod name;
@@ -22,6 +23,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::{coop, yield_now};
 
 pub use self::builder::TunBuilder;
+use self::busy::BusyPoll;
 use self::counters::Counts;
 pub use self::counters::TunCounters;
 pub use self::error::TunError;
@@ -63,6 +65,7 @@ pub struct TunDevice {
     watch: Option<Watch>,
     /// Reads in a row that found nothing.
     dry: u32,
+    busy: BusyPoll,
     /// The last write found no room.
     blocked: bool,
     /// It has been deleted.
@@ -131,7 +134,14 @@ impl TunDevice {
         builder::attach(name)
     }
 
-    fn new(file: File, resting: Vec<File>, name: &str, mtu: u16, offload: bool) -> io::Result<Self> {
+    fn new(
+        file: File,
+        resting: Vec<File>,
+        name: &str,
+        mtu: u16,
+        offload: bool,
+        busy: BusyPoll,
+    ) -> io::Result<Self> {
         let interface = name::InterfaceName::new(name).ok().and_then(|name| sys::interface_index(&name));
         let interface = interface.and_then(|index| Interface::open(index).ok());
         Ok(Self {
@@ -139,6 +149,7 @@ impl TunDevice {
             queue: Queue::new(file, mtu, offload),
             watch: None,
             dry: 0,
+            busy,
             blocked: false,
             gone: false,
             mtu,
@@ -191,6 +202,9 @@ impl TunDevice {
                 // After packets an error can wait: it comes again.
                 _ if batch.len() > start => {
                     self.dry = 0;
+                    if self.busy.go_on() {
+                        self.rest_no_more();
+                    }
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -198,10 +212,16 @@ impl TunDevice {
             }
         }
         self.dry = 0;
+        self.busy.go_on();
+        self.rest_no_more();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads what comes without being called for it. The driver's next turn has to be certain.
+    fn rest_no_more(&mut self) {
         if !self.blocked {
             self.watch = None;
         }
-        Poll::Ready(Ok(()))
     }
 
     /// Reads one packet; `None` if it had to be thrown away.
@@ -220,7 +240,7 @@ impl TunDevice {
                 (io::ErrorKind::WouldBlock, Some(mut guard)) => guard.clear_ready(),
                 (io::ErrorKind::WouldBlock, None) => {
                     self.dry += 1;
-                    if self.dry < PATIENCE {
+                    if self.dry < PATIENCE || self.busy.is_on() {
                         return pin!(yield_now()).poll(cx).map(|()| Ok(None));
                     }
                     self.watch = Some(Watch::new(self.queue.file(), &self.name)?);
@@ -307,6 +327,7 @@ impl Device for TunDevice {
             queue: Queue::new(file, self.mtu, self.has_offload()),
             watch: None,
             dry: 0,
+            busy: self.busy.clone(),
             blocked: false,
             gone: false,
             mtu: self.mtu,
@@ -335,6 +356,11 @@ impl Device for TunDevice {
                 ready!(self.write_packet(cx, packet))?;
             }
             queue.pop_front();
+        }
+        // What has been sent may be answered.
+        if self.busy.go_on() && self.watch.is_some() {
+            self.rest_no_more();
+            cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(()))
     }
