@@ -11,10 +11,10 @@ use crate::time::Timestamp;
 use crate::transmit::Received;
 
 /// What one fragment costs besides its bytes, in a tree whose nodes may be half full and an allocation of its own.
-const FRAGMENT_OVERHEAD: usize = 144;
+const FRAGMENT_OVERHEAD: usize = 112;
 
 /// Likewise a datagram: its places in the tables, and that of its source.
-const DATAGRAM_OVERHEAD: usize = 960;
+const DATAGRAM_OVERHEAD: usize = 992;
 
 /// What became of a fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
