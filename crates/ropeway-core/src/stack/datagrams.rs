@@ -198,7 +198,11 @@ impl Stack {
         if data.len().div_ceil(longest.max(1)) > MAX_SEGMENTS {
             return Err(DatagramError::TooManySegments);
         }
-        self.fits_path(&ends, longest)?;
+        let fits = self.fits_path(&ends, longest);
+        // As in Linux, several of one call are not cut.
+        if !fits && (size.is_some() || self.udp.get(id).is_some_and(|socket| socket.options.dont_fragment)) {
+            return Err(DatagramError::TooLong);
+        }
         let leaves = !self.addresses.is_local(ends.ip.dst) && ends.ip.hop_limit > 0;
         if leaves {
             self.udp_has_room(id)?;
@@ -210,8 +214,11 @@ impl Stack {
             if returns {
                 self.udp_loop(now, &packet);
             }
-            if leaves {
+            if leaves && fits {
                 self.udp_queue(id, packet);
+            } else if leaves {
+                let fragments = self.in_fragments(ends.ip.dst, packet).ok_or(DatagramError::TooLong)?;
+                fragments.into_iter().for_each(|fragment| self.udp_queue(id, fragment));
             }
         }
         Ok(())
@@ -269,18 +276,12 @@ impl Stack {
         Ok(Ends { tuple, ip })
     }
 
-    /// Whether a datagram of so many bytes goes as one packet. What does not is refused: here is the place for sending it in
-    /// fragments.
-    fn fits_path(&self, ends: &Ends, len: usize) -> Result<(), DatagramError> {
+    /// Whether a datagram of so many bytes goes as one packet, and not in fragments (RFC 8085 3.2-1).
+    fn fits_path(&self, ends: &Ends, len: usize) -> bool {
         let packet = ends.ip.header_len() + wire::HEADER_LEN + len;
-        if self.addresses.is_local(ends.ip.dst)
+        self.addresses.is_local(ends.ip.dst)
             || packet <= PASSES_ANYWHERE.min(usize::from(self.config.mtu))
             || packet <= usize::from(self.path_mtu(ends.ip.dst))
-        {
-            return Ok(());
-        }
-        // RFC 8085 3.2-1
-        Err(DatagramError::TooLong)
     }
 
     /// Whether a socket may send: what waits to leave is bounded for each, and for all together.

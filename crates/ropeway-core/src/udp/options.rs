@@ -32,6 +32,10 @@ pub struct UdpOptions {
     pub multicast_loop_v6: bool,
     /// Hear of ICMP errors that may pass, too, such as that a host cannot be reached (`IP_RECVERR`). Off: of those that last.
     pub all_errors: bool,
+    /// Send nothing in fragments: what is longer than the path takes is an error (`IP_MTU_DISCOVER` and `IPV6_MTU_DISCOVER`,
+    /// `IP_PMTUDISC_DO`). Off (`IP_PMTUDISC_WANT`): it leaves in fragments (RFC 1122 3.3.3), and what fits has the DF bit. Fragments are
+    /// lost on many paths (RFC 8900), so protocols that find out what passes, as QUIC does, turn it on.
+    pub dont_fragment: bool,
     /// A socket on `::` leaves IPv4 to others (`IPV6_V6ONLY`). It counts when the socket is bound. Off, as in Linux.
     pub only_v6: bool,
     /// Share the port with others that set this, too (`SO_REUSEADDR`): the last one that was bound takes what goes to a single
@@ -68,6 +72,7 @@ impl Default for UdpOptions {
             multicast_loop_v4: true,
             multicast_loop_v6: true,
             all_errors: false,
+            dont_fragment: false,
             only_v6: false,
             reuse_addr: false,
             reuse_port: false,

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
+use ropeway_core::packet::fragment::{self, Marks};
 use ropeway_core::packet::{
     AccurateEcn, Checksum, ChecksumMode, EcnCodepoint, EcnOrder, FastOpen, IpParams, Payload, Protocol,
-    SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, checksum, emit_tcp,
+    SeqNum, TcpFlags, TcpHeader, TcpOptions, Timestamps, checksum, emit_tcp, ip,
 };
 #[allow(unused_imports, reason = "not every test file describes packets")]
 pub use ropeway_sim::pair::{describe, describe_tcp, flag_letters, parse};
@@ -282,6 +283,29 @@ pub fn ip_packet(src: IpAddr, dst: IpAddr, protocol: Protocol, upper: &[u8]) -> 
     ip.emit(upper.len(), &mut packet);
     packet.extend_from_slice(upper);
     packet
+}
+
+/// The fragments of a packet.
+pub fn cut(packet: &[u8], mtu: u16, ident: u32) -> Vec<Vec<u8>> {
+    let payload = Payload::from(Bytes::copy_from_slice(packet));
+    let pieces = fragment::split(&payload, mtu, ident).unwrap();
+    pieces.map(|(header, data)| [&header[..], &data.to_vec()].concat()).collect()
+}
+
+/// What was sent, which must be fragments of one datagram in their order, put together.
+pub fn join(packets: &[Vec<u8>]) -> Vec<u8> {
+    let len = packets.iter().map(|packet| ip::parse(packet).unwrap().payload.len()).sum();
+    let marks = Marks::default().with(EcnCodepoint::NotEct);
+    let mut whole = fragment::whole_headers(&packets[0], len, marks).unwrap();
+    let mut next = 0;
+    for (number, packet) in packets.iter().enumerate() {
+        let ip = ip::parse(packet).unwrap();
+        let place = ip.fragment.unwrap();
+        assert_eq!((usize::from(place.offset), place.more), (next, number + 1 < packets.len()));
+        next += ip.payload.len();
+        whole.extend_from_slice(&packet[ip.payload]);
+    }
+    whole
 }
 
 /// Makes the checksum of an IPv4 header right again.

@@ -17,11 +17,9 @@ mod sending;
 mod time;
 mod whole;
 
-use bytes::Bytes;
 use common::*;
-use ropeway_core::packet::fragment::{self, Marks};
 use ropeway_core::packet::icmp::emit_echo_request;
-use ropeway_core::packet::{EcnCodepoint, IcmpMessage, Payload, Protocol, icmp, ip};
+use ropeway_core::packet::{IcmpMessage, Protocol, icmp, ip};
 
 /// Both families: whether it is IPv6, who sends, and who we are.
 const BOTH: [(bool, &str, &str); 2] = [(false, "10.0.0.1", "10.0.0.2"), (true, "fd00::1", "fd00::2")];
@@ -29,13 +27,6 @@ const BOTH: [(bool, &str, &str); 2] = [(false, "10.0.0.1", "10.0.0.2"), (true, "
 /// An echo request with so many bytes of data.
 fn echo((_, src, dst): (bool, &str, &str), len: usize) -> Vec<u8> {
     emit_echo_request(src.parse().unwrap(), dst.parse().unwrap(), 0x1234, 7, &pattern(0, len), 64)
-}
-
-/// The fragments of a packet.
-fn cut(packet: &[u8], mtu: u16, ident: u32) -> Vec<Vec<u8>> {
-    let payload = Payload::from(Bytes::copy_from_slice(packet));
-    let pieces = fragment::split(&payload, mtu, ident).unwrap();
-    pieces.map(|(header, data)| [&header[..], &data.to_vec()].concat()).collect()
 }
 
 /// A fragment of whatever protocol.
@@ -56,22 +47,6 @@ fn piece(
     packet[6..8].copy_from_slice(&((offset as u16 / 8) | (u16::from(more) << 13)).to_be_bytes());
     fix_ip_checksum(&mut packet);
     packet
-}
-
-/// What was sent, which must be fragments of one datagram in their order, put together.
-fn join(packets: &[Vec<u8>]) -> Vec<u8> {
-    let len = packets.iter().map(|packet| ip::parse(packet).unwrap().payload.len()).sum();
-    let marks = Marks::default().with(EcnCodepoint::NotEct);
-    let mut whole = fragment::whole_headers(&packets[0], len, marks).unwrap();
-    let mut next = 0;
-    for (number, packet) in packets.iter().enumerate() {
-        let ip = ip::parse(packet).unwrap();
-        let place = ip.fragment.unwrap();
-        assert_eq!((usize::from(place.offset), place.more), (next, number + 1 < packets.len()));
-        next += ip.payload.len();
-        whole.extend_from_slice(&packet[ip.payload]);
-    }
-    whole
 }
 
 /// The data of an echo reply.

@@ -127,6 +127,7 @@ fn a_router_that_refuses_what_was_sent_lowers_the_path_mtu_and_a_liar_does_not()
         assert_eq!(lab.stack.path_mtu(remote), 1500, "it would have passed");
         lab.icmp_error(too_big, &sent);
         assert_eq!(lab.stack.path_mtu(remote), 1400);
+        lab.stack.udp_update_options(id, |options| options.dont_fragment = true).unwrap();
         assert_eq!(lab.say_to(id, &to, &vec![7; 1401 - headers]), Err(DatagramError::TooLong));
         lab.say_to(id, &to, &vec![7; 1400 - headers]).unwrap();
         assert_eq!(lab.next_packet().len(), 1400);

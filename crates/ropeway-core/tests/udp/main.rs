@@ -12,6 +12,7 @@ mod anywhere;
 #[path = "../common/mod.rs"]
 mod common;
 mod errors;
+mod fragments;
 mod groups;
 mod limits;
 mod sending;

@@ -74,6 +74,7 @@ fn what_cannot_be_sent_says_why() {
     // 1500 bytes pass, and no more than a packet can have anywhere.
     lab.say_to(v4, "10.0.0.1:5", &[0; 1472]).unwrap();
     assert_eq!(lab.next_packet().len(), 1500);
+    lab.stack.udp_update_options(v4, |options| options.dont_fragment = true).unwrap();
     assert_eq!(lab.say_to(v4, "10.0.0.1:5", &[0; 1473]), Err(TooLong));
     assert_eq!(lab.say_to(v4, "127.0.0.1:5", &[0; 65_508]), Err(TooLong));
     let foreign =

@@ -20,6 +20,17 @@ impl UdpSocket {
         self.held.update_options(|options| options.broadcast = on)
     }
 
+    /// Whether what is longer than the path takes is refused instead of sent in fragments (`IP_MTU_DISCOVER`).
+    pub fn dont_fragment(&self) -> io::Result<bool> {
+        self.held.options(|options| options.dont_fragment)
+    }
+
+    /// Sets whether what is longer than the path takes is refused, with EMSGSIZE, instead of sent in fragments (`IP_MTU_DISCOVER` and
+    /// `IPV6_MTU_DISCOVER`, `IP_PMTUDISC_DO`). Off by default, as in Linux.
+    pub fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
+        self.held.update_options(|options| options.dont_fragment = on)
+    }
+
     /// Whether what goes to an IPv4 group comes to this host, too (`IP_MULTICAST_LOOP`).
     pub fn multicast_loop_v4(&self) -> io::Result<bool> {
         self.held.options(|options| options.multicast_loop_v4)
