@@ -5,7 +5,7 @@
 use std::fs;
 use std::process::Command;
 
-use ropeway::net::TcpListener;
+use ropeway::net::{TcpListener, UdpSocket};
 use ropeway_tests::link::{Family, Link};
 use ropeway_tests::{namespace, over_both_families, programs};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,6 +14,26 @@ use tokio::process::Child;
 over_both_families! {
     #[needs("ping")]
     long_echo_requests_are_answered
+    datagrams_in_fragments_cross_both_ways
+}
+
+async fn datagrams_in_fragments_cross_both_ways(family: Family) {
+    let link = Link::new(family);
+    let ours = UdpSocket::bind_on(&link.stack, link.ours(53)).await.unwrap();
+    let theirs = tokio::net::UdpSocket::bind(link.kernel(0)).await.unwrap();
+    let mut buf = vec![0; 70_000];
+    for len in [1473, 20_000, 65_507] {
+        let sent: Vec<u8> = (0..251).cycle().take(len).collect();
+        theirs.send_to(&sent, link.ours(53)).await.unwrap();
+        let (heard, from) = ours.recv_from(&mut buf).await.unwrap();
+        assert!(buf[..heard] == sent, "{len} bytes");
+        ours.send_to(&sent, from).await.unwrap();
+        let (heard, from) = theirs.recv_from(&mut buf).await.unwrap();
+        assert!(buf[..heard] == sent && from == link.ours(53), "{len} bytes");
+    }
+    ours.set_dont_fragment(true).unwrap();
+    let refused = ours.send_to(&[7; 1473], theirs.local_addr().unwrap()).await;
+    assert_eq!(refused.unwrap_err().raw_os_error(), Some(90), "EMSGSIZE");
 }
 
 async fn long_echo_requests_are_answered(family: Family) {

@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ropeway::MtuProbing;
-use ropeway::net::{TcpListener, TcpStream};
+use ropeway::net::{TcpListener, TcpStream, UdpSocket};
 use ropeway_sim::{CoDel, Host, Link, Net, Pipe, Queue, Rate};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
@@ -202,4 +203,22 @@ async fn a_black_hole_is_the_end_only_where_probing_is_off() {
             _ => assert!(timeouts > 5),
         }
     }
+}
+
+/// A datagram of more than the path takes leaves in fragments, and where a link is narrower still these are cut again.
+#[tokio::test(start_paused = true)]
+async fn datagrams_in_fragments_cross_a_narrow_link() {
+    let net = Net::new();
+    let (a, b) = (net.add_host("a").unlinked().build(), net.add_host("b").unlinked().build());
+    let link = net.link(&a, &b, Link::new().delay(MS(1)));
+    link.update(|pipe| pipe.mtu = 700);
+    let receiver = b.run(UdpSocket::bind("0.0.0.0:53")).await.unwrap();
+    let sender = a.run(UdpSocket::bind("0.0.0.0:0")).await.unwrap();
+    let data: Vec<u8> = (0..251).cycle().take(20_000).collect();
+    sender.send_to(&data, SocketAddr::new(b.ip(), 53)).await.unwrap();
+    let mut heard = vec![0; 30_000];
+    let (len, _) = receiver.recv_from(&mut heard).await.unwrap();
+    assert!(heard.get(..len) == Some(&data[..]), "UDP delivered something else");
+    let counters = b.stack().counters();
+    assert_eq!((counters.fragments, counters.datagrams_reassembled), (41, 1));
 }

@@ -8,6 +8,7 @@ fn sent(lab: &mut Lab) -> Vec<Vec<u8>> {
     lab.drain().into_iter().map(|sent| sent.packet.to_vec()).collect()
 }
 
+// RFC 1122 3.3.3-1
 #[test]
 fn what_is_longer_than_the_path_takes_leaves_in_fragments() {
     for (own, peer) in FAMILIES {

@@ -3,11 +3,27 @@
 use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
-use ropeway_packet::{IcmpErrorKind, IcmpMessage, IpPacket, Protocol, UnreachableKind, icmp, ip};
+use ropeway_packet::{
+    HeaderBuf, IcmpErrorKind, IcmpMessage, IpPacket, Payload, Protocol, UnreachableKind, fragment, icmp, ip,
+};
 
 use super::{Event, Kind, LinkId, NodeId, Packet, World};
 use crate::record::Cause;
 use crate::rules::Ruling;
+
+/// What a packet goes on in that is larger than the next link's MTU, if routers may cut it (RFC 791 2.3, RFC 1191 3).
+fn fragments(packet: &Packet, header: &IpPacket, mtu: u16) -> Option<Vec<Packet>> {
+    if header.dont_fragment || header.dst.is_ipv6() {
+        return None;
+    }
+    let payload = Payload::from(packet.bytes.clone());
+    let pieces = fragment::split(&payload, mtu, header.ident)?;
+    let piece = |(head, data): (HeaderBuf, Payload)| Packet {
+        bytes: [&head[..], &data.to_vec()].concat().into(),
+        ..packet.clone()
+    };
+    Some(pieces.map(piece).collect())
+}
 
 /// The hop limit of what routers send themselves.
 const HOP_LIMIT: u8 = 64;
@@ -109,9 +125,11 @@ impl World {
         if packet.bytes.len() <= usize::from(mtu) {
             return self.enter_link(id, way, packet);
         }
+        if let Some(pieces) = fragments(&packet, header, mtu) {
+            pieces.into_iter().for_each(|piece| self.enter_link(id, way, piece));
+            return;
+        }
         self.lost(node, &packet, Cause::TooBig);
-        // RFC 1191 3: a router does not fragment what says it must not be; others it should. We never do, and our
-        // stacks never ask for it.
         let too_big = IcmpErrorKind::PacketTooBig { mtu: mtu.into() };
         match self.node(node).kind {
             Kind::Router => self.refuse(node, &packet, header, too_big),
