@@ -18,6 +18,7 @@ mod missing_timestamps;
 mod mss;
 mod nagle;
 mod options;
+mod path;
 mod path_mtu;
 mod sequence_wrap;
 mod silly_window;
