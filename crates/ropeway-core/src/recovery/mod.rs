@@ -613,6 +613,13 @@ impl Recovery {
         self.detection.rack.forget();
     }
 
+    /// A router has refused a probe of the path's MTU. Without SACK, duplicates of what followed it mean nothing.
+    pub(crate) fn on_mtu_probe_refused(&mut self, nxt: SeqNum) {
+        if !self.switches.sack && matches!(self.phase, Phase::Open | Phase::Disorder) {
+            self.high = nxt;
+        }
+    }
+
     /// What was too large gets through in smaller segments: the timeouts were not due to congestion (RFC 4821 7.7).
     pub(crate) fn on_black_hole_proved(&mut self, congestion: &mut dyn Controller, now: Timestamp) {
         if !self.episode.undo.is_forbidden() {

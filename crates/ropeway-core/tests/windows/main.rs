@@ -16,6 +16,7 @@ mod buffers;
 mod common;
 mod missing_timestamps;
 mod mss;
+mod mtu_attacks;
 mod nagle;
 mod options;
 mod path;

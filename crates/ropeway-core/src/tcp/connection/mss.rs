@@ -57,7 +57,7 @@ impl Connection {
     /// What is in flight goes out again, in smaller packets, but once a round trip at most: whoever forges such
     /// messages, each a little lower, would have the flight sent for each. If SND.UNA moves before that, packets do
     /// pass, and there is nothing to send again.
-    pub(crate) fn path_refuses(&mut self, most: u16, env: &Env<'_>) {
+    pub(crate) fn path_refuses(&mut self, most: u16, env: &mut Env<'_>) {
         let now = env.now;
         self.search_no_more_than(most, env);
         if most >= self.path_mtu {

@@ -197,7 +197,7 @@ impl Connection {
             None => return,
         };
         // What is small enough already was lost for another reason.
-        if smaller >= self.path_mtu || self.sender.first_len() <= u32::from(self.data_in(smaller)) {
+        if smaller >= self.path_mtu || self.sender.due_len() <= u32::from(self.data_in(smaller)) {
             return;
         }
         let was = self.path_mtu;
@@ -371,7 +371,7 @@ impl Connection {
     }
 
     /// A router says that no more passes. If it says so of a probe, that is known to be lost.
-    pub(super) fn search_no_more_than(&mut self, most: u16, env: &Env<'_>) {
+    pub(super) fn search_no_more_than(&mut self, most: u16, env: &mut Env<'_>) {
         if env.config.mtu_probing == MtuProbing::Off {
             return;
         }
@@ -390,6 +390,7 @@ impl Connection {
         search.whole_first = most > self.path_mtu;
         if let Some(probe) = refused {
             search.counts.lost += 1;
+            env.counters.mtu_probes_lost += 1;
             self.sender.on_mtu_probe_refused(probe.start);
             self.output_due = true;
         }

@@ -524,11 +524,13 @@ impl Sender {
     /// A router has refused one that begins there.
     pub(crate) fn on_mtu_probe_refused(&mut self, start: SeqNum) {
         self.flight.lose_probe(start);
+        self.recovery.on_mtu_probe_refused(self.snd.nxt);
     }
 
-    /// How many bytes of data the first segment has that is out, as it would go out again.
-    pub(crate) fn first_len(&self) -> u32 {
-        self.flight.first().map_or(0, |first| first.len().min(self.mss()))
+    /// How many bytes of data the next segment has that goes out again. It may be made of several that went out before.
+    pub(crate) fn due_len(&mut self) -> u32 {
+        let mss = self.mss();
+        self.flight.next_due(mss).map_or(0, |piece| piece.end.since(piece.start) - u32::from(piece.fin))
     }
 
     /// When a probe of the tail is due, if one may be sent (RFC 8985 7.2).
