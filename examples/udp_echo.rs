@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let echo = tokio::spawn(async move {
         let mut buf = [0; 1500];
         let (len, peer) = server.recv_from(&mut buf).await?;
-        server.send_to(&buf[..len], peer).await?;
+        server.send_to(buf.get(..len).unwrap_or_default(), peer).await?;
         io::Result::Ok(server)
     });
 
@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     client.send(b"both ends of the rope are ready").await?;
     let mut buf = [0; 1500];
     let len = client.recv(&mut buf).await?;
-    println!("{}", String::from_utf8_lossy(&buf[..len]));
+    println!("{}", String::from_utf8_lossy(buf.get(..len).unwrap_or_default()));
 
     // Forty datagrams with one call; the receiver is told of each size, mark and destination.
     let server = echo.await??;
