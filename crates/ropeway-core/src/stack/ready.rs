@@ -65,7 +65,9 @@ mod tests {
     /// The order in which two send trains of 64 KiB that have enough of them: eight in all.
     fn order(whole: bool) -> Vec<u32> {
         let mut ready = Ready::new(whole);
-        [1, 2].map(|index| ready.push(Key { index, generation: 1 }));
+        for index in [1, 2] {
+            ready.push(Key { index, generation: 1 });
+        }
         let mut order = Vec::new();
         while let Some(key) = ready.pop().filter(|_| order.len() < 16) {
             ready.push(key);
