@@ -9,6 +9,7 @@
 )]
 
 mod anywhere;
+mod churn;
 #[path = "../common/mod.rs"]
 mod common;
 mod errors;
