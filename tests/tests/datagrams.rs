@@ -60,6 +60,7 @@ async fn datagrams_cross_both_ways(family: Family) {
         theirs.send_to(&data, from).await.unwrap();
         assert_eq!(timeout(SOON, ours.recv(&mut buf)).await.expect("it comes back").unwrap(), len);
     }
+    ours.set_dont_fragment(true).unwrap();
     let too_long = ours.send(&vec![7; longest + 1]).await.unwrap_err();
     assert_eq!(too_long.raw_os_error(), Some(libc::EMSGSIZE));
 }

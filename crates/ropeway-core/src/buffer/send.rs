@@ -180,15 +180,16 @@ impl SendBuffer {
         held.tail.capacity() - held.tail.len() + if more < TIGHT_CHUNK { 0 } else { more }
     }
 
-    /// Appends a copy of `data`. `tight`: it takes as little memory as it can, if in more pieces.
-    pub(crate) fn push_slice(&mut self, data: &[u8], tight: bool, slabs: &mut Slabs) {
+    /// Appends a copy of `data`. `tight`: it takes as little memory as it can, if in more pieces. Bulk goes to slabs, if there is
+    /// enough memory for what they may leave empty.
+    pub(crate) fn push_slice(&mut self, data: &[u8], tight: bool, slabs: Option<&mut Slabs>) {
         if data.is_empty() {
             return;
         }
         let held = self.held.get_or_insert_default();
-        let bulk = !tight && self.len + data.len() >= SLAB;
+        let mut slabs = slabs.filter(|_| !tight && self.len + data.len() >= SLAB);
         let room = held.tail.capacity() - held.tail.len();
-        let fits = if tight || bulk || room >= data.len() { room.min(data.len()) } else { 0 };
+        let fits = if tight || slabs.is_some() || room >= data.len() { room.min(data.len()) } else { 0 };
         let (now, mut rest) = data.split_at(fits);
         held.tail.extend_from_slice(now);
         while !rest.is_empty() {
@@ -199,8 +200,11 @@ impl SendBuffer {
                 (false, 0) => LONE_CHUNK,
                 (false, _) => SMALL_CHUNK,
             };
-            held.tail_in_slab = bulk;
-            held.tail = if bulk { slabs.lend() } else { BytesMut::with_capacity(rest.len().max(least)) };
+            held.tail_in_slab = slabs.is_some();
+            held.tail = match &mut slabs {
+                Some(slabs) => slabs.lend(),
+                None => BytesMut::with_capacity(rest.len().max(least)),
+            };
             let (next, later) = rest.split_at(rest.len().min(held.tail.capacity()));
             held.tail.extend_from_slice(next);
             rest = later;
@@ -209,7 +213,7 @@ impl SendBuffer {
     }
 
     /// Appends `data` without copying it, unless it is short: nobody knows how much it would keep alive.
-    pub(crate) fn push_bytes(&mut self, data: Bytes, tight: bool, slabs: &mut Slabs) {
+    pub(crate) fn push_bytes(&mut self, data: Bytes, tight: bool, slabs: Option<&mut Slabs>) {
         if data.len() < SHARE_FROM {
             self.push_slice(&data, tight, slabs);
             return;
@@ -282,9 +286,9 @@ mod tests {
     fn slices_cross_chunks_and_survive_acknowledgement() {
         let slabs = &mut Slabs::new(usize::MAX);
         let mut buffer = SendBuffer::new(SeqNum::new(u32::MAX - 3));
-        buffer.push_slice(b"abcde", false, slabs);
-        buffer.push_bytes(Bytes::from_static(b"fgh"), false, slabs);
-        buffer.push_slice(b"ij", true, slabs);
+        buffer.push_slice(b"abcde", false, Some(slabs));
+        buffer.push_bytes(Bytes::from_static(b"fgh"), false, Some(slabs));
+        buffer.push_slice(b"ij", true, Some(slabs));
         let base = SeqNum::new(u32::MAX - 3);
         assert_eq!(buffer.slice(base + 3, 6).to_vec(), b"defghi");
         buffer.acknowledge(base + 6, slabs);
@@ -302,7 +306,7 @@ mod tests {
             let much = Bytes::from(vec![7; 64 * 1024]);
             let slabs = &mut Slabs::new(usize::MAX);
             let mut buffer = SendBuffer::new(SeqNum::new(1));
-            buffer.push_bytes(much.slice(10..10 + len), false, slabs);
+            buffer.push_bytes(much.slice(10..10 + len), false, Some(slabs));
             assert_eq!(!much.is_unique(), shares, "{len} bytes");
             assert_eq!(buffer.slice(SeqNum::new(1), len).to_vec(), vec![7; len]);
         }
@@ -320,14 +324,14 @@ mod tests {
             for (op, n) in ops {
                 let data: Vec<u8> = (0..n).map(|_| { counter = counter.wrapping_add(1); counter }).collect();
                 match op {
-                    0 => { buffer.push_slice(&data, n % 2 == 0, slabs); flat.extend(&data); }
-                    1 => { buffer.push_bytes(Bytes::from(data.clone()), n % 2 == 0, slabs); flat.extend(&data); }
+                    0 => { buffer.push_slice(&data, n % 2 == 0, Some(slabs)); flat.extend(&data); }
+                    1 => { buffer.push_bytes(Bytes::from(data.clone()), n % 2 == 0, Some(slabs)); flat.extend(&data); }
                     // Within what it may take at the least.
                     4 => {
                         let limit = 3584.max(buffer.memory());
                         let fits = n.min(buffer.tight_room(limit));
                         prop_assert!(!flat.is_empty() || fits >= n.min(2048));
-                        buffer.push_slice(&data[..fits], true, slabs);
+                        buffer.push_slice(&data[..fits], true, Some(slabs));
                         flat.extend(&data[..fits]);
                         prop_assert!(buffer.memory() <= limit);
                     }

@@ -109,6 +109,11 @@ impl Pressure {
         self.calls_for(Measure::DropBeyond).then(|| self.fair_part())
     }
 
+    /// Whether one connection may well take so much more than it needs.
+    pub(crate) fn can_spare(self, bytes: usize) -> bool {
+        !self.calls_for(Measure::CloseWindows) && self.fair_part() >= bytes
+    }
+
     /// What one connection may take of what is left.
     fn fair_part(self) -> usize {
         self.to_streams / 8

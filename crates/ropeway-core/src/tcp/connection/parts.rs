@@ -5,6 +5,7 @@ use ropeway_packet::{SeqNum, WindowScale};
 use super::Arrival;
 use super::mtu_search::Search;
 use super::timeouts::RtoEvents;
+use crate::buffer::slabs::{SLAB, Slabs};
 use crate::config::StackConfig;
 use crate::event::{ListenerId, Readiness};
 use crate::ip::path_mtu::{PathMtu, PathMtuCache};
@@ -46,6 +47,11 @@ impl<'a> Env<'a> {
         paths: &'a mut PathMtuCache,
     ) -> Self {
         Self { now, config, counters, handed, pressure, spares, paths, out: None }
+    }
+
+    /// Where bulk data may be written to, if there is memory for what that leaves empty.
+    pub(crate) fn slabs(&mut self) -> Option<&mut Slabs> {
+        self.pressure.can_spare(SLAB).then_some(&mut self.spares.slabs)
     }
 }
 

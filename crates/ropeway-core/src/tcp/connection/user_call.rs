@@ -38,11 +38,7 @@ impl Connection {
         let (mut taken, tight) = (0, env.pressure.calls_for(Measure::CloseWindows));
         for part in data {
             let n = part.len().min(room);
-            self.sender.buffer_mut().push_slice(
-                part.get(..n).unwrap_or_default(),
-                tight,
-                &mut env.spares.slabs,
-            );
+            self.sender.buffer_mut().push_slice(part.get(..n).unwrap_or_default(), tight, env.slabs());
             taken += n;
             room -= n;
         }
@@ -60,7 +56,7 @@ impl Connection {
         let part = data.split_to(data.len().min(room));
         let taken = part.len();
         let tight = env.pressure.calls_for(Measure::CloseWindows);
-        self.sender.buffer_mut().push_bytes(part, tight, &mut env.spares.slabs);
+        self.sender.buffer_mut().push_bytes(part, tight, env.slabs());
         self.written(taken, flags);
         Ok(taken)
     }

@@ -64,7 +64,7 @@ impl Bench {
     /// So many segments are written, and what may go is sent.
     fn write(&mut self, segments: u32) -> Sent {
         let data = Bytes::from(vec![7; (segments * MSS) as usize]);
-        self.sender.buffer_mut().push_bytes(data, false, &mut Slabs::default());
+        self.sender.buffer_mut().push_bytes(data, false, None);
         self.sender.on_written(false, false);
         self.send()
     }
