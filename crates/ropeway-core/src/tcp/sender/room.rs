@@ -33,10 +33,11 @@ impl Sender {
         let out = self.snd.nxt.since(self.snd.una).saturating_add(advanced);
         // A wide window that nothing fills says little: neither has to wait here what the peer does not let out, nor what a
         // device is too slow for.
-        let filled = out.max(ALWAYS).min(cwnd);
-        let doubles = cwnd < ssthresh && filled >= cwnd / 2;
+        let open = cwnd.min(self.snd.wnd);
+        let filled = out.max(ALWAYS).min(open);
+        let doubles = cwnd < ssthresh && filled >= open / 2;
         let windows = if doubles { WINDOWS_IN_SLOW_START } else { WINDOWS };
-        let wanted = filled.min(self.snd.wnd).saturating_mul(windows).max(length_u32(initial));
+        let wanted = filled.saturating_mul(windows).max(length_u32(initial));
         self.room = growth.grow(self.room, wanted);
         if self.room > wanted && self.recovery.phase() == Phase::Open {
             let part = u64::from(self.room - wanted) * u64::from(advanced.min(cwnd)) / u64::from(cwnd.max(1));
