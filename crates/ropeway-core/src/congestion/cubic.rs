@@ -132,7 +132,7 @@ impl State {
         });
     }
 
-    // RFC 8511 3.1-2
+    // RFC 8511 4-1
     /// RFC 9438 4.6, from the window, as Linux does: it does not grow while the application is the limit (section 5.8), so it
     /// stands for what the path has carried.
     fn reduce(&mut self, event: &CongestionEvent) {

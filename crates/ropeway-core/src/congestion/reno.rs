@@ -21,7 +21,7 @@ impl ControllerFactory for NewReno {
     }
 }
 
-/// What remains of the window after a mark in congestion avoidance (RFC 8511 3.1-1): 0.8.
+/// What remains of the window after a mark in congestion avoidance (RFC 8511 3-1): 0.8.
 const BETA_ECN: (u64, u64) = (4, 5);
 
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ impl Controller for Reno {
         }
     }
 
-    // RFC 8511 3.1-2
+    // RFC 8511 4-1
     fn on_congestion(&mut self, event: &CongestionEvent) {
         let goes_on = self.undo.begin(event, || self.window);
         self.acked = 0;

@@ -18,7 +18,7 @@ fn flight() -> (Lab, ConnectionId) {
     (lab, id)
 }
 
-// RFC 3168 6.1.3-1
+// RFC 3168 6.1.3-1, RFC 3168 6.1.2-5, RFC 3168 6.1.3-2
 #[test]
 fn a_mark_is_echoed_until_it_is_answered() {
     let (mut lab, id) = accepted();
@@ -38,6 +38,7 @@ fn a_mark_is_echoed_until_it_is_answered() {
     assert!(lab.info(id).ecn_seen);
 }
 
+// RFC 3168 6.1.3-2
 #[test]
 fn a_mark_on_the_answer_begins_a_new_echo() {
     let (mut lab, _) = accepted();
@@ -109,7 +110,7 @@ fn an_echo_reduces_the_window_once_and_is_answered_with_cwr_once() {
     assert_eq!(lab.info(id).retransmitted, 0);
 }
 
-// RFC 3168 6.1.2-3
+// RFC 3168 6.1.2-3, RFC 3168 6.1.2-4
 #[test]
 fn a_loss_is_answered_with_cwr_on_new_data_and_not_on_the_retransmission() {
     let (mut lab, id) = flight();

@@ -31,7 +31,7 @@ fn accept(as_in: EcnMode, asks: TcpFlags, field: EcnCodepoint, answer: TcpFlags)
     lab.info(id).ecn
 }
 
-// SHLD-8, RFC 3168 6.1.1-1, RFC 3168 6.1.1-3
+// SHLD-8, RFC 3168 6.1.1-1, RFC 3168 6.1.1-3, RFC 3168 6.1.1-6, RFC 3168 6.1.1-7, RFC 3168 6.1.1-8
 #[test]
 fn an_active_open_asks_in_mode_1_only() {
     const NO: TcpFlags = TcpFlags::EMPTY;
@@ -50,7 +50,7 @@ fn an_active_open_asks_in_mode_1_only() {
     }
 }
 
-// RFC 3168 6.1.1-2
+// RFC 3168 6.1.1-2, RFC 3168 6.1.1-5, RFC 3168 6.1.1-7, RFC 3168 6.1.1-8
 #[test]
 fn a_passive_open_agrees_in_modes_1_and_2_and_that_is_the_default() {
     let (ece, no) = (TcpFlags::ECE, TcpFlags::EMPTY);
@@ -93,7 +93,7 @@ fn both_ends_agree_in_a_simultaneous_open() {
     assert_eq!(lab.info(id).ecn, EcnFeedback::Classic);
 }
 
-// RFC 3168 6.1.1.1-1, RFC 3168 6.1.1-4
+// RFC 3168 6.1.1.1-1, RFC 3168 6.1.1-4, RFC 3168 6.1.1-9
 #[test]
 fn a_syn_that_is_not_answered_is_sent_again_without_ecn() {
     let mut lab = Lab::with(mode(EcnMode::On));

@@ -23,6 +23,7 @@ impl Marks {
         Self(self.0 | 1 << field as u8)
     }
 
+    // RFC 3168 5.3-3
     /// That of the whole datagram (RFC 3168 5.3-1, RFC 3168 5.3-2), whose first fragment has `first`. `None` if it must be dropped: one fragment
     /// was marked, and another one says that it cannot be.
     #[must_use]

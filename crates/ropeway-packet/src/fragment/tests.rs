@@ -232,7 +232,7 @@ fn a_first_fragment_has_all_headers_or_is_told_from_one_that_has() {
     assert!(has_all_headers(&piece, &ip::parse(&piece).unwrap()), "not asked of IPv4");
 }
 
-// RFC 3168 5.3-1, RFC 3168 5.3-2
+// RFC 3168 5.3-1, RFC 3168 5.3-2, RFC 3168 5.3-3
 #[test]
 fn a_mark_on_a_fragment_is_one_on_the_datagram() {
     use EcnCodepoint::{Ce, Ect0, Ect1, NotEct};

@@ -132,7 +132,7 @@ fn the_mean_window_is_that_of_the_published_tables() {
     }
 }
 
-// RFC 9438 4.6-1, RFC 9438 4.6-2, RFC 8511 3.1-2
+// RFC 9438 4.6-1, RFC 9438 4.6-2, RFC 8511 4-1
 #[test]
 fn a_loss_takes_three_tenths_and_a_timeout_all_but_a_segment() {
     // However much is in flight: the window stands for what the path has carried.

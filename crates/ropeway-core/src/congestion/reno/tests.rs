@@ -172,7 +172,7 @@ fn the_threshold_is_half_of_what_is_in_flight_but_two_segments() {
     }
 }
 
-// RFC 8511 3.1-1, RFC 8511 3.1-2
+// RFC 8511 3-1, RFC 8511 4-1
 #[test]
 fn a_mark_takes_a_fifth_but_half_in_slow_start() {
     for (flight, threshold) in [(10, 8), (5, 4), (4, 3), (2, 2), (1, 2)] {

@@ -247,6 +247,7 @@ impl Connection {
         self.emit_plan(&plan, flags, env)
     }
 
+    // RFC 3168 6.1.2-4, RFC 3168 6.1.6-1
     /// A segment of data, or a FIN, that the sender has booked.
     pub(super) fn emit_plan(&mut self, plan: &Plan, flags: TcpFlags, env: &mut Env<'_>) -> Written {
         let mut sending = Sending::from(plan);

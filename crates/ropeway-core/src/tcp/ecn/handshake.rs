@@ -7,7 +7,7 @@ use crate::ecn::EcnFeedback;
 /// Both flags of RFC 3168.
 const SETUP: TcpFlags = TcpFlags::from_ace(0b011);
 
-// SHLD-8, RFC 3168 6.1.1-1, RFC 9768 3.1.1-1
+// SHLD-8, RFC 3168 6.1.1-1, RFC 9768 3.1.1-1, RFC 3168 6.1.1-7
 /// The flags of a SYN that asks for this.
 pub(crate) fn syn_flags(asked: EcnFeedback) -> TcpFlags {
     match asked {
@@ -17,6 +17,7 @@ pub(crate) fn syn_flags(asked: EcnFeedback) -> TcpFlags {
     }
 }
 
+// RFC 3168 6.1.1-5, RFC 3168 6.1.1-8
 /// What a SYN gets that comes with these flags, in a packet with this field: no more than `most`.
 ///
 /// RFC 3168 6.1.1: its packet cannot be marked. One that says it can has been changed on its way, and its flags may have been,
@@ -31,7 +32,7 @@ pub(crate) fn agree(most: EcnFeedback, syn: TcpFlags, ip: EcnCodepoint) -> EcnFe
     }
 }
 
-// RFC 3168 6.1.1-2, RFC 9768 3.1.2-1
+// RFC 3168 6.1.1-2, RFC 9768 3.1.2-1, RFC 3168 6.1.1-7
 /// The flags of the SYN-ACK that agrees to this. `syn`: the field of the SYN's packet, which Accurate ECN reflects.
 pub(crate) fn syn_ack_flags(agreed: EcnFeedback, syn: EcnCodepoint) -> TcpFlags {
     match agreed {
@@ -41,6 +42,7 @@ pub(crate) fn syn_ack_flags(agreed: EcnFeedback, syn: EcnCodepoint) -> TcpFlags 
     }
 }
 
+// RFC 3168 6.1.1-6, RFC 3168 6.1.1-8
 /// What a SYN-ACK with these flags agrees to. One that has all that our SYN had reflects it, and means nothing.
 pub(crate) fn answered(asked: EcnFeedback, syn_ack: TcpFlags) -> EcnFeedback {
     match (asked, syn_ack.ace()) {

@@ -115,6 +115,7 @@ impl Ecn {
         }
     }
 
+    // RFC 3168 6.1.3-2
     /// A segment has arrived in the window. Says whether it is to be acknowledged at once.
     ///
     /// RFC 3168 6.1.3-1: the echo of a mark lasts until CWR comes. A sender that has just reduced its window may have no more
@@ -180,6 +181,7 @@ impl Ecn {
         TcpFlags::EMPTY
     }
 
+    // RFC 3168 6.1.2-5
     /// What the packet of new data says to routers. Everything else is not to be marked: acknowledgements
     /// (RFC 3168 6.1.4-1), retransmissions (RFC 3168 6.1.5-1), probes of the window (RFC 3168 6.1.6-1), and what has SYN
     /// (RFC 3168 6.1.1-3) or RST.

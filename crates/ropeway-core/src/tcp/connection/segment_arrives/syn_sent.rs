@@ -105,6 +105,7 @@ impl Connection {
         ControlFlow::Continue(())
     }
 
+    // RFC 3168 6.1.1-9
     /// What a SYN-ACK agrees to, or in a simultaneous open both SYNs. Having asked without ECN once, we must not send what may be
     /// marked, although we echo what is (RFC 3168 6.1.1-4).
     fn agree_on_ecn(&self, segment: &Arrival, has_ack: bool) -> Ecn {

@@ -17,7 +17,7 @@ impl Bench {
     }
 }
 
-// RFC 3168 6.1.2-1
+// RFC 3168 6.1.2-1, RFC 3168 6.1.2-6
 #[test]
 fn a_window_of_echoes_reduces_the_window_once() {
     let mut bench = twenty(Bench::new());
