@@ -95,7 +95,7 @@ impl Control {
         }
     }
 
-    // RFC 9438 4.10-1
+    // RFC 9438 4.10-1, RFC 9438 4.10-2
     fn slow_start(&mut self, delivery: &Delivery, acked: u32) {
         let state = &mut self.state;
         // RFC 9406 4.3: only the first slow start; later ones know where to end.
@@ -132,7 +132,7 @@ impl State {
         });
     }
 
-    // RFC 8511 4-1
+    // RFC 8511 4-1, RFC 9438 4.6-3, RFC 9438 4.6-5
     /// RFC 9438 4.6, from the window, as Linux does: it does not grow while the application is the limit (section 5.8), so it
     /// stands for what the path has carried.
     fn reduce(&mut self, event: &CongestionEvent) {
@@ -147,7 +147,7 @@ impl State {
         self.epoch = None;
     }
 
-    // RFC 9438 4.9.2-1
+    // RFC 9438 4.9.2-1, RFC 9438 4.9.1-1, RFC 9438 4.9.2-2
     /// RFC 9438 4.9.2, unless the window has got there by itself.
     fn give_back(&mut self, before: &Self) {
         if self.window.cwnd() < before.window.cwnd() {

@@ -56,7 +56,7 @@ impl Window {
         self.ssthresh == u32::MAX
     }
 
-    // RFC 9438 5.8-1, RFC 3168 6.1.2-6
+    // RFC 9438 5.8-1, RFC 3168 6.1.2-6, RFC 9438 4.6-4
     /// How many bytes the window may grow for: none in a recovery, and none if the window was not used. What ends a recovery
     /// counts, as in Linux, by what it shows to have arrived.
     pub(super) fn countable(&self, delivery: &Delivery) -> u32 {
@@ -91,6 +91,7 @@ impl Window {
         self.ssthresh = self.cwnd;
     }
 
+    // RFC 9438 4.6-2
     /// A loss: the window is what the threshold is from now on. It never grows by that, except to `floor` segments.
     pub(super) fn reduce(&mut self, ssthresh: u32, floor: u32) {
         self.set_ssthresh(ssthresh);

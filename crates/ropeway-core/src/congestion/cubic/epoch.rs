@@ -33,6 +33,7 @@ pub(super) struct Epoch {
 }
 
 impl Epoch {
+    // RFC 9438 4.8-2
     pub(super) fn new(now: Timestamp, cwnd: u32, w_max: Option<u32>, mss: u32) -> Self {
         let plateau = w_max.map_or(cwnd, |w_max| w_max.max(cwnd));
         Self {
@@ -58,7 +59,7 @@ impl Epoch {
         self.counted = now;
     }
 
-    // RFC 9438 4.2-2, RFC 9438 4.4-1
+    // RFC 9438 4.2-2, RFC 9438 4.4-1, RFC 9438 4.3-1, RFC 9438 4.5-1
     /// The window after an acknowledgement of so many bytes (RFC 9438 4.2 to 4.5).
     pub(super) fn window(&mut self, acked: u32, cwnd: u32, cwnd_prior: u32, rtt: Duration, mss: u32) -> u32 {
         let acked = acked.min(cwnd);
@@ -74,7 +75,7 @@ impl Epoch {
         cwnd.saturating_add(saturate(credit / u64::from(cwnd))).min(target)
     }
 
-    // RFC 9438 4.3-1
+    // RFC 9438 4.3-1, RFC 9438 4.3-2
     /// RFC 9438 4.3: *W_est* grows by α segments for each window that is acknowledged.
     fn advance_reno(&mut self, acked: u32, cwnd: u32, cwnd_prior: u32, mss: u32) {
         let alpha = if self.w_est < cwnd_prior { ALPHA } else { ALPHA_RENO };
@@ -94,6 +95,7 @@ impl Epoch {
     }
 }
 
+// RFC 9438 5.1-1
 /// C t^3 with C = 2/5, in bytes.
 fn climb(t: u64, mss: u32) -> u32 {
     let t = u128::from(t.min(FAR));
@@ -145,7 +147,7 @@ mod tests {
         }
     }
 
-    // RFC 9438 4.2-1
+    // RFC 9438 4.2-1, RFC 9438 5.1-1
     #[test]
     fn the_curve_is_a_cubic_with_its_plateau_at_k() {
         // 300 segments above the first window: K is the cube root of 750, 9.086 s.

@@ -132,7 +132,7 @@ fn the_mean_window_is_that_of_the_published_tables() {
     }
 }
 
-// RFC 9438 4.6-1, RFC 9438 4.6-2, RFC 8511 4-1
+// RFC 9438 4.6-1, RFC 9438 4.6-2, RFC 8511 4-1, RFC 9438 4.6-3, RFC 9438 4.6-5
 #[test]
 fn a_loss_takes_three_tenths_and_a_timeout_all_but_a_segment() {
     // However much is in flight: the window stands for what the path has carried.
@@ -154,7 +154,7 @@ fn a_loss_takes_three_tenths_and_a_timeout_all_but_a_segment() {
     assert_eq!(control.window(), 7 * MSS);
 }
 
-// RFC 9438 4.2-1
+// RFC 9438 4.2-1, RFC 9438 4.5-1
 /// From 1000 segments down to 700: K is the cube root of 300 / 0.4, 9.09 s. The window is the curve's at the end of each
 /// second, since it aims at a round trip ahead.
 #[test]
@@ -192,7 +192,7 @@ fn a_window_far_below_the_curve_grows_by_half_a_round_trip_at_most() {
     }
 }
 
-// RFC 9438 4.3-1
+// RFC 9438 4.3-1, RFC 9438 4.3-2
 #[test]
 fn on_short_paths_it_is_as_fast_as_reno() {
     // 9/17 of a segment a round trip, until it is back where it was; then one.
@@ -231,7 +231,7 @@ fn a_peak_below_the_last_makes_room() {
     assert!((590..=600).contains(&plateau), "{plateau}");
 }
 
-// RFC 9438 4.8-1
+// RFC 9438 4.8-1, RFC 9438 4.8-2
 #[test]
 fn after_a_timeout_the_curve_begins_where_slow_start_ends() {
     let mut path = Path::with_window(100, 50, MS(100));
@@ -271,7 +271,7 @@ fn time_in_which_the_window_was_not_used_does_not_count() {
     assert!(silent.abs_diff(expected) <= 1, "nothing in flight: {silent}, {expected}");
 }
 
-// RFC 9438 5.8-1
+// RFC 9438 5.8-1, RFC 9438 4.6-4
 #[test]
 fn a_window_that_is_not_used_does_not_grow() {
     let mut path = Path::with_window(100, 50, MS(100));
@@ -298,7 +298,7 @@ fn after_idle_time_it_restarts_and_finds_its_curve_again() {
     assert!((before * 3 / 4..=before + 20).contains(&after), "{before}, {after}");
 }
 
-// RFC 9438 4.9.2-1
+// RFC 9438 4.9.2-1, RFC 9438 4.9.1-1
 #[test]
 fn what_was_spurious_is_given_back_with_its_curve() {
     for cause in [Congestion::Loss, TIMEOUT] {
@@ -317,6 +317,7 @@ fn what_was_spurious_is_given_back_with_its_curve() {
     }
 }
 
+// RFC 9438 4.9.2-2
 #[test]
 fn undo_takes_nothing_that_was_won_since() {
     let mut path = Path::with_window(20, 10, MS(100));
