@@ -126,6 +126,7 @@ impl Stack {
         }
     }
 
+    // RFC 1122 3.2.2.1-3, RFC 1122 4.1.3.3-1
     /// An ICMP error about a datagram. A socket hears of it if it is connected (RFC 1122 4.1.3.3), and as in Linux if the error is
     /// one that lasts, or the socket has asked for all.
     pub(super) fn udp_icmp_error(&mut self, quoted: &Quoted, tuple: &FourTuple, error: ConnectionError) {
@@ -224,6 +225,7 @@ impl Stack {
         Ok(())
     }
 
+    // RFC 1122 4.1.4-1
     /// From where to where a datagram goes, and what its IP header says.
     pub(super) fn udp_ends(&self, id: UdpId, how: &Outgoing) -> Result<Ends, DatagramError> {
         let socket = self.udp.get(id).ok_or(DatagramError::UnknownSocket)?;
@@ -276,6 +278,7 @@ impl Stack {
         Ok(Ends { tuple, ip })
     }
 
+    // RFC 1122 3.3.3-2
     /// Whether a datagram of so many bytes goes as one packet, and not in fragments (RFC 8085 3.2-1).
     fn fits_path(&self, ends: &Ends, len: usize) -> bool {
         let packet = ends.ip.header_len() + wire::HEADER_LEN + len;
@@ -315,6 +318,7 @@ impl Stack {
         }
     }
 
+    // RFC 1122 4.1.3.4-1
     /// The packets of a call: one, unless a train has to be cut because the device takes none so long.
     fn udp_packets(
         &mut self,

@@ -79,6 +79,7 @@ impl Stack {
         self.take_packet(now, received, looped);
     }
 
+    // RFC 1122 3.2.2.5-2
     /// A packet whose headers are wrong (RFC 8200 4-1, RFC 8200 4.2-1, RFC 8200 4.5-4, RFC 8200 4.5-5): its sender is told what is,
     /// if it is one of IPv6 to us.
     #[cold]
@@ -94,6 +95,7 @@ impl Stack {
         }
     }
 
+    // RFC 1122 3.2.2-3
     /// An ICMP error about a packet that may be one itself, or may have gone to many: then nobody is told (RFC 1122 3.2.2, RFC 4443 2.4 e).
     fn tell_about(
         &mut self,

@@ -17,6 +17,7 @@ use crate::transmit::{Received, Transmit};
 const ICMP_OVERHEAD: usize = 28;
 
 impl Stack {
+    // RFC 1122 3.2.2-1
     /// An ICMP error from the first address to the second, about a packet.
     pub(super) fn send_icmp_error(
         &mut self,
@@ -42,6 +43,7 @@ impl Stack {
         self.push_reply(to, Whom::Stranger, Transmit::whole(packet.into()));
     }
 
+    // RFC 1122 3.2.2.1-2, RFC 1122 3.2.2.4-1, RFC 1122 3.2.2.5-1, RFC 1122 3.2.2.6-1
     pub(super) fn take_icmp(&mut self, now: Timestamp, received: &Received, ip: &IpPacket) {
         let Ok(message) = icmp::parse(&received.packet, ip) else {
             self.counters.malformed_transport += 1;
@@ -84,6 +86,7 @@ impl Stack {
         }
     }
 
+    // RFC 1122 3.2.2-2
     /// Finds the connection that an ICMP error quotes (RFC 9293 3.9.2.2 MUST-54), and makes sure that the
     /// quoted sequence number is one that is in flight (RFC 5927 4.1).
     fn icmp_for_connection(&mut self, quoted: Option<Quoted>, act: impl FnOnce(&mut Self, Key, u32)) {
@@ -118,6 +121,7 @@ impl Stack {
     }
 }
 
+// RFC 1122 3.2.2-2
 /// The quoted packet, if it is a UDP datagram whose ends are quoted, too.
 fn quoted_datagram(quoted: Quoted) -> Option<(Quoted, FourTuple)> {
     let (local_port, remote_port) = quoted.ports.filter(|_| quoted.ip.protocol == Protocol::UDP)?;

@@ -46,6 +46,7 @@ impl Stack {
         }
     }
 
+    // RFC 1122 3.2.2.1-1
     pub(super) fn take_packet(&mut self, now: Timestamp, received: Received, looped: bool) {
         self.counters.received += 1 + received.rest.pieces.len() as u64;
         // What was read stays where it was written, here and below: it would be moved in pieces that are none of its fields.
@@ -77,6 +78,7 @@ impl Stack {
         }
     }
 
+    // RFC 1122 3.2.2-3
     /// Whether such a packet can have come to us on that way (RFC 1122 3.2.1.3, RFC 9293 3.9.2.3
     /// MUST-63, RFC 4987 3.1-1).
     fn is_plausible(&mut self, ip: &IpPacket, looped: bool) -> bool {

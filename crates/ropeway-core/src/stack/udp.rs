@@ -311,6 +311,7 @@ impl Stack {
         Ok(SocketAddr::new(ip, remote.port()))
     }
 
+    // RFC 1122 4.1.3.6-2
     /// Our address towards `remote`, for a socket that is bound to `bound`.
     pub(super) fn udp_source(&self, bound: IpAddr, remote: IpAddr) -> Result<IpAddr, DatagramError> {
         let is_fixed =

@@ -65,6 +65,7 @@ fn a_fragment_of_an_impossible_length_is_answered_over_ipv6() {
 }
 
 // RFC 8200 4-1, RFC 8200 4.2-1: the same answers to whatever else is wrong with the headers.
+// RFC 1122 3.2.2.5-2
 #[test]
 fn misplaced_headers_and_unknown_options_are_answered() {
     let mut lab = Lab::new();

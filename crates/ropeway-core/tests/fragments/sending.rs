@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-// RFC 1122 3.3.3-1, RFC 7112 5-1
+// RFC 1122 3.3.3-1, RFC 7112 5-1, RFC 1122 3.2.2.6-1
 #[test]
 fn an_echo_longer_than_the_mtu_is_answered_in_fragments() {
     for ends in BOTH {

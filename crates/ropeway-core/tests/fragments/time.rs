@@ -53,6 +53,7 @@ fn without_the_first_fragment_nobody_is_told() {
 }
 
 // RFC 1122 3.2.2, RFC 4443 2.4 e
+// RFC 1122 3.2.2-3
 #[test]
 fn nobody_is_told_about_an_icmp_error_in_fragments() {
     for (_, src, dst) in BOTH {
@@ -99,6 +100,7 @@ fn the_time_can_be_set() {
     }
 }
 
+// RFC 1122 3.3.2-3
 #[test]
 fn each_datagram_has_its_own_time() {
     for ends in BOTH {

@@ -11,7 +11,7 @@ fn icmp_about(lab: &mut Lab, kind: IcmpErrorKind, about: &[u8]) {
     lab.send_packet(emit_error(from, to, kind, about, 64));
 }
 
-// RFC 9293 3.9.2.2 MUST-54, SHLD-26
+// RFC 9293 3.9.2.2 MUST-54, SHLD-26, RFC 1122 3.2.2-2, RFC 1122 3.2.2.1-2
 #[test]
 fn hard_errors_end_an_attempt_to_connect() {
     for v6 in [false, true] {
@@ -35,7 +35,7 @@ fn hard_errors_end_an_attempt_to_connect() {
     }
 }
 
-// MUST-56
+// MUST-56, RFC 1122 3.2.2.1-3, RFC 1122 3.2.2.4-1, RFC 1122 3.2.2.5-1
 #[test]
 fn soft_errors_do_not_end_an_attempt_but_tell_why_it_failed() {
     for v6 in [false, true] {

@@ -19,6 +19,7 @@ fn closed_ports_reset_over_ipv6_too() {
 }
 
 // RFC 1122 4.1.3.1-1, RFC 4443 3.1
+// RFC 1122 3.2.2-1
 #[test]
 fn a_datagram_to_a_closed_port_gets_port_unreachable_with_its_beginning() {
     for (src, dst) in [("10.0.0.1:5000", "10.0.0.2:53"), ("[fd00::1]:5000", "[fd00::2]:53")] {
@@ -50,6 +51,7 @@ fn an_icmp_error_is_no_longer_than_the_mtu() {
     }
 }
 
+// RFC 1122 3.2.2-1
 /// Whoever sent the datagram compares: a checksum that was left to the device is part of what he sent.
 #[test]
 fn an_icmp_error_quotes_a_datagram_with_its_checksum() {
@@ -70,6 +72,7 @@ fn an_icmp_error_quotes_a_datagram_with_its_checksum() {
 }
 
 // RFC 1122 3.2.2, RFC 4443 2.4 e
+// RFC 1122 3.2.2-3
 #[test]
 fn no_icmp_error_about_broadcasts_multicasts_fragments_and_errors() {
     let mut lab = Lab::new();
@@ -116,6 +119,7 @@ fn icmp_errors_are_limited_in_rate() {
     assert_eq!(lab.drain().len(), 1);
 }
 
+// RFC 1122 3.2.2.1-1
 #[test]
 fn an_unknown_protocol_gets_protocol_unreachable() {
     for (src, dst) in [("10.0.0.1", "10.0.0.2"), ("fd00::1", "fd00::2")] {
@@ -133,6 +137,7 @@ fn an_unknown_protocol_gets_protocol_unreachable() {
 }
 
 // RFC 1122 3.2.2.6, RFC 4443 4.2
+// RFC 1122 3.2.2.6-1
 #[test]
 fn echo_requests_are_answered_as_they_are() {
     for (src, dst) in [("10.0.0.1", "10.0.0.2"), ("fd00::1", "fd00::2")] {

@@ -8,7 +8,7 @@ use crate::{FAMILIES, datagram};
 
 const CLOSED: IcmpErrorKind = IcmpErrorKind::Unreachable(UnreachableKind::Port);
 
-// RFC 1122 4.1.3.3-1
+// RFC 1122 4.1.3.3-1, RFC 1122 3.2.2-2
 #[test]
 fn a_closed_port_is_told_once_to_whoever_calls_first() {
     for (own, peer) in FAMILIES {
@@ -38,6 +38,7 @@ fn a_closed_port_is_told_once_to_whoever_calls_first() {
     }
 }
 
+// RFC 1122 3.2.2.1-2, RFC 1122 3.2.2.1-3, RFC 1122 4.1.3.3-1
 #[test]
 fn errors_that_may_pass_are_told_to_those_who_ask_for_them() {
     for (kind, error, lasts) in [

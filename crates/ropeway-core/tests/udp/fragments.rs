@@ -34,6 +34,7 @@ fn what_is_longer_than_the_path_takes_leaves_in_fragments() {
     }
 }
 
+// RFC 1122 3.3.3-2
 #[test]
 fn a_socket_may_refuse_that() {
     for (own, peer) in FAMILIES {

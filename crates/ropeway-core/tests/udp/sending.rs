@@ -46,6 +46,7 @@ fn ttl_and_traffic_class_are_the_sockets_and_ecn_each_datagrams() {
     }
 }
 
+// RFC 1122 4.1.3.6-2
 #[test]
 fn what_cannot_be_sent_says_why() {
     use DatagramError::{
