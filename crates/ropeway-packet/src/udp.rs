@@ -54,6 +54,7 @@ pub struct UdpDatagram {
     pub payload: Range<usize>,
 }
 
+// RFC 8200 8.1-2
 /// Reads the UDP datagram in `packet`, whose IP header is `ip`. With `verify` the checksum is
 /// verified; without, the caller knows from elsewhere that it is right. Bytes of the IP payload
 /// behind the datagram's length are ignored.
@@ -163,6 +164,7 @@ pub fn emit_headers(
     Ok(HeaderBuf::of_ip(&ip, usize::from(len), HEADER_LEN, |out| out.copy_from_slice(&header)))
 }
 
+// RFC 8200 8.1-1
 /// RFC 768: a computed checksum of zero is sent as all ones; zero means none.
 pub(crate) const fn never_none(checksum: u16) -> u16 {
     if checksum == 0 { u16::MAX } else { checksum }

@@ -35,6 +35,7 @@ pub(super) struct Ends {
 }
 
 impl Stack {
+    // RFC 8200 8.1-2, RFC 6864 4.1-2
     pub(super) fn take_udp(&mut self, now: Timestamp, received: &Received, ip: &IpPacket) {
         let verify = received.checksum == RxChecksum::Unverified;
         let datagram = match wire::parse(&received.packet, ip, verify) {
@@ -164,6 +165,7 @@ impl Stack {
         sent.may_have_sent(quoted, self.label_of(tuple)).then_some(key)
     }
 
+    // RFC 6864 4.1-1
     /// What packets of a flow are known by: the flow label of IPv6, and the identification of IPv4, which means nothing else in a
     /// packet that routers may not fragment (RFC 6864 4.1).
     fn label_of(&self, tuple: &FourTuple) -> u32 {
@@ -173,6 +175,7 @@ impl Stack {
         }
     }
 
+    // RFC 6864 4.3-2
     /// Sends a datagram, or several of one size. It is taken whole or not at all. To an address of ours it has arrived when this
     /// returns.
     ///

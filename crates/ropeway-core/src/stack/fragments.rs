@@ -27,6 +27,7 @@ const MAX_PASSED_ON: usize = 1024;
 const HEAD: usize = 128;
 
 impl Stack {
+    // RFC 5722 4-3, RFC 7112 5-3
     /// A fragment has come, from where it can have come from.
     #[cold]
     pub(super) fn take_fragment(
@@ -62,6 +63,7 @@ impl Stack {
         }
     }
 
+    // RFC 6864 5.2-2
     /// A datagram is whole: whatever takes packets takes it.
     fn take_reassembled(&mut self, now: Timestamp, datagram: Bytes, looped: bool) {
         let received = Received::alone(datagram);
@@ -171,6 +173,7 @@ impl Stack {
         self.host.as_mut()?.passed_on.pop_front()
     }
 
+    // RFC 791 3.2-5, RFC 8200 4.5-12, RFC 8200 4.5-13, RFC 6864 4.2-1
     /// The packets that a datagram to `to` leaves in: the fragments that the path asks for, all with one new identification, or just
     /// one packet (RFC 1122 3.3.3-1, RFC 7112 5-1, RFC 8200 5-2). Routers may cut those of IPv4 further: none has the DF bit. Whoever wants that does not call this. TCP never
     /// needs fragments (RFC 8900 4.1).

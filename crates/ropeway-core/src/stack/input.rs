@@ -46,7 +46,7 @@ impl Stack {
         }
     }
 
-    // RFC 1122 3.2.2.1-1
+    // RFC 1122 3.2.2.1-1, RFC 8200 4-2
     pub(super) fn take_packet(&mut self, now: Timestamp, received: Received, looped: bool) {
         self.counters.received += 1 + received.rest.pieces.len() as u64;
         // What was read stays where it was written, here and below: it would be moved in pieces that are none of its fields.

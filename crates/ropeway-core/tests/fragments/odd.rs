@@ -16,7 +16,7 @@ fn problem(lab: &mut Lab, packet: &[u8]) -> (u8, u32) {
     (code, pointer)
 }
 
-// RFC 7112 5-2, RFC 8200 4.5-6
+// RFC 7112 5-2, RFC 8200 4.5-6, RFC 7112 5-3
 #[test]
 fn a_first_fragment_without_all_headers_is_refused() {
     let mut lab = Lab::new();

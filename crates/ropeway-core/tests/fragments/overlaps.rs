@@ -39,6 +39,7 @@ fn bytes_of((start, end, _): Place, upper: &[u8]) -> Vec<u8> {
     bytes[start..end].to_vec()
 }
 
+// RFC 5722 4-3
 /// The honest fragments in some order, with the other one at some place, and then all of them once more: no answer ever
 /// (RFC 5722 4-1, RFC 8200 4.5-7).
 #[test]

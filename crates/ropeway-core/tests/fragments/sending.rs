@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-// RFC 1122 3.3.3-1, RFC 7112 5-1, RFC 1122 3.2.2.6-1
+// RFC 1122 3.3.3-1, RFC 7112 5-1, RFC 1122 3.2.2.6-1, RFC 8200 4.5-13
 #[test]
 fn an_echo_longer_than_the_mtu_is_answered_in_fragments() {
     for ends in BOTH {
@@ -39,6 +39,7 @@ fn the_longest_echo_over_ipv6_is_answered_whole() {
     assert_eq!(echoed(&join(&sent(&mut lab))), pattern(0, 65_527));
 }
 
+// RFC 8200 4.5-12
 /// Where a narrower link is known of, they are smaller (RFC 8200 5-2); of IPv4, a router may cut those that are still too large.
 #[test]
 fn fragments_are_as_large_as_the_path_takes() {
@@ -57,7 +58,7 @@ fn fragments_are_as_large_as_the_path_takes() {
     assert_eq!((ip.fragment, ip.dont_fragment), (None, false));
 }
 
-// RFC 6864 4.3-1, RFC 7739 4-1
+// RFC 6864 4.3-1, RFC 7739 4-1, RFC 6864 4.2-1
 #[test]
 fn identifications_are_not_repeated_and_not_counted() {
     for ends in BOTH {

@@ -115,6 +115,7 @@ fn fragments_of_different_datagrams_are_kept_apart() {
 }
 
 // RFC 6946 4-1, RFC 8200 4.5-9: it is whole, and has nothing to do with fragments of the same identification.
+// RFC 6946 4-2
 #[test]
 fn an_atomic_fragment_is_taken_by_itself() {
     let mut lab = Lab::new();
@@ -246,6 +247,7 @@ fn ip_options_of_the_first_fragment_do_no_harm() {
     assert_eq!(echoed(&lab.next_packet()), pattern(0, 200));
 }
 
+// RFC 6864 5.2-2
 /// What a device vouches for is each packet that it has given, and no more.
 #[test]
 fn the_checksum_of_the_whole_is_verified() {

@@ -119,7 +119,7 @@ fn icmp_errors_are_limited_in_rate() {
     assert_eq!(lab.drain().len(), 1);
 }
 
-// RFC 1122 3.2.2.1-1
+// RFC 1122 3.2.2.1-1, RFC 8200 4-2
 #[test]
 fn an_unknown_protocol_gets_protocol_unreachable() {
     for (src, dst) in [("10.0.0.1", "10.0.0.2"), ("fd00::1", "fd00::2")] {

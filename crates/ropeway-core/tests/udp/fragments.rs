@@ -8,7 +8,7 @@ fn sent(lab: &mut Lab) -> Vec<Vec<u8>> {
     lab.drain().into_iter().map(|sent| sent.packet.to_vec()).collect()
 }
 
-// RFC 1122 3.3.3-1
+// RFC 1122 3.3.3-1, RFC 791 3.2-5
 #[test]
 fn what_is_longer_than_the_path_takes_leaves_in_fragments() {
     for (own, peer) in FAMILIES {
@@ -34,7 +34,7 @@ fn what_is_longer_than_the_path_takes_leaves_in_fragments() {
     }
 }
 
-// RFC 1122 3.3.3-2
+// RFC 1122 3.3.3-2, RFC 6864 4.3-2
 #[test]
 fn a_socket_may_refuse_that() {
     for (own, peer) in FAMILIES {

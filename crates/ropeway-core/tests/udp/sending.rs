@@ -105,6 +105,7 @@ fn a_datagram_to_ourselves_has_arrived_when_the_call_returns() {
     lab.quiet();
 }
 
+// RFC 6864 4.1-1
 #[test]
 fn packets_of_a_flow_have_a_label_that_others_cannot_guess() {
     for (own, peer) in FAMILIES {

@@ -32,6 +32,7 @@ fn a_datagram_comes_with_both_its_ends() {
     }
 }
 
+// RFC 6864 4.1-2
 #[test]
 fn datagrams_keep_their_bounds_and_their_order_and_may_be_empty() {
     let mut lab = Lab::new();
@@ -183,6 +184,7 @@ fn what_leaves_ipv4_to_others_hears_none_of_it() {
 }
 
 // RFC 1122 4.1.3.4-2, RFC 8085 3.4-1, RFC 8200 8.1
+// RFC 8200 8.1-2
 #[test]
 fn a_wrong_checksum_is_dropped_without_a_word_and_none_at_all_is_right_for_ipv4_only() {
     for (own, peer) in FAMILIES {

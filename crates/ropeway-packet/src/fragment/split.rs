@@ -8,6 +8,7 @@ use super::put_u16;
 /// Headers that are copied to each fragment are no longer than what a [`HeaderBuf`] has room for.
 const HEAD: usize = 128;
 
+// RFC 8200 4.5-12, RFC 5722 4-2
 /// Cuts a whole IP packet into fragments of up to `mtu` bytes (RFC 791 3.2-3), headers included. Each has `ident` as
 /// its identification, over IPv4 the lower half. All but the last are as long as can be.
 ///

@@ -74,7 +74,7 @@ fn join(packets: &[Vec<u8>]) -> Vec<u8> {
 }
 
 proptest! {
-    // RFC 791 3.2-3
+    // RFC 791 3.2-3, RFC 8200 4.5-12, RFC 5722 4-2
     #[test]
     fn what_is_cut_fits_and_makes_the_same_datagram_in_any_order(
         is_v4: bool, len in 1usize..20_000, mtu in 76u16..3000, ident: u32, turn in 0usize..300,

@@ -117,6 +117,7 @@ impl Chain {
         Ok(())
     }
 
+    // RFC 6946 4-2
     /// Reads a fragment header that `len` bytes follow.
     fn take_fragment(&mut self, header: &[u8], len: usize) -> Result<(), IpError> {
         let &[_, _, place_hi, place_lo, ident @ ..] = header.first_chunk::<8>().ok_or(IpError::Truncated)?;

@@ -80,6 +80,7 @@ fn checksum_is_verified() {
     }
 }
 
+// RFC 8200 8.1-2
 #[test]
 fn no_checksum_is_a_matter_of_the_family() {
     let mut bytes = emit(&v4(), 1, 2, b"hello").unwrap();
@@ -92,6 +93,7 @@ fn no_checksum_is_a_matter_of_the_family() {
     assert_eq!(parse(&bytes, &ip, false), Err(UdpError::MissingChecksum));
 }
 
+// RFC 8200 8.1-1
 #[test]
 fn a_checksum_of_zero_is_sent_as_ones() {
     // Choose the payload so that the sum comes out as zero.
