@@ -81,6 +81,7 @@ fn every_id_has_one_row() {
     wrong_page("| MUST-2 | 3.1", "| MUST-1 | 3.1", "MUST-1: there are 2 rows");
     wrong_page("| MUST-2 | 3.1", "| MUST-3 | 3.1", "MUST-3: RFC 9293 has no such id");
     wrong_page("- **MUST-2**", "- **MUST-2, MUST-4**", "MUST-4: there is a reason but no row");
+    wrong_page("| MUST-2 | 3.1", "| RFC 1 2-3 | 3.1", "RFC 1 2-3: nothing reads such an id");
 }
 
 #[test]

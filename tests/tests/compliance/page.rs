@@ -58,7 +58,9 @@ impl Page {
         for line in text.lines() {
             if let Some(cells) = cells(line) {
                 match cells.as_slice() {
-                    [tag, section, level, rule, status, code, tests] if tags::is_tag(tag) => {
+                    [tag, section, level, rule, status, code, tests]
+                        if tags::is_tag(tag) || tag.starts_with("RFC ") =>
+                    {
                         let status = Status::ALL.into_iter().find(|(name, _)| name == status);
                         page.rows.push(Row {
                             tag: (*tag).to_owned(),

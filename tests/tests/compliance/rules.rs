@@ -48,6 +48,8 @@ fn ids(page: &Page, required: &[Tag]) -> Vec<String> {
         let ours = row.tag.starts_with("RFC ");
         if !ours && !required.contains(&row.tag) {
             all.push(format!("{}: RFC 9293 has no such id: remove the row, or mend its id", row.tag));
+        } else if ours && !tags::is_tag(&row.tag) {
+            all.push(format!("{}: nothing reads such an id: add its RFC to OTHER_RFCS, or mend it", row.tag));
         } else if ours && !seen.insert(&row.tag) {
             all.push(format!("{}: there are two rows for it: keep one", row.tag));
         }
