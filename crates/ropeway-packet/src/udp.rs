@@ -54,7 +54,7 @@ pub struct UdpDatagram {
     pub payload: Range<usize>,
 }
 
-// RFC 8200 8.1-2
+// RFC 8200 8.1-2, RFC 8085 3.4.1-1
 /// Reads the UDP datagram in `packet`, whose IP header is `ip`. With `verify` the checksum is
 /// verified; without, the caller knows from elsewhere that it is right. Bytes of the IP payload
 /// behind the datagram's length are ignored.

@@ -95,6 +95,7 @@ impl Stack {
         Ok(id)
     }
 
+    // RFC 8085 5.1-2
     /// Connects a socket to a peer: from now on it takes datagrams from there only, and hears of ICMP errors (RFC 1122 4.1.3.3). It
     /// may be connected anew, unless it was [opened](Self::udp_open) as one. What waits to be read stays.
     ///

@@ -30,7 +30,7 @@ fn it_hears_every_address_and_port_and_answers_from_there() {
     }
 }
 
-// RFC 1122 4.1.3.6-1
+// RFC 1122 4.1.3.6-1, RFC 8085 5.1-1
 #[test]
 fn it_hears_neither_loopback_addresses_from_outside_nor_groups_nor_port_0() {
     let mut lab = Lab::new();
@@ -52,6 +52,7 @@ fn it_hears_neither_loopback_addresses_from_outside_nor_groups_nor_port_0() {
     assert_eq!((counters.martian_sources, counters.udp_received), (2, 3));
 }
 
+// RFC 8085 5.1-1
 #[test]
 fn it_must_say_where_an_answer_comes_from() {
     let mut lab = Lab::new();

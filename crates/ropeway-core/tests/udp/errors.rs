@@ -38,7 +38,7 @@ fn a_closed_port_is_told_once_to_whoever_calls_first() {
     }
 }
 
-// RFC 1122 3.2.2.1-2, RFC 1122 3.2.2.1-3, RFC 1122 4.1.3.3-1
+// RFC 1122 3.2.2.1-2, RFC 1122 3.2.2.1-3, RFC 1122 4.1.3.3-1, RFC 8085 5.2-2
 #[test]
 fn errors_that_may_pass_are_told_to_those_who_ask_for_them() {
     for (kind, error, lasts) in [

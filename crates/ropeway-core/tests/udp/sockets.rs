@@ -71,6 +71,7 @@ fn the_closest_socket_takes_it() {
     lab.heard_nothing(connected);
 }
 
+// RFC 8085 5.1-2
 #[test]
 fn a_connected_socket_hears_nobody_else() {
     let mut lab = Lab::new();
@@ -184,7 +185,7 @@ fn what_leaves_ipv4_to_others_hears_none_of_it() {
 }
 
 // RFC 1122 4.1.3.4-2, RFC 8085 3.4-1, RFC 8200 8.1
-// RFC 8200 8.1-2
+// RFC 8200 8.1-2, RFC 8085 3.4.1-1
 #[test]
 fn a_wrong_checksum_is_dropped_without_a_word_and_none_at_all_is_right_for_ipv4_only() {
     for (own, peer) in FAMILIES {
