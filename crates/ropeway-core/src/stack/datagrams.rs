@@ -127,7 +127,7 @@ impl Stack {
         }
     }
 
-    // RFC 1122 3.2.2.1-3, RFC 1122 4.1.3.3-1, RFC 8085 5.2-2
+    // RFC 1122 3.2.2.1-3, RFC 8085 5.2-2
     /// An ICMP error about a datagram. A socket hears of it if it is connected (RFC 1122 4.1.3.3), and as in Linux if the error is
     /// one that lasts, or the socket has asked for all.
     pub(super) fn udp_icmp_error(&mut self, quoted: &Quoted, tuple: &FourTuple, error: ConnectionError) {
@@ -228,7 +228,7 @@ impl Stack {
         Ok(())
     }
 
-    // RFC 1122 4.1.4-1, RFC 8085 5.1-1
+    // RFC 8085 5.1-1
     /// From where to where a datagram goes, and what its IP header says.
     pub(super) fn udp_ends(&self, id: UdpId, how: &Outgoing) -> Result<Ends, DatagramError> {
         let socket = self.udp.get(id).ok_or(DatagramError::UnknownSocket)?;
@@ -321,7 +321,6 @@ impl Stack {
         }
     }
 
-    // RFC 1122 4.1.3.4-1, RFC 8085 3.4-1
     /// The packets of a call: one, unless a train has to be cut because the device takes none so long.
     fn udp_packets(
         &mut self,

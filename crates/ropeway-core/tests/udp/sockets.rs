@@ -184,8 +184,7 @@ fn what_leaves_ipv4_to_others_hears_none_of_it() {
     lab.heard(id);
 }
 
-// RFC 1122 4.1.3.4-2, RFC 8085 3.4-1, RFC 8200 8.1
-// RFC 8200 8.1-2, RFC 8085 3.4.1-1
+// RFC 1122 4.1.3.4-2, RFC 8085 3.4-1, RFC 8085 3.4.1-1, RFC 8200 8.1-2
 #[test]
 fn a_wrong_checksum_is_dropped_without_a_word_and_none_at_all_is_right_for_ipv4_only() {
     for (own, peer) in FAMILIES {
