@@ -128,6 +128,7 @@ fn without_the_fallback_every_syn_asks() {
     lab.expect(data("x").seq(1).ect0());
 }
 
+// RFC 3168 6.1.1-6
 #[test]
 fn the_syn_queue_remembers_what_was_asked() {
     let mut lab = Lab::new();
@@ -136,13 +137,25 @@ fn the_syn_queue_remembers_what_was_asked() {
     lab.expect(syn_ack().ece());
     lab.at(1000);
     lab.expect(syn_ack().ece());
-    // The peer's own fallback: it asks without, and is answered as the first time.
+    // The peer's own fallback: it asks without, and is answered as the first time. What it may not stand is not sent.
     lab.send(syn().mss(1460));
     lab.expect(syn_ack().ece());
     lab.send(ack());
     let id = lab.accept(listener).unwrap();
-    lab.write(id, b"x");
     assert_eq!(lab.info(id).ecn, EcnFeedback::Classic);
+    lab.write(id, b"x");
+    lab.expect(data("x").seq(1).not_ect());
+    // One that comes again as it was changes nothing.
+    let mut lab = Lab::new();
+    let listener = lab.listen();
+    for _ in 0..2 {
+        lab.send(syn().flag(BOTH).mss(1460));
+        lab.expect(syn_ack().ece());
+    }
+    lab.send(ack());
+    let id = lab.accept(listener).unwrap();
+    lab.write(id, b"x");
+    lab.expect(data("x").seq(1).ect0());
 }
 
 #[test]

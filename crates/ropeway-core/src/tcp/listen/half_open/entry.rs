@@ -295,6 +295,7 @@ impl HalfOpen {
         if gives_up { Answer::BackToListen } else { Answer::Drop }
     }
 
+    // RFC 3168 6.1.1-6
     /// The peer's SYN again: our SYN-ACK may be lost. The echo is of the latest (RFC 7323 4.3), and so is the field of its packet
     /// (RFC 9768 3.1.5).
     fn syn_again(
@@ -312,7 +313,7 @@ impl HalfOpen {
         }
         self.said.set_field(field);
         if syn.flags.ace() == 0 {
-            // RFC 9768 3.1.5-3
+            // RFC 3168 6.1.1-6, RFC 9768 3.1.5-3
             self.said.0 |= Said::NOT_CAPABLE;
         }
         self.answered_again();
@@ -358,11 +359,14 @@ impl HalfOpen {
         self.said.ecn() == EcnFeedback::Accurate && first
     }
 
-    /// What of ECN a SYN-ACK says. One that was sent twice in vain gives Accurate ECN up, in case that is what does not come through
-    /// (RFC 9768 3.2.3.2.2).
+    /// A SYN-ACK that was sent twice in vain gives Accurate ECN up, in case that is what does not come through (RFC 9768 3.2.3.2.2).
+    fn fell_back(&self, announced: &Announced) -> bool {
+        self.said.has(Said::ACCURATE_ECN) && announced.ecn_fallback && self.losses() > 1
+    }
+
+    /// What of ECN a SYN-ACK says.
     fn ecn_flags(&self, announced: &Announced) -> TcpFlags {
-        let falls_back = self.said.has(Said::ACCURATE_ECN) && announced.ecn_fallback && self.losses() > 1;
-        match falls_back {
+        match self.fell_back(announced) {
             true => TcpFlags::EMPTY,
             false => syn_ack_flags(self.said.ecn(), self.said.field()),
         }
@@ -370,9 +374,8 @@ impl HalfOpen {
 
     /// What the connection goes by. Who has heard, or said, that nothing was agreed on sends nothing that can be marked.
     fn agreed(&self, announced: &Announced) -> Ecn {
-        let fell_back = announced.ecn_fallback && self.losses() > 1;
-        let capable = !(self.said.has(Said::NOT_CAPABLE) || fell_back);
-        Ecn::agreed(self.said.ecn(), capable || !self.said.has(Said::ACCURATE_ECN))
+        let capable = !(self.said.has(Said::NOT_CAPABLE) || self.fell_back(announced));
+        Ecn::agreed(self.said.ecn(), capable)
     }
 
     fn ack(&self, tuple: &FourTuple, announced: &Announced, now: Timestamp) -> TcpHeader {
