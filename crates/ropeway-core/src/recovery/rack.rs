@@ -128,7 +128,7 @@ impl Rack {
         self.advanced = true;
     }
 
-    // RFC 8985 6.2-4, RFC 8985 6.2-5, RFC 8985 6.2-7
+    // RFC 8985 6.2-4, RFC 8985 6.2-5, RFC 8985 6.2-7, RFC 2018 5.1-1
     /// The reordering window (step 4), and how coarse the clock is on top: a packet that waited for a tick was not
     /// overtaken. Without reordering the order alone tells, and no time is measured.
     pub(crate) fn window(&self, path: &Path) -> Duration {

@@ -26,6 +26,7 @@ fn what_is_in_order_is_not_told_of() {
     lab.expect(ack().ack(2001).sack(&[]));
 }
 
+// RFC 2018 4-5
 // RFC 2018 4-1, RFC 2018 4-2, RFC 2018 4-3; 5: the first is lost, and the other seven arrive.
 #[test]
 fn the_block_grows_with_each_segment_behind_a_lost_one() {
@@ -41,6 +42,7 @@ fn the_block_grows_with_each_segment_behind_a_lost_one() {
     }
 }
 
+// RFC 2018 3-1
 // RFC 2018 4-2, RFC 2018 4-3; 5: every second is lost, and then two of these come.
 #[test]
 fn the_newest_block_is_first_and_four_fit() {
@@ -65,6 +67,7 @@ fn the_newest_block_is_first_and_four_fit() {
     assert_eq!(lab.info(id).unread, 1000);
 }
 
+// RFC 2018 3-1
 // RFC 2018 3: an option of 8n + 2 bytes, beside timestamps three blocks at most.
 #[test]
 fn three_fit_beside_timestamps() {

@@ -86,6 +86,7 @@ impl SackList {
 }
 
 impl Receiver {
+    // RFC 2018 3-1
     /// What the next segment reports beside SEG.ACK, whatever it is for (RFC 2018 4-1), in so many blocks at most.
     pub(crate) fn sack_blocks(&mut self, most: usize) -> SackBlocks {
         let Some(beyond) = self.beyond.as_mut().filter(|_| most > 0) else { return SackBlocks::EMPTY };

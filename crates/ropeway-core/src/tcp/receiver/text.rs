@@ -127,6 +127,7 @@ impl Receiver {
         if kept { Took::Held { tell_by } } else { Took::Dropped }
     }
 
+    // RFC 2018 4-5
     fn keep_piece(&mut self, seq: SeqNum, data: Chunk, buffer: usize) -> Kept {
         let end = seq + length_u32(data.len());
         let spare = self.spare(buffer);
