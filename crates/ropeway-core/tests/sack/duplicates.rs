@@ -82,7 +82,7 @@ fn a_segment_that_is_partly_a_duplicate() {
     assert_eq!(lab.read(id, 10_000).len(), 1500);
 }
 
-// RFC 2883 4-4; 4.2.2: the first of two parts.
+// RFC 2883 4.2-1; 4.2.2: the first of two parts.
 #[test]
 fn two_duplicate_parts_that_are_acknowledged() {
     let (mut lab, _) = up_to(1000);
@@ -96,7 +96,7 @@ fn two_duplicate_parts_that_are_acknowledged() {
     lab.expect(ack().ack(2500).sack(&[(1000, 1500), (3000, 3500)]));
 }
 
-// RFC 2883 4-3, RFC 2883 4-4; 4.2.3
+// RFC 2883 4-3, RFC 2883 4.2-1; 4.2.3
 #[test]
 fn two_duplicate_parts_that_are_not_acknowledged() {
     let (mut lab, _) = up_to(1000);
@@ -227,6 +227,7 @@ fn a_flood_of_fins_brings_no_flood_of_reports() {
     lab.quiet();
 }
 
+// RFC 2883 4.3-1
 // RFC 7323 5.3-1: an original that its retransmission has overtaken looks old, and is the best proof that nothing was lost.
 #[test]
 fn what_paws_drops_is_told_of() {

@@ -65,6 +65,7 @@ impl SackList {
         self.repeated = list(all.iter().chain([&merged]));
     }
 
+    // RFC 2883 4-4, RFC 2883 4-4
     /// The blocks for the next segment, at most so many, but not none: one that came twice, and then what is held.
     pub(super) fn take(&mut self, most: usize) -> SackBlocks {
         let (repeated, later) = self.repeated.as_slice().split_at(self.repeated.len().min(1));
@@ -144,6 +145,7 @@ mod tests {
         assert!(list.is_empty());
     }
 
+    // RFC 2883 4-4, RFC 2883 4-4
     // RFC 2883 4-1, RFC 2883 4-2: it is first, it is told once, and the others follow.
     #[test]
     fn what_came_twice_is_told_once_and_first() {

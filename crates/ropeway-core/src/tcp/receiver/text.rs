@@ -62,7 +62,7 @@ impl Receiver {
     fn take_next(&mut self, text: &mut Text, buffer: usize, timing: &AckTiming<'_>) -> Took {
         let len = length_u32(text.data.len());
         let fills_gap = self.has_gap() || self.awaits_dropped();
-        // RFC 2883 4-4: of a segment that is partly old, that part is told of.
+        // RFC 2883 4.2-1: of a segment that is partly old, that part is told of.
         let repeated = self.beyond.as_ref().and_then(|beyond| beyond.reassembly.first_before(text.seq + len));
         if let Some((start, end)) = repeated.filter(|_| !text.repeats) {
             self.note_repeated(start, end);

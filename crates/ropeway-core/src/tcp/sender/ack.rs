@@ -249,6 +249,7 @@ impl Sender {
         dsack
     }
 
+    // RFC 2883 5-1, RFC 2883 5-2
     /// Whether the first block reports what has arrived twice: it lies before SEG.ACK, or in the second block.
     /// Of an acknowledgement that comes late, SEG.ACK counts, and not what is acknowledged by now.
     fn dsack(&self, ack: SeqNum, first: (SeqNum, SeqNum), second: Option<(SeqNum, SeqNum)>) -> Option<Dsack> {

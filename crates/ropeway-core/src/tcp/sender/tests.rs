@@ -390,6 +390,7 @@ fn a_d_sack_of_all_that_was_sent_again_undoes_a_recovery() {
     assert_eq!(bench.sender.recovery().dsacked(), 1);
 }
 
+// RFC 2883 5-1
 // RFC 2883 4: what lies before the acknowledgement's own number came twice. One that was overtaken reports no such thing.
 #[test]
 fn the_blocks_of_a_late_acknowledgement_are_no_d_sack() {

@@ -63,6 +63,7 @@ impl Connection {
         ControlFlow::Continue(())
     }
 
+    // RFC 2883 4.3-1
     /// What of a segment lies before RCV.NXT has come before, its FIN too (RFC 2883 4-1).
     fn note_old(&mut self, segment: &mut Arrival) {
         let counts = !segment.has(TcpFlags::RST) && !segment.has(TcpFlags::SYN);
