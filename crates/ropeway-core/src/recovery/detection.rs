@@ -112,7 +112,7 @@ impl Detection {
         flight.lose_below(high - (self.dup_thresh() - 1) * mss, told)
     }
 
-    // RFC 8985 6.3-1, RFC 2018 5-4, RFC 2018 5.1-2
+    // RFC 8985 6.3-1, RFC 2018 5-4, RFC 2018 5.1-2, RFC 5682 3.1-5
     /// The retransmission timer went off: everything is lost, or what RACK would take for lost (RFC 8985 6.3).
     pub(super) fn time_out(
         &self,

@@ -32,6 +32,7 @@ impl Frto {
         *self = if enabled { Self::Waiting } else { Self::Off };
     }
 
+    // RFC 5682 2.1-7, RFC 5682 3.1-3, RFC 5682 3.1-4
     // RFC 5682 2.1-2, RFC 5682 2.1-3, RFC 5682 2.1-4, RFC 5682 2.1-5, RFC 5682 3.1-1, RFC 5682 3.1-2
     /// An acknowledgement after the timeout. `high`: the recovery point, which rises when new data is to be sent.
     pub(super) fn on_ack(&mut self, news: &News, sack: bool, high: &mut SeqNum) -> Verdict {

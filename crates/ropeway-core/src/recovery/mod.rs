@@ -564,7 +564,7 @@ impl Recovery {
         self.episode.prr.begin(out.saturating_sub(reported + inferred), case.congestion.window());
     }
 
-    // RFC 5682 2.1-1, RFC 6675 5.1-1
+    // RFC 5682 2.1-1, RFC 6675 5.1-1, RFC 5682 2.1-6, RFC 5682 3.1-6
     /// The retransmission timer went off (RFC 6298 5, RFC 5682 3.1 step 1). `again`: not for the first time.
     pub(crate) fn on_timeout(
         &mut self,

@@ -310,7 +310,7 @@ fn a_loss_behind_a_spurious_timeout_is_found_without_another_one() {
     assert!(!sent.iter().any(|sent| sent.contains("r13")), "{sent:?}");
 }
 
-// RFC 5682 2.1-3
+// RFC 5682 3.1-2
 // RFC 5682 3.1, step 3.a
 #[test]
 fn a_real_timeout_goes_on_to_send_again() {
@@ -427,7 +427,7 @@ fn another_mss_leaves_the_segments_as_they_were_sent() {
     }
 }
 
-// RFC 2018 5-4, RFC 2018 5.1-2
+// RFC 2018 5-4, RFC 2018 5.1-2, RFC 5682 3.1-5
 // RFC 2018 5-3, RFC 2018 8-2: what was reported may be dropped: a timeout does not trust it any more.
 #[test]
 fn a_peer_that_reneges_gets_everything_again() {
