@@ -225,6 +225,7 @@ impl SendBuffer {
         held.push(data, len, false);
     }
 
+    // RFC 6675 4-7
     /// Lets go of everything before `una`, and of nothing that was only reported by SACK (RFC 2018 8-2), at a step for each chunk that goes.
     pub(crate) fn acknowledge(&mut self, una: SeqNum, slabs: &mut Slabs) {
         let gone = (una.since(self.base) as usize).min(self.len);

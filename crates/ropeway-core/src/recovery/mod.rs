@@ -166,7 +166,7 @@ impl Recovery {
         }
     }
 
-    // RFC 6675 4-6, RFC 8985 7.3-2
+    // RFC 8985 7.3-2
     /// What a probe's timeout finds: nothing else is known to be missing, and no probe is out (RFC 8985 7.3).
     pub(crate) fn may_probe(&self) -> bool {
         self.switches.tlp

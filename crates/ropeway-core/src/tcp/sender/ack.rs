@@ -219,7 +219,7 @@ impl Sender {
         });
     }
 
-    // RFC 6675 4-1
+    // RFC 6675 4-1, RFC 6675 5.1-2
     /// Reads the SACK blocks (RFC 2018 5-1). Says which range the first reports to have arrived twice (RFC 2883 4).
     ///
     /// Four blocks at most are in a segment, so a segment costs at most eight searches and cuts, besides a step for each

@@ -427,7 +427,7 @@ fn another_mss_leaves_the_segments_as_they_were_sent() {
     }
 }
 
-// RFC 2018 5-4, RFC 2018 5.1-2, RFC 5682 3.1-5
+// RFC 2018 5-4, RFC 2018 5.1-2, RFC 5682 3.1-5, RFC 6675 4-7
 // RFC 2018 5-3, RFC 2018 8-2: what was reported may be dropped: a timeout does not trust it any more.
 #[test]
 fn a_peer_that_reneges_gets_everything_again() {
