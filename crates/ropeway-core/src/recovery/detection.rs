@@ -73,6 +73,7 @@ impl Detection {
         self.dsacked <= self.resent
     }
 
+    // RFC 8985 4-1, RFC 8985 9.2-1
     /// Marks what is lost as things stood at `as_of`.
     pub(super) fn find(
         &mut self,

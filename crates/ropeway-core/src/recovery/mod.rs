@@ -531,7 +531,7 @@ impl Recovery {
         case.outcome
     }
 
-    // RFC 6675 5-3
+    // RFC 6675 5-3, RFC 8985 7.1-1
     /// Fast recovery begins (RFC 5681 3.2, RFC 6675 5 (4), RFC 9937 6.1).
     fn begin(&mut self, case: &mut Case<'_>) {
         // What limited transmit has sent does not count (RFC 5681 3.2 (2)): it is what exceeds the window.
@@ -555,7 +555,7 @@ impl Recovery {
         case.outcome.began = true;
     }
 
-    // RFC 6675 5-4
+    // RFC 6675 5-4, RFC 8985 9.3-2
     /// From here on to SND.NXT, PRR says how the window comes down. `out`: SND.NXT - SND.UNA before this acknowledgement.
     fn begin_reduction(&mut self, case: &Case<'_>, out: u32) {
         self.high = case.news.nxt;
@@ -564,7 +564,7 @@ impl Recovery {
         self.episode.prr.begin(out.saturating_sub(reported + inferred), case.congestion.window());
     }
 
-    // RFC 5682 2.1-1, RFC 6675 5.1-1, RFC 5682 2.1-6, RFC 5682 3.1-6
+    // RFC 5682 2.1-1, RFC 6675 5.1-1, RFC 5682 2.1-6, RFC 5682 3.1-6, RFC 8985 7.1-1
     /// The retransmission timer went off (RFC 6298 5, RFC 5682 3.1 step 1). `again`: not for the first time.
     pub(crate) fn on_timeout(
         &mut self,

@@ -146,7 +146,7 @@ impl Rack {
         Duration::from_micros(u64::from(self.rtt)) + self.window(path)
     }
 
-    // RFC 8985 6.2-8
+    // RFC 8985 6.2-8, RFC 8985 6.2-9
     /// RACK_detect_loss (step 5), as things stood at `as_of`: what a late timer adds to a packet's age says nothing.
     pub(crate) fn detect(
         &mut self,

@@ -126,6 +126,7 @@ impl Rto {
         u32::try_from(micros(rtt).min(self.max_micros())).unwrap_or(LONGEST).min(LONGEST)
     }
 
+    // RFC 8985 6.2-10
     /// The smallest round trip of the last minutes (RFC 8985 6.2, step 1): a path may get longer.
     pub(crate) fn note_min(&mut self, rtt: Duration, now: Timestamp) {
         self.note(self.clamp(rtt), now);

@@ -56,7 +56,7 @@ impl Tlp {
         self.end = None;
     }
 
-    // RFC 8985 7.4-1, RFC 8985 7.4-2
+    // RFC 8985 7.4.2-1, RFC 8985 7.4.2-2
     /// RFC 8985 7.4.2. `dsack`: it reports that the probe arrived twice. `bare`: it brings no news at all.
     pub(crate) fn on_ack(&mut self, ack: SeqNum, dsack: bool, bare: bool) -> ProbeAnswer {
         // It has repaired nothing, even if something before it is missing: the loss of a probe of the path's MTU begins no

@@ -174,6 +174,7 @@ impl Connection {
         }
     }
 
+    // RFC 8985 7.3-4
     /// Nothing was heard of the tail of the flight (RFC 8985 7.3).
     fn tail_probe_timeout(&mut self, env: &mut Env<'_>) {
         let may = self.sender.probe_timeout().is_some() && self.has_left(env);

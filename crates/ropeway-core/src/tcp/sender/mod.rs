@@ -533,6 +533,7 @@ impl Sender {
         self.flight.next_due(mss).map_or(0, |piece| piece.end.since(piece.start) - u32::from(piece.fin))
     }
 
+    // RFC 8985 7.2-3
     /// When a probe of the tail is due, if one may be sent (RFC 8985 7.2).
     pub(crate) fn probe_timeout(&self) -> Option<Duration> {
         // Beyond a gap RACK's timer looks after what is missing (RFC 8985 7.2), also in the round trip of a mark.

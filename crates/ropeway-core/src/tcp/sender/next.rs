@@ -76,7 +76,7 @@ pub(crate) enum Next {
 }
 
 impl Sender {
-    // RFC 6675 4-4, RFC 6675 5-2, RFC 6675 5-5
+    // RFC 6675 4-4, RFC 6675 5-2, RFC 6675 5-5, RFC 8985 9.3-1
     /// The next segment, as far as the windows allow: first what was lost.
     pub(crate) fn next(&mut self, now: Timestamp, limits: &Limits) -> Next {
         self.restart_after_idle(now);
@@ -288,6 +288,7 @@ impl Sender {
         (fits && calm && self.snd.up.is_none()).then_some(needed)
     }
 
+    // RFC 8985 7.3-5
     fn send(&mut self, plan: &Plan, now: Timestamp, tsval: Option<u32>, marks: Marks) {
         let (pipe, idle) = (self.flight.pipe(), self.flight.is_empty());
         let len = plan.end().since(plan.seq);

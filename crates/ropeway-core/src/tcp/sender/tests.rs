@@ -471,7 +471,7 @@ fn a_lost_tail_is_repaired_without_a_timeout() {
     assert_eq!(bench.ack(1, &[(2, 3)]), "r1");
 }
 
-// RFC 8985 7.4-1
+// RFC 8985 7.4.2-1
 // RFC 8985 7.4.2: the probe itself was what was missing: a loss, though no recovery was needed.
 #[test]
 fn a_probe_that_repairs_a_loss_reduces_the_window() {
