@@ -122,9 +122,10 @@ impl Stack {
         (attempt.option.is_some() || attempt.data).then_some(attempt)
     }
 
+    // RFC 7413 4.1.1-2
     /// A SYN for a listener that has room for it. With a good cookie, a connection is there at once (RFC 7413 4.2.2); whoever asks
     /// is given one (RFC 7413 4.2.1-2), and whoever has none that is good (RFC 7413 4.2.2-3). Only a listener that was asked to does
-    /// that (RFC 7413 2.1-1).
+    /// that (RFC 7413 2-1).
     pub(super) fn try_fast_open(
         &mut self,
         now: Timestamp,

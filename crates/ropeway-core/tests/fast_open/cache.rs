@@ -5,6 +5,7 @@ use ropeway_core::packet::FastOpen;
 use crate::common::*;
 use crate::cookie;
 
+// RFC 7413 4.2.2-11
 #[test]
 fn a_new_cookie_takes_the_place_of_the_old_one() {
     let mut lab = Lab::new();

@@ -120,7 +120,7 @@ fn data_that_is_written_meanwhile_follows_the_handshake() {
     lab.expect(data(b"two").seq(4).ack(1));
 }
 
-// RFC 7413 4.2.2-7, RFC 7413 4.1.3-1
+// RFC 7413 4.2.2-7, RFC 7413 4.1.3-1, RFC 7413 4.2.2-11
 #[test]
 fn the_syn_carries_what_the_server_takes_less_room_for_options() {
     let mut lab = Lab::new();
@@ -180,6 +180,7 @@ fn without_cookies_both_ends_may_do_it_too() {
     lab.expect(syn().fast_open(FastOpen::REQUEST).len(0));
 }
 
+// RFC 7413 9-1
 #[test]
 fn the_client_knows_the_experimental_option_too() {
     let mut lab = Lab::new();

@@ -5,7 +5,7 @@ use ropeway_core::{State, SynCookieMode};
 
 use crate::common::*;
 
-// RFC 7413 5.1-1
+// RFC 7413 4.2-1
 #[test]
 fn so_many_may_wait_for_their_third_segment_and_no_more() {
     let mut lab = Lab::new();
@@ -97,6 +97,7 @@ fn a_full_accept_queue_takes_none() {
     assert!(lab.accept(listener).is_some());
 }
 
+// RFC 7413 4.2.2-9
 /// A cookie shows that its owner has been there once. Whoever has one of somebody else's has us send so much there and no more:
 /// the initial window once, and SYN-ACKs.
 #[test]

@@ -96,6 +96,7 @@ fn syns_with_data_that_are_lost_twice_in_a_row_end_it_for_a_while() {
     assert_eq!(lab.connect_fast(5003, b"request").1, 7);
 }
 
+// RFC 7413 4.1.3.1-1
 // RFC 7413 7.1
 #[test]
 fn the_third_timeout_in_a_row_ends_it_for_all_for_an_hour() {
@@ -153,7 +154,7 @@ fn a_fin_or_a_reset_that_comes_alone_ends_it_too() {
     }
 }
 
-// RFC 7413 4.1.3.1-1
+// RFC 7413 4.1.3.1-1, RFC 7413 4.1.3.1-2
 #[test]
 fn a_service_that_does_not_take_the_data_gets_none_for_a_while_and_others_do() {
     let mut lab = Lab::new();

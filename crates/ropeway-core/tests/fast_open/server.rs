@@ -5,7 +5,7 @@ use ropeway_core::{ConnectionError, FastOpenKeys, Readiness, RecvError, State};
 
 use crate::common::*;
 
-// RFC 7413 2.1-1
+// RFC 7413 2-1
 #[test]
 fn a_listener_that_was_not_asked_to_says_nothing_of_it() {
     let mut lab = Lab::new();
@@ -209,6 +209,7 @@ fn a_syn_that_is_repeated_after_the_end_delivers_its_data_again() {
     }
 }
 
+// RFC 7413 4.2.2-10
 #[test]
 fn the_syn_ack_is_sent_again_without_the_data_until_it_is_given_up() {
     let mut lab = Lab::new();

@@ -49,6 +49,7 @@ impl Connection {
         most.saturating_sub(OPTIONS).into()
     }
 
+    // RFC 7413 4.2.2-9
     /// A SYN asked a listener for more than a place in its queue: the connection is there before the third segment, and with
     /// it what came with the SYN (RFC 7413 4.2.2-2). `cookie`: what the SYN-ACK brings.
     pub(crate) fn open_fast(
@@ -124,6 +125,7 @@ impl Connection {
         self.state() == State::SynReceived && self.server().is_some()
     }
 
+    // RFC 7413 4.2.2-10
     /// What the first SYN, or SYN-ACK, says of it (RFC 7413 4.2.1-3).
     pub(super) fn fast_open_option(&self, first: bool) -> Option<Cookie> {
         match self.fast_open().filter(|_| first)? {

@@ -76,6 +76,7 @@ impl CookieCache {
         }
     }
 
+    // RFC 7413 4.1.3.1-1, RFC 7413 4.2.2-11, RFC 7413 9-1
     /// A server has answered (RFC 7413 4.1.3-1).
     pub(crate) fn learn(&mut self, tuple: &FourTuple, answered: &Answered, now: Timestamp) {
         let key = addresses(tuple);
@@ -118,6 +119,7 @@ impl CookieCache {
 }
 
 impl Entry {
+    // RFC 7413 4.1.3.1-2
     /// The data of SYNs is not taken again and again: there is none for some time (RFC 7413 4.1.3.1-1).
     fn pauses(&self, port: u16, now: Timestamp) -> bool {
         let (refused, times) = self.refusals;

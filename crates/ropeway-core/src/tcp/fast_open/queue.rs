@@ -18,7 +18,7 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// Whether one more may wait, of `most` (RFC 7413 5.1-1).
+    /// Whether one more may wait, of `most` (RFC 7413 4.2-1).
     pub(crate) fn has_room(&mut self, most: u32, now: Timestamp) -> bool {
         let most = most as usize;
         if self.waiting + self.resets.len() >= most
