@@ -51,6 +51,7 @@ pub(crate) struct PathMtuCache {
 }
 
 impl PathMtuCache {
+    // RFC 4821 5.2-2
     /// What is known of the path to `remote` besides the device's MTU.
     pub(crate) fn get(&self, remote: IpAddr, now: Timestamp) -> Option<PathMtu> {
         let entry = self.entries.iter().find(|entry| entry.remote == remote)?;

@@ -9,7 +9,7 @@ use ropeway_core::MtuProbing;
 use crate::common::*;
 use crate::path::{Path, kinds};
 
-// RFC 4821 7.7, RFC 4821 7.3
+// RFC 4821 7.3-1, RFC 4821 7.6.1-1, RFC 4821 7.6.2-2, RFC 4821 7.7-1
 #[test]
 fn a_black_hole_is_found_within_two_timeouts_and_all_that_passes_is_used() {
     for (kind, change) in kinds() {
@@ -44,6 +44,7 @@ fn without_probing_a_black_hole_is_the_end() {
     assert_eq!(path.counters().timed_out, 1);
 }
 
+// RFC 4821 4-2
 #[test]
 fn what_the_timeouts_took_is_given_back_once_the_smaller_size_gets_through() {
     for (kind, change) in kinds() {
@@ -69,7 +70,8 @@ fn what_the_timeouts_took_is_given_back_once_the_smaller_size_gets_through() {
     }
 }
 
-// RFC 4821 7.6.1: a probe's loss is no sign of congestion.
+// RFC 4821 4-1, RFC 4821 7.6.2-1, RFC 4821 10.1-1
+// A probe's loss is no sign of congestion.
 #[test]
 fn lost_probes_cost_neither_window_nor_rate() {
     for (kind, change) in kinds() {
@@ -96,6 +98,7 @@ fn lost_probes_cost_neither_window_nor_rate() {
     }
 }
 
+// RFC 4821 7.6.2-1
 /// The tail is asked for again while nobody knows yet that a probe before it was lost. Its loss is no reason to believe that this
 /// has repaired one.
 #[test]
@@ -149,6 +152,7 @@ fn a_late_probe_is_no_reordering() {
     assert_eq!(path.info().reordering, 3);
 }
 
+// RFC 4821 5.1-1, RFC 4821 7.2-2, RFC 4821 7.4-3
 #[test]
 fn a_probe_goes_alone_between_trains() {
     let mut path = Path::new(1500, |config| {
@@ -165,6 +169,7 @@ fn a_probe_goes_alone_between_trains() {
     assert_eq!(path.info().pmtu, 1500);
 }
 
+// RFC 4821 7.3-2
 // Linux: `tcp_probe_interval`
 #[test]
 fn it_grows_again_when_the_path_takes_more_after_ten_minutes() {
@@ -192,6 +197,7 @@ fn it_grows_again_when_the_path_takes_more_after_ten_minutes() {
     assert!(path.known() > 1490);
 }
 
+// RFC 4821 5.2-1, RFC 4821 7.1-1
 #[test]
 fn later_connections_begin_with_what_was_found() {
     let mut path = Path::new(1400, |_| {}).steady();
@@ -208,6 +214,7 @@ fn later_connections_begin_with_what_was_found() {
     assert_eq!(path.counters().black_holes, 1);
 }
 
+// RFC 4821 4-6
 /// One finds it, and the other needs one timeout to ask what is known.
 #[test]
 fn connections_of_the_time_need_one_timeout_of_their_own() {
@@ -228,6 +235,7 @@ fn connections_of_the_time_need_one_timeout_of_their_own() {
     assert!(path.pair.stacks[0].info(path.pair.ts(), first).unwrap().pmtu <= 1400);
 }
 
+// RFC 4821 7.7-2
 /// Nothing is small enough: the floors, and no further (RFC 8201 4, `tcp_mtu_probe_floor`).
 #[test]
 fn there_is_a_floor() {
@@ -247,6 +255,7 @@ fn there_is_a_floor() {
     }
 }
 
+// RFC 4821 7.7-1
 /// What is small enough anyway was lost for another reason: so is what is not heard of in an interruption.
 #[test]
 fn small_messages_in_an_interruption_are_no_black_hole() {
@@ -260,6 +269,7 @@ fn small_messages_in_an_interruption_are_no_black_hole() {
     assert_eq!((path.info().pmtu, path.counters().black_holes), (1500, 0));
 }
 
+// RFC 4821 7.1-3
 /// An interruption looks like a black hole until the whole size is tried again, which is at once.
 #[test]
 fn an_interruption_costs_next_to_nothing() {
@@ -285,6 +295,7 @@ fn an_interruption_costs_next_to_nothing() {
     }
 }
 
+// RFC 4821 7.4-1, RFC 4821 7.4-2
 /// A window too small for a probe and what must follow it: it goes on with what passes.
 #[test]
 fn a_small_window_lives_with_the_smaller_size() {
@@ -300,6 +311,7 @@ fn a_small_window_lives_with_the_smaller_size() {
     assert_eq!(path.info().pmtu, 1064);
 }
 
+// RFC 4821 7.7-2
 #[test]
 fn the_second_size_is_half_when_a_thousand_do_not_pass() {
     let mut path = Path::new(600, |_| {}).steady();

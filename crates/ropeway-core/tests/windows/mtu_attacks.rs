@@ -32,7 +32,7 @@ fn always(change: &impl Fn(&mut StackConfig), config: &mut StackConfig) {
     config.mtu_probing = MtuProbing::Always;
 }
 
-// RFC 4821 7.6.2
+// RFC 4821 7.6.2-3
 #[test]
 fn a_router_that_refuses_a_probe_is_believed_and_costs_nothing() {
     for (kind, change) in kinds() {
@@ -240,6 +240,7 @@ fn a_window_that_closes_over_a_probe_opens_again() {
     }
 }
 
+// RFC 4821 4-8, RFC 4821 7.1-2, RFC 4821 7.2-1
 /// A peer that announces less, and a user who asks for less, are not probed beyond that.
 #[test]
 fn nothing_larger_is_probed_than_the_peer_or_the_user_allows() {

@@ -57,6 +57,7 @@ fn a_smaller_path_mtu_cuts_what_is_in_flight_anew() {
     }
 }
 
+// RFC 4821 5.2-2
 #[test]
 fn a_path_mtu_is_for_all_connections_to_that_host_and_lasts_ten_minutes() {
     let (mut lab, _, packets) = in_flight(false);

@@ -377,6 +377,7 @@ fn clocks_that_jump_and_round_trips_of_nothing_or_hours_do_no_harm() {
     }
 }
 
+// RFC 4821 4-4
 #[test]
 fn another_mss_leaves_the_bytes_as_they_are() {
     let mut path = Path::with_window(100, 50, MS(100));

@@ -85,6 +85,7 @@ impl Search {
         *self = Self { counts: self.counts, ..Self::new(low, high, now) };
     }
 
+    // RFC 4821 7.1-2, RFC 4821 7.3-1, RFC 4821 7.3-2
     /// How large the next probe is, if more than `current` may pass, and no more than `most` is of use.
     fn next(&mut self, (current, most): (u16, u16), now: Timestamp, config: &StackConfig) -> Option<u16> {
         if self.out.is_some() || self.doubt.is_some() {
@@ -125,6 +126,7 @@ impl Search {
         self.lost_in_row = 0;
     }
 
+    // RFC 4821 7.6.2-2, RFC 4821 7.6.4-1
     /// `alone`: nothing else was lost, so that it was its size, or chance.
     fn failed(&mut self, size: u16, alone: bool) {
         self.counts.lost += 1;
@@ -153,6 +155,7 @@ impl Search {
     }
 }
 
+// RFC 4821 4-8, RFC 4821 7.2-2
 /// The MTU that a connection begins with, and the search for more.
 pub(super) fn begin(tuple: &FourTuple, setup: &Setup, env: &Env<'_>) -> (u16, Option<Search>) {
     let (device, base) = (setup.device_mtu, mtu_of(env.config.base_mss, tuple));
@@ -183,6 +186,7 @@ fn least(tuple: &FourTuple) -> u16 {
 impl Connection {
     // ---- black holes
 
+    // RFC 4821 4-6, RFC 4821 7.7-1
     /// The retransmission timer went off. Larger segments than others may have gone into a black hole: after two timeouts in
     /// a row they are cut, and after two more again (RFC 4821 7.7). What others have found on the path needs one.
     pub(super) fn suspect_path_mtu(&mut self, env: &mut Env<'_>) {
@@ -207,6 +211,7 @@ impl Connection {
         self.sender.on_black_hole();
     }
 
+    // RFC 4821 7.7-2
     /// What to try if packets of the size in use are not heard of. A connection that has never used larger ones than `base_mss`
     /// has another reason.
     fn next_smaller(&self, config: &StackConfig) -> u16 {
@@ -223,6 +228,7 @@ impl Connection {
         smaller.max(least(&self.tuple))
     }
 
+    // RFC 4821 7.1-1
     /// Segments have another size from now on.
     fn cut_to(&mut self, mtu: u16, now: Timestamp) {
         self.path_mtu = mtu;
@@ -253,6 +259,7 @@ impl Connection {
         }
     }
 
+    // RFC 4821 7.1-3
     fn settle_doubt(&mut self, first_due: Option<SeqNum>, acked: &mut Acked, env: &mut Env<'_>) {
         let remote = self.tuple.remote_addr;
         let Some(search) = self.rare.search.as_mut().filter(|_| acked.advanced > 0) else { return };
@@ -282,6 +289,7 @@ impl Connection {
         if self.rare.is_away() || self.rare.search.is_none() { None } else { self.next_mtu_probe(env) }
     }
 
+    // RFC 4821 5.1-1
     fn next_mtu_probe(&mut self, env: &Env<'_>) -> Option<u16> {
         let size = self.next_probe_size(env)?;
         let len = self.data_in(size);
@@ -293,6 +301,7 @@ impl Connection {
         self.rare.search.as_mut()?.next(bounds, env.now, env.config)
     }
 
+    // RFC 4821 7.2-1
     /// The largest packet that the device, the peer and the user allow.
     fn most_of_use(&self, env: &Env<'_>) -> u16 {
         let device = env.config.mtu.max(mtu_of(self.receiver.rcv().advmss, &self.tuple));
@@ -327,6 +336,7 @@ impl Connection {
         }
     }
 
+    // RFC 4821 4-1, RFC 4821 7.6.1-1
     /// What has become of the probe that is on its way?
     pub(super) fn settle_mtu_probe(&mut self, env: &mut Env<'_>) {
         if self.rare.is_away() {
@@ -354,6 +364,7 @@ impl Connection {
         }
     }
 
+    // RFC 4821 5.2-1
     /// Connections of later begin with what was found.
     fn tell_others(&self, env: &mut Env<'_>) {
         if let Some(search) = &self.rare.search {
@@ -370,6 +381,7 @@ impl Connection {
         self.path_mtu.max(probe).max(search.doubt.map_or(0, |doubt| doubt.was))
     }
 
+    // RFC 4821 7.6.2-3
     /// A router says that no more passes. If it says so of a probe, that is known to be lost.
     pub(super) fn search_no_more_than(&mut self, most: u16, env: &mut Env<'_>) {
         if env.config.mtu_probing == MtuProbing::Off {

@@ -318,6 +318,7 @@ impl Flight {
         self.sums.infer_less(len, missing);
     }
 
+    // RFC 4821 4-2, RFC 4821 7.6.2-1
     /// Takes an entry for lost, unless the peer has it. Says how much that is. What does not fit the path is no loss: neither is
     /// a probe of its MTU, unless nothing at all is heard.
     fn lose(&mut self, index: usize, why: Why, told: Told<'_>) -> u32 {

@@ -297,6 +297,7 @@ impl Sender {
         self.snd.update_window(seq, ack, wnd)
     }
 
+    // RFC 4821 4-4
     /// Eff.snd.MSS has changed.
     pub(crate) fn set_mss(&mut self, mss: u16) {
         if mss != self.snd.mss {

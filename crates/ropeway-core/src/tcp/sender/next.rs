@@ -255,6 +255,7 @@ impl Sender {
         last
     }
 
+    // RFC 4821 7.4-3, RFC 4821 10.1-1
     /// As [`next`](Self::next). But a probe of the path's MTU with `len` bytes of data takes the place of new data, if it may.
     pub(crate) fn next_or_mtu_probe(&mut self, now: Timestamp, limits: &Limits, len: u32) -> Next {
         let next = self.next(now, limits);
@@ -275,6 +276,7 @@ impl Sender {
         Next::Segment(Plan { len, segment_size: None, fin: false, why: Some(Why::MtuProbe), ..plan })
     }
 
+    // RFC 4821 7.4-1, RFC 4821 7.4-2
     /// How much must go, a probe of the path's MTU and what follows it, so that its loss will be noticed without a timeout
     /// (RFC 4821 7.4). Nothing if it cannot, or something is missing already.
     fn needed_to_probe(&self, len: u32) -> Option<u32> {
