@@ -19,7 +19,8 @@ use crate::net::addr::try_each;
 /// [`UdpOptions::recv_buffer`] says another size; what comes when that is full is dropped and [counted](Self::info). Any number of
 /// tasks may send and receive at a time.
 ///
-/// A datagram that is longer than the path takes is refused with EMSGSIZE: there are no fragments yet.
+/// A datagram that is longer than the path takes leaves in fragments, unless [`set_dont_fragment`](Self::set_dont_fragment) is on:
+/// then it is refused with EMSGSIZE.
 ///
 /// # Examples
 ///

@@ -19,7 +19,8 @@ use crate::net::addr::resolved;
 /// [`UdpOptions::send_buffer`](crate::net::udp::UdpOptions::send_buffer), because the device does not keep up; to an address of
 /// the stack's own it never waits.
 ///
-/// Errors of all of these are: EMSGSIZE for one that is longer than a packet can be, or than the path takes;
+/// Errors of all of these are: EMSGSIZE for one that is longer than a packet can be, or than the path takes if it
+/// [may not be cut](Self::set_dont_fragment);
 /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) and its like, once, if an ICMP error has come about what was sent before to
 /// the peer (then nothing was sent now); that of a stack that has ended.
 ///
