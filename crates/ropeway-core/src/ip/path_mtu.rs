@@ -1,7 +1,7 @@
 //! The path-MTU cache: what routers have said (RFC 1191, RFC 8201) and what probes have found out (RFC 4821), for ten
 //! minutes each.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -39,7 +39,6 @@ pub(crate) struct PathMtu {
 
 #[derive(Clone, Debug)]
 struct Entry {
-    remote: IpAddr,
     path: PathMtu,
     /// Packets of that size have arrived: it is what connections begin with, too, while more is tried again.
     proved: bool,
@@ -47,14 +46,17 @@ struct Entry {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PathMtuCache {
-    entries: VecDeque<Entry>,
+    /// A datagram asks for its path, among a thousand of others.
+    entries: BTreeMap<IpAddr, Entry>,
+    /// In which order they came.
+    order: VecDeque<IpAddr>,
 }
 
 impl PathMtuCache {
     // RFC 4821 5.2-2
     /// What is known of the path to `remote` besides the device's MTU.
     pub(crate) fn get(&self, remote: IpAddr, now: Timestamp) -> Option<PathMtu> {
-        let entry = self.entries.iter().find(|entry| entry.remote == remote)?;
+        let entry = self.entries.get(&remote)?;
         let age = now.since(entry.path.since);
         if age < LIFETIME {
             Some(entry.path)
@@ -81,7 +83,7 @@ impl PathMtuCache {
         }
         let mtu = known.map_or(most, |known| known.mtu.min(most));
         let proved = known.is_some_and(|known| known.mtu < most);
-        self.put(Entry { remote, path: PathMtu { mtu, most, since: now }, proved });
+        self.put(remote, Entry { path: PathMtu { mtu, most, since: now }, proved });
         Some(most)
     }
 
@@ -89,20 +91,25 @@ impl PathMtuCache {
     /// kept for others: it may be the peer that makes us believe it.
     pub(crate) fn prove(&mut self, remote: IpAddr, mtu: u16, most: u16, now: Timestamp) {
         let mtu = mtu.max(least(remote));
-        self.put(Entry { remote, path: PathMtu { mtu, most: most.max(mtu), since: now }, proved: true });
+        self.put(remote, Entry { path: PathMtu { mtu, most: most.max(mtu), since: now }, proved: true });
     }
 
     /// Nothing is known any more.
     pub(crate) fn forget(&mut self, remote: IpAddr) {
-        self.entries.retain(|entry| entry.remote != remote);
+        if self.entries.remove(&remote).is_some() {
+            self.order.retain(|known| *known != remote);
+        }
     }
 
-    fn put(&mut self, entry: Entry) {
-        self.forget(entry.remote);
-        if self.entries.len() >= MAX_ENTRIES {
-            self.entries.pop_front();
+    fn put(&mut self, remote: IpAddr, entry: Entry) {
+        self.forget(remote);
+        if self.entries.len() >= MAX_ENTRIES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.entries.remove(&oldest);
         }
-        self.entries.push_back(entry);
+        self.order.push_back(remote);
+        self.entries.insert(remote, entry);
     }
 }
 
