@@ -319,7 +319,7 @@ mod tests {
         fn behaves_like_a_flat_vector(ops in prop::collection::vec((0u8..5, 0usize..5000), 1..60)) {
             let mut seq = SeqNum::new(u32::MAX - 1000);
             let slabs = &mut Slabs::new(usize::MAX);
-        let mut buffer = SendBuffer::new(seq);
+            let mut buffer = SendBuffer::new(seq);
             let mut flat: Vec<u8> = Vec::new();
             let mut counter = 0u8;
             for (op, n) in ops {

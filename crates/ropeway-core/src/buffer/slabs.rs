@@ -1,14 +1,15 @@
 //! Memory that a stream is written to, and that is used again when what was written has arrived.
 //!
 //! An allocator gives memory of this size back to the system, and the system clears each page of it anew: that costs more than
-//! all else that is done with the bytes.
+//! all else that is done with the bytes. [`PacketPool`](crate::PacketPool) has slabs of its own, which it waits for: packets come
+//! back in the order in which they came, and these do not.
 
 use bytes::{Bytes, BytesMut};
 
 /// The size of a slab: a train is in two of them at most.
 pub(crate) const SLAB: usize = 64 * 1024;
 
-/// Most bytes that wait: as many as a send buffer that tunes itself may hold.
+/// Most bytes that wait.
 const MOST: usize = 16 * 1024 * 1024;
 
 /// Likewise, the part of the memory budget.
