@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::options::{MAX_BUFFER, SocketOptions};
+use crate::policy::EchoPolicy;
 use crate::tcp::connection::MIN_MSS;
 
 /// An address of ours with the length of its network's prefix, as in `10.0.0.2/24`.
@@ -364,8 +365,8 @@ pub struct StackConfig {
     /// How much memory fragments may take that wait, in bytes (`ipfrag_high_thresh`), and an eighth of the memory budget at most; those
     /// of one source prefix, half of it. When there is no more room, the oldest datagrams are given up. 4 MiB; 0 takes no fragments.
     pub reassembly_memory: usize,
-    /// Answer ICMP echo requests. On.
-    pub echo_replies: bool,
+    /// What becomes of ICMP echo requests to our addresses (`icmp_echo_ignore_all`). They are answered.
+    pub echo: EchoPolicy,
     /// Most ICMP errors we send a second (RFC 1812 4.3.2.8, RFC 4443 2.4 f). 1000.
     pub icmp_errors_per_second: u32,
 }
@@ -503,7 +504,7 @@ impl Default for StackConfig {
             memory_budget: None,
             reassembly_timeout: Duration::from_secs(60),
             reassembly_memory: 4 << 20,
-            echo_replies: true,
+            echo: EchoPolicy::Answer,
             icmp_errors_per_second: 1000,
         }
     }

@@ -145,6 +145,20 @@ pub enum DatagramError {
     UnknownSocket,
 }
 
+/// Why [`send_packet`](crate::Stack::send_packet) has sent nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PacketError {
+    /// Too many packets wait to leave already: it is as if the device had dropped it.
+    WouldBlock,
+    /// It is no IP packet, or is not as long as its header says.
+    Malformed,
+    /// It is longer than the path takes, and may not be cut.
+    TooLong,
+    /// It is for an address of the stack's own.
+    ToOurselves,
+}
+
 /// Why a UDP socket has not joined or left a multicast group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -220,6 +234,12 @@ display! {
         Self::BroadcastRefused => "broadcasts have to be allowed on the socket first",
         Self::Failed(error) => error,
         Self::UnknownSocket => "no such socket",
+    }
+    PacketError {
+        Self::WouldBlock => "too much waits to leave",
+        Self::Malformed => "this is no IP packet of the length that its header says",
+        Self::TooLong => "the packet is longer than the path takes, and may not be cut",
+        Self::ToOurselves => "the packet is for an address of the stack's own",
     }
     GroupError {
         Self::NotAGroup => "not a multicast address",

@@ -119,6 +119,8 @@ pub enum Event {
     IncomingSettled(ListenerId, FourTuple),
     /// This UDP socket's readiness has gained at least what is named.
     Udp(UdpId, Readiness),
+    /// `poll_diverted` has a packet to give.
+    Diverted,
     /// This connection's readiness has gained at least what is named (an active open that succeeded gains
     /// `WRITABLE`; one that failed, `ERROR` with the rest).
     Ready(ConnectionId, Readiness),

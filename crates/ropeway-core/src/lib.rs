@@ -28,6 +28,7 @@ mod config;
 pub mod congestion;
 mod deadlines;
 mod demux;
+mod divert;
 mod ecn;
 mod error;
 mod event;
@@ -63,9 +64,10 @@ pub use config::{
     BufferRange, IpCidr, MtuProbing, ParseIpCidrError, StackConfig, SynCookieMode, TimeWaitReuse,
 };
 pub use congestion::{Algorithm, UnknownAlgorithm};
+pub use divert::DivertOptions;
 pub use ecn::{EcnFeedback, EcnMode, EcnOption};
 pub use error::{
-    ConnectError, ConnectionError, DatagramError, GroupError, ListenError, RecvError, SendError,
+    ConnectError, ConnectionError, DatagramError, GroupError, ListenError, PacketError, RecvError, SendError,
     ShutdownError, UnknownId,
 };
 pub use event::{ConnectionId, Event, ListenerId, Readiness};
@@ -76,7 +78,7 @@ pub use packet_pool::PacketPool;
 /// For the crate ropeway, whose wakers live in such a table too.
 #[doc(hidden)]
 pub use pages::Pages;
-pub use policy::PortPolicy;
+pub use policy::{EchoPolicy, PortPolicy};
 pub use probe::ProbeOutcome;
 pub use stack::{BindingId, Stack, TableSizes};
 pub use stats::Counters;

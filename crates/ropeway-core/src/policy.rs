@@ -19,6 +19,19 @@ pub enum PortPolicy {
     Drop,
 }
 
+/// What becomes of an ICMP echo request to an address of the stack (RFC 1122 3.2.2.6, RFC 4443 4.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EchoPolicy {
+    /// The stack answers.
+    #[default]
+    Answer,
+    /// Nobody does, and the request is counted (`Counters::policy_refused`).
+    Drop,
+    /// The program is to decide: the packet is [diverted](crate::Stack::divert) whole. While nothing is diverted, it is dropped.
+    Divert,
+}
+
 /// The policy of each port of the protocols that have one.
 #[derive(Clone, Default)]
 pub(crate) struct PacketPolicy {

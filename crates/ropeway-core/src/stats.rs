@@ -194,6 +194,10 @@ pub struct Counters {
     pub opens_refused: u64,
     /// Segments with data that a window had promised to take, dropped because memory was scarce.
     pub promised_dropped: u64,
+    /// Packets that nobody took, and that wait for the program or were taken by it.
+    pub diverted: u64,
+    /// Those for which there was no room.
+    pub diverted_dropped: u64,
     /// Answers dropped because too many waited to be sent.
     pub replies_dropped: u64,
 }

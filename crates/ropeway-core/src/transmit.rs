@@ -108,6 +108,11 @@ impl Received {
         packet(&self.with_its_checksum());
     }
 
+    /// Whether it was one packet on the wire.
+    pub(crate) fn is_one_segment(&self) -> bool {
+        self.segment_size.is_none() && self.rest.pieces.is_empty()
+    }
+
     /// The packet with its transport checksum, which need not be in it if the device vouches for it.
     pub(crate) fn with_its_checksum(&self) -> Cow<'_, [u8]> {
         if self.checksum == RxChecksum::Unverified {
@@ -125,7 +130,9 @@ impl Received {
             _ => parse_tcp(&self.packet, ip, false).ok()?.payload,
         };
         let headers = self.packet.get(..payload.start)?;
-        Some((self.packet.slice_ref(headers), self.packet.slice(payload).into()))
+        let mut whole = Payload::from(self.packet.slice(payload));
+        self.rest.pieces.iter().for_each(|piece| whole.push(piece.bytes().clone()));
+        Some((self.packet.slice_ref(headers), whole))
     }
 }
 

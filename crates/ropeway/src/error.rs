@@ -22,7 +22,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ropeway_core::{
-    ConnectError, ConnectionError, DatagramError, GroupError, ListenError, RecvError, SendError, UnknownId,
+    ConnectError, ConnectionError, DatagramError, GroupError, ListenError, PacketError, RecvError, SendError,
+    UnknownId,
 };
 
 /// The operating system's numbers.
@@ -156,6 +157,17 @@ pub(crate) fn datagram(error: DatagramError, ipv6: bool) -> io::Error {
         DatagramError::FamilyMismatch => os::EAFNOSUPPORT,
         DatagramError::BroadcastRefused => os::EACCES,
         DatagramError::UnknownSocket => os::ENOTCONN,
+        _ => return io::Error::other(error),
+    };
+    numbered(number, &error)
+}
+
+/// A whole packet was not sent.
+pub(crate) fn packet(error: PacketError) -> io::Error {
+    let number = match error {
+        PacketError::WouldBlock => return ErrorKind::WouldBlock.into(),
+        PacketError::Malformed | PacketError::ToOurselves => os::EINVAL,
+        PacketError::TooLong => os::EMSGSIZE,
         _ => return io::Error::other(error),
     };
     numbered(number, &error)

@@ -46,6 +46,7 @@
 //! - [`device`] has the devices, and the trait for more of them.
 //! - [`manual`] is for those who run stacks by hand, as a simulation does.
 //! - [`congestion`] has the congestion controls, and the trait for more of them.
+//! - [`divert`] hands packets that no socket takes whole to the program.
 //! - [`scan`] asks other hosts which of their ports are open.
 //!
 //! The state machines live in `ropeway-core`, which does no I/O, and the formats in `ropeway-packet`.
@@ -75,6 +76,7 @@
 
 mod clock;
 pub mod device;
+pub mod divert;
 mod driver;
 mod error;
 mod loopback;
@@ -91,8 +93,8 @@ mod waiters;
 
 pub use error::StackEnded;
 pub use ropeway_core::{
-    AckThinning, Algorithm, BufferRange, ConnectError, ConnectionError, Counters, EcnFeedback, EcnMode,
-    EcnOption, FastOpenFailure, FastOpenKeys, IpCidr, KeepAlive, MemoryUse, MtuProbing, PortPolicy,
+    AckThinning, Algorithm, BufferRange, ConnectError, ConnectionError, Counters, EchoPolicy, EcnFeedback,
+    EcnMode, EcnOption, FastOpenFailure, FastOpenKeys, IpCidr, KeepAlive, MemoryUse, MtuProbing, PortPolicy,
     ProbeOutcome, SenderLimit, SocketOptions, StackConfig, State, SynCookieMode, TableSizes, TcpInfo,
     TimeWaitReuse,
 };

@@ -32,6 +32,8 @@ pub(crate) enum Source {
     Handshake(FourTuple),
     /// A UDP socket.
     Udp(UdpId),
+    /// Packets that nobody else takes.
+    Diversion,
     /// The moment at which no connection is left.
     Quiescence,
 }
@@ -292,6 +294,7 @@ impl Shard {
                 Source::Connection(id) => state.core.close(now, id),
                 Source::Listener(id) => state.core.close_listener(now, id),
                 Source::Udp(id) => state.core.udp_close(now, id),
+                Source::Diversion => state.core.end_diversion(),
                 Source::Handshake(_) | Source::Quiescence => {}
             }
             state.hand_on(now, after);
@@ -344,6 +347,7 @@ impl State {
                 Event::Acceptable(id) | Event::Incoming(id) => (Source::Listener(id), Readiness::READABLE),
                 Event::IncomingSettled(_, tuple) => (Source::Handshake(tuple), Readiness::READABLE),
                 Event::Udp(id, readiness) => (Source::Udp(id), readiness),
+                Event::Diverted => (Source::Diversion, Readiness::READABLE),
                 _ => continue,
             };
             if let Some(waiters) = self.waiters.existing(source) {

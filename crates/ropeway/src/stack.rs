@@ -18,13 +18,14 @@ use std::time::Duration;
 
 use ropeway_core::packet::Protocol;
 use ropeway_core::{
-    Counters, FastOpenKeys, IpCidr, MemoryUse, PortPolicy, SocketOptions, Stack as Core, StackConfig,
-    TableSizes, UdpOptions,
+    Counters, EchoPolicy, FastOpenKeys, IpCidr, MemoryUse, PortPolicy, SocketOptions, Stack as Core,
+    StackConfig, TableSizes, UdpOptions,
 };
 
 pub use builder::Builder;
 pub use current::{EnterGuard, FinderGuard, find_with};
 
+use crate::divert::{Diversion, DivertOptions};
 use crate::error;
 use crate::net::tcp::AnyListener;
 use crate::net::udp::AnyUdpSocket;
@@ -334,6 +335,26 @@ impl Stack {
     /// [`AddrInUse`](io::ErrorKind::AddrInUse) if the stack has such a socket already.
     pub fn listen_any_udp(&self) -> io::Result<AnyUdpSocket> {
         AnyUdpSocket::new(self)
+    }
+
+    /// Takes packets that no connection, no socket, no listener and no [rule](Self::set_port_policy) takes, whole: also those for
+    /// addresses that are not the stack's. While it is there, nobody answers them.
+    ///
+    /// # Errors
+    ///
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if packets are diverted already; if the stack has ended.
+    pub fn divert(&self, options: DivertOptions) -> io::Result<Diversion> {
+        Diversion::new(self, &options)
+    }
+
+    /// Sets what becomes of ICMP echo requests to the stack's addresses: they are answered, dropped, or
+    /// [diverted](Self::divert), so that the program can decide for each. It begins as [`StackConfig::echo`].
+    ///
+    /// # Errors
+    ///
+    /// If the stack has ended.
+    pub fn set_echo_policy(&self, policy: EchoPolicy) -> io::Result<()> {
+        self.change_each(|core| core.set_echo_policy(policy))
     }
 
     /// Sets what ports say to packets that belong to no connection; the newest rule for a port counts. A port

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ropeway_core::{FastOpenKeys, KeepAlive, MtuProbing, StackConfig, SynCookieMode};
+use ropeway_core::{EchoPolicy, FastOpenKeys, KeepAlive, MtuProbing, StackConfig, SynCookieMode};
 
 use super::Error;
 use super::ast::{Action, Body, Direction, EventTime, Pragma, Script, TcpOption, TcpSpec};
@@ -290,7 +290,9 @@ impl Settings {
             "max_time_wait" => config.max_time_wait = number(value)?,
             "half_open_per_prefix" => config.half_open_per_prefix = number(value)?,
             "abort_on_overflow" => config.abort_on_overflow = flag()?,
-            "echo_replies" => config.echo_replies = flag()?,
+            "icmp_echo_ignore_all" => {
+                config.echo = if flag()? { EchoPolicy::Drop } else { EchoPolicy::Answer }
+            }
             "icmp_errors_per_second" => config.icmp_errors_per_second = number(value)?,
             "slow_start_after_idle" => config.socket.slow_start_after_idle = flag()?,
             "reordering" => config.socket.reordering = number(value)?,

@@ -61,7 +61,8 @@ pub struct MemoryUse {
     pub time_wait: usize,
     /// Cookies that servers gave us for Fast Open (RFC 7413), and what else is known of these servers.
     pub cookies: usize,
-    /// Datagrams that UDP sockets have received and nobody has read, and these sockets themselves.
+    /// Datagrams that UDP sockets have received and nobody has read, and these sockets themselves; packets that were diverted and
+    /// nobody has taken.
     pub datagrams: usize,
     /// IP fragments that wait for the others of their datagrams.
     pub fragments: usize,

@@ -210,6 +210,7 @@ impl Stack {
                 Noticed::Listener(id) => return Some(Event::Acceptable(id)),
                 Noticed::Incoming(id) => return Some(Event::Incoming(id)),
                 Noticed::Settled(id, tuple) => return Some(Event::IncomingSettled(id, tuple)),
+                Noticed::Diverted => return Some(Event::Diverted),
                 Noticed::Udp(key) => {
                     let Some(socket) = self.udp.at_mut(key).filter(|socket| !socket.closed) else { continue };
                     return Some(Event::Udp(udp::id(key), std::mem::take(&mut socket.gained)));

@@ -67,7 +67,7 @@ impl Stack {
         };
         self.counters.udp_received += arrival.count() as u64;
         if self.is_to_many(ip.dst) {
-            self.udp_to_many(&tuple, &arrival);
+            self.udp_to_many(received, &tuple, &arrival);
             return;
         }
         let found = self.udp.find(&tuple, || self.demux.spread(&tuple));
@@ -84,6 +84,9 @@ impl Stack {
 
     /// Nobody takes it.
     fn udp_unclaimed(&mut self, now: Timestamp, received: &Received, ip: &IpPacket, policy: PortPolicy) {
+        if policy == PortPolicy::Open && self.divert_unclaimed(received, Protocol::UDP) {
+            return;
+        }
         if !self.addresses.is_local(ip.dst) {
             // It came for the socket that takes anything, which has been closed.
             self.counters.not_ours += 1;
@@ -103,10 +106,13 @@ impl Stack {
     }
 
     /// To a group or to everybody: each socket on the port gets it. Nobody is told if there is none (RFC 1122 3.2.2).
-    fn udp_to_many(&mut self, tuple: &FourTuple, arrival: &Arrival) {
+    fn udp_to_many(&mut self, received: &Received, tuple: &FourTuple, arrival: &Arrival) {
         let takers = self.udp.find_all(tuple);
-        if takers.is_empty() || self.policy.of(Protocol::UDP, tuple.local_port) != PortPolicy::Open {
-            self.counters.udp_no_port += 1;
+        let open = self.policy.of(Protocol::UDP, tuple.local_port) == PortPolicy::Open;
+        if takers.is_empty() || !open {
+            if !open || !self.divert_unclaimed(received, Protocol::UDP) {
+                self.counters.udp_no_port += 1;
+            }
             return;
         }
         for key in takers {
@@ -130,7 +136,13 @@ impl Stack {
     // RFC 1122 3.2.2.1-3, RFC 8085 5.2-2
     /// An ICMP error about a datagram. A socket hears of it if it is connected (RFC 1122 4.1.3.3), and as in Linux if the error is
     /// one that lasts, or the socket has asked for all.
-    pub(super) fn udp_icmp_error(&mut self, quoted: &Quoted, tuple: &FourTuple, error: ConnectionError) {
+    /// Says whether there is such a socket.
+    pub(super) fn udp_icmp_error(
+        &mut self,
+        quoted: &Quoted,
+        tuple: &FourTuple,
+        error: ConnectionError,
+    ) -> bool {
         // RFC 1122 4.1.3.3-1
         let lasts = matches!(
             error,
@@ -138,7 +150,7 @@ impl Stack {
         );
         let Some(key) = self.udp_sender_of(quoted, tuple) else {
             self.counters.icmp_ignored += 1;
-            return;
+            return false;
         };
         if let Some(socket) = self.udp.at_mut(key)
             && (lasts || socket.options.all_errors)
@@ -147,15 +159,24 @@ impl Stack {
             socket.error = Some(error);
             self.udp_notice(key, Readiness::ERROR | Readiness::READABLE | Readiness::WRITABLE);
         }
+        true
     }
 
-    /// A router says that a datagram was too big for a link.
-    pub(super) fn udp_too_big(&mut self, now: Timestamp, quoted: &Quoted, tuple: &FourTuple, mtu: u32) {
-        if self.udp_sender_of(quoted, tuple).is_none() || mtu >= quoted.ip.total_len {
+    /// A router says that a datagram was too big for a link. Says whether a socket has sent it.
+    pub(super) fn udp_too_big(
+        &mut self,
+        now: Timestamp,
+        quoted: &Quoted,
+        tuple: &FourTuple,
+        mtu: u32,
+    ) -> bool {
+        let is_ours = self.udp_sender_of(quoted, tuple).is_some();
+        if !is_ours || mtu >= quoted.ip.total_len {
             self.counters.icmp_ignored += 1;
-            return;
+        } else {
+            self.path_mtu.learn(tuple.remote_addr, mtu, quoted.ip.total_len, now);
         }
-        self.path_mtu.learn(tuple.remote_addr, mtu, quoted.ip.total_len, now);
+        is_ours
     }
 
     /// The socket that has sent what is quoted: an error about what was never sent is a forgery.

@@ -9,6 +9,7 @@ use super::outbox::Whom;
 use super::settle::connection_id;
 use crate::demux::Room;
 use crate::icmp::error_of;
+use crate::policy::EchoPolicy;
 use crate::slab::Key;
 use crate::time::Timestamp;
 use crate::transmit::{Received, Transmit};
@@ -50,27 +51,48 @@ impl Stack {
             return;
         };
         self.counters.icmp_received += 1;
+        if !self.icmp_concerns_us(now, received, ip, &message) {
+            self.divert_unclaimed(received, ip.protocol);
+        }
+    }
+
+    /// Does what a message says. Says whether it was about anything here.
+    fn icmp_concerns_us(
+        &mut self,
+        now: Timestamp,
+        received: &Received,
+        ip: &IpPacket,
+        message: &IcmpMessage,
+    ) -> bool {
         match message {
-            IcmpMessage::EchoRequest { ident, seq, data } if self.config.echo_replies => {
-                self.counters.echo_replies += 1;
-                let data = received.packet.get(data).unwrap_or_default();
-                let ttl = self.default_options().ttl;
-                let reply = icmp::emit_echo_reply(ip.dst, ip.src, ident, seq, data, ttl);
-                self.reply_in_fragments(ip.src, Transmit::whole(reply.into()));
-            }
-            IcmpMessage::PacketTooBig { mtu, ref quote } => {
+            IcmpMessage::EchoRequest { ident, seq, data } => match self.echo {
+                EchoPolicy::Answer => {
+                    self.counters.echo_replies += 1;
+                    let data = received.packet.get(data.clone()).unwrap_or_default();
+                    let ttl = self.default_options().ttl;
+                    let reply = icmp::emit_echo_reply(ip.dst, ip.src, *ident, *seq, data, ttl);
+                    self.reply_in_fragments(ip.src, Transmit::whole(reply.into()));
+                    true
+                }
+                EchoPolicy::Divert if self.diverts(ip.protocol) => false,
+                EchoPolicy::Drop | EchoPolicy::Divert => {
+                    self.counters.policy_refused += 1;
+                    true
+                }
+            },
+            IcmpMessage::PacketTooBig { mtu, quote } => {
                 let quoted = received.packet.get(quote.clone()).and_then(icmp::parse_quote);
                 if let Some((quoted, tuple)) = quoted.and_then(quoted_datagram) {
-                    return self.udp_too_big(now, &quoted, &tuple, mtu);
+                    return self.udp_too_big(now, &quoted, &tuple, *mtu);
                 }
                 self.icmp_for_connection(quoted, |stack, key, refused| {
-                    stack.packet_too_big(now, key, mtu, refused);
-                });
+                    stack.packet_too_big(now, key, *mtu, refused);
+                })
             }
-            IcmpMessage::Unreachable { ref quote, .. }
-            | IcmpMessage::TimeExceeded { ref quote, .. }
-            | IcmpMessage::ParameterProblem { ref quote, .. } => {
-                let Some((error, hard)) = error_of(&message) else { return };
+            IcmpMessage::Unreachable { quote, .. }
+            | IcmpMessage::TimeExceeded { quote, .. }
+            | IcmpMessage::ParameterProblem { quote, .. } => {
+                let Some((error, hard)) = error_of(message) else { return false };
                 let quoted = received.packet.get(quote.clone()).and_then(icmp::parse_quote);
                 if let Some((quoted, tuple)) = quoted.and_then(quoted_datagram) {
                     return self.udp_icmp_error(&quoted, &tuple, error);
@@ -79,17 +101,17 @@ impl Stack {
                     stack.with_connection(now, connection_id(key), |connection, env| {
                         connection.icmp_error(error, hard, env);
                     });
-                });
+                })
             }
             // Source quench is among these (RFC 9293 3.9.2.2 MUST-55).
-            _ => {}
+            _ => false,
         }
     }
 
     // RFC 1122 3.2.2-2
     /// Finds the connection that an ICMP error quotes (RFC 9293 3.9.2.2 MUST-54), and makes sure that the
-    /// quoted sequence number is one that is in flight (RFC 5927 4.1).
-    fn icmp_for_connection(&mut self, quoted: Option<Quoted>, act: impl FnOnce(&mut Self, Key, u32)) {
+    /// quoted sequence number is one that is in flight (RFC 5927 4.1). Says whether there is one.
+    fn icmp_for_connection(&mut self, quoted: Option<Quoted>, act: impl FnOnce(&mut Self, Key, u32)) -> bool {
         let found = quoted.and_then(|quoted| {
             let (local_port, remote_port) = quoted.ports.filter(|_| quoted.ip.protocol == Protocol::TCP)?;
             let (local_addr, remote_addr) = (quoted.ip.src, quoted.ip.dst);
@@ -103,6 +125,7 @@ impl Stack {
             Some((key, refused)) => act(self, key, refused),
             None => self.counters.icmp_ignored += 1,
         }
+        found.is_some()
     }
 
     fn packet_too_big(&mut self, now: Timestamp, key: Key, mtu: u32, refused: u32) {

@@ -20,6 +20,17 @@ use crate::time::Timestamp;
 use crate::transmit::{Received, RxChecksum};
 use crate::tuple_slab::TupleKey;
 
+/// Whom a packet is for, by its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Destination {
+    /// Connections, sockets, listeners, and who answers for them.
+    Stack,
+    /// Whoever takes what is not for the stack.
+    Program,
+    /// It is dropped, and was counted.
+    Nobody,
+}
+
 impl Stack {
     /// Takes a packet from the device. What is wrong with it is counted, never an error.
     pub fn handle_packet(&mut self, now: Timestamp, packet: Received) {
@@ -55,16 +66,22 @@ impl Stack {
             Ok(ip) => ip,
             Err(error) => return self.refuse_malformed(now, &received, *error),
         };
-        if !self.is_plausible(ip, looped) {
+        let destination = self.destination(ip, looped);
+        if destination == Destination::Nobody {
             return;
         }
         if let Some(place) = ip.fragment {
             return self.take_fragment(now, &received, ip, place, looped);
         }
+        if destination == Destination::Program {
+            self.divert_unclaimed(&received, ip.protocol);
+            return;
+        }
         match ip.protocol {
             Protocol::TCP => self.take_tcp(now, received, ip),
             Protocol::UDP => self.take_udp(now, &received, ip),
             Protocol::ICMP | Protocol::ICMPV6 => self.take_icmp(now, &received, ip),
+            protocol if self.divert_unclaimed(&received, protocol) => {}
             _ => {
                 self.counters.unknown_protocol += 1;
                 let kind = match ip::protocol_offset(&received.packet).and_then(|at| u32::try_from(at).ok()) {
@@ -79,11 +96,11 @@ impl Stack {
     }
 
     // RFC 1122 3.2.2-3
-    /// Whether such a packet can have come to us on that way (RFC 1122 3.2.1.3, RFC 9293 3.9.2.3
+    /// Whom a packet is for, which can have come to us on that way (RFC 1122 3.2.1.3, RFC 9293 3.9.2.3
     /// MUST-63, RFC 4987 3.1-1).
-    fn is_plausible(&mut self, ip: &IpPacket, looped: bool) -> bool {
+    fn destination(&mut self, ip: &IpPacket, looped: bool) -> Destination {
         if !looped && self.addresses.has_passed((ip.src, ip.dst)) {
-            return true;
+            return Destination::Stack;
         }
         // RFC 1122 4.1.3.6-1
         let from_nobody = !self.addresses.is_unicast(ip.src);
@@ -91,25 +108,29 @@ impl Stack {
         let forged = !looped && self.addresses.is_local(ip.src);
         if from_nobody || forged {
             self.counters.martian_sources += 1;
-            return false;
+            return Destination::Nobody;
         }
         if self.addresses.is_local(ip.dst) && (looped || !ip.dst.is_loopback()) {
             if !looped {
                 self.addresses.note_passed((ip.src, ip.dst));
             }
-            return true;
+            return Destination::Stack;
         }
         // In a fragment of IPv6 the protocol may be an extension header's; it is asked again when the datagram is whole.
         let may_be = |protocol| ip.protocol == protocol || ip.fragment.is_some() && ip.dst.is_ipv6();
         let takes_any =
             may_be(Protocol::TCP) && self.any_address || may_be(Protocol::UDP) && self.udp.takes_any();
         if takes_any && !ip.dst.is_loopback() && self.addresses.is_unicast(ip.dst) {
-            return true;
+            return Destination::Stack;
         }
         let to_many =
             ip.dst.is_multicast() && self.udp.has_joined(ip.dst) || self.addresses.is_broadcast(ip.dst);
         if may_be(Protocol::UDP) && to_many {
-            return true;
+            return Destination::Stack;
+        }
+        let diverted = self.diverts(ip.protocol) || ip.fragment.is_some() && self.diverted.is_some();
+        if diverted && !ip.dst.is_loopback() && !ip.dst.is_unspecified() {
+            return Destination::Program;
         }
         if ip.protocol == Protocol::TCP && (ip.dst.is_multicast() || self.addresses.is_broadcast(ip.dst)) {
             // MUST-57
@@ -117,7 +138,7 @@ impl Stack {
         } else {
             self.counters.not_ours += 1;
         }
-        false
+        Destination::Nobody
     }
 
     fn take_tcp(&mut self, now: Timestamp, received: Received, ip: &IpPacket) {
@@ -229,7 +250,7 @@ impl Stack {
     ) {
         let policy = self.policy.of(Protocol::TCP, tuple.local_port);
         if policy == PortPolicy::Open {
-            self.arrives_at_listener_or_nobody(now, tuple, arrival);
+            self.arrives_at_listener_or_nobody(now, tuple, arrival, quoted.as_ref());
             return;
         }
         self.counters.policy_refused += 1;
@@ -274,7 +295,13 @@ impl Stack {
     }
 
     /// LISTEN (RFC 9293 3.10.7.2 R-02) or CLOSED (3.10.7.1).
-    fn arrives_at_listener_or_nobody(&mut self, now: Timestamp, tuple: &FourTuple, arrival: &mut Arrival) {
+    fn arrives_at_listener_or_nobody(
+        &mut self,
+        now: Timestamp,
+        tuple: &FourTuple,
+        arrival: &mut Arrival,
+        packet: Option<&Received>,
+    ) {
         let flags = arrival.header.flags;
         let listener =
             self.listeners.find(tuple.local(), self.demux.spread(tuple)).filter(|_| !self.shut_down);
@@ -289,6 +316,7 @@ impl Stack {
                 self.ack_for_listener(now, tuple, listener, arrival)
             }
             Some(_) => {}
+            None if packet.is_some_and(|packet| self.divert_unclaimed(packet, Protocol::TCP)) => {}
             // `listen_any` has been closed; only its connections still have such addresses.
             None if !self.addresses.is_local(tuple.local_addr) => self.counters.not_ours += 1,
             None => self.reset(tuple, &arrival.header, arrival.payload.len()),

@@ -3,6 +3,7 @@
 mod batch;
 mod calls;
 mod datagrams;
+mod divert;
 mod ending;
 mod fast_open;
 mod fragments;
@@ -38,6 +39,7 @@ use self::shards::Host;
 use crate::config::{IpCidr, StackConfig};
 use crate::deadlines::DeadlineQueue;
 use crate::demux::{Demux, Rooms};
+use crate::divert::Diverted;
 use crate::event::ListenerId;
 use crate::icmp::RateLimit;
 use crate::ip::addresses::LocalAddresses;
@@ -46,7 +48,7 @@ use crate::ip::path_mtu::PathMtuCache;
 use crate::ip::reassembly::Fragments;
 use crate::ledger::{Ledger, MemoryUse, reserve};
 use crate::options::{SharedOptions, SocketOptions};
-use crate::policy::{PacketPolicy, PortPolicy};
+use crate::policy::{EchoPolicy, PacketPolicy, PortPolicy};
 use crate::ports::choice::PortSelector;
 use crate::ports::{PortTable, Sharing};
 use crate::queue::PagedQueue;
@@ -143,6 +145,9 @@ pub struct Stack {
     cookies: SynCookies,
     fast_open: Knowledge,
     policy: PacketPolicy,
+    echo: EchoPolicy,
+    /// None as long as the program does not ask for what nobody takes.
+    diverted: Option<Box<Diverted>>,
     ports: Ports,
     demux: Demux,
     rooms: Rooms,
@@ -189,6 +194,7 @@ enum Noticed {
     Incoming(ListenerId),
     Settled(ListenerId, FourTuple),
     Udp(Key),
+    Diverted,
 }
 
 impl Stack {
@@ -222,6 +228,8 @@ impl Stack {
             path_mtu: PathMtuCache::default(),
             cookies: SynCookies::new(cookie_key),
             policy: PacketPolicy::default(),
+            echo: config.echo,
+            diverted: None,
             shut_down: false,
             farewell: None,
             undelivered: 0,

@@ -346,9 +346,10 @@ impl Stack {
         }
     }
 
-    /// What datagrams take may have changed.
+    /// What datagrams take, and diverted packets, may have changed.
     pub(super) fn weigh_datagrams(&mut self) {
-        self.ledger.set_datagrams(self.udp.memory());
+        let diverted = self.diverted.as_ref().map_or(0, |diverted| diverted.memory());
+        self.ledger.set_datagrams(self.udp.memory() + diverted);
     }
 }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use ropeway_core::congestion::NewReno;
 use ropeway_core::{
-    AckThinning, Algorithm, ConnectionId, EcnMode, EcnOption, KeepAlive, MtuProbing, Outgoing, Received,
-    SendFlags, SocketOptions, Stack, StackConfig, SynCookieMode, TimeWaitReuse, Timestamp, UdpOptions,
+    AckThinning, Algorithm, ConnectionId, EchoPolicy, EcnMode, EcnOption, KeepAlive, MtuProbing, Outgoing,
+    Received, SendFlags, SocketOptions, Stack, StackConfig, SynCookieMode, TimeWaitReuse, Timestamp,
+    UdpOptions,
 };
 
 use crate::common::*;
@@ -120,7 +121,7 @@ fn extremes() -> Vec<(String, Change)> {
     field!([false, true], prr);
     field!([false, true], pacing);
     field!([0, 1, u64::MAX], socket.max_pacing_rate, Some);
-    field!([false, true], echo_replies);
+    field!([EchoPolicy::Answer, EchoPolicy::Drop, EchoPolicy::Divert], echo);
     field!([false, true], socket.window_scaling);
     field!([false, true], socket.timestamps);
     field!([false, true], socket.sack);

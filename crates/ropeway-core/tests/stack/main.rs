@@ -16,6 +16,7 @@ mod clock_jumps;
 mod common;
 mod connect;
 mod connections;
+mod divert;
 mod extremes;
 mod flags;
 mod flow_labels;

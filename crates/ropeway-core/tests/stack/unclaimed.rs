@@ -4,7 +4,7 @@
 use ropeway_core::packet::checksum::Partial;
 use ropeway_core::packet::icmp::{emit_echo_request, emit_error};
 use ropeway_core::packet::{IcmpErrorKind, IcmpMessage, Protocol, UnreachableKind, icmp, ip};
-use ropeway_core::{Received, RxChecksum};
+use ropeway_core::{EchoPolicy, Received, RxChecksum};
 
 use crate::common::*;
 use crate::{datagram, ip_of};
@@ -155,7 +155,7 @@ fn echo_requests_are_answered_as_they_are() {
             assert_eq!(&answer[data], &payload[..]);
         }
     }
-    let mut lab = Lab::with(|config| config.echo_replies = false);
+    let mut lab = Lab::with(|config| config.echo = EchoPolicy::Drop);
     lab.send_packet(emit_echo_request(ip_of("10.0.0.1"), ip_of("10.0.0.2"), 1, 1, b"x", 64));
     lab.send_packet(emit_echo_request(ip_of("10.0.0.1"), ip_of("10.0.0.255"), 1, 1, b"x", 64));
     lab.quiet();

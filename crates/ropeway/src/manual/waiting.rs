@@ -61,6 +61,8 @@ pub enum WaitingFor {
         /// The socket's address.
         local: SocketAddr,
     },
+    /// A packet that nobody else takes.
+    Diverted,
     /// The moment at which no connection is left.
     Shutdown,
 }
@@ -84,6 +86,7 @@ impl fmt::Display for WaitingFor {
             Self::Datagram { local } => {
                 write!(f, "for a datagram, or to send one, on the UDP socket {local}")
             }
+            Self::Diverted => f.write_str("for a packet that no socket of the stack takes"),
             Self::Shutdown => f.write_str("for the last connection of the stack to end"),
         }
     }
@@ -113,6 +116,7 @@ fn waiting_for(
         Source::Listener(id) => WaitingFor::Accept { local: state.core.listener_addr(id).ok()? },
         Source::Handshake(tuple) => WaitingFor::Handshake { local: tuple.local(), peer: tuple.remote() },
         Source::Udp(id) => WaitingFor::Datagram { local: state.core.udp_local_addr(id).ok()? },
+        Source::Diversion => WaitingFor::Diverted,
         Source::Quiescence => WaitingFor::Shutdown,
     })
 }

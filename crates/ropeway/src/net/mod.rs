@@ -65,7 +65,7 @@
 //! | a runtime's I/O driver (`enable_io`), or any runtime at all | is not needed for the loopback of the process |
 
 mod addr;
-mod everywhere;
+pub(crate) mod everywhere;
 mod ready;
 pub mod tcp;
 pub mod udp;

@@ -21,6 +21,7 @@ pub(crate) struct WaiterTable {
     listeners: Pages<Waiters>,
     datagrams: Pages<Waiters>,
     handshakes: BTreeMap<FourTuple, Waiters>,
+    diversion: Waiters,
     quiescence: Waiters,
     /// The memory of all their queues of futures, in bytes.
     queues: usize,
@@ -54,6 +55,7 @@ impl WaiterTable {
             Source::Listener(id) => self.listeners.or_default(number(id.index())),
             Source::Udp(id) => self.datagrams.or_default(number(id.index())),
             Source::Handshake(tuple) => Some(self.handshakes.entry(tuple).or_default()),
+            Source::Diversion => Some(&mut self.diversion),
             Source::Quiescence => Some(&mut self.quiescence),
         }?;
         place.source = Some(source);
@@ -67,6 +69,7 @@ impl WaiterTable {
             Source::Listener(id) => self.listeners.get_mut(number(id.index())),
             Source::Udp(id) => self.datagrams.get_mut(number(id.index())),
             Source::Handshake(tuple) => self.handshakes.get_mut(&tuple),
+            Source::Diversion => Some(&mut self.diversion),
             Source::Quiescence => Some(&mut self.quiescence),
         }
     }
@@ -78,6 +81,7 @@ impl WaiterTable {
             Source::Listener(id) => self.listeners.take(number(id.index())),
             Source::Udp(id) => self.datagrams.take(number(id.index())),
             Source::Handshake(tuple) => self.handshakes.remove(&tuple),
+            Source::Diversion => Some(std::mem::take(&mut self.diversion)),
             Source::Quiescence => Some(std::mem::take(&mut self.quiescence)),
         }?;
         self.queues -= removed.queue_memory();
@@ -111,6 +115,7 @@ impl WaiterTable {
         let next = match walk {
             Walk::Quiescence => {
                 wake(&mut self.quiescence);
+                wake(&mut self.diversion);
                 Walk::Connections(0)
             }
             Walk::Connections(page) => {
@@ -139,7 +144,7 @@ impl WaiterTable {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Waiters> {
         let tables = [&self.connections, &self.listeners, &self.datagrams];
         let places = tables.into_iter().flat_map(|table| table.iter().map(|(_, waiters)| waiters));
-        places.chain(self.handshakes.values()).chain([&self.quiescence])
+        places.chain(self.handshakes.values()).chain([&self.diversion, &self.quiescence])
     }
 }
 
