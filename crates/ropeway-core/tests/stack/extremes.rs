@@ -72,6 +72,7 @@ fn extremes() -> Vec<(String, Change)> {
         field!([counts], challenge_acks_per_second);
         field!([counts], icmp_errors_per_second);
         field!([counts], socket.syn_retries);
+        field!([counts], socket.synack_retries, Some);
         field!([counts], socket.fast_open);
     }
     for sizes in [0, 1, usize::MAX] {
