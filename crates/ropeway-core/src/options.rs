@@ -169,6 +169,7 @@ pub struct SocketOptions {
     /// How often a listener's SYN-ACK is retransmitted before the half-open connection is given up (`TCP_SYNCNT` of a listener);
     /// beyond 253 counts as that. `None`: [`StackConfig::synack_retries`](crate::StackConfig::synack_retries). A change counts at
     /// once, also for handshakes that are under way.
+    // RFC 4987 3.3-1
     pub synack_retries: Option<u32>,
     /// So many timeouts of a SYN follow each other without backoff, and come on top of `syn_retries`
     /// (`tcp_syn_linear_timeouts`): with 4, it is sent again after 1, 2, 3, 4, 5, 7, 11 ... seconds. 0 by default: RFC 6298 5.5

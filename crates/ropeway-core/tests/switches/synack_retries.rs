@@ -42,6 +42,7 @@ fn a_listener_says_how_often_its_syn_ack_is_sent_again() {
     unanswered(&mut listening(7).0, &seven, 247_000);
 }
 
+// RFC 4987 3.3-1
 #[test]
 fn a_change_counts_for_handshakes_that_are_under_way() {
     let (mut lab, listener) = listening(5);
