@@ -33,6 +33,9 @@ pub(crate) use self::peers::Peers;
 /// it can still be acknowledged, replaced or merged.
 const BATCH: usize = 64;
 
+/// Likewise, at least: two trains fit into a UDP socket's buffer.
+const LEAST_BATCH: usize = 2;
+
 /// Batches received in one turn, so that a flood cannot keep the driver from answering.
 const INPUT_BATCHES: usize = 4;
 
@@ -78,6 +81,10 @@ pub(crate) struct Driver {
     armed: Option<Timestamp>,
     /// The runtime may have several workers.
     among_workers: bool,
+    /// Datagrams fill the queue of a socket.
+    fills: bool,
+    /// Packets received under one lock: fewer where datagrams fill a queue.
+    most: usize,
     /// A panic may have left a turn half way.
     inside_turn: bool,
     /// The runtime's own stack is forgotten when its driver ends.
@@ -105,6 +112,8 @@ impl Driver {
             sleep: Box::pin(tokio::time::sleep_until(Instant::now())),
             armed: None,
             among_workers: Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread,
+            fills: false,
+            most: BATCH,
             inside_turn: false,
             _implicit: implicit,
         }
@@ -125,10 +134,11 @@ impl Driver {
     fn input(&mut self, cx: &mut Context<'_>) -> io::Result<(bool, Timestamp)> {
         let (mut drained, mut more, mut now) = (false, false, Timestamp::START);
         let mut bytes = 0;
+        self.fills = false;
         for round in 1..=INPUT_BATCHES {
-            drained = self.device.poll_recv(cx, &mut self.batch, BATCH)?.is_pending();
+            drained = self.device.poll_recv(cx, &mut self.batch, self.most)?.is_pending();
             bytes += self.batch.iter().map(|received| received.packet.len()).sum::<usize>();
-            let last = drained || round == INPUT_BATCHES || bytes >= INPUT_BYTES;
+            let mut last = drained || round == INPUT_BATCHES || bytes >= INPUT_BYTES;
             if let Some(peers) = &mut self.peers {
                 peers.hand_over(&mut self.batch);
             }
@@ -139,12 +149,16 @@ impl Driver {
                 // We are awake. It is the waker of the task that is running, so dropping it runs no code.
                 state.driver = None;
                 state.core.handle_batch(now, &mut self.batch);
+                // Nothing holds datagrams back: what comes before they are read would be lost.
+                self.fills = state.core.udp_fills();
+                last |= self.fills;
                 if let Some(peers) = &mut self.peers {
                     peers.collect(&mut state.core);
                 }
                 // The clock decides what has expired, not whether `sleep` was polled, and not what the device takes.
                 last && state.expire(now)
             });
+            self.most = if self.fills { self.most / 2 } else { self.most * 2 }.clamp(LEAST_BATCH, BATCH);
             if let Some(peers) = &mut self.peers {
                 peers.pass_on();
             }
@@ -199,8 +213,10 @@ impl Driver {
 
     /// The tasks that have been woken come first, and then the driver again.
     fn yield_to_tasks(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.among_workers {
-            // On this worker: whoever wakes itself is taken away by another one, from those that it has just woken.
+        // On this worker: whoever wakes itself is taken away by another one, from those that it has just woken. And one that reads
+        // datagrams and has used up its budget for this turn gets the next one only when the runtime looks at its reactor, which
+        // it does not for many turns of whoever wakes itself.
+        if self.among_workers || self.fills {
             return pin!(yield_now()).poll(cx);
         }
         cx.waker().wake_by_ref();

@@ -4,17 +4,20 @@
 
 mod common;
 
-use std::io::{ErrorKind, IoSliceMut};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::{Mode, Net, builder, kind, pattern, settle, within};
 use ropeway::Stack;
-use ropeway::device::memory;
+use ropeway::device::{Capabilities, Device, Received, RxChecksum, Transmit, memory};
 use ropeway::net::udp::{Outgoing, RecvMeta, UdpOptions};
 use ropeway::net::{TcpListener, TcpStream, UdpSocket};
-use ropeway::packet::EcnCodepoint;
+use ropeway::packet::{self, EcnCodepoint, IpParams, Protocol};
 
 const SOON: Duration = Duration::from_secs(20);
 const SERVER: &str = "10.0.0.2:53";
@@ -268,4 +271,74 @@ async fn names_are_looked_up() {
     client.connect(("dns", 53)).await.unwrap();
     assert_eq!(client.peer_addr().unwrap(), server.local_addr().unwrap());
     assert_eq!(within(SOON, server.recv(&mut [0; 8])).await.unwrap(), 1);
+}
+
+/// A device on which packets wait, all alike.
+struct Flood {
+    packet: Bytes,
+    segment_size: Option<u16>,
+    left: usize,
+}
+
+impl Device for Flood {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new(1500)
+    }
+
+    fn poll_recv(
+        &mut self,
+        _: &mut Context<'_>,
+        batch: &mut Vec<Received>,
+        max: usize,
+    ) -> Poll<io::Result<()>> {
+        if self.left == 0 {
+            return Poll::Pending;
+        }
+        let some = max.min(self.left);
+        self.left -= some;
+        let packet = || Received::new(self.packet.clone()).with_segment_size(self.segment_size);
+        batch.extend((0..some).map(|_| packet().with_checksum(RxChecksum::Verified)));
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_send(&mut self, _: &mut Context<'_>, queue: &mut VecDeque<Transmit>) -> Poll<io::Result<()>> {
+        queue.clear();
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_reader_on_the_drivers_thread_loses_nothing_to_a_flood() {
+    const SEGMENT: usize = 1200;
+    for (segments, packets) in [(1, 20_000), (54, 2000)] {
+        let ip = IpParams {
+            src: "10.0.0.1".parse().unwrap(),
+            dst: "10.0.0.2".parse().unwrap(),
+            protocol: Protocol::UDP,
+            hop_limit: 64,
+            traffic_class: 0,
+            dont_fragment: true,
+            ident: 0,
+            flow_label: 0,
+        };
+        let packet = packet::udp::emit(&ip, 1000, 53, &vec![7; segments * SEGMENT]).unwrap().into();
+        let segment_size = (segments > 1).then_some(SEGMENT as u16);
+        let device = Flood { packet, segment_size, left: packets };
+        let stack = Stack::builder().address("10.0.0.2/24".parse().unwrap()).device(device).build().unwrap();
+        let server = UdpSocket::bind_on(&stack, SERVER).await.unwrap();
+        let (mut buf, mut meta, mut bytes) = (vec![0; 65_535], [RecvMeta::default()], 0);
+        let all = segments * SEGMENT * packets;
+        within(SOON, async {
+            while bytes < all {
+                if segments > 1 {
+                    server.recv_trains(&mut [IoSliceMut::new(&mut buf)], &mut meta).await.unwrap();
+                    bytes += meta[0].len;
+                } else {
+                    bytes += server.recv_from(&mut buf).await.unwrap().0;
+                }
+                assert_eq!(server.info().unwrap().dropped, 0, "after {bytes} of {all} bytes");
+            }
+        })
+        .await;
+    }
 }

@@ -179,6 +179,12 @@ impl Stack {
         result
     }
 
+    /// Whether a queue of what was received has become fuller than half since this was asked last. Whoever gives the stack packets
+    /// lets the applications read then, before it goes on: nothing holds datagrams back, and those that find the queue full are lost.
+    pub fn udp_fills(&mut self) -> bool {
+        self.udp.take_fills()
+    }
+
     /// What a socket can do now. An unknown id can do nothing. One that is connected can write only in the shard that has its flow.
     #[must_use]
     pub fn udp_readiness(&self, id: UdpId) -> Readiness {

@@ -42,6 +42,8 @@ pub(crate) struct Sockets {
     pub(crate) unsent: usize,
     /// Those that may not send because all sockets together have too much that waits to leave.
     crowded: PagedQueue<Key>,
+    /// A queue of what was received has become fuller than half.
+    fills: bool,
 }
 
 impl Sockets {
@@ -54,6 +56,7 @@ impl Sockets {
             held: 0,
             unsent: 0,
             crowded: PagedQueue::default(),
+            fills: false,
         }
     }
 
@@ -146,7 +149,14 @@ impl Sockets {
         let before = socket.receive.memory();
         let taken = socket.receive.take(arrival, socket.options.recv_buffer, fair);
         self.held = self.held + socket.receive.memory() - before;
+        // Whoever does not read at all is not waited for.
+        self.fills |= taken.is_ok() && socket.receive.memory() > socket.options.recv_buffer / 2;
         taken
+    }
+
+    /// Whether a queue has become fuller than half since this was asked last.
+    pub(crate) fn take_fills(&mut self) -> bool {
+        std::mem::take(&mut self.fills)
     }
 
     /// Lets `read` take datagrams out of a socket's queue.
