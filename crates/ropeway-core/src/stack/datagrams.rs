@@ -355,28 +355,24 @@ impl Stack {
         let carries = to_us || headers + data.len() <= usize::from(self.config.longest_train);
         let socket = self.udp.get_mut(id).ok_or(DatagramError::UnknownSocket)?;
         let sent = socket.sent.get_or_insert_default();
-        let pieces: Vec<&[u8]> = match size {
-            Some(size) => data.chunks(size).collect(),
-            None => vec![data],
+        let Some(size) = size else {
+            return Ok(vec![whole_datagram(ends, data, sent)?]);
         };
-        if let Some(size) = size.filter(|_| carries) {
-            let (copy, sums) = copy_with_sums(&pieces, data.len());
-            for (piece, sum) in pieces.iter().zip(sums) {
-                note(sent, &headers_of(ends, piece.len(), sum, ChecksumMode::Full)?);
-            }
-            let header = headers_of(ends, data.len(), Checksum::new(), ChecksumMode::Partial)?;
-            let train = Transmit::new(header, Payload::from(copy), ChecksumMode::Partial);
-            return Ok(vec![train.with_segment_size(u16::try_from(size).ok())]);
+        if !carries {
+            return data.chunks(size).map(|piece| whole_datagram(ends, piece, sent)).collect();
         }
-        // RFC 1122 4.1.3.4-1, RFC 8085 3.4-1
-        let packet = |piece: &&[u8]| {
-            let (copy, sums) = copy_with_sums(&[piece], piece.len());
-            let sum = sums.first().copied().unwrap_or_default();
-            let header = headers_of(ends, piece.len(), sum, ChecksumMode::Full)?;
-            note(sent, &header);
-            Ok(Transmit::new(header, Payload::from(copy), ChecksumMode::Full))
-        };
-        pieces.iter().map(packet).collect()
+        // Nobody asks for more of them than are remembered, so the others are copied without a look.
+        sent.note_len(wire::HEADER_LEN + size);
+        let pieces = data.len().div_ceil(size);
+        let copy = Bytes::copy_from_slice(data);
+        for piece in copy.chunks(size).skip(pieces.saturating_sub(Sent::REMEMBERED)) {
+            let mut sum = Checksum::new();
+            sum.add_bytes(piece);
+            note(sent, &headers_of(ends, piece.len(), sum, ChecksumMode::Full)?);
+        }
+        let header = headers_of(ends, data.len(), Checksum::new(), ChecksumMode::Partial)?;
+        let train = Transmit::new(header, Payload::from(copy), ChecksumMode::Partial);
+        Ok(vec![train.with_segment_size(u16::try_from(size).ok())])
     }
 
     /// A packet comes to ourselves, at once: it needs no queue but the receiver's.
@@ -442,18 +438,15 @@ fn memory_of(packet: &Transmit) -> usize {
     size_of::<Transmit>() + packet.payload.len()
 }
 
-/// Copies the data of a call, and sums each piece in the same pass.
-fn copy_with_sums(pieces: &[&[u8]], len: usize) -> (Bytes, Vec<Checksum>) {
-    let mut copy = BytesMut::zeroed(len);
-    let mut room = &mut copy[..];
-    let mut sums = Vec::with_capacity(pieces.len());
-    for piece in pieces {
-        let mut sum = Checksum::new();
-        let copied = sum.add_copy(piece, room);
-        room = room.get_mut(copied..).unwrap_or_default();
-        sums.push(sum);
-    }
-    (copy.freeze(), sums)
+// RFC 1122 4.1.3.4-1, RFC 8085 3.4-1
+/// The packet of one datagram.
+fn whole_datagram(ends: &Ends, data: &[u8], sent: &mut Sent) -> Result<Transmit, DatagramError> {
+    let mut sum = Checksum::new();
+    let mut copy = BytesMut::zeroed(data.len());
+    sum.add_copy(data, &mut copy);
+    let header = headers_of(ends, data.len(), sum, ChecksumMode::Full)?;
+    note(sent, &header);
+    Ok(Transmit::new(header, Payload::from(copy.freeze()), ChecksumMode::Full))
 }
 
 fn headers_of(

@@ -2,26 +2,31 @@
 
 use ropeway_packet::Quoted;
 
-/// So many are remembered one by one.
-const REMEMBERED: usize = 16;
-
 /// The last datagrams that were sent, by length and checksum: together they say nearly as much as the datagram itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sent {
-    last: [(u16, u16); REMEMBERED],
+    last: [(u16, u16); Self::REMEMBERED],
     next: usize,
     /// The longest that was ever sent.
     longest: u16,
 }
 
 impl Sent {
+    /// So many are remembered one by one.
+    pub(crate) const REMEMBERED: usize = 16;
+
+    /// A datagram so long goes out, that others follow at once.
+    pub(crate) fn note_len(&mut self, len: usize) {
+        self.longest = self.longest.max(u16::try_from(len).unwrap_or(u16::MAX));
+    }
+
     /// A datagram goes out. 0: its checksum is not known, because the device completes it.
     pub(crate) fn note(&mut self, len: u16, checksum: u16) {
         self.longest = self.longest.max(len);
         if let Some(place) = self.last.get_mut(self.next) {
             *place = (len, checksum);
         }
-        self.next = (self.next + 1) % REMEMBERED;
+        self.next = (self.next + 1) % Self::REMEMBERED;
     }
 
     /// Whether a datagram can be quoted that was sent. What was sent long ago is known by its `label`, which nobody knows who has
@@ -63,7 +68,7 @@ mod tests {
         assert!(sent.may_have_sent(&quote(100, 0), 9) && sent.may_have_sent(&quote(99, 9), 9));
         assert!(!sent.may_have_sent(&quote(99, 8), 9), "neither the label nor the datagram");
         assert!(!sent.may_have_sent(&quote(101, 9), 9), "longer than any that was sent");
-        for _ in 0..REMEMBERED {
+        for _ in 0..Sent::REMEMBERED {
             sent.note(50, 1);
         }
         assert!(!sent.may_have_sent(&quote(100, 0), 9) && sent.may_have_sent(&quote(100, 9), 9));
