@@ -369,6 +369,8 @@ pub struct StackConfig {
     pub echo: EchoPolicy,
     /// Most ICMP errors we send a second (RFC 1812 4.3.2.8, RFC 4443 2.4 f). 1000.
     pub icmp_errors_per_second: u32,
+    /// Most of these to one address, or one /64 of IPv6 (`icmp_ratelimit`). Some share a limit with others: there are 256. 100.
+    pub icmp_errors_per_source: u32,
 }
 
 /// How far buffers grow by themselves.
@@ -416,7 +418,12 @@ impl StackConfig {
             *limit = limit.div_ceil(parts.get());
         }
         let parts = u32::try_from(parts.get()).unwrap_or(u32::MAX);
-        for limit in [&mut self.half_open_per_prefix, &mut self.icmp_errors_per_second] {
+        let limits = [
+            &mut self.half_open_per_prefix,
+            &mut self.icmp_errors_per_second,
+            &mut self.icmp_errors_per_source,
+        ];
+        for limit in limits {
             *limit = limit.div_ceil(parts);
         }
     }
@@ -506,6 +513,7 @@ impl Default for StackConfig {
             reassembly_memory: 4 << 20,
             echo: EchoPolicy::Answer,
             icmp_errors_per_second: 1000,
+            icmp_errors_per_source: 100,
         }
     }
 }

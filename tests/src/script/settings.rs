@@ -298,6 +298,7 @@ impl Settings {
                 config.echo = if flag()? { EchoPolicy::Drop } else { EchoPolicy::Answer }
             }
             "icmp_errors_per_second" => config.icmp_errors_per_second = number(value)?,
+            "icmp_errors_per_source" => config.icmp_errors_per_source = number(value)?,
             "slow_start_after_idle" => config.socket.slow_start_after_idle = flag()?,
             "reordering" => config.socket.reordering = number(value)?,
             "max_reordering" => config.socket.max_reordering = number(value)?,

@@ -1,6 +1,6 @@
 //! ICMP: which errors we send, and what those that arrive do to connections and UDP sockets.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ropeway_packet::{FourTuple, IcmpErrorKind, IcmpMessage, IpPacket, Protocol, Quoted, icmp};
 
@@ -9,6 +9,7 @@ use super::outbox::Whom;
 use super::settle::connection_id;
 use crate::demux::Room;
 use crate::icmp::error_of;
+use crate::ip::path_mtu::least;
 use crate::policy::EchoPolicy;
 use crate::slab::Key;
 use crate::time::Timestamp;
@@ -27,11 +28,9 @@ impl Stack {
         (from, to): (IpAddr, IpAddr),
         kind: IcmpErrorKind,
     ) {
-        if !self.icmp_errors.allows(now) {
-            self.counters.icmp_rate_limited += 1;
+        if !self.may_send_icmp_error(now, to) {
             return;
         }
-        self.counters.icmp_errors_sent += 1;
         // Over IPv4 the device may take less than an error may have. IPv6 has no such links (RFC 8200 5).
         let mtu = usize::from(self.device_mtu(to));
         let quoted = received.with_its_checksum();
@@ -42,6 +41,23 @@ impl Stack {
         let quote = quote.unwrap_or(&quoted);
         let packet = icmp::emit_error(from, to, kind, quote, self.default_options().ttl);
         self.push_reply(to, Whom::Stranger, Transmit::whole(packet.into()));
+    }
+
+    /// Whether an ICMP error may be sent to `to`, which is counted.
+    pub(super) fn may_send_icmp_error(&mut self, now: Timestamp, to: IpAddr) -> bool {
+        // Who has an address of an IPv6 network may have all of them.
+        let network = match to {
+            IpAddr::V4(_) => to,
+            IpAddr::V6(to) => Ipv6Addr::from_bits(to.to_bits() >> 64 << 64).into(),
+        };
+        let tuple = FourTuple { local_addr: network, remote_addr: network, local_port: 0, remote_port: 0 };
+        let allowed = self.icmp_errors.allows(now, self.demux.spread(&tuple));
+        let counter = match allowed {
+            true => &mut self.counters.icmp_errors_sent,
+            false => &mut self.counters.icmp_rate_limited,
+        };
+        *counter += 1;
+        allowed
     }
 
     // RFC 1122 3.2.2.1-2, RFC 1122 3.2.2.4-1, RFC 1122 3.2.2.5-1, RFC 1122 3.2.2.6-1
@@ -71,6 +87,9 @@ impl Stack {
                     let data = received.packet.get(data.clone()).unwrap_or_default();
                     let ttl = self.default_options().ttl;
                     let reply = icmp::emit_echo_reply(ip.dst, ip.src, *ident, *seq, data, ttl);
+                    if reply.len() > usize::from(least(ip.src)) {
+                        self.echo_replies.note(ip.src, *ident, *seq, reply.len());
+                    }
                     self.reply_in_fragments(ip.src, Transmit::whole(reply.into()));
                     true
                 }
@@ -84,6 +103,9 @@ impl Stack {
                 let quoted = received.packet.get(quote.clone()).and_then(icmp::parse_quote);
                 if let Some((quoted, tuple)) = quoted.and_then(quoted_datagram) {
                     return self.udp_too_big(now, &quoted, &tuple, *mtu);
+                }
+                if let Some(quoted) = quoted.filter(|quoted| quoted.echo_reply.is_some()) {
+                    return self.echo_reply_too_big(now, &quoted, *mtu);
                 }
                 self.icmp_for_connection(quoted, |stack, key, refused| {
                     stack.packet_too_big(now, key, *mtu, refused);
@@ -126,6 +148,18 @@ impl Stack {
             None => self.counters.icmp_ignored += 1,
         }
         found.is_some()
+    }
+
+    /// A router says that the reply to an echo request was too big for a link (RFC 8201 4). Whoever has not seen it is not believed.
+    /// Says whether it is about one of ours.
+    fn echo_reply_too_big(&mut self, now: Timestamp, quoted: &Quoted, mtu: u32) -> bool {
+        let is_ours = self.addresses.is_local(quoted.ip.src) && self.echo_replies.may_have_sent(quoted);
+        if is_ours && mtu < quoted.ip.total_len {
+            self.path_mtu.learn(quoted.ip.dst, mtu, quoted.ip.total_len, now);
+        } else {
+            self.counters.icmp_ignored += 1;
+        }
+        is_ours
     }
 
     fn packet_too_big(&mut self, now: Timestamp, key: Key, mtu: u32, refused: u32) {

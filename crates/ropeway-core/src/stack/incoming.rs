@@ -132,11 +132,9 @@ impl Stack {
 
     /// Answers a SYN that is not at hand any more with "administratively prohibited", quoting its header.
     fn prohibit(&mut self, now: Timestamp, tuple: &FourTuple, syn: &TcpHeader) {
-        if !self.icmp_errors.allows(now) {
-            self.counters.icmp_rate_limited += 1;
+        if !self.may_send_icmp_error(now, tuple.remote_addr) {
             return;
         }
-        self.counters.icmp_errors_sent += 1;
         let ip = IpParams {
             src: tuple.remote_addr,
             dst: tuple.local_addr,

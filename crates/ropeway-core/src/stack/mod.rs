@@ -41,7 +41,7 @@ use crate::deadlines::DeadlineQueue;
 use crate::demux::{Demux, Rooms};
 use crate::divert::Diverted;
 use crate::event::ListenerId;
-use crate::icmp::RateLimit;
+use crate::icmp::{EchoReplies, ErrorLimits};
 use crate::ip::addresses::LocalAddresses;
 use crate::ip::identification::Identifications;
 use crate::ip::path_mtu::PathMtuCache;
@@ -170,7 +170,8 @@ pub struct Stack {
     unaccepted: PagedQueue<AcceptQueue>,
     /// Connections and listeners that have news.
     event_queue: PagedQueue<Noticed>,
-    icmp_errors: RateLimit,
+    icmp_errors: ErrorLimits,
+    echo_replies: EchoReplies,
     /// No connection is opened or taken any more.
     shut_down: bool,
     /// What the connections are being told, some at a time.
@@ -257,7 +258,8 @@ impl Stack {
             handed: Handed::default(),
             unaccepted: PagedQueue::default(),
             event_queue: PagedQueue::default(),
-            icmp_errors: RateLimit::new(config.icmp_errors_per_second),
+            icmp_errors: ErrorLimits::new(config.icmp_errors_per_second, config.icmp_errors_per_source),
+            echo_replies: EchoReplies::default(),
             ledger: Ledger::new(config.budget(), reserve(&config), key_of(&mut rng)),
             fast_open: Knowledge {
                 keys: FastOpenKeys::new(key_of(&mut rng)),

@@ -20,6 +20,7 @@ fn silent(change: impl FnOnce(&mut ropeway_core::StackConfig)) -> Lab {
         config.syn_cookies = SynCookieMode::Never;
         config.half_open_per_prefix = u32::MAX;
         config.icmp_errors_per_second = u32::MAX;
+        config.icmp_errors_per_source = u32::MAX;
         change(config);
     });
     lab.silent = true;

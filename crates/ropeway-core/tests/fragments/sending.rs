@@ -1,6 +1,9 @@
 //! What we send in fragments.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ropeway_core::packet::IcmpErrorKind;
 
 use super::*;
 
@@ -37,6 +40,45 @@ fn the_longest_echo_over_ipv6_is_answered_whole() {
     lab.silent = true;
     cut(&echo(BOTH[1], 65_527), 1500, 5).into_iter().for_each(|piece| lab.inject(piece));
     assert_eq!(echoed(&join(&sent(&mut lab))), pattern(0, 65_527));
+}
+
+/// A packet-too-big about the answer to an echo is believed if it quotes one that was sent lately, and only then.
+#[test]
+fn the_path_of_echo_replies_is_learned_from_who_has_seen_one() {
+    let peer: IpAddr = BOTH[1].1.parse().unwrap();
+    let mut lab = Lab::new();
+    lab.send_packet(echo(BOTH[1], 1400));
+    let reply = lab.next_packet();
+    let too_big = |lab: &mut Lab, mtu: u32, quoted: &[u8]| {
+        let [own, router] = [BOTH[1].2, "fd00::9"].map(|addr| addr.parse().unwrap());
+        lab.send_packet(icmp::emit_error(router, own, IcmpErrorKind::PacketTooBig { mtu }, quoted, 64));
+        lab.stack.path_mtu(peer)
+    };
+    // Another identifier, another sequence number, a longer packet than any that was sent: nobody has seen those.
+    for (at, value) in [(44, 0xaa), (46, 0xaa), (4, 0xf0)] {
+        let mut forged = reply.to_vec();
+        forged[at] ^= value;
+        assert_eq!(too_big(&mut lab, 1300, &forged), 1500, "byte {at}");
+    }
+    // A request is not what we send, and what fits was not refused.
+    let mut forged = reply.to_vec();
+    forged[40] = 128;
+    assert_eq!(too_big(&mut lab, 1300, &forged), 1500);
+    assert_eq!(too_big(&mut lab, 1448, &reply), 1500);
+    assert_eq!(lab.stack.counters().icmp_ignored, 5);
+    assert_eq!(too_big(&mut lab, 1300, &reply), 1300);
+    lab.send_packet(echo(BOTH[1], 1400));
+    assert!(sent(&mut lab).iter().all(|reply| reply.len() <= 1300));
+    // The last sixteen are remembered.
+    let mut lab = Lab::new();
+    lab.send_packet(echo(BOTH[1], 1400));
+    let first = lab.next_packet();
+    for seq in 1..=16 {
+        let own = BOTH[1].2.parse().unwrap();
+        lab.send_packet(emit_echo_request(peer, own, 99, seq, &[0; 1400], 64));
+        lab.next_packet();
+    }
+    assert_eq!(too_big(&mut lab, 1300, &first), 1500);
 }
 
 // RFC 8200 4.5-12

@@ -71,6 +71,7 @@ fn extremes() -> Vec<(String, Change)> {
         field!([counts], half_open_per_prefix);
         field!([counts], challenge_acks_per_second);
         field!([counts], icmp_errors_per_second);
+        field!([counts], icmp_errors_per_source);
         field!([counts], socket.syn_retries);
         field!([counts], socket.synack_retries, Some);
         field!([counts], socket.fast_open);

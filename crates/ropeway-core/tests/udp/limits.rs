@@ -88,6 +88,29 @@ fn a_flood_of_ports_costs_no_memory_and_gets_so_many_answers_a_second() {
     assert_eq!(lab.stack.counters().icmp_rate_limited, 20_000 - 1 - 50);
 }
 
+/// Whoever is named as the source of a flood gets a part of what is sent, and others are still answered.
+#[test]
+fn one_address_gets_its_part_of_the_errors_a_second() {
+    let mut lab = Lab::with(|config| config.icmp_errors_per_source = 10);
+    lab.silent = true;
+    let asks = |lab: &mut Lab, from: &str, to: &str, times: usize| {
+        for _ in 0..times {
+            lab.inject(datagram(&format!("{from}:5000"), &format!("{to}:53"), b"?"));
+        }
+        lab.drain().len()
+    };
+    assert_eq!(asks(&mut lab, "10.0.0.1", "10.0.0.2", 500), 10);
+    assert_eq!(asks(&mut lab, "10.0.0.7", "10.0.0.2", 1), 1);
+    lab.at(1000);
+    assert_eq!(asks(&mut lab, "10.0.0.1", "10.0.0.2", 500), 10);
+    // A host of IPv6 has as many addresses as it likes.
+    let answers: usize =
+        (1..200).map(|host| asks(&mut lab, &format!("[fd00::1:{host:x}]"), "[fd00::2]", 1)).sum();
+    assert_eq!(answers, 10);
+    let counters = lab.stack.counters();
+    assert_eq!((counters.icmp_errors_sent, counters.icmp_rate_limited), (31, 490 + 490 + 189));
+}
+
 /// Over a device that takes nothing.
 #[test]
 fn a_sender_waits_when_too_much_waits_to_leave() {

@@ -5,6 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::ip::v6::quoted_upper_layer;
 use crate::{Protocol, SeqNum};
 
+/// RFC 792, RFC 4443 4.2
+const ECHO_REPLY_V4: u8 = 0;
+const ECHO_REPLY_V6: u8 = 129;
+
 /// The beginning of a packet that an ICMP error quotes. Nothing in it is verified: anyone may have
 /// written it. The quoted packet was sent by the receiver of the error, so `src` is the local end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +22,8 @@ pub struct Quoted {
     pub seq: Option<SeqNum>,
     /// The length and the checksum, if the packet is UDP and the quote reaches that far.
     pub datagram: Option<(u16, u16)>,
+    /// The identifier and the sequence number, if the packet is the reply to an echo request and the quote reaches that far.
+    pub echo_reply: Option<(u16, u16)>,
     /// The IPv4 identification, or the IPv6 flow label.
     pub label: u32,
 }
@@ -61,7 +67,16 @@ pub fn parse_quote(quote: &[u8]) -> Option<Quoted> {
         .first_chunk::<8>()
         .filter(|_| ip.protocol == Protocol::UDP)
         .map(|&[_, _, _, _, l0, l1, c0, c1]| (u16::from_be_bytes([l0, l1]), u16::from_be_bytes([c0, c1])));
-    Some(Quoted { ip, ports, seq, datagram, label })
+    let echo_reply = upper
+        .first_chunk::<8>()
+        .filter(|upper| {
+            matches!(
+                (ip.protocol, upper[0]),
+                (Protocol::ICMP, ECHO_REPLY_V4) | (Protocol::ICMPV6, ECHO_REPLY_V6)
+            )
+        })
+        .map(|&[_, _, _, _, i0, i1, s0, s1]| (u16::from_be_bytes([i0, i1]), u16::from_be_bytes([s0, s1])));
+    Some(Quoted { ip, ports, seq, datagram, echo_reply, label })
 }
 
 /// Whether a packet, of which this may be the beginning, is an ICMP error or a redirect. Nobody may be told of what is wrong with
