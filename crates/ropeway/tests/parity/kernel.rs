@@ -4,6 +4,8 @@ use tokio::net::{self, tcp};
 
 #[path = "common.rs"]
 mod common;
+#[path = "datagrams.rs"]
+mod datagrams;
 #[path = "errors.rs"]
 mod errors;
 #[path = "listeners.rs"]
