@@ -112,20 +112,28 @@ pub(crate) fn raise_priority() {
 /// the machine allows to others.
 pub(crate) fn force_buffers(socket: &impl AsRawFd, bytes: usize) -> io::Result<()> {
     let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-    let length = libc::socklen_t::try_from(mem::size_of_val(&bytes)).unwrap_or_default();
     for option in [libc::SO_SNDBUFFORCE, libc::SO_RCVBUFFORCE] {
-        // SAFETY: the pointer is to a live integer of that length, which the call reads.
-        check(unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                libc::SOL_SOCKET,
-                option,
-                std::ptr::from_ref(&bytes).cast(),
-                length,
-            )
-        })?;
+        set_option(socket, libc::SOL_SOCKET, option, bytes)?;
     }
     Ok(())
+}
+
+/// Has a UDP socket send what is longer as datagrams of so many bytes, and read what was merged as one.
+pub(crate) fn use_trains(socket: &impl AsRawFd, size: u16) -> io::Result<()> {
+    set_option(socket, libc::SOL_UDP, libc::UDP_SEGMENT, size.into())?;
+    set_option(socket, libc::SOL_UDP, libc::UDP_GRO, 1)
+}
+
+fn set_option(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(mem::size_of_val(&value)).unwrap_or_default();
+    let value = std::ptr::from_ref(&value).cast();
+    // SAFETY: the pointer is to a live integer of that length, which the call reads.
+    check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, length) }).map(drop)
 }
 
 /// Has the kernel kill `command`'s process when the thread that spawns it ends, however that comes about.
@@ -223,8 +231,8 @@ pub(crate) struct Tun(fs::File);
 impl Tun {
     /// Makes the device `name`, whose kernel side has `address` in a network of this prefix, and brings it up.
     ///
-    /// With offload, a `virtio_net_hdr` stands before each packet, TCP's checksums may be missing, and its segments may be
-    /// longer than the MTU, which the kernel cuts.
+    /// With offload, a `virtio_net_hdr` stands before each packet, checksums may be missing, and packets may be trains, which
+    /// the kernel cuts.
     pub(crate) fn new(
         name: &str,
         address: Ipv4Addr,
@@ -248,9 +256,14 @@ impl Tun {
         let flags = i16::try_from(libc::IFF_TUN | libc::IFF_NO_PI | header).unwrap_or_default();
         request(file.as_raw_fd(), libc::TUNSETIFF, name, libc::__c_anonymous_ifr_ifru { ifru_flags: flags })?;
         if offload {
-            let bits = libc::c_ulong::from(libc::TUN_F_CSUM | libc::TUN_F_TSO4);
+            // Trains of datagrams are known since Linux 6.2; whoever wants them has to take them of both families.
+            const UDP: libc::c_uint = 0x20 | 0x40;
+            let bits = libc::TUN_F_CSUM | libc::TUN_F_TSO4;
             // SAFETY: the bits go by value.
-            check(unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETOFFLOAD, bits) })?;
+            let set = |bits| unsafe {
+                libc::ioctl(file.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(bits))
+            };
+            check(set(bits | UDP)).or_else(|_| check(set(bits)))?;
         }
         request(control, libc::SIOCSIFMTU, name, libc::__c_anonymous_ifr_ifru { ifru_mtu: mtu.into() })?;
         // The length of the queue travels in the same integer as the MTU (netdevice(7)).

@@ -81,7 +81,7 @@ impl Clients {
                 }
                 Kind::Ping => self.spawn(scope, stream, Self::ping),
                 Kind::Http => self.spawn(scope, stream, Self::request),
-                Kind::Connect => {}
+                Kind::Connect | Kind::Datagrams(..) => {}
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 use ropeway_bench_service::Task;
 
+use super::datagrams;
 use super::stacks::Stack;
 
 /// A group of loads, as it is asked for.
@@ -28,6 +29,8 @@ pub(super) enum Workload {
     Memory,
     /// Bulk between two stacks on one runtime, over a cable with a queue for each shard: no kernel. For `ropeway-SxW` alone.
     Cable,
+    /// Datagrams, from the kernel and from the stack; with offload in trains.
+    Udp,
 }
 
 /// What the connections do.
@@ -39,6 +42,8 @@ pub(super) enum Kind {
     Connect,
     Ping,
     Http,
+    /// There are none: datagrams of so many bytes go this way.
+    Datagrams(datagrams::Way, u16),
 }
 
 /// What is between the two ends.
@@ -90,6 +95,8 @@ impl Load {
             Kind::Ping if idle > 0 => format!("64 B there and back, {idle} idle beside"),
             Kind::Ping => format!("64 B there and back, {at_once} at once"),
             Kind::Http => format!("HTTP, {at_once} at once"),
+            Kind::Datagrams(datagrams::Way::Down, size) => format!("UDP down, {size} B"),
+            Kind::Datagrams(datagrams::Way::Up, size) => format!("UDP up, {size} B"),
         };
         let way = match self.way {
             Way::Plain => "plain".to_owned(),
@@ -118,6 +125,12 @@ impl Load {
                 ["connections/s", "CPU us each"],
             ),
             (Way::Relay(_), _) => picture("relay", "Bulk through a gateway", bulk),
+            (Way::Plain, Kind::Datagrams(..)) => {
+                picture("udp-plain", "Datagrams, one by one", ["k datagrams/s", "CPU us each"])
+            }
+            (_, Kind::Datagrams(..)) => {
+                picture("udp-offloaded", "Datagrams in trains", ["k datagrams/s", "CPU us each"])
+            }
             (_, Kind::Connect) => picture("connections", "Connections", ["connections/s", "CPU us each"]),
             (_, Kind::Ping | Kind::Http) => picture("exchanges", "Round trips", ["exchanges/s", "p99 us"]),
             (Way::Plain, _) => picture("bulk-plain", "Bulk, packets one by one", bulk),
@@ -133,6 +146,8 @@ impl Load {
             Kind::Both => Task::Both,
             Kind::Connect | Kind::Ping => Task::Echo,
             Kind::Http => Task::Http,
+            Kind::Datagrams(datagrams::Way::Down, _) => Task::UdpSink,
+            Kind::Datagrams(datagrams::Way::Up, _) => Task::UdpSource,
         }
     }
 
@@ -149,7 +164,11 @@ impl Load {
                 stack,
                 Stack::Ropeway | Stack::Spread(_) | Stack::Ipstack | Stack::Veth | Stack::Loopback
             );
-        let has_streams = self.kind != Kind::Http || stack.has_streams();
+        let has_streams = match self.kind {
+            Kind::Http => stack.has_streams(),
+            Kind::Datagrams(..) => !matches!(stack, Stack::TokioSmoltcp | Stack::Ipstack),
+            _ => true,
+        };
         match self.way {
             Way::Plain => stack.knows(false) && has_room && has_streams,
             Way::Offloaded => stack.knows(true) && has_room && has_streams,
@@ -169,6 +188,8 @@ pub(super) struct Wanted<'a> {
     /// Of a relay's guest. The second is the most that pasta and slirp4netns take.
     pub(super) relay_mtus: &'a [u16],
     pub(super) memory_mtus: &'a [u16],
+    /// Bytes of data in a datagram.
+    pub(super) datagrams: &'a [u16],
 }
 
 impl Wanted<'_> {
@@ -198,6 +219,13 @@ impl Wanted<'_> {
             Workload::Cable => {
                 let ways: Vec<Way> = self.memory_mtus.iter().copied().map(Way::Cable).collect();
                 across(&ways, Kind::Down, self.flows, &[0])
+            }
+            Workload::Udp => {
+                let kinds = [datagrams::Way::Down, datagrams::Way::Up];
+                let kinds = kinds.iter().flat_map(|way| self.datagrams.iter().map(|size| (*way, *size)));
+                kinds
+                    .flat_map(|(way, size)| across(self.ways, Kind::Datagrams(way, size), &[1], &[0]))
+                    .collect()
             }
         }
     }

@@ -5,6 +5,7 @@
 
 mod cable;
 mod clients;
+mod datagrams;
 mod gateway;
 pub(crate) mod idle;
 mod load;
@@ -48,7 +49,7 @@ pub(crate) struct Settings {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "down,up,both,connect,ping,http,idle,relay,memory"
+        default_value = "down,up,both,connect,ping,http,idle,relay,memory,udp"
     )]
     workloads: Vec<Workload>,
     /// How many connections a bulk transfer has.
@@ -63,6 +64,9 @@ pub(crate) struct Settings {
     /// The MTU between two ends in memory.
     #[arg(long, value_delimiter = ',', default_value = "1500,65535")]
     memory_mtu: Vec<u16>,
+    /// How many bytes of data a datagram has.
+    #[arg(long, value_delimiter = ',', default_value = "64,1200")]
+    datagram: Vec<u16>,
     /// Only without offload.
     #[arg(long, conflicts_with = "offloaded")]
     plain: bool,
@@ -128,7 +132,8 @@ impl Settings {
         };
         let (flows, idle) = (&*self.flows, &*self.idle);
         let (relay_mtus, memory_mtus) = (&*self.relay_mtu, &*self.memory_mtu);
-        Wanted { flows, idle, ways, relay_mtus, memory_mtus }.loads(&self.workloads)
+        Wanted { flows, idle, ways, relay_mtus, memory_mtus, datagrams: &self.datagram }
+            .loads(&self.workloads)
     }
 
     fn file(&self, extension: &str) -> PathBuf {

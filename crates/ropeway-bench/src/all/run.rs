@@ -11,6 +11,7 @@ use ropeway_bench_service::{Order, PORT};
 
 use super::cable;
 use super::clients::Clients;
+use super::datagrams;
 use super::gateway;
 use super::idle;
 use super::load::{Kind, Load, Way};
@@ -25,7 +26,7 @@ use crate::report::{Figure, figure, percentile};
 use crate::sys::{self, CpuTime, Tun};
 
 /// Of a bulk transfer's connection, and of any other one.
-const BUFFER: usize = 512 * 1024;
+pub(super) const BUFFER: usize = 512 * 1024;
 const SMALL_BUFFER: usize = 64 * 1024;
 /// A second address of the kernel's end, for more connections than there are ports.
 const SECOND_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 3);
@@ -58,11 +59,15 @@ fn in_memory(stack: Stack, mtu: u16, window: Window, cpus: Cpus) -> io::Result<V
 fn in_a_namespace(stack: Stack, load: Load, window: Window, cpus: Cpus) -> io::Result<Vec<Figure>> {
     sys::unshare_network()?;
     link::silence()?;
+    if let Kind::Datagrams(way, size) = load.kind {
+        return datagrams::run(stack, (way, size), load.way == Way::Offloaded, window, cpus);
+    }
     let order = Order {
         task: load.task(),
         buffer: if load.is_bulk() { BUFFER } else { SMALL_BUFFER },
         connections: load.at_once + load.idle,
         offload: load.way == Way::Offloaded,
+        datagram: 0,
     };
     let ends = match load.way {
         Way::Relay(mtu) => gateway::start(stack, mtu, &order, cpus),
@@ -131,7 +136,7 @@ impl Ends {
 }
 
 /// Makes the way between the two ends, and starts the stack.
-fn start(stack: Stack, order: &Order, cpus: Cpus) -> io::Result<Ends> {
+pub(super) fn start(stack: Stack, order: &Order, cpus: Cpus) -> io::Result<Ends> {
     let target = order.address();
     match stack {
         Stack::Loopback => {

@@ -163,6 +163,7 @@ impl Server {
             order.task.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
         command.arg(task).arg("--buffer").arg(order.buffer.to_string());
         command.arg("--connections").arg(order.connections.to_string());
+        command.arg("--datagram").arg(order.datagram.to_string());
         if order.offload {
             command.arg("--offload");
         }

@@ -1,5 +1,6 @@
 //! ropeway, smoltcp, the null stack and the kernel as processes that `all` measures, as the other peers are.
 
+mod datagrams;
 mod layout;
 pub(crate) mod relay;
 mod smoltcp;
@@ -69,11 +70,17 @@ async fn ropeway(order: Order, shards: NonZeroUsize) -> io::Result<()> {
     let device = device.offload(order.offload).up().build()?;
     let address = IpCidr::new(STACK_ADDRESS.into(), PREFIX_LEN);
     let stack = Stack::builder().address(address).device(device).shards(shards).build()?;
+    if order.has_datagrams() {
+        return datagrams::ropeway(&order, &stack).await;
+    }
     let listener = ropeway::net::TcpListener::bind_on(&stack, SocketAddr::from(order.address())).await?;
     accept(order, listener).await
 }
 
 async fn kernel(order: Order) -> io::Result<()> {
+    if order.has_datagrams() {
+        return datagrams::kernel(&order).await;
+    }
     // What it accepts inherits all settings.
     let socket = link::kernel_socket()?;
     socket.set_nonblocking(true)?;
@@ -94,11 +101,16 @@ where
 }
 
 fn null(order: &Order) -> io::Result<()> {
+    if order.has_datagrams() {
+        return null::serve_datagrams(order);
+    }
     let task = match order.task {
         Task::Sink => null::Task::Bulk { sends: false },
         Task::Source | Task::Both => null::Task::Bulk { sends: true },
         Task::Echo => null::Task::Echo,
-        Task::Http => return Err(io::Error::other("the null stack knows no HTTP")),
+        Task::Http | Task::UdpSink | Task::UdpSource => {
+            return Err(io::Error::other("the null stack has no streams"));
+        }
     };
     let Order { buffer, connections, offload, .. } = *order;
     let plan = null::Plan { task, port: PORT, buffer, connections, offload };

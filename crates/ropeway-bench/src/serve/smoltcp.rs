@@ -13,7 +13,7 @@ use crate::sys::{self, Tun};
 use crate::tun::smoltcp::TunDevice;
 
 /// How long to sleep at most.
-const LONGEST_WAIT: Duration = Duration::from_millis(20);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(20);
 /// A listening socket takes one connection: so many more than are open at once wait for one, so that none is refused.
 const SPARE: usize = 24;
 
@@ -28,6 +28,9 @@ pub(super) fn run(order: &Order) -> io::Result<()> {
         // The list of a new interface has room.
         let _ = addresses.push(IpCidr::new(STACK_ADDRESS.into(), PREFIX_LEN));
     });
+    if order.has_datagrams() {
+        return super::datagrams::smoltcp(order, interface, device);
+    }
     let mut sockets = SocketSet::new(Vec::new());
     let spare = if order.task == Task::Echo { SPARE } else { 0 };
     for _ in 0..order.connections + spare {
@@ -44,7 +47,7 @@ pub(super) fn run(order: &Order) -> io::Result<()> {
         let now = Instant::now();
         interface.poll(now, &mut device, &mut sockets);
         for (_, socket) in sockets.iter_mut() {
-            let smoltcp::socket::Socket::Tcp(socket) = socket;
+            let smoltcp::socket::Socket::Tcp(socket) = socket else { continue };
             serve(order.task, socket, &mut buffer)?;
         }
         let wait = interface.poll_delay(now, &sockets).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT);

@@ -94,7 +94,7 @@ impl<'a> Application<'a> {
     /// Does what can be done now. Answers whether the run is over.
     fn advance(&mut self, sockets: &mut SocketSet<'_>) -> io::Result<bool> {
         for (_, socket) in sockets.iter_mut() {
-            let smoltcp::socket::Socket::Tcp(socket) = socket;
+            let smoltcp::socket::Socket::Tcp(socket) = socket else { continue };
             match self.job.scenario {
                 Scenario::Download => self.receive(socket)?,
                 Scenario::Upload => self.send(socket)?,

@@ -1,11 +1,14 @@
 //! netstack-smoltcp, over tun-rs as in its own examples: with offload as in `forward-offload-linux`.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures::{SinkExt as _, StreamExt as _};
-use netstack_smoltcp::{AnyIpPktFrame, StackBuilder};
-use ropeway_bench_service::{DEVICE, Device, KERNEL_ADDRESS, MTU, Order, PREFIX_LEN, ready, serve};
+use netstack_smoltcp::{AnyIpPktFrame, StackBuilder, udp};
+use ropeway_bench_service::{
+    DEVICE, Datagrams, Device, KERNEL_ADDRESS, MTU, Order, PREFIX_LEN, ready, serve, serve_datagrams,
+};
 use tun_rs::{AsyncDevice, DeviceBuilder, IDEAL_BATCH_SIZE, VIRTIO_NET_HDR_LEN};
 
 /// Of the buffers that a packet is cut to: more than its MTU of 1504 bytes.
@@ -18,8 +21,10 @@ fn main() -> io::Result<()> {
 
 async fn run(order: Order) -> io::Result<()> {
     let buffer = u32::try_from(order.buffer).unwrap_or(u32::MAX);
-    let (stack, runner, _, listener) = StackBuilder::default()
-        .enable_tcp(true)
+    let datagrams = order.has_datagrams();
+    let (stack, runner, socket, listener) = StackBuilder::default()
+        .enable_tcp(!datagrams)
+        .enable_udp(datagrams)
         .mtu(MTU.into())
         .tcp_recv_buffer_size(buffer)
         .tcp_send_buffer_size(buffer)
@@ -57,6 +62,11 @@ async fn run(order: Order) -> io::Result<()> {
         });
     }
     ready()?;
+    if datagrams {
+        let (reading, writing) = socket.ok_or(io::ErrorKind::Unsupported)?.split();
+        let socket = Socket { reading, writing, local: order.address().into(), size: order.datagram.into() };
+        return tokio::spawn(async move { serve_datagrams(&order, socket).await }).await?;
+    }
     let mut listener = listener.ok_or(io::ErrorKind::Unsupported)?;
     tokio::spawn(async move {
         while let Some((stream, _, _)) = listener.next().await {
@@ -65,6 +75,28 @@ async fn run(order: Order) -> io::Result<()> {
     })
     .await
     .map_err(io::Error::other)
+}
+
+/// Its UDP: datagrams with both addresses.
+struct Socket {
+    reading: udp::ReadHalf,
+    writing: udp::WriteHalf,
+    local: SocketAddr,
+    size: usize,
+}
+
+impl Datagrams for Socket {
+    async fn receive(&mut self) -> io::Result<(u64, SocketAddr)> {
+        let (_, from, _) = self.reading.next().await.ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok((1, from))
+    }
+
+    async fn send(&mut self, data: &[u8], to: SocketAddr) -> io::Result<()> {
+        for datagram in data.chunks(self.size) {
+            self.writing.send((datagram.to_vec(), self.local, to)).await?;
+        }
+        Ok(())
+    }
 }
 
 /// Takes trains in, and gives their segments one by one to the stack.

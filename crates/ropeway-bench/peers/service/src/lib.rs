@@ -4,6 +4,7 @@
 //! It says [`ready`] on its standard output once it listens, and serves until it is killed. All measuring is done at the
 //! other end.
 
+mod datagrams;
 mod device;
 mod tasks;
 
@@ -12,6 +13,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use clap::{Parser, ValueEnum};
 
+pub use datagrams::{Datagrams, Received, serve_datagrams};
 pub use device::Device;
 pub use tasks::serve;
 
@@ -30,7 +32,7 @@ pub const PORT: u16 = 2000;
 /// What an application reads or writes at a time.
 pub const APPLICATION_BUFFER: usize = 128 * 1024;
 
-/// What to do with every connection.
+/// What to do with every connection, or with datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Task {
     /// Read, and forget.
@@ -43,12 +45,16 @@ pub enum Task {
     Echo,
     /// Answer requests of HTTP/1.1 with a kilobyte.
     Http,
+    /// Read datagrams, and tell their sender how many there were.
+    UdpSink,
+    /// Send datagrams all the time to the sender of the first one that comes.
+    UdpSource,
 }
 
 /// What a stack is asked to do.
 #[derive(Parser, Clone, Debug)]
 pub struct Order {
-    /// What to do with every connection.
+    /// What to do.
     #[arg(value_enum)]
     pub task: Task,
     /// The size of each socket buffer, in bytes.
@@ -60,7 +66,15 @@ pub struct Order {
     /// The stack makes its device itself, with offload. Otherwise the standard input is the device, without.
     #[arg(long)]
     pub offload: bool,
+    /// Bytes of data in a datagram.
+    #[arg(long, default_value_t = 1200)]
+    pub datagram: u16,
 }
+
+/// Datagrams in a train: the kernel merges no more of them (`UDP_MAX_SEGMENTS` before Linux 6.11).
+const TRAIN: usize = 64;
+/// Bytes of data that fit into a packet, about.
+const LONGEST: usize = 65_000;
 
 impl Order {
     /// What the command line says.
@@ -71,6 +85,17 @@ impl Order {
     /// Where to listen.
     pub fn address(&self) -> SocketAddrV4 {
         SocketAddrV4::new(STACK_ADDRESS, PORT)
+    }
+
+    /// Whether it is one for UDP.
+    pub fn has_datagrams(&self) -> bool {
+        matches!(self.task, Task::UdpSink | Task::UdpSource)
+    }
+
+    /// Bytes of data that are sent with one call: a datagram, or a train of them.
+    pub fn sent_at_once(&self) -> usize {
+        let size = usize::from(self.datagram);
+        if self.offload { size * TRAIN.min(LONGEST / size.max(1)) } else { size }
     }
 }
 

@@ -36,6 +36,7 @@ pub async fn serve(
         }
         Task::Echo => echo(stream).await,
         Task::Http => http(stream).await,
+        Task::UdpSink | Task::UdpSource => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

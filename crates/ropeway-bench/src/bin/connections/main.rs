@@ -7,6 +7,7 @@
 mod allocated;
 #[path = "../../carry.rs"]
 mod carry;
+mod datagrams;
 mod hostile;
 mod streams;
 
@@ -48,6 +49,12 @@ enum Command {
         #[arg(long, default_value_t = 100_000)]
         count: u32,
     },
+    /// Bytes per UDP flow: idle, with a datagram that is not read, flooded, and as a socket that a task waits for.
+    Datagrams {
+        /// How many.
+        #[arg(long, default_value_t = 10_000)]
+        count: u32,
+    },
     /// A flood of spoofed SYNs, with honest clients among them.
     Flood {
         /// How many spoofed SYNs.
@@ -80,6 +87,7 @@ fn main() {
     match Cli::parse().command {
         Command::Sizes { count } => sizes(count),
         Command::Streams { count } => streams::measure(count),
+        Command::Datagrams { count } => datagrams::measure(count),
         Command::Flood { syns, honest } => {
             for mode in [SynCookieMode::WhenFull, SynCookieMode::Always, SynCookieMode::Never] {
                 flood(mode, syns, honest);

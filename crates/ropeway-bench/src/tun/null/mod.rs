@@ -3,6 +3,7 @@
 //! It takes what arrives in order and forgets it, and sends from one buffer as far as the window goes. There is no congestion
 //! control, no timer but one that starts over when nothing is answered, and no socket.
 
+mod datagrams;
 mod flow;
 mod wire;
 
@@ -10,6 +11,7 @@ use std::io;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+pub(crate) use self::datagrams::serve as serve_datagrams;
 use self::flow::Flow;
 pub(crate) use self::flow::Task;
 use self::wire::{MSS, SYN, Sink, Source};

@@ -17,18 +17,19 @@ pub(super) const ACK: u8 = 0x10;
 pub(super) const MSS: usize = MTU as usize - IP_HEADER - TCP_HEADER;
 /// By how much windows are shifted (RFC 7323, 2).
 pub(super) const SHIFT: u8 = 7;
-const IP_HEADER: usize = 20;
+pub(super) const IP_HEADER: usize = 20;
 const TCP_HEADER: usize = 20;
 /// `struct virtio_net_hdr` (virtio 1.2, 5.1.6).
-const VNET_HEADER: usize = 10;
+pub(super) const VNET_HEADER: usize = 10;
 const HEADERS: usize = VNET_HEADER + IP_HEADER + TCP_HEADER;
 /// Full segments in the longest packet.
 const LONGEST_TRAIN: usize = (65_535 - IP_HEADER - TCP_HEADER) / MSS;
 /// Either of these says that nobody has to look at the checksum: it is to be filled in, or was right.
-const CHECKSUM_KNOWN: RangeInclusive<u8> = 1..=2;
-const NEEDS_CHECKSUM: u8 = 1;
+pub(super) const CHECKSUM_KNOWN: RangeInclusive<u8> = 1..=2;
+pub(super) const NEEDS_CHECKSUM: u8 = 1;
 const GSO_TCPV4: u8 = 1;
 const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
 
 /// What there is to know of a segment that came in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -80,7 +81,7 @@ fn parse(packet: &[u8], verified: bool) -> Option<Segment<'_>> {
     let segment = packet.get(IP_HEADER..total)?;
     if ip[0] != 0x45
         || ip[9] != TCP
-        || !verified && fold(pseudo_header(segment.len()) + sum(segment)) != 0xffff
+        || !verified && fold(pseudo_header(TCP, segment.len()) + sum(segment)) != 0xffff
     {
         return None;
     }
@@ -172,7 +173,7 @@ impl<'a> Sink<'a> {
         let Some((front, body)) = self.packet.split_first_chunk_mut::<HEADERS>() else { return };
         let body = body.get(..length).unwrap_or_default();
         front[..VNET_HEADER].copy_from_slice(&if self.offload { vnet(length) } else { [0; VNET_HEADER] });
-        front[VNET_HEADER..VNET_HEADER + IP_HEADER].copy_from_slice(&ip(TCP_HEADER + length));
+        front[VNET_HEADER..VNET_HEADER + IP_HEADER].copy_from_slice(&ip(TCP, TCP_HEADER + length));
 
         let mut tcp = [0; TCP_HEADER];
         tcp[0..2].copy_from_slice(&self.port.to_be_bytes());
@@ -182,7 +183,7 @@ impl<'a> Sink<'a> {
         tcp[12] = words << 4;
         tcp[13] = header.flags;
         tcp[14..16].copy_from_slice(&header.window.to_be_bytes());
-        let pseudo_header = pseudo_header(TCP_HEADER + length);
+        let pseudo_header = pseudo_header(TCP, TCP_HEADER + length);
         let checksum =
             if self.offload { fold(pseudo_header) } else { !fold(pseudo_header + sum(&tcp) + sum(body)) };
         tcp[16..18].copy_from_slice(&checksum.to_ne_bytes());
@@ -208,11 +209,11 @@ fn vnet(payload: usize) -> [u8; VNET_HEADER] {
     header
 }
 
-fn ip(payload: usize) -> [u8; IP_HEADER] {
+pub(super) fn ip(protocol: u8, payload: usize) -> [u8; IP_HEADER] {
     let total = u16::try_from(IP_HEADER + payload).unwrap_or_default().to_be_bytes();
     // Not to be fragmented, so the identification says nothing (RFC 6864, 4.1).
     let (source, destination) = (STACK_ADDRESS.octets(), KERNEL_ADDRESS.octets());
-    let mut header = [0x45, 0, total[0], total[1], 0, 0, 0x40, 0, 64, TCP, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mut header = [0x45, 0, total[0], total[1], 0, 0, 0x40, 0, 64, protocol, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     header[12..16].copy_from_slice(&source);
     header[16..20].copy_from_slice(&destination);
     let checksum = !fold(sum(&header));
@@ -220,14 +221,17 @@ fn ip(payload: usize) -> [u8; IP_HEADER] {
     header
 }
 
-fn pseudo_header(length: usize) -> u64 {
+pub(super) fn pseudo_header(protocol: u8, length: usize) -> u64 {
     let address = |address: Ipv4Addr| u64::from(u32::from_ne_bytes(address.octets()));
     let length = u16::try_from(length).unwrap_or_default().to_be();
-    address(STACK_ADDRESS) + address(KERNEL_ADDRESS) + u64::from(u16::from(TCP).to_be()) + u64::from(length)
+    address(STACK_ADDRESS)
+        + address(KERNEL_ADDRESS)
+        + u64::from(u16::from(protocol).to_be())
+        + u64::from(length)
 }
 
 /// The sum of 16-bit words in the machine's byte order, which gives a checksum in that order (RFC 1071, 2).
-fn sum(bytes: &[u8]) -> u64 {
+pub(super) fn sum(bytes: &[u8]) -> u64 {
     const LANES: usize = 8;
     let mut lanes = [0_u64; LANES];
     let mut blocks = bytes.chunks_exact(4 * LANES);
@@ -244,7 +248,7 @@ fn sum(bytes: &[u8]) -> u64 {
     lanes.iter().sum::<u64>() + rest.sum::<u64>()
 }
 
-fn fold(sum: u64) -> u16 {
+pub(super) fn fold(sum: u64) -> u16 {
     let mut sum = sum;
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
