@@ -10,3 +10,4 @@ pub mod namespace;
 pub mod recorder;
 pub mod report;
 pub mod site;
+pub mod wireguard;

@@ -268,3 +268,150 @@ fn dctcp_keeps_the_link_busy_and_the_queue_at_its_threshold() {
     assert!(without[1] > 10.0 && without[2] == 0.0 && without[3] > 0.0, "{text}");
     assert!([cubic, dctcp].iter().all(|row| row[1] < 4.0 && row[2] > 0.0 && row[3] == 0.0), "{text}");
 }
+
+#[test]
+fn wireguard_carries_https_and_follows_a_client_that_moves() {
+    let (output, text) = run("wireguard", &[]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert!(text.contains("an MTU of 1420: the maximum segment size is 1380"), "{text}");
+    // Packets of 1420 bytes, and what a data message has besides.
+    assert!(text.contains("the longest datagram between the hosts had 1452 bytes"), "{text}");
+    let moved = text.lines().find_map(|line| line.split_once("on from UDP port ")?.1.split_once(" to "));
+    let (first, second) = moved.unwrap();
+    assert!(first != second && text.contains("20971520 bytes in"), "{text}");
+    assert!(
+        text.ends_with(&format!("the last datagram that it got came from 127.0.0.1:{second}\n")),
+        "{text}"
+    );
+}
+
+#[test]
+fn wireguard_in_two_programs() {
+    let directory = tempfile::tempdir().unwrap();
+    let certificate = directory.path().join("certificate.der");
+    let certificate = certificate.to_str().unwrap();
+    let keys = || {
+        let (_, text) = run("wireguard", &["key"]);
+        let words: Vec<&str> = text.split_whitespace().collect();
+        (words[1].to_owned(), words[3].to_owned())
+    };
+    let ((ours, our_public), (theirs, their_public)) = (keys(), keys());
+    let serve = [
+        "serve",
+        "--key",
+        &theirs,
+        "--peer",
+        &our_public,
+        "--listen",
+        "127.0.0.1:0",
+        "--certificate",
+        certificate,
+    ];
+    let mut server = example("wireguard").args(serve).stdout(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(server.stdout.take().unwrap());
+    let mut line = String::new();
+    told.read_line(&mut line).unwrap();
+    let endpoint = line.trim().rsplit(' ').next().unwrap();
+    let fetch = |key: &str, with: &[&str]| {
+        let common = ["fetch", "--key", key, "--peer", &their_public, "--endpoint", endpoint];
+        run("wireguard", &[&common[..], &["--certificate", certificate, "--size", "5M"], with].concat())
+    };
+    let (output, text) = fetch(&ours, &["--roam"]);
+    let mut line = String::new();
+    told.read_line(&mut line).unwrap();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let digest = text.lines().last().unwrap().strip_prefix("sha256 ").unwrap();
+    assert!(line.contains(digest) && digest.len() == 64, "{line}");
+    // The other end says where the client was, and where it is.
+    let at = line.split("127.0.0.1:").skip(1);
+    let ports: Vec<String> = at.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect()).collect();
+    let moved =
+        text.lines().find_map(|line| line.split_once("on from UDP port ")?.1.split_once(" to ")).unwrap();
+    assert_eq!((ports[0].as_str(), ports[1].as_str()), moved, "{line}");
+}
+
+#[test]
+fn socks5_takes_curl_through_ropeways_tcp() {
+    let mut proxy =
+        example("socks5").args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(proxy.stdout.take().unwrap());
+    let mut command = String::new();
+    while !command.starts_with("    ") {
+        command.clear();
+        assert!(output.read_line(&mut command).unwrap() > 0, "it ends without a command");
+    }
+    let has_curl = Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_ok();
+    let curl = |line: &str| Command::new("sh").args(["-c", line]).output().unwrap();
+    let command = command.trim();
+    let there_is_none = command.replace(":8080/", ":8081/");
+    let results = has_curl.then(|| {
+        let large = format!("{command}bytes/3000000");
+        (
+            curl(&format!("{command} -sS")),
+            curl(&format!("{large} -sS")),
+            curl(&format!("{there_is_none} -sS")),
+        )
+    });
+    assert!(Command::new("kill").args(["-INT", &proxy.id().to_string()]).status().unwrap().success());
+    assert!(proxy.wait().unwrap().success(), "Ctrl-C is an orderly end");
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    let Some((page, large, refused)) = results else { return };
+    let page = String::from_utf8_lossy(&page.stdout).into_owned();
+    assert!(page.contains("Both ends of the rope are ready"), "{page}");
+    assert_eq!(large.stdout.len(), 3_000_000, "{large:?}");
+    // curl's 97 is a proxy that said no; its number for a refusal is in the text (RFC 1928 6).
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(97) && told.contains("(5)"), "{refused:?}");
+    assert!(rest.contains("bytes back") && rest.contains("Connection refused"), "{rest}");
+}
+
+/// In a namespace of the test's, with the device made by hand: datagrams, too.
+#[cfg(target_os = "linux")]
+#[test]
+fn socks5_carries_datagrams_over_a_device() {
+    const SCRIPT: &str = "ip link set lo up && exec \"$0\" \"$@\"";
+    let can = Command::new("unshare").args(["--net", "ip", "link"]).stdout(Stdio::null()).status();
+    if !can.is_ok_and(|status| status.success()) {
+        assert!(std::env::var_os("ROPEWAY_REQUIRE_TUN").is_none_or(|value| value != "1"), "needs root");
+        return;
+    }
+    let mut in_a_namespace = Command::new("unshare");
+    in_a_namespace.args(["--net", "sh", "-c", SCRIPT]).arg(example("socks5").get_program());
+    in_a_namespace.args(["--tun", "rope0", "--address", "10.9.0.2/24", "--via", "10.9.0.1"]);
+    let mut proxy = in_a_namespace.stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(proxy.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert!(line.contains("127.0.0.1:1080"), "{line}");
+    let pid = proxy.id().to_string();
+    let ask = std::thread::spawn(move || {
+        // This thread alone: the sockets of the others stay where they are.
+        let namespace = fs::File::open(format!("/proc/{pid}/ns/net")).unwrap();
+        nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let echo = tokio::net::UdpSocket::bind("10.9.0.1:7").await.unwrap();
+            let control = tokio::net::TcpStream::connect("127.0.0.1:1080").await.unwrap();
+            let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+            let asked = fast_socks5::client::Socks5Datagram::bind(control, anywhere).await.unwrap();
+            let mut buf = [0; 1500];
+            for len in [1, 1400, 3000] {
+                let data = vec![7; len];
+                asked.send_to(&data, ("10.9.0.1", 7)).await.unwrap();
+                let mut got = vec![0; 4000];
+                let (came, from) = echo.recv_from(&mut got).await.unwrap();
+                assert_eq!((came, from.ip().to_string()), (len, "10.9.0.2".to_owned()));
+                echo.send_to(&got[..came.min(1000)], from).await.unwrap();
+                let (back, from) = asked.recv_from(&mut buf).await.unwrap();
+                assert_eq!((back, from.to_string()), (len.min(1000), "10.9.0.1:7".to_owned()));
+            }
+        });
+    });
+    let asked = ask.join();
+    proxy.kill().unwrap();
+    proxy.wait().unwrap();
+    asked.unwrap();
+}

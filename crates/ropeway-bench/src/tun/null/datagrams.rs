@@ -32,8 +32,10 @@ pub(crate) fn serve(order: &Order) -> io::Result<()> {
         let Some((port, datagrams)) = parse(packet.get(..length).unwrap_or_default(), order) else {
             continue;
         };
-        while order.task == Task::UdpSource {
-            sink.send(port, order.sent_at_once())?;
+        if order.task == Task::UdpSource {
+            loop {
+                sink.send(port, order.sent_at_once())?;
+            }
         }
         if let Some(report) = received.count(datagrams) {
             sink.say(port, &report)?;
