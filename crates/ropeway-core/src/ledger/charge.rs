@@ -1,7 +1,5 @@
 //! What a connection is charged with.
 
-use super::MemoryUse;
-
 /// What a connection holds, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Charge {
@@ -12,22 +10,13 @@ pub(crate) struct Charge {
 }
 
 impl Charge {
-    pub(crate) fn total(&self) -> usize {
-        [self.send, self.receive, self.reassembly, self.records].iter().map(|bytes| *bytes as usize).sum()
-    }
-
     /// What counts as taken: of the streams, no less than what is set aside for each connection.
     pub(super) fn taken(&self, reserve: usize) -> usize {
-        let streams = self.total() - self.records as usize;
-        self.records as usize + streams.max(reserve)
+        self.records as usize + self.streams().max(reserve)
     }
 
-    /// Books each kind where it belongs.
-    pub(super) fn each(&self, used: &mut MemoryUse, book: impl Fn(&mut usize, u32)) {
-        book(&mut used.send, self.send);
-        book(&mut used.receive, self.receive);
-        book(&mut used.reassembly, self.reassembly);
-        book(&mut used.records, self.records);
+    fn streams(&self) -> usize {
+        self.send as usize + self.receive as usize + self.reassembly as usize
     }
 }
 

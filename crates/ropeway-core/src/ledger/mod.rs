@@ -88,6 +88,15 @@ impl MemoryUse {
         let kept = self.slabs + self.spare;
         streams + self.records + tables + self.datagrams + self.fragments + self.waiting + kept
     }
+
+    /// A connection that held `was` holds `now`.
+    fn change(&mut self, was: &Charge, now: &Charge) {
+        let change = |kind: &mut usize, was: u32, now: u32| *kind = *kind + now as usize - was as usize;
+        change(&mut self.send, was.send, now.send);
+        change(&mut self.receive, was.receive, now.receive);
+        change(&mut self.reassembly, was.reassembly, now.reassembly);
+        change(&mut self.records, was.records, now.records);
+    }
 }
 
 impl AddAssign for MemoryUse {
@@ -130,6 +139,8 @@ impl AddAssign for MemoryUse {
 pub(crate) struct Ledger {
     budget: Budget,
     used: MemoryUse,
+    /// What of it belongs to no connection: all but the streams and the records.
+    besides: usize,
     /// What of the records is tasks that wait.
     waiters: usize,
     /// What is set aside for each connection.
@@ -144,6 +155,7 @@ impl Ledger {
         Self {
             budget: Budget::new(budget),
             used,
+            besides: 0,
             waiters: 0,
             reserve,
             accounts: Accounts::new(reserve, secret),
@@ -174,8 +186,7 @@ impl Ledger {
 
     fn book(&mut self, charged: &mut Charged, holds: Charge) {
         let was = std::mem::replace(&mut charged.last, holds);
-        was.each(&mut self.used, |kind, bytes| *kind -= bytes as usize);
-        holds.each(&mut self.used, |kind, bytes| *kind += bytes as usize);
+        self.used.change(&was, &holds);
         self.accounts.charge(charged.account, was.taken(self.reserve), holds.taken(self.reserve));
         self.balance();
     }
@@ -246,65 +257,56 @@ impl Ledger {
         (self.budget.rest() + self.used.leased).saturating_sub(self.spoken_for())
     }
 
-    /// What is held or set aside.
+    /// What is held or set aside. For each connection as much is set aside as it holds, at least.
     #[inline]
     fn spoken_for(&self) -> usize {
-        let answers = self.used.fragments + self.used.waiting;
-        let tables = self.used.half_open + self.used.time_wait + self.used.cookies + answers;
-        let told = self.used.slabs + self.waiters;
-        tables + told + self.used.spare + self.used.datagrams + self.accounts.all()
+        self.besides + self.waiters + self.accounts.all()
     }
 
     /// What the tables take now: the SYN queue, and TIME-WAIT.
     pub(crate) fn set_tables(&mut self, half_open: usize, time_wait: usize) {
-        if (self.used.half_open, self.used.time_wait) != (half_open, time_wait) {
-            (self.used.half_open, self.used.time_wait) = (half_open, time_wait);
-            self.balance();
-        }
+        self.set(|used| &mut used.half_open, half_open);
+        self.set(|used| &mut used.time_wait, time_wait);
     }
 
     /// What is known of servers takes this now.
     pub(crate) fn set_cookies(&mut self, cookies: usize) {
-        self.used.cookies = cookies;
-        self.balance();
+        self.set(|used| &mut used.cookies, cookies);
     }
 
     /// What UDP sockets have received takes this now.
     pub(crate) fn set_datagrams(&mut self, datagrams: usize) {
-        if self.used.datagrams != datagrams {
-            self.used.datagrams = datagrams;
-            self.balance();
-        }
+        self.set(|used| &mut used.datagrams, datagrams);
     }
 
     /// What fragments take that wait for others.
     pub(crate) fn set_fragments(&mut self, fragments: usize) {
-        if self.used.fragments != fragments {
-            self.used.fragments = fragments;
-            self.balance();
-        }
+        self.set(|used| &mut used.fragments, fragments);
     }
 
     pub(crate) fn set_slabs(&mut self, slabs: usize) {
-        if self.used.slabs != slabs {
-            self.used.slabs = slabs;
-            self.balance();
-        }
+        self.set(|used| &mut used.slabs, slabs);
     }
 
     /// What is kept for those who will write.
     #[inline]
     pub(crate) fn set_spare(&mut self, spare: usize) {
-        if self.used.spare != spare {
-            self.used.spare = spare;
-            self.balance();
-        }
+        self.set(|used| &mut used.spare, spare);
     }
 
     /// What packets take that wait to leave.
+    #[inline]
     pub(crate) fn set_waiting(&mut self, waiting: usize) {
-        if self.used.waiting != waiting {
-            self.used.waiting = waiting;
+        self.set(|used| &mut used.waiting, waiting);
+    }
+
+    /// What one kind that belongs to no connection takes now.
+    #[inline]
+    fn set(&mut self, kind: impl FnOnce(&mut MemoryUse) -> &mut usize, bytes: usize) {
+        let kind = kind(&mut self.used);
+        if *kind != bytes {
+            self.besides = self.besides - *kind + bytes;
+            *kind = bytes;
             self.balance();
         }
     }
@@ -319,8 +321,10 @@ impl Ledger {
     }
 
     /// Draws leases for what is held or set aside, or gives back what is not needed for it.
+    #[inline]
     fn balance(&mut self) {
-        self.used.leased = self.budget.settle(self.used.leased, self.used.total().max(self.spoken_for()));
+        debug_assert!(self.used.total() <= self.spoken_for());
+        self.used.leased = self.budget.settle(self.used.leased, self.spoken_for());
     }
 }
 
