@@ -113,12 +113,11 @@ impl Held {
 
     /// Nothing is held any more. Only a few places are left.
     fn clear(&mut self) {
-        let mut chunks = std::mem::take(&mut self.chunks);
-        chunks.clear();
-        if chunks.capacity() <= FIRST_PLACES {
-            *self = Self { chunks, ..Self::default() };
-        } else {
+        if self.chunks.capacity() > FIRST_PLACES || self.tail.capacity() > 0 {
             *self = Self::default();
+        } else {
+            self.chunks.clear();
+            self.true_size = 0;
         }
     }
 
@@ -167,8 +166,10 @@ impl ReceiveBuffer {
         let held = self.held.get_or_insert_default();
         if data.is_worth_sharing(CHUNK_OVERHEAD, spare) {
             held.append(data);
+        } else if self.len == data.len() {
+            // A lone payload gets a buffer of its size, a stream of small ones a roomy one.
+            held.append(Chunk::copy_of(data.bytes()));
         } else {
-            // A lone small payload gets a buffer of its size, a stream of them a roomy one.
             let room = if self.len < SHARE_FROM { data.len().max(64) } else { SMALL_CHUNK };
             held.copy(data.bytes(), room);
         }

@@ -20,6 +20,26 @@ const FIRST_PLACES: usize = 4;
 /// A request or an answer, as a rule, is written at once, and acknowledged before the next.
 const LONE_CHUNK: usize = 64;
 
+/// Such a message: its bytes and what counts its users are one allocation.
+struct Lone {
+    bytes: [u8; LONE_CHUNK],
+    len: usize,
+}
+
+impl Lone {
+    fn copy_of(data: &[u8]) -> Option<Bytes> {
+        let mut lone = Self { bytes: [0; LONE_CHUNK], len: data.len() };
+        lone.bytes.get_mut(..data.len())?.copy_from_slice(data);
+        Some(Bytes::from_owner(lone))
+    }
+}
+
+impl AsRef<[u8]> for Lone {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
 /// What counts the parts of a chunk's memory.
 const OWNER: usize = 64;
 
@@ -105,16 +125,15 @@ impl Held {
     fn clear(&mut self, slabs: &mut Slabs) {
         if self.tail_in_slab {
             self.seal_tail();
-            self.tail = BytesMut::new();
+            (self.tail, self.tail_in_slab) = (BytesMut::new(), false);
         }
         while !self.chunks.is_empty() {
             self.pop(slabs);
         }
-        let chunks = std::mem::take(&mut self.chunks);
-        if chunks.capacity() <= FIRST_PLACES {
-            *self = Self { chunks, ..Self::default() };
-        } else {
+        if self.chunks.capacity() > FIRST_PLACES || self.tail.capacity() > 0 {
             *self = Self::default();
+        } else {
+            (self.first, self.tail_start) = (0, 0);
         }
     }
 
@@ -187,6 +206,14 @@ impl SendBuffer {
             return;
         }
         let held = self.held.get_or_insert_default();
+        if self.len == 0
+            && !tight
+            && let Some(lone) = Lone::copy_of(data)
+        {
+            held.push(lone, length_u32(size_of::<Lone>()), false);
+            self.len = data.len();
+            return;
+        }
         let mut slabs = slabs.filter(|_| !tight && self.len + data.len() >= SLAB);
         let room = held.tail.capacity() - held.tail.len();
         let fits = if tight || slabs.is_some() || room >= data.len() { room.min(data.len()) } else { 0 };
@@ -194,10 +221,10 @@ impl SendBuffer {
         held.tail.extend_from_slice(now);
         while !rest.is_empty() {
             held.end_tail();
-            // A lone small write gets a chunk of its size, a stream of them a roomy one.
+            // A lone write gets a chunk of its size, a stream of small ones a roomy one.
             let least = match (tight, self.len) {
                 (true, _) => TIGHT_CHUNK,
-                (false, 0) => LONE_CHUNK,
+                (false, 0..=LONE_CHUNK) => LONE_CHUNK,
                 (false, _) => SMALL_CHUNK,
             };
             held.tail_in_slab = slabs.is_some();

@@ -170,16 +170,22 @@ impl Flight {
             }
         }
         if self.entries.is_empty() {
-            let course = std::mem::take(&mut self.course);
-            self.clear();
-            self.course = course;
+            self.clear_record();
         }
     }
 
     /// Nothing is out. Only the places for what will be are left.
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
-        *self = Self { entries: std::mem::take(&mut self.entries), ..Self::default() };
+        self.clear_record();
+        self.course = Course::NONE;
+    }
+
+    fn clear_record(&mut self) {
+        self.order = Order::EMPTY;
+        self.sums = Sums::NONE;
+        self.due_from = None;
+        self.highest_sacked = None;
     }
 
     /// Whether it has so few places that it may be kept for nothing.
