@@ -131,6 +131,11 @@ impl Merger {
                 return Place::Alone { verified };
             }
         };
+        let pushes = headers.flags().contains(TcpFlags::PSH);
+        if pushes && self.taken == 0 {
+            // It begins no train, and there is none that it could end.
+            return Place::Alone { verified };
+        }
         let payload = headers.payload_to_merge(packet);
         if payload.is_none() && self.taken == 0 {
             return Place::Alone { verified };
@@ -148,7 +153,7 @@ impl Merger {
             return Place::Behind(segment);
         }
         self.end(found);
-        if !headers.flags().contains(TcpFlags::PSH) {
+        if !pushes {
             self.start(key, index, &headers, payload.len());
         }
         Place::Alone { verified: true }
