@@ -1,6 +1,7 @@
 //! Initial sequence numbers (RFC 6528), timestamp offsets (RFC 7323 5.4) and flow labels (RFC 6437): nobody can guess
 //! them, and none of them tells anything of the others.
 
+use std::cell::Cell;
 use std::hash::Hasher;
 use std::net::IpAddr;
 
@@ -15,6 +16,8 @@ pub(crate) struct IsnGenerator {
     isn_key: [u8; 16],
     timestamp_key: [u8; 16],
     label_key: [u8; 16],
+    /// The last addresses whose offset was asked for, and that offset: a handshake asks several times.
+    last_offset: Cell<Option<((IpAddr, IpAddr), u32)>>,
 }
 
 impl std::fmt::Debug for IsnGenerator {
@@ -25,7 +28,7 @@ impl std::fmt::Debug for IsnGenerator {
 
 impl IsnGenerator {
     pub(crate) fn new(isn_key: [u8; 16], timestamp_key: [u8; 16], label_key: [u8; 16]) -> Self {
-        Self { isn_key, timestamp_key, label_key }
+        Self { isn_key, timestamp_key, label_key, last_offset: Cell::new(None) }
     }
 
     /// `ISN = M + F(local, remote, secret)`: M ticks every 4 µs (RFC 9293 3.4.1 MUST-8, MUST-9, SHLD-1;
@@ -44,8 +47,16 @@ impl IsnGenerator {
     /// What this connection adds to the millisecond clock in its timestamps (RFC 7323 7-1). It depends on the
     /// addresses, so that timestamps of successive connections of one pair still rise (RFC 6191).
     pub(crate) fn timestamp_offset(&self, tuple: &FourTuple) -> u32 {
-        let addresses = FourTuple { local_port: 0, remote_port: 0, ..*tuple };
-        low_u32(hash_tuple(&self.timestamp_key, &addresses))
+        let addresses = (tuple.local_addr, tuple.remote_addr);
+        if let Some((last, offset)) = self.last_offset.get()
+            && last == addresses
+        {
+            return offset;
+        }
+        let without_ports = FourTuple { local_port: 0, remote_port: 0, ..*tuple };
+        let offset = low_u32(hash_tuple(&self.timestamp_key, &without_ports));
+        self.last_offset.set(Some((addresses, offset)));
+        offset
     }
 
     /// The label of all packets of a flow, whichever room of the stack sends them (RFC 6437 3). IPv4 has none.
