@@ -20,35 +20,26 @@ pub(super) fn connection_key(id: ConnectionId) -> Key {
     Key { index: id.index, generation: id.generation }
 }
 
+/// A connection is, or is not, one of those that are counted.
+fn count_among(count: &mut usize, counted: &mut bool, is: bool) {
+    if is != *counted {
+        *count = if is { *count + 1 } else { *count - 1 };
+        *counted = is;
+    }
+}
+
 impl Stack {
     pub(super) fn settle(&mut self, key: Key, now: Timestamp) {
         let Some(mut connection) = self.rooms.connections.get_mut(key) else { return };
-        if connection.is_orphan() {
-            self.look_after_orphan(key);
-            let Some(orphan) = self.rooms.connections.get_mut(key) else { return };
-            connection = orphan;
-        }
-        let over = matches!(connection.state(), State::TimeWait | State::Closed);
-        if over && connection.scheduled.registered {
-            self.leave_table(key, now);
+        if connection.is_ending() {
+            self.settle_end(key, now);
             let Some(still_there) = self.rooms.connections.get_mut(key) else { return };
             connection = still_there;
         }
         connection.return_spares(&mut self.spares);
         self.ledger.set_spare(self.spares.slabs.memory());
-        let (undelivered, orphan) = (connection.is_undelivered(), connection.is_orphan());
-        let counts = [(&mut self.undelivered, undelivered), (&mut self.orphans, orphan)];
-        let counted = [&mut connection.scheduled.undelivered, &mut connection.scheduled.orphan];
-        for ((count, is), was) in counts.into_iter().zip(counted) {
-            if is != *was {
-                *count = if is { *count + 1 } else { *count - 1 };
-                *was = is;
-            }
-        }
-        if over && connection.is_done() {
-            self.forget(key);
-            return;
-        }
+        let undelivered = connection.is_undelivered();
+        count_among(&mut self.undelivered, &mut connection.scheduled.undelivered, undelivered);
         let holds = connection.charge();
         self.ledger.charge(&mut connection.scheduled.charged, holds);
         if connection.wants_transmit() && !connection.scheduled.in_ready_list {
@@ -80,6 +71,25 @@ impl Stack {
         }
     }
 
+    /// Nobody holds it any more, or it is over: then it leaves the tables, and is gone when it has nothing more to say.
+    fn settle_end(&mut self, key: Key, now: Timestamp) {
+        self.look_after_orphan(key);
+        let Some(connection) = self.rooms.connections.get(key) else { return };
+        let over = matches!(connection.state(), State::TimeWait | State::Closed);
+        if over && connection.scheduled.registered {
+            self.leave_table(key, now);
+        }
+        let Some(connection) = self.rooms.connections.get_mut(key) else { return };
+        let orphan = connection.is_orphan();
+        count_among(&mut self.orphans, &mut connection.scheduled.orphan, orphan);
+        if connection.is_done() {
+            count_among(&mut self.undelivered, &mut connection.scheduled.undelivered, false);
+            connection.return_spares(&mut self.spares);
+            self.ledger.set_spare(self.spares.slabs.memory());
+            self.forget(key);
+        }
+    }
+
     /// The state has no place in the table of connections any more.
     fn leave_table(&mut self, key: Key, now: Timestamp) {
         self.fast_open_ends(key, now);
@@ -96,7 +106,11 @@ impl Stack {
 
     /// A connection that nobody holds any more is reset if there are too many of them, or memory is scarce.
     fn look_after_orphan(&mut self, key: Key) {
-        let Some(connection) = self.rooms.connections.get_mut(key) else { return };
+        let Some(connection) =
+            self.rooms.connections.get_mut(key).filter(|connection| connection.is_orphan())
+        else {
+            return;
+        };
         let too_many = !connection.scheduled.orphan && self.orphans >= self.config.max_orphans;
         let pressure = self.ledger.pressure(&connection.scheduled.charged);
         if too_many || pressure.calls_for(Measure::ResetOrphans) {

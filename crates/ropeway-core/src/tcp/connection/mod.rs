@@ -384,6 +384,11 @@ impl Connection {
         env.pressure.to_receive(self.receive_room(unread), unread, floor)
     }
 
+    /// Nobody holds it any more, or it is over.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.holder == Holder::Nobody || matches!(self.state(), State::Closed | State::TimeWait)
+    }
+
     /// Nobody holds it any more, and it is not over.
     pub(crate) fn is_orphan(&self) -> bool {
         self.holder == Holder::Nobody && !matches!(self.state(), State::Closed | State::TimeWait)
