@@ -41,7 +41,6 @@ mod settings;
 mod sockets;
 mod sysctl;
 pub mod wire;
-mod zero_copy;
 
 use std::fmt;
 

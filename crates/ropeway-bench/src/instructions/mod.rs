@@ -5,6 +5,7 @@
 //! is summed, so that it does not matter which vector instructions a processor has.
 
 mod paths;
+mod steps;
 
 use std::fmt::Write as _;
 use std::io;
@@ -14,7 +15,8 @@ use std::{env, fs};
 
 use clap::ValueEnum;
 
-use self::paths::HotPath;
+use self::paths::{CONNECTIONS, HotPath};
+use self::steps::Step;
 
 /// What `instructions` takes.
 #[derive(clap::Args, Clone, Debug)]
@@ -31,12 +33,18 @@ pub(crate) struct Settings {
     /// Goes one path without counting: what runs under valgrind.
     #[arg(long, hide = true)]
     path: Option<HotPath>,
+    /// Likewise, a step of connections.
+    #[arg(long, hide = true)]
+    step: Option<Step>,
 }
 
 /// Counts, prints, and checks or writes what it is told to.
 pub(crate) fn run(settings: &Settings) -> io::Result<()> {
     if let Some(path) = settings.path {
         return path.run();
+    }
+    if let Some(step) = settings.step {
+        return step.run();
     }
     if !has_valgrind() {
         eprintln!("skipped: there is no valgrind here (Debian has a package of that name)");
@@ -45,8 +53,8 @@ pub(crate) fn run(settings: &Settings) -> io::Result<()> {
     let known = settings.check.as_deref().map(Table::read).transpose()?;
     let mut table = Table::default();
     let mut faults = String::new();
-    for path in HotPath::value_variants() {
-        let (name, count) = (path.name(), count(*path)?);
+    for (name, count) in counted() {
+        let count = count()?;
         table.0.push((name.to_owned(), count));
         println!("{name}: {count}");
         let Some(expected) = known.as_ref().and_then(|known| known.of(name)) else { continue };
@@ -71,20 +79,29 @@ fn has_valgrind() -> bool {
     Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
-/// How many instructions a path takes each time, on average.
-fn count(path: HotPath) -> io::Result<u64> {
+/// The names of all that is counted, and how.
+fn counted() -> impl Iterator<Item = (&'static str, Box<dyn Fn() -> io::Result<u64>>)> {
+    let path =
+        |path: HotPath| -> Box<dyn Fn() -> _> { Box::new(move || count("--path", path, path.times())) };
+    let step = |step: Step| -> Box<dyn Fn() -> _> { Box::new(move || count("--step", step, CONNECTIONS)) };
+    let paths = HotPath::value_variants().iter().map(move |of| (of.name(), path(*of)));
+    paths.chain(Step::value_variants().iter().map(move |of| (of.name(), step(*of))))
+}
+
+/// How many instructions a path takes each time, on average, that is gone so often.
+fn count(kind: &str, path: impl ValueEnum, times: u64) -> io::Result<u64> {
     let name = path.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg("--toggle-collect=*instructions::paths::counted*")
         .arg(env::current_exe()?)
-        .args(["instructions", "--path", &name])
+        .args(["instructions", kind, &name])
         .output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     let collected = said.lines().find_map(|line| line.split_once("Collected :"));
     match collected.and_then(|(_, count)| count.trim().parse::<u64>().ok()).filter(|count| *count > 0) {
-        Some(count) if output.status.success() => Ok(count / path.times()),
-        _ => Err(io::Error::other(format!("nothing was counted of {}: {said}", path.name()))),
+        Some(count) if output.status.success() => Ok(count / times),
+        _ => Err(io::Error::other(format!("nothing was counted of {name}: {said}"))),
     }
 }
 

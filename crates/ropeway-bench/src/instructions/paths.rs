@@ -18,7 +18,7 @@ use crate::steps::peers::{Peer, SERVER};
 /// How often a path is gone.
 const TIMES: u64 = 2000;
 /// Likewise, a whole connection.
-const CONNECTIONS: u64 = 400;
+pub(super) const CONNECTIONS: u64 = 400;
 /// Others among which a packet finds its connection.
 const CROWD: u32 = 100_000;
 /// Segments that are on their way at a time.
@@ -27,9 +27,9 @@ const FLIGHT: u64 = 8;
 const BATCH: usize = 32;
 /// The data of a full segment with timestamps, on Ethernet.
 const DATA: [u8; 1448] = [0x5a; 1448];
-const TICK: Duration = Duration::from_micros(100);
-const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
-const PORT: u16 = 80;
+pub(super) const TICK: Duration = Duration::from_micros(100);
+pub(super) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+pub(super) const PORT: u16 = 80;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -113,7 +113,7 @@ fn counted<R>(call: impl FnOnce() -> R) -> R {
     call()
 }
 
-fn stack(address: Ipv4Addr, change: impl FnOnce(&mut StackConfig)) -> Stack {
+pub(super) fn stack(address: Ipv4Addr, change: impl FnOnce(&mut StackConfig)) -> Stack {
     let mut config = StackConfig::default();
     config.addresses = vec![IpCidr::new(address.into(), 8)];
     config.tx_checksum_offload = true;
@@ -122,7 +122,7 @@ fn stack(address: Ipv4Addr, change: impl FnOnce(&mut StackConfig)) -> Stack {
 }
 
 /// As from a device that vouches for it.
-fn carry(transmit: &Transmit) -> Received {
+pub(super) fn carry(transmit: &Transmit) -> Received {
     Received::alone(transmit.to_bytes()).with_checksum(RxChecksum::Verified)
 }
 
@@ -204,7 +204,7 @@ impl Bulk {
 }
 
 /// Makes a call, counted or not.
-fn either<R>(is_counted: bool, call: impl FnOnce() -> R) -> R {
+pub(super) fn either<R>(is_counted: bool, call: impl FnOnce() -> R) -> R {
     if is_counted { counted(call) } else { call() }
 }
 

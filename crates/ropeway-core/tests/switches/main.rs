@@ -14,6 +14,5 @@ mod defer_accept;
 mod extensions;
 mod fin_wait;
 mod recovery;
-mod synack_retries;
 mod timeouts;
 mod window_clamp;
