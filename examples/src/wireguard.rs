@@ -178,7 +178,11 @@ impl Tunnel {
                     }
                 }
                 _ = tick.tick() => self.update().await,
-                Some(socket) = moved.recv() => self.socket = socket,
+                Some(socket) = moved.recv() => {
+                    self.socket = socket;
+                    // A keepalive: whoever only receives would send nothing from there, and the peer would not follow.
+                    self.send_packet(&[]).await;
+                }
             }
         }
     }
