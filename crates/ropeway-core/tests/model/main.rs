@@ -55,7 +55,13 @@ fn every_path_keeps_the_promises_of_tcp() {
                 let violation = shorten(scenario, budget, violation);
                 panic!("{}", ladder(scenario, budget, &violation));
             });
-            let last = asked.map_or(found.states > small || budget == 2, |depth| budget == depth);
+            let needed = scenario.shows.iter().map(|(_, moves)| *moves).max().unwrap_or(0);
+            let enough = budget == 2 || (found.states > small && budget >= needed);
+            let last = asked.map_or(enough, |depth| budget == depth);
+            let missed = |(class, moves): &&(_, u32)| *moves <= budget && !found.met.contains(class);
+            if let Some((class, _)) = scenario.shows.iter().find(missed).filter(|_| limit == usize::MAX) {
+                panic!("{}: no path has come upon {class:?}: {found:?}", scenario.name);
+            }
             if last {
                 total += found.states;
                 println!("{:>10} states with {budget} moves, {}: {found:?}", found.states, scenario.name);

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use ropeway_core::packet::{AccurateEcn, EcnCodepoint, EcnOrder, IpParams, SackBlocks, TcpFlags, TcpHeader};
 use ropeway_sim::changed;
 
+use crate::common::{parse, tcp_packet};
+
 /// A change of one packet. Checksums are right again behind it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Change {
@@ -21,10 +23,14 @@ pub enum Change {
     ZeroCounters,
     /// SACK-permitted, and the blocks of SACK, are taken out.
     StripSack,
+    /// The option of Fast Open is taken out. What the SYN carries goes on.
+    StripFastOpen,
+    /// The data of a SYN is taken out.
+    CutSyn,
 }
 
 impl Change {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Mark,
         Self::Bleach,
         Self::ClearFlags,
@@ -32,6 +38,8 @@ impl Change {
         Self::StripCounters,
         Self::ZeroCounters,
         Self::StripSack,
+        Self::StripFastOpen,
+        Self::CutSyn,
     ];
 
     /// What routers may do. Everything else breaks what both ends have agreed on.
@@ -41,6 +49,12 @@ impl Change {
 
     /// The packet as it goes on, if the box finds something to change.
     pub fn of(self, packet: &Bytes) -> Option<Bytes> {
+        if self == Self::CutSyn {
+            let segment = parse(packet)?;
+            let is_early = segment.tcp.flags.contains(TcpFlags::SYN) && !segment.payload.is_empty();
+            let cut = || tcp_packet(segment.ip.src, segment.ip.dst, &segment.tcp, None, &[]);
+            return is_early.then(|| cut().into());
+        }
         let after = changed(packet, |ip, tcp| self.change(ip, tcp));
         (after != *packet).then(|| after.into())
     }
@@ -59,6 +73,9 @@ impl Change {
                 options.accurate_ecn = options.accurate_ecn.map(|_| zeroed);
             }
             Self::StripSack => (options.sack_permitted, options.sack) = (false, SackBlocks::EMPTY),
+            Self::StripFastOpen => options.fast_open = None,
+            // It is not in the header.
+            Self::CutSyn => {}
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the two programs do.
 
 use ropeway_core::congestion::Algorithm;
-use ropeway_core::{EcnMode, EcnOption, StackConfig, SynCookieMode};
+use ropeway_core::{EcnMode, EcnOption, MtuProbing, Stack, StackConfig, SynCookieMode};
 
 /// How the connection comes to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,6 +14,57 @@ pub enum Opening {
     OldSyn,
     /// A connects with two bytes of data in its SYN, and B takes them (RFC 7413).
     Fast,
+    /// The same with a cookie, which a connection before has brought.
+    FastWithCookie,
+    /// The same, but B has changed its key twice since then.
+    FastWithStaleCookie,
+}
+
+impl Opening {
+    pub fn is_fast(self) -> bool {
+        matches!(self, Self::Fast | Self::FastWithCookie | Self::FastWithStaleCookie)
+    }
+}
+
+/// What a scenario is there for, which its search has to come upon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Class {
+    /// A probe of the path's MTU has gone out.
+    Probe,
+    ProbePassed,
+    ProbeLost,
+    /// A black hole for large packets was found.
+    BlackHole,
+    /// A router has said that a packet is too big, and was believed.
+    TooBig,
+    /// A SYN with data has opened a connection.
+    EarlyData,
+    /// A SYN with data was refused: its cookie is not good.
+    CookieRefused,
+    /// Fast Open did not get what it asked for: the data of its SYN was not taken, or not answered.
+    EarlyDataFailed,
+    /// The path was found to swallow what Fast Open sends.
+    FastOpenBlackHole,
+    /// A SYN with data has opened two connections, the second after the end of the first (RFC 7413 2.1).
+    DeliveredAgain,
+}
+
+impl Class {
+    /// Whether it has happened on the way here.
+    pub fn is_met(self, stacks: &[Stack; 2]) -> bool {
+        stacks.iter().map(Stack::counters).any(|counters| match self {
+            Self::Probe => counters.mtu_probes > 0,
+            Self::ProbePassed => counters.mtu_probes_passed > 0,
+            Self::ProbeLost => counters.mtu_probes_lost > 0,
+            Self::BlackHole => counters.black_holes > 0,
+            Self::TooBig => counters.icmp_received > counters.icmp_ignored,
+            Self::EarlyData => counters.fast_open_passive > 0,
+            Self::CookieRefused => counters.fast_open_passive_failed > 0,
+            Self::EarlyDataFailed => counters.fast_open_active_failed > 0,
+            Self::FastOpenBlackHole => counters.fast_open_black_holes > 0,
+            Self::DeliveredAgain => counters.fast_open_passive > 1,
+        })
+    }
 }
 
 /// One call of a program.
@@ -46,6 +97,10 @@ pub struct Scenario {
     pub one_guest: bool,
     /// A box on the way is among the adversary's moves.
     pub meddler: bool,
+    /// The path may stop taking packets that are longer than this, and say so or not: among the adversary's moves.
+    pub narrow: Option<usize>,
+    /// What the search has to come upon, and with how many moves of the adversary.
+    pub shows: &'static [(Class, u32)],
     pub change: fn(&mut StackConfig),
     /// What is different at B.
     pub change_b: fn(&mut StackConfig),
@@ -54,7 +109,7 @@ pub struct Scenario {
 impl Scenario {
     /// How many bytes a program sends with its SYN.
     pub fn with_syn(&self, side: usize) -> usize {
-        if self.opening == Opening::Fast && side == 0 { 2 } else { 0 }
+        if self.opening.is_fast() && side == 0 { 2 } else { 0 }
     }
 
     /// How many bytes a program writes, if it gets to it.
@@ -75,11 +130,27 @@ const PLAIN: Scenario = Scenario {
     reads_by_script: false,
     one_guest: false,
     meddler: false,
+    narrow: None,
+    shows: &[],
     change: |_| {},
     change_b: |_| {},
 };
 
 use Call::{Abort, AwaitEnd, AwaitOpen, Close, Read, Send, SendFin, Shutdown};
+
+/// Data in SYNs, for whoever has a cookie.
+fn fast_open_with_cookie(config: &mut StackConfig) {
+    config.socket.fast_open = 4;
+}
+
+/// Segments of 720 bytes at most, and of 520 where that does not pass. One duplicate is a loss, so that little data is enough for a
+/// probe; and no router is believed who says less than 552 (RFC 1191), so that it is not very little.
+fn short_path(config: &mut StackConfig) {
+    (config.mtu, config.base_mss, config.socket.reordering) = (760, 520, 1);
+}
+
+/// What passes if large packets do not.
+const NARROW: Option<usize> = Some(640);
 
 /// Data in SYNs, without the connection before that would bring a cookie.
 fn fast_open(config: &mut StackConfig) {
@@ -364,6 +435,83 @@ pub const SCENARIOS: &[Scenario] = &[
         change: |config| {
             config.timestamps = true;
             (config.socket.congestion, config.socket.ecn) = (Algorithm::NewReno, EcnMode::On);
+        },
+        ..PLAIN
+    },
+    Scenario {
+        name: "Fast Open with a cookie, on a path that strips it",
+        opening: Opening::FastWithCookie,
+        scripts: [&[AwaitOpen, Shutdown, AwaitEnd, Close], &[AwaitEnd, Close]],
+        one_guest: true,
+        meddler: true,
+        shows: &[(Class::EarlyData, 0), (Class::EarlyDataFailed, 1)],
+        change: fast_open_with_cookie,
+        ..PLAIN
+    },
+    Scenario {
+        name: "Fast Open with a cookie that is refused",
+        opening: Opening::FastWithStaleCookie,
+        scripts: [&[AwaitOpen, SendFin(1), AwaitEnd, Close], &[SendFin(1), AwaitEnd, Close]],
+        one_guest: true,
+        shows: &[(Class::CookieRefused, 0), (Class::EarlyDataFailed, 0)],
+        change: fast_open_with_cookie,
+        ..PLAIN
+    },
+    Scenario {
+        name: "Fast Open, and a SYN with data that comes again",
+        opening: Opening::FastWithCookie,
+        // B closes last, and keeps nothing of the connection that would know the SYN.
+        scripts: [&[Shutdown, AwaitEnd, Close], &[AwaitEnd, SendFin(1), Close]],
+        abortive: true,
+        shows: &[(Class::EarlyData, 0), (Class::DeliveredAgain, 1)],
+        change: fast_open_with_cookie,
+        ..PLAIN
+    },
+    Scenario {
+        name: "Fast Open, with a SYN that nobody answers",
+        opening: Opening::FastWithCookie,
+        scripts: [&[Shutdown, AwaitEnd, Close], &[AwaitEnd, Close]],
+        abortive: true,
+        one_guest: true,
+        // A gives up at once.
+        shows: &[(Class::EarlyData, 0), (Class::FastOpenBlackHole, 1)],
+        change: |config| {
+            fast_open_with_cookie(config);
+            config.socket.syn_retries = 0;
+        },
+        ..PLAIN
+    },
+    Scenario {
+        name: "probes of the path's MTU",
+        scripts: [&[AwaitOpen, SendFin(1660), AwaitEnd, Close], &[AwaitEnd, Close]],
+        narrow: NARROW,
+        shows: &[(Class::Probe, 0), (Class::ProbePassed, 0), (Class::ProbeLost, 1), (Class::TooBig, 1)],
+        change: |config| {
+            short_path(config);
+            config.mtu_probing = MtuProbing::Always;
+        },
+        ..PLAIN
+    },
+    Scenario {
+        name: "a black hole for large packets, and probes behind it",
+        scripts: [
+            &[AwaitOpen, Send(720), Read, SendFin(2400), AwaitEnd, Close],
+            &[Read, Send(1), AwaitEnd, Close],
+        ],
+        reads_by_script: true,
+        narrow: NARROW,
+        shows: &[(Class::BlackHole, 1), (Class::Probe, 1), (Class::ProbeLost, 1)],
+        change: short_path,
+        ..PLAIN
+    },
+    Scenario {
+        name: "a black hole, or a router who says so, without SACK",
+        scripts: [&[AwaitOpen, SendFin(1400), AwaitEnd, Close], &[AwaitEnd, Close]],
+        narrow: NARROW,
+        shows: &[(Class::BlackHole, 1), (Class::TooBig, 1)],
+        change: |config| {
+            short_path(config);
+            config.sack = false;
         },
         ..PLAIN
     },

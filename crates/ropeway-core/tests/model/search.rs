@@ -5,7 +5,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use ropeway_core::packet::TcpFlags;
 
-use super::scenario::Scenario;
+use super::scenario::{Class, Scenario};
 use super::world::{Action, NAMES, World};
 use crate::common::wire::{self, describe};
 
@@ -40,6 +40,8 @@ pub struct Found {
     pub longest: usize,
     /// Pairs of states with one fingerprint whose next steps were held against each other.
     pub compared: usize,
+    /// What has happened on the ways to them.
+    pub met: Vec<Class>,
 }
 
 /// A way to something that must not be.
@@ -70,6 +72,11 @@ pub fn explore(scenario: &'static Scenario, budget: u32, limit: usize) -> Result
         let done = next.act(action);
         if let Err(why) = done {
             return Err(Violation { path, why });
+        }
+        for (class, _) in scenario.shows {
+            if !found.met.contains(class) && class.is_met(&next.stacks) {
+                found.met.push(*class);
+            }
         }
         let print = next.print();
         if !visited.insert(print) {
@@ -187,6 +194,9 @@ pub fn ladder(scenario: &'static Scenario, budget: u32, violation: &Violation) -
             Action::Meddle(to, change) => {
                 format!("{:<10} {}", format!("{change:?}"), line(1 - to, &flight[to][0]))
             }
+            Action::Narrow if world.narrow => "NARROW     no large packets from now on".into(),
+            Action::Narrow => "WIDE       large packets again".into(),
+            Action::TooBig(to) => format!("TOO BIG    {}", line(1 - to, &flight[to][0])),
             Action::Timer => format!("timer      at {:?}", world.now),
             Action::Call(side) => {
                 format!("call       {}: {:?}", NAMES[side], scenario.scripts[side][calls[side]])

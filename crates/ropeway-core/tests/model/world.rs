@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ropeway_core::packet::{EcnCodepoint, SeqNum, TcpFlags, TcpHeader, ip};
+use ropeway_core::packet::{EcnCodepoint, IcmpErrorKind, SeqNum, TcpFlags, TcpHeader, icmp::emit_error, ip};
 use ropeway_core::{
-    ConnectionError, ConnectionId, ListenerId, Received, SendError, Stack, StackConfig, State, Timestamp,
+    ConnectionError, ConnectionId, ListenerId, Received, SendError, SocketOptions, Stack, StackConfig, State,
+    Timestamp,
 };
 
 use super::meddle::Change;
@@ -34,6 +35,10 @@ pub enum Action {
     Duplicate(usize),
     /// A box on the way changes it, and lets it through.
     Meddle(usize, Change),
+    /// The path takes no large packets any more, and does not say so; or it takes them again.
+    Narrow,
+    /// The next packet for this side is too big for a router, who says so and drops it.
+    TooBig(usize),
     /// The next timer goes off. While packets are on their way or calls could be made, that is the adversary's move:
     /// everything else is slow.
     Timer,
@@ -70,6 +75,8 @@ pub struct World {
     pub feedback: [Feedback; 2],
     /// A box has changed what no router may.
     pub meddled: bool,
+    /// The path takes no large packets at present.
+    pub narrow: bool,
     listener: Option<ListenerId>,
     /// Moves that the adversary has left.
     pub budget: u32,
@@ -105,6 +112,40 @@ fn config(scenario: &Scenario, side: usize) -> StackConfig {
     config
 }
 
+/// A connection of before has brought A the cookie of B, and is over.
+fn learn_cookie(
+    stacks: &mut [Stack; 2],
+    (a, b): (SocketAddr, SocketAddr),
+    listener: ListenerId,
+    options: &SocketOptions,
+) {
+    let before = SocketAddr::new(a.ip(), 3999);
+    let (id, sent) = stacks[0].connect_with(START, Some(before), b, options.clone(), &[]).unwrap();
+    assert_eq!(sent, 0);
+    exchange(stacks);
+    let (guest, _) = stacks[1].accept(START, listener).unwrap().expect("a connection");
+    stacks[0].abort(START, id);
+    stacks[0].close(START, id);
+    stacks[1].close(START, guest);
+    exchange(stacks);
+    for stack in stacks {
+        assert_eq!(stack.sizes().connections, 0, "something is left of it");
+        while stack.poll_event().is_some() {}
+    }
+}
+
+/// All packets arrive, until there are none.
+fn exchange(stacks: &mut [Stack; 2]) {
+    let mut from = 0;
+    while stacks[from].has_output() || stacks[1 - from].has_output() {
+        while let Some(transmit) = stacks[from].poll_transmit(START) {
+            let packet = Received::new(transmit.to_bytes());
+            stacks[1 - from].handle_packet(START, packet);
+        }
+        from = 1 - from;
+    }
+}
+
 impl World {
     pub fn new(scenario: &'static Scenario, budget: u32) -> Self {
         let mut stacks =
@@ -118,6 +159,13 @@ impl World {
             programs[1].id = Some(stacks[1].connect(START, Some(b), a, options_b).unwrap());
         } else {
             listener = Some(stacks[1].listen(b, 4, options_b).unwrap());
+        }
+        if matches!(scenario.opening, Opening::FastWithCookie | Opening::FastWithStaleCookie) {
+            learn_cookie(&mut stacks, (a, b), listener.unwrap(), &options_a);
+        }
+        if scenario.opening == Opening::FastWithStaleCookie {
+            let keys = stacks[1].fast_open_keys().rotate([9; 16]).rotate([10; 16]);
+            stacks[1].set_fast_open_keys(keys);
         }
         programs[0].id = Some(match scenario.with_syn(0) {
             0 => stacks[0].connect(START, Some(a), b, options_a).unwrap(),
@@ -150,6 +198,7 @@ impl World {
             sent_up_to: [0; 2],
             feedback: Default::default(),
             meddled: false,
+            narrow: false,
             states: [State::SynSent, if listener.is_some() { State::Listen } else { State::SynSent }],
             listener,
             budget,
@@ -182,7 +231,7 @@ impl World {
         for Feedback { marked, counters } in &self.feedback {
             mix.bytes(format!("{marked} {counters:?}").as_bytes());
         }
-        mix.number(self.meddled.into());
+        mix.number(u128::from(self.meddled) | u128::from(self.narrow) << 1);
         for program in &self.programs {
             // All of them: a field that is new has to be thought of.
             let Program { id, next, written, read, saw_end, finished, left, error } = program;
@@ -208,7 +257,11 @@ impl World {
             for side in next {
                 actions.extend([Action::Drop(side), Action::Delay(side), Action::Duplicate(side)]);
                 actions.extend(self.changes(side));
+                let packet = self.flight[side].front();
+                let is_large = packet.is_some_and(|packet| self.is_large(packet));
+                actions.extend(is_large.then_some(Action::TooBig(side)));
             }
+            actions.extend(self.scenario.narrow.map(|_| Action::Narrow));
         }
         if (quiet || self.budget > 0) && self.deadline().is_some() {
             actions.push(Action::Timer);
@@ -218,6 +271,11 @@ impl World {
             actions.extend((0..2).filter(|side| self.waits_in_vain(*side)).map(Action::Call));
         }
         actions
+    }
+
+    /// Longer than what a narrow path takes.
+    fn is_large(&self, packet: &Bytes) -> bool {
+        self.scenario.narrow.is_some_and(|narrow| packet.len() > narrow)
     }
 
     /// What a box can do to the next packet for this side.
@@ -231,7 +289,8 @@ impl World {
     fn cost(&self, action: Action) -> u32 {
         match action {
             Action::Deliver(_) | Action::DeliverLate(_) | Action::Call(_) => 0,
-            Action::Drop(_) | Action::Delay(_) | Action::Duplicate(_) | Action::Meddle(..) => 1,
+            Action::Drop(_) | Action::Delay(_) | Action::Duplicate(_) => 1,
+            Action::Meddle(..) | Action::Narrow | Action::TooBig(_) => 1,
             Action::Timer => u32::from(self.is_busy()),
         }
     }
@@ -309,6 +368,15 @@ impl World {
                 *packet = change.of(packet).ok_or("there is nothing to change")?;
                 self.meddled |= !change.is_allowed();
             }
+            Action::Narrow => self.narrow ^= true,
+            Action::TooBig(to) => {
+                let packet = self.flight[to].pop_front().ok_or("nothing is on its way")?;
+                let mtu = self.scenario.narrow.ok_or("the path takes all")? as u32;
+                let [from, to] = [1 - to, to].map(|side| [10, 0, 0, side as u8 + 1].into());
+                let error = emit_error(to, from, IcmpErrorKind::PacketTooBig { mtu }, &packet, 64);
+                let side = usize::from(to == SocketAddr::from(([10, 0, 0, 1], 0)).ip());
+                self.receive(side, error.into())?;
+            }
             Action::Timer => {
                 let at = self.deadline().ok_or("no timer is set")?;
                 self.expire(self.now.max(at))?;
@@ -342,6 +410,9 @@ impl World {
     }
 
     fn receive(&mut self, to: usize, packet: Bytes) -> Result<(), String> {
+        if self.narrow && self.is_large(&packet) {
+            return Ok(());
+        }
         let marked =
             ip::parse(&packet).is_ok_and(|ip| EcnCodepoint::of(ip.traffic_class) == EcnCodepoint::Ce);
         self.feedback[to].marked += u32::from(marked);
