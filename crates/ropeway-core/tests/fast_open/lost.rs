@@ -96,6 +96,30 @@ fn syns_with_data_that_are_lost_twice_in_a_row_end_it_for_a_while() {
     assert_eq!(lab.connect_fast(5003, b"request").1, 7);
 }
 
+// RFC 7413 4.1.3.1-1: boxes drop options that they do not know.
+#[test]
+fn requests_for_a_cookie_that_are_lost_twice_in_a_row_are_not_made_for_a_while() {
+    let mut lab = Lab::new();
+    for port in [5000, 5001] {
+        let (id, sent) = lab.connect_fast(port, b"request");
+        assert_eq!(sent, 0);
+        lab.expect(syn().fast_open(FastOpen::REQUEST));
+        lab.after(1000);
+        lab.expect(syn().no_fast_open());
+        lab.send(syn_ack().mss(1460).ack(1));
+        lab.drain();
+        lab.abort(id);
+        lab.close(id);
+        lab.drain();
+    }
+    lab.connect_fast(5002, b"request");
+    lab.expect(syn().no_fast_open());
+    lab.run_to(250_000_000);
+    lab.drain();
+    lab.connect_fast(5003, b"request");
+    lab.expect(syn().fast_open(FastOpen::REQUEST));
+}
+
 // RFC 7413 4.1.3.1-1
 // RFC 7413 7.1
 #[test]

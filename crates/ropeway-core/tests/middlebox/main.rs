@@ -12,4 +12,6 @@
 mod boxes;
 #[path = "../common/mod.rs"]
 mod common;
+mod fast_open;
+mod probes;
 mod transfers;

@@ -234,7 +234,8 @@ impl Connection {
         (before == State::SynSent && self.state() != State::SynReceived).then(|| self.answered(header, env))
     }
 
-    /// RFC 7413 4.2.2: what the SYN-ACK says of cookies, and of our data.
+    /// RFC 7413 4.2.2: what the SYN-ACK says of cookies, and of our data. A SYN with the option that nobody answered is a refusal, too,
+    /// data or not (RFC 7413 4.1.3.1): boxes on the way drop options that they do not know.
     fn answered(&self, header: &TcpHeader, env: &mut Env<'_>) -> News {
         let again = self.statistics.retransmitted > 0;
         let client = self.client();
@@ -254,7 +255,7 @@ impl Connection {
         News::Answered(Answered {
             cookie,
             mss: header.options.mss,
-            refused: cookie.is_none() && len > 0 && !taken,
+            refused: cookie.is_none() && !taken && (len > 0 || (again && asked.is_some())),
             ignored: ignored.map(|asked| asked.is_experiment()),
         })
     }

@@ -104,7 +104,7 @@ pub(crate) struct Answered {
     pub(crate) cookie: Option<Cookie>,
     /// The MSS that it announced.
     pub(crate) mss: Option<u16>,
-    /// No data in our SYN was acknowledged, and there is no new cookie that it could go with the next time.
+    /// No data in our SYN was acknowledged, or our option was not heard of, and there is no new cookie for the next time.
     pub(crate) refused: bool,
     /// A request for a cookie was not understood. Of that kind: experimental, or not.
     pub(crate) ignored: Option<bool>,
