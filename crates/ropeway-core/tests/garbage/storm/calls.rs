@@ -12,7 +12,7 @@ use crate::common::*;
 impl Storm {
     pub(super) fn call(&mut self) {
         let ts = self.lab.ts();
-        match self.random.below(22) {
+        match self.random.below(26) {
             0 => {
                 let mut options = SocketOptions::default();
                 options.reuse_port = true;
@@ -57,6 +57,29 @@ impl Storm {
                     self.ids.push(id);
                 }
             }
+            7 => {
+                let mut options = SocketOptions::default();
+                random_options(&mut self.random, &mut options);
+                options.fast_open_no_cookie |= self.random.chance(50);
+                let remote = ["10.0.0.1:80", "127.0.0.1:80", "10.0.0.2:81"][self.random.below(3) as usize];
+                let data = vec![b'e'; self.random.below(2000) as usize];
+                let remote = remote.parse().unwrap();
+                if let Ok((id, _)) = self.lab.stack.connect_with(ts, None, remote, options, &data) {
+                    self.ids.push(id);
+                }
+            }
+            8 => match self.random.below(4) {
+                0 => {
+                    let keys = self.lab.stack.fast_open_keys().rotate([self.random.next() as u8; 16]);
+                    self.lab.stack.set_fast_open_keys(keys);
+                }
+                1 => self.lab.stack.forget_fast_open_cookies(),
+                2 => {
+                    let mtu = self.random.below(2000) as u16;
+                    self.lab.stack.set_path_mtu("10.0.0.1".parse().unwrap(), mtu);
+                }
+                _ => self.lab.stack.raise_mtu(self.lab.stack.config().mtu + 10),
+            },
             _ => {
                 if let Some(id) = self.pick() {
                     self.call_on(id);
@@ -119,7 +142,7 @@ const ALGORITHMS: [Algorithm; 3] = [Algorithm::NewReno, Algorithm::Cubic, Algori
 
 fn random_options(random: &mut Random, options: &mut SocketOptions) {
     let sizes = [0, 1, 2, 100, 1459, 5000, 65_535, 1 << 20];
-    match random.below(19) {
+    match random.below(21) {
         0 => options.recv_buffer = sizes[random.below(8) as usize],
         1 => options.send_buffer = sizes[random.below(8) as usize],
         2 => options.nodelay ^= true,
@@ -145,6 +168,8 @@ fn random_options(random: &mut Random, options: &mut SocketOptions) {
         15 => options.ecn_fallback ^= true,
         16 => options.congestion = ALGORITHMS[random.below(3) as usize].clone(),
         17 => options.max_pacing_rate = random.chance(50).then(|| random.below(1 << 20)),
+        18 => options.fast_open = random.below(4) as u32,
+        19 => options.fast_open_no_cookie ^= true,
         _ => options.reuse_addr ^= true,
     }
 }

@@ -1,13 +1,15 @@
 //! A storm: packets of every kind, calls of every kind, and steps of the clock, in any order.
 
 mod calls;
+mod datagrams;
 mod packets;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use ropeway_core::packet::ip;
-use ropeway_core::{ConnectionId, ListenerId, State};
+use ropeway_core::{ConnectionId, Counters, ListenerId, MtuProbing, State, UdpId};
 
 use crate::common::*;
 use crate::seeds;
@@ -18,6 +20,7 @@ struct Storm {
     random: Random,
     ids: Vec<ConnectionId>,
     listeners: Vec<ListenerId>,
+    sockets: Vec<UdpId>,
     seen: Vec<Bytes>,
 }
 
@@ -34,9 +37,15 @@ impl Storm {
             config.synack_retries = random.below(6) as u32;
             config.retries2 = 3 + random.below(12) as u32;
             config.delayed_ack = Duration::from_millis(random.below(600));
+            config.mtu_probing = MtuProbing::from_number(random.below(3) as u8).unwrap();
+            config.base_mss = [48, 100, 536, 1024][random.below(4) as usize];
+            config.probe_interval = Duration::from_millis(random.below(100_000));
+            config.fast_open_blackhole_timeout = Duration::from_millis(random.below(100_000));
+            config.reassembly_memory = [20_000, 1 << 20][random.below(2) as usize];
         });
         lab.silent = true;
-        Self { lab, random, ids: Vec::new(), listeners: Vec::new(), seen: Vec::new() }
+        let (ids, listeners, sockets, seen) = Default::default();
+        Self { lab, random, ids, listeners, sockets, seen }
     }
 
     fn pick(&mut self) -> Option<ConnectionId> {
@@ -52,7 +61,9 @@ impl Storm {
                 self.lab.inject(packet);
             }
             40..50 => self.mutated(),
-            50..80 => self.call(),
+            50..74 => self.call(),
+            74..78 => self.call_on_sockets(),
+            78..80 => self.pieces(),
             80..97 => {
                 let by = match self.random.below(6) {
                     0 => self.random.below(1000),
@@ -104,6 +115,7 @@ impl Storm {
                 assert_ne!(info.state, State::Listen);
             }
         }
+        self.check_sockets();
         let sizes = self.lab.stack.sizes();
         assert!(sizes.time_wait <= 20 && sizes.connections <= 2 * 105 + 20, "{sizes:?}");
     }
@@ -118,6 +130,9 @@ impl Storm {
         for listener in std::mem::take(&mut self.listeners) {
             self.lab.stack.close_listener(ts, listener);
         }
+        for socket in std::mem::take(&mut self.sockets) {
+            self.lab.stack.udp_close(ts, socket);
+        }
         self.lab.drain();
         for _ in 0..200 {
             let Some(at) = self.lab.next_deadline() else { break };
@@ -128,6 +143,9 @@ impl Storm {
         self.lab.drain();
         self.lab.assert_empty();
         assert_eq!(self.lab.stack.sizes().listeners, 0);
+        let memory = self.lab.stack.memory();
+        assert_eq!((memory.datagrams, memory.fragments), (0, 0));
+        note(self.lab.stack.counters());
     }
 }
 
@@ -144,4 +162,37 @@ fn a_storm_of_packets_and_calls() {
         storm.take();
         storm.end();
     });
+    let missed: Vec<&str> = WANTED
+        .iter()
+        .zip(&REACHED)
+        .filter(|(_, times)| times.load(Ordering::Relaxed) == 0)
+        .map(|((what, _), _)| *what)
+        .collect();
+    assert!(missed.is_empty() || std::env::var_os("ROPEWAY_SEED").is_some(), "no storm has {missed:?}");
+}
+
+/// What storms have to come upon.
+const WANTED: [(&str, fn(&Counters) -> u64); 13] = [
+    ("probes of the path's MTU", |counters| counters.mtu_probes),
+    ("probes that passed", |counters| counters.mtu_probes_passed),
+    ("Fast Open by a client", |counters| counters.fast_open_active),
+    ("Fast Open by a client, in vain", |counters| counters.fast_open_active_failed),
+    ("Fast Open by a server", |counters| counters.fast_open_passive),
+    ("cookies refused", |counters| counters.fast_open_passive_failed),
+    ("datagrams received", |counters| counters.udp_received),
+    ("datagrams sent", |counters| counters.udp_sent),
+    ("datagrams for full queues", |counters| counters.udp_queue_full),
+    ("datagrams put together", |counters| counters.datagrams_reassembled),
+    ("datagrams that never were", |counters| counters.datagrams_timed_out),
+    ("datagrams in pieces that overlap", |counters| counters.datagrams_overlapping),
+    ("datagrams sent in fragments", |counters| counters.datagrams_fragmented),
+];
+
+/// In how many storms.
+static REACHED: [AtomicU64; WANTED.len()] = [const { AtomicU64::new(0) }; WANTED.len()];
+
+fn note(counters: &Counters) {
+    for ((_, count), times) in WANTED.iter().zip(&REACHED) {
+        times.fetch_add(u64::from(count(counters) > 0), Ordering::Relaxed);
+    }
 }

@@ -20,11 +20,24 @@ impl Storm {
         let last = self.seen.iter().rev().filter_map(|packet| parse(packet)).find(|segment| {
             segment.tcp.src_port == tuple.local_port && segment.tcp.dst_port == tuple.remote_port
         });
+        let opens = last.as_ref().is_some_and(|last| {
+            last.tcp.flags.contains(TcpFlags::SYN) && !last.tcp.flags.contains(TcpFlags::ACK)
+        });
         let (seq, ack, tsval) = last.map_or((0, 0, 0), |segment| {
             let end = segment.tcp.seq + segment.tcp.segment_len(segment.payload.len());
             (segment.tcp.ack.get(), end.get(), segment.tcp.options.timestamps.map_or(0, |ts| ts.tsval))
         });
         let random = &mut self.random;
+        if random.chance(40) {
+            // What an honest peer would say, so that connections get further.
+            let seg = if opens { syn_ack().mss(1460) } else { Seg::default() };
+            let seg = Seg { flags: if opens { seg.flags } else { TcpFlags::ACK }, ..seg };
+            let seq = if opens { random.next() as u32 } else { seq };
+            let ts = (tsval > 0).then_some((tsval, tsval));
+            let head = header((tuple.remote_port, tuple.local_port), &seg, seq, ack, 65_535, ts);
+            let packet = tcp_packet(tuple.remote_addr, tuple.local_addr, &head, None, &[]);
+            return self.lab.inject(packet);
+        }
         let mut near = |value: u32| match random.below(8) {
             0 => value.wrapping_add(random.below(100) as u32),
             1 => value.wrapping_sub(random.below(100) as u32),
@@ -74,8 +87,16 @@ impl Storm {
     }
 
     pub(super) fn any_packet(&mut self) -> Vec<u8> {
+        let v6 = self.random.chance(30);
+        match self.random.below(8) {
+            0 => return self.early_syn(),
+            1 => {
+                let len = self.random.below(3000) as usize;
+                return self.datagram(v6, len);
+            }
+            _ => {}
+        }
         let random = &mut self.random;
-        let v6 = random.chance(30);
         let (us, them) = if v6 { ("fd00::2", "fd00::1") } else { ("10.0.0.2", "10.0.0.1") };
         let (us, them) = (us.parse().unwrap(), them.parse().unwrap());
         match random.below(7) {
