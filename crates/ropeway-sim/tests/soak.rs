@@ -31,12 +31,19 @@ use scenario::{App, FaultKind, Scenario};
 
 #[test]
 fn thirty_seeds() {
+    let mut sum = run::Totals::default();
     for seed in 0..30 {
         let scenario = Scenario::random(seed);
-        if let Err(error) = run::run(&scenario, None, 0) {
-            panic!("seed {seed}: {error}\n{scenario}\n`--example soak -- --seed {seed}` shrinks it");
+        match run::run(&scenario, None, 0) {
+            Ok(totals) => sum.add(totals),
+            Err(error) => {
+                panic!("seed {seed}: {error}\n{scenario}\n`--example soak -- --seed {seed}` shrinks it");
+            }
         }
     }
+    // What they are there for.
+    let met = [sum.mtu_probes, sum.black_holes, sum.fast_opens, sum.datagrams, sum.reassembled];
+    assert!(met.iter().all(|count| *count > 0), "{sum:?}");
 }
 
 #[test]

@@ -5,22 +5,26 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ropeway::net::{TcpListener, TcpStream};
+use ropeway::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::oracle::{Oracle, Side};
-use super::pattern::{Pattern, Trouble, read_end};
+use super::pattern::{Pattern, Trouble, datagram, datagram_of, read_end};
 use super::scenario::{App, Connection, Scenario};
 
 const PORT: u16 = 80;
+/// That of datagrams.
+const ECHO: u16 = 7;
+/// So long a client waits for a datagram to come back.
+const WAIT: Duration = Duration::from_millis(500);
 
 /// Runs a client.
-pub async fn client(connection: Connection, to: SocketAddr, oracle: Arc<Oracle>) {
+pub async fn client(connection: Connection, to: SocketAddr, oracle: Arc<Oracle>, fast: bool) {
     let parts = if let App::Short { count, .. } = connection.app { count } else { 1 };
     for part in 0..parts {
         let open = oracle.begin(connection.number, part, Side::Client);
-        let result = talk(&connection, part, to).await;
+        let result = talk(&connection, part, to, fast).await;
         let failed = result.is_err();
         open.end(result);
         if failed {
@@ -34,16 +38,70 @@ pub fn server_address(ipv4: Ipv4Addr, ipv6: Ipv6Addr, connection: &Connection) -
     if connection.ipv6 { (ipv6, PORT).into() } else { (ipv4, PORT).into() }
 }
 
-async fn talk(connection: &Connection, part: u32, to: SocketAddr) -> Result<(), Trouble> {
-    let mut stream = TcpStream::connect(to).await?;
-    stream.write_all(&connection.number.to_be_bytes()).await?;
-    stream.write_all(&part.to_be_bytes()).await?;
+async fn talk(connection: &Connection, part: u32, to: SocketAddr, fast: bool) -> Result<(), Trouble> {
+    if let App::Datagrams { count, len, pause_ms } = connection.app {
+        return ask(connection.number, to, (count, len), Duration::from_millis(pause_ms.into())).await;
+    }
+    let header = [connection.number.to_be_bytes(), part.to_be_bytes()].concat();
+    let stream = if fast {
+        let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.connect_with(to, &header).await?
+    } else {
+        let mut stream = TcpStream::connect(to).await?;
+        stream.write_all(&header).await?;
+        stream
+    };
     act(&connection.app, connection.number, part, stream, Side::Client).await
 }
 
+/// Sends datagrams, and makes sure that what comes back is one of them.
+async fn ask(number: u32, to: SocketAddr, (count, len): (u32, u32), pause: Duration) -> Result<(), Trouble> {
+    let local = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(local).await?;
+    socket.connect((to.ip(), ECHO)).await?;
+    let mut buf = vec![0; 16_384];
+    for part in 0..count {
+        // What the network says of it, such as that a host is not there, is no promise broken.
+        let _ = socket.send(&datagram(number, part, len)).await;
+        while let Ok(Ok(read)) = timeout(WAIT, socket.recv(&mut buf)).await {
+            match datagram_of(&buf[..read]) {
+                Some((from, which)) if from == number && which == part => break,
+                Some((from, which)) if from == number && which < part => {}
+                other => {
+                    return Err(Trouble::Wrong(format!(
+                        "a datagram of {read} bytes comes back as {other:?}"
+                    )));
+                }
+            }
+        }
+        sleep(pause).await;
+    }
+    Ok(())
+}
+
+/// Sends datagrams back, until its host crashes.
+pub async fn echo(scenario: Arc<Scenario>, oracle: Arc<Oracle>) -> io::Result<()> {
+    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, ECHO)).await?;
+    let mut buf = vec![0; 16_384];
+    loop {
+        let Ok((read, from)) = socket.recv_from(&mut buf).await else { continue };
+        let known = datagram_of(&buf[..read]).filter(|(number, _)| scenario.connection(*number).is_some());
+        if known.is_none() {
+            oracle.wrong(format!("a datagram of {read} bytes from {from}, which nobody sent"));
+        }
+        let _ = socket.send_to(&buf[..read], from).await;
+    }
+}
+
 /// Runs a server until its host crashes.
-pub async fn server(scenario: Arc<Scenario>, oracle: Arc<Oracle>) -> io::Result<()> {
-    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, PORT)).await?;
+pub async fn server(scenario: Arc<Scenario>, oracle: Arc<Oracle>, fast: bool) -> io::Result<()> {
+    let socket = TcpSocket::new_v6()?;
+    socket.set_reuseaddr(true)?;
+    if fast {
+        socket.set_fastopen(8)?;
+    }
+    socket.bind((Ipv6Addr::UNSPECIFIED, PORT).into())?;
+    let listener: TcpListener = socket.listen(1024)?;
     loop {
         let (mut stream, _) = listener.accept().await?;
         let (scenario, oracle) = (Arc::clone(&scenario), Arc::clone(&oracle));
@@ -168,7 +226,7 @@ async fn act(app: &App, number: u32, part: u32, mut stream: TcpStream, side: Sid
             }
             finish(&mut reader, &mut writer, false).await?;
         }
-        App::Abort { .. } => {}
+        App::Abort { .. } | App::Datagrams { .. } => {}
     }
     Ok(())
 }

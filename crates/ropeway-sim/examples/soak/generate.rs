@@ -52,7 +52,44 @@ impl Scenario {
         let connections = (0..random.number(1..13)).map(|number| connection(&mut random, number, count));
         let connections = connections.collect();
         let faults = (0..random.number(0..5)).map(|_| fault(&mut random, count)).collect();
-        Self { seed, hosts, trunks, connections, faults }
+        let mut scenario = Self { seed, hosts, trunks, connections, faults };
+        scenario.widen(&mut Random(Xoshiro256PlusPlus::seed_from_u64(!seed)));
+        scenario
+    }
+
+    /// Adds what has a generator of its own: Fast Open, probes, datagrams.
+    fn widen(&mut self, random: &mut Random) {
+        let is_fast = random.once_in(2);
+        for host in &mut self.hosts {
+            host.config.fast_open = is_fast && !random.once_in(4);
+            host.config.probing = random.once_in(2).then(|| random.number(0..3) as u8 & 2);
+        }
+        // Without probes, only routers that say so can tell that large packets do not pass.
+        let has_black_holes = self.trunks.iter().map(|trunk| &trunk.link).chain(self.links());
+        if has_black_holes.into_iter().any(|link| link.black_hole.is_some()) {
+            self.hosts
+                .iter_mut()
+                .for_each(|host| host.config.probing = host.config.probing.filter(|it| *it > 0));
+        }
+        let (hosts, first) = (self.hosts.len() as u32, self.connections.len() as u32);
+        for number in first..first + random.number(0..4) {
+            let mut connection = connection(random, number, hosts);
+            connection.app = App::Datagrams {
+                count: random.number(1..40),
+                len: random.size(9_000),
+                pause_ms: random.size(500),
+            };
+            self.connections.push(connection);
+        }
+    }
+
+    /// Those of hosts, as they are and as they may become.
+    fn links(&self) -> impl Iterator<Item = &LinkPlan> {
+        let later = self.faults.iter().filter_map(|fault| match &fault.kind {
+            FaultKind::LinkChange { link, .. } => Some(link),
+            _ => None,
+        });
+        self.hosts.iter().map(|host| &host.link).chain(later)
     }
 }
 
@@ -63,6 +100,7 @@ fn config(random: &mut Random) -> ConfigPlan {
         no_window_scaling: random.once_in(5),
         nodelay: random.once_in(2),
         always_cookies: random.once_in(6),
+        ..ConfigPlan::default()
     }
 }
 

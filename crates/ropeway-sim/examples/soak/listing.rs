@@ -37,7 +37,11 @@ impl fmt::Display for ConfigPlan {
         if let Some(buffer) = self.buffer {
             write!(f, " c.socket.recv_buffer = {buffer}; c.socket.send_buffer = {buffer};")?;
         }
+        if let Some(probing) = self.probing {
+            write!(f, " c.mtu_probing = MtuProbing::from_number({probing}).unwrap();")?;
+        }
         let switches = [
+            (self.fast_open, "c.socket.fast_open = 8;"),
             (self.no_timestamps, "c.timestamps = false;"),
             (self.no_window_scaling, "c.window_scaling = false;"),
             (self.nodelay, "c.socket.nodelay = true;"),
@@ -135,6 +139,9 @@ impl fmt::Display for Connection {
                 write!(f, "slow_reader({up}, {chunk}).pause(ms({pause_ms}));")
             }
             App::Short { count, up, down } => write!(f, "short({count}, {up}, {down});"),
+            App::Datagrams { count, len, pause_ms } => {
+                write!(f, "datagrams({count}, {len}).pause(ms({pause_ms}));")
+            }
         }
     }
 }

@@ -146,16 +146,15 @@ fn try_all(cli: &Cli) -> u64 {
         HumanCount(sum.retransmitted),
         HumanCount(sum.virtual_millis / 3_600_000),
     );
+    println!(
+        "{} probes of path MTUs, {} black holes, {} connections by Fast Open, {} datagrams, {} of them in fragments",
+        HumanCount(sum.mtu_probes),
+        HumanCount(sum.black_holes),
+        HumanCount(sum.fast_opens),
+        HumanCount(sum.datagrams),
+        HumanCount(sum.reassembled),
+    );
     failures
-}
-
-impl Totals {
-    fn add(&mut self, other: Self) {
-        self.virtual_millis += other.virtual_millis;
-        self.connections += other.connections;
-        self.packets += other.packets;
-        self.retransmitted += other.retransmitted;
-    }
 }
 
 fn work(next: &AtomicU64, end: u64, sender: Sender<Message>) {

@@ -82,10 +82,10 @@ impl Oracle {
                 }
             }
         }
-        let is_calm = scenario
-            .connections
-            .iter()
-            .all(|connection| !scenario.may_die(connection) && !matches!(connection.app, App::Abort { .. }));
+        let is_calm = scenario.connections.iter().all(|connection| {
+            let may_break = scenario.may_die(connection) || scenario.may_come_again(connection);
+            !may_break && !matches!(connection.app, App::Abort { .. })
+        });
         if is_calm && let Some(kind) = state.nameless.first() {
             return Err(format!("error: a connection that was accepted said {kind:?} at once"));
         }
@@ -95,6 +95,15 @@ impl Oracle {
                 for side in [Side::Client, Side::Server] {
                     let key = (connection.number, part, side);
                     let results = state.ended.get(&key).map(Vec::as_slice).unwrap_or_default();
+                    let is_server = side == Side::Server;
+                    if is_server && matches!(connection.app, App::Datagrams { .. }) {
+                        continue;
+                    }
+                    // One that came again has nobody at its other end, and its end may not be the last.
+                    let again = is_server && scenario.may_come_again(connection) && results.len() > 1;
+                    if again && results.iter().any(|result| matches!(result, Some(Ok(())))) {
+                        continue;
+                    }
                     state.judge_end(&connection.app, key, results)?;
                 }
             }

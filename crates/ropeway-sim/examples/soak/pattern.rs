@@ -81,6 +81,22 @@ impl Pattern {
     }
 }
 
+/// Datagram `part` of a client: which one it is, and then `len` bytes of its pattern.
+pub fn datagram(number: u32, part: u32, len: u32) -> Vec<u8> {
+    let mut bytes = [number.to_be_bytes(), part.to_be_bytes(), len.to_be_bytes()].concat();
+    let start = bytes.len();
+    bytes.resize(start + len as usize, 0);
+    Pattern::new(number, part, true).fill(&mut bytes[start..]);
+    bytes
+}
+
+/// Of which client a datagram is, and which one; `None` if it is not whole.
+pub fn datagram_of(bytes: &[u8]) -> Option<(u32, u32)> {
+    let word = |at: usize| Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?));
+    let (number, part, len) = (word(0)?, word(4)?, word(8)?);
+    (bytes.len() == 12 + len as usize && bytes == datagram(number, part, len)).then_some((number, part))
+}
+
 /// Makes sure that nothing follows.
 pub async fn read_end(reader: &mut ReadHalf<'_>) -> Result<(), Trouble> {
     match reader.read(&mut [0; 64]).await? {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ropeway::{KeepAlive, SynCookieMode};
+use ropeway::{KeepAlive, MtuProbing, SynCookieMode};
 use ropeway_sim::{Host, HostTask, Link, Net, Router, TaskError};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -26,8 +26,29 @@ pub struct Totals {
     pub connections: u64,
     pub packets: u64,
     pub retransmitted: u64,
+    pub mtu_probes: u64,
+    pub black_holes: u64,
+    /// Connections that began with a SYN with data.
+    pub fast_opens: u64,
+    pub datagrams: u64,
+    /// Of those, what came in fragments.
+    pub reassembled: u64,
     /// Of all packets, if they were kept.
     pub digest: u128,
+}
+
+impl Totals {
+    pub fn add(&mut self, other: Self) {
+        self.virtual_millis += other.virtual_millis;
+        self.connections += other.connections;
+        self.packets += other.packets;
+        self.retransmitted += other.retransmitted;
+        self.mtu_probes += other.mtu_probes;
+        self.black_holes += other.black_holes;
+        self.fast_opens += other.fast_opens;
+        self.datagrams += other.datagrams;
+        self.reassembled += other.reassembled;
+    }
 }
 
 thread_local! {
@@ -97,8 +118,13 @@ impl World {
         }
         let hosts = scenario.hosts.iter().map(|plan| {
             let host = build_host(&net, plan, &routers);
-            let (scenario, oracle) = (Arc::clone(&scenario), Arc::clone(&oracle));
-            host.on_boot(move || apps::server(Arc::clone(&scenario), Arc::clone(&oracle)));
+            let (scenario, oracle, fast) =
+                (Arc::clone(&scenario), Arc::clone(&oracle), plan.config.fast_open);
+            host.on_boot(move || {
+                let echo = apps::echo(Arc::clone(&scenario), Arc::clone(&oracle));
+                let server = apps::server(Arc::clone(&scenario), Arc::clone(&oracle), fast);
+                async move { tokio::try_join!(biased; server, echo).map(|_: ((), ())| ()) }
+            });
             (plan.number, host)
         });
         let hosts = hosts.collect();
@@ -142,7 +168,9 @@ impl World {
         let (from, to) = (self.host(connection.from), self.host(connection.to));
         let ipv4 = if let std::net::IpAddr::V4(ipv4) = to.ip() { ipv4 } else { Ipv4Addr::UNSPECIFIED };
         let to = apps::server_address(ipv4, to.ipv6()?, connection);
-        let client = apps::client(connection.clone(), to, Arc::clone(&self.oracle));
+        let fast =
+            self.scenario.hosts.iter().any(|host| host.number == connection.from && host.config.fast_open);
+        let client = apps::client(connection.clone(), to, Arc::clone(&self.oracle), fast);
         from.is_up().then(|| from.spawn(client))
     }
 
@@ -235,6 +263,11 @@ impl World {
             totals.connections += counters.active_opens;
             totals.packets += counters.sent;
             totals.retransmitted += counters.tcp_retransmitted;
+            totals.mtu_probes += counters.mtu_probes;
+            totals.black_holes += counters.black_holes;
+            totals.fast_opens += counters.fast_open_passive;
+            totals.datagrams += counters.udp_received;
+            totals.reassembled += counters.datagrams_reassembled;
         }
         totals
     }
@@ -252,6 +285,12 @@ fn build_host(net: &Net, plan: &HostPlan, routers: &BTreeMap<u32, Router>) -> Ho
             config.timestamps = !plan.no_timestamps;
             config.window_scaling = !plan.no_window_scaling;
             config.socket.nodelay = plan.nodelay;
+            if let Some(probing) = plan.probing.and_then(MtuProbing::from_number) {
+                config.mtu_probing = probing;
+            }
+            if plan.fast_open {
+                config.socket.fast_open = 8;
+            }
             if plan.always_cookies {
                 config.syn_cookies = SynCookieMode::Always;
             }

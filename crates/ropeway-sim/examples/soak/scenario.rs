@@ -34,6 +34,10 @@ pub struct ConfigPlan {
     pub no_window_scaling: bool,
     pub nodelay: bool,
     pub always_cookies: bool,
+    /// Clients send their first bytes with the SYN, and servers take them.
+    pub fast_open: bool,
+    /// Probes of the path's MTU: 0 is off, 2 is always; as by default without.
+    pub probing: Option<u8>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -122,6 +126,8 @@ pub enum App {
     Slow { up: u32, chunk: u32, pause_ms: u32 },
     /// Connections one after the other, with one request each.
     Short { count: u32, up: u32, down: u32 },
+    /// Datagrams, which the server sends back. Some may be lost, or come twice.
+    Datagrams { count: u32, len: u32, pause_ms: u32 },
 }
 
 /// Something that goes wrong for a while.
@@ -197,6 +203,12 @@ impl Scenario {
             FaultKind::Crash { host } => [connection.from, connection.to].contains(&host),
             _ => false,
         })
+    }
+
+    /// Whether the server may see the connection again after its end: a SYN with data that the network has repeated (RFC 7413 2.1).
+    pub fn may_come_again(&self, connection: &Connection) -> bool {
+        let is_fast = |number| self.hosts.iter().any(|host| host.number == number && host.config.fast_open);
+        is_fast(connection.from) && is_fast(connection.to)
     }
 
     /// The routers that there are.

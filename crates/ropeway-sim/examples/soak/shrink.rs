@@ -162,6 +162,7 @@ fn smaller_apps(app: &App) -> Vec<App> {
                 App::Idle { secs } => vec![secs],
                 App::Slow { up, chunk, pause_ms } => vec![up, chunk, pause_ms],
                 App::Short { count, up, down } => vec![count, up, down],
+                App::Datagrams { count, len, pause_ms } => vec![count, len, pause_ms],
             };
             if let Some(value) = numbers.into_iter().nth(number).filter(|value| **value > 1) {
                 *value = less(*value).max(1);
