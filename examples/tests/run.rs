@@ -194,6 +194,18 @@ fn udp_echo_sends_trains_and_hears_of_a_closed_port() {
 }
 
 #[test]
+fn fast_open_saves_a_round_trip_once_there_is_a_cookie() {
+    let (output, text) = run("fast_open", &[]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let lines = [
+        "request 1: your request came after the handshake; the answer took 80 ms",
+        "request 2: your request came with the SYN; the answer took 40 ms",
+        "request 3: your request came with the SYN; the answer took 40 ms",
+    ];
+    assert_eq!(text.lines().collect::<Vec<_>>(), lines);
+}
+
+#[test]
 fn congestion_control_draws_a_window_that_grows_and_falls() {
     let (output, text) = run("congestion_control", &[]);
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
