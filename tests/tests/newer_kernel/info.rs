@@ -69,6 +69,11 @@ impl Info {
         [252, 256, 260].map(|at| self.word(at))
     }
 
+    /// `tcpi_dsack_dups`: of what was sent again, what had arrived before.
+    pub(crate) fn dsack_dups(&self) -> u32 {
+        self.word(216)
+    }
+
     /// `tcpi_received_e1_bytes`, `_e0_`, `_ce_`
     pub(crate) fn received_bytes(&self) -> [u32; 3] {
         [264, 268, 272].map(|at| self.word(at))

@@ -63,10 +63,11 @@ pub(crate) async fn dctcp_goes_by_the_marks_of_a_queue(peer: Peer, family: Famil
     let ours = between.transfer(Opens::Ours, Sends::Ours, 4 << 20).await;
     assert!(theirs.kernel.delivered_ce() > 10, "{theirs:?}");
     assert_eq!(theirs.kernel.delivered_bytes()[2], theirs.ours.received_ce_bytes, "{theirs:?}");
-    assert_eq!(theirs.kernel.retransmitted(), 0, "{theirs:?}");
+    // Nothing was lost: what was sent again, a tail probe on a busy machine, had arrived before.
+    assert_eq!(theirs.kernel.retransmitted(), theirs.kernel.dsack_dups(), "{theirs:?}");
     assert!(ours.ours.delivered_ce > 10, "{ours:?}");
     assert_eq!(ours.ours.delivered_ce_bytes, ours.kernel.received_bytes()[2], "{ours:?}");
-    assert_eq!(ours.ours.retransmitted, 0, "{ours:?}");
+    assert_eq!(ours.ours.retransmitted, ours.ours.dsack_dups, "{ours:?}");
 }
 
 const BYTES: u64 = 8_000_000;

@@ -21,13 +21,15 @@ impl Storm {
         let ts = self.lab.ts();
         let random = &mut self.random;
         let them: SocketAddr = THEM[random.below(5) as usize].parse().unwrap();
-        let mut options = UdpOptions::default();
-        options.recv_buffer = [0, 5000, 1 << 16][random.below(3) as usize];
-        options.send_buffer = [0, 5000, 1 << 16][random.below(3) as usize];
-        options.dont_fragment = random.chance(30);
-        options.all_errors = random.chance(50);
-        options.broadcast = random.chance(50);
-        options.reuse_port = random.chance(50);
+        let options = UdpOptions {
+            recv_buffer: [0, 5000, 1 << 16][random.below(3) as usize],
+            send_buffer: [0, 5000, 1 << 16][random.below(3) as usize],
+            dont_fragment: random.chance(30),
+            all_errors: random.chance(50),
+            broadcast: random.chance(50),
+            reuse_port: random.chance(50),
+            ..UdpOptions::default()
+        };
         let stack = &mut self.lab.stack;
         if self.sockets.len() < 12 && random.chance(20) {
             let local = format!("{}:{}", US[random.below(4) as usize], 50 + random.below(5)).parse().unwrap();

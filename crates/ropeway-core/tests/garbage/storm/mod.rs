@@ -171,8 +171,11 @@ fn a_storm_of_packets_and_calls() {
     assert!(missed.is_empty() || std::env::var_os("ROPEWAY_SEED").is_some(), "no storm has {missed:?}");
 }
 
+/// A counter that storms have to move.
+type Wanted = (&'static str, fn(&Counters) -> u64);
+
 /// What storms have to come upon.
-const WANTED: [(&str, fn(&Counters) -> u64); 13] = [
+const WANTED: [Wanted; 13] = [
     ("probes of the path's MTU", |counters| counters.mtu_probes),
     ("probes that passed", |counters| counters.mtu_probes_passed),
     ("Fast Open by a client", |counters| counters.fast_open_active),
