@@ -197,7 +197,6 @@ impl Path {
 /// A SYN's timeout, and the round trips of a connection without Fast Open; with a lost answer, a timeout more.
 const WITH_A_TIMEOUT: u64 = secs(1) + ms(300);
 
-// RFC 7413 4.1.3.1-1
 #[test]
 fn whatever_a_box_does_to_fast_open_requests_arrive_once_and_in_time() {
     for without_cookie in [false, true] {

@@ -99,7 +99,6 @@ fn transfer(deed: Deed, probing: MtuProbing, v6: bool) -> Option<u64> {
     pair.all_finished().then_some(pair.now)
 }
 
-// RFC 4821 7.7-1
 #[test]
 fn whatever_a_box_does_to_large_packets_the_transfer_is_complete_in_time() {
     for deed in DEEDS {
