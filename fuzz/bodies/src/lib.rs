@@ -19,9 +19,11 @@ mod fragments;
 mod modern;
 pub mod pack;
 mod pair;
+pub mod reach;
 mod stack;
 mod story;
 mod train;
+mod wide;
 
 pub use differential::differential;
 pub use fragments::fragments;

@@ -1,8 +1,10 @@
 //! Two stacks, and between them a link that does what the input says: loses, repeats, reorders, delays and spoils.
 //! Then the link heals, and both ends must come to an end that they had a right to.
 
+mod datagrams;
 mod finish;
 mod link;
+mod odd;
 mod programs;
 mod world;
 
@@ -12,7 +14,8 @@ use std::time::Duration;
 use arbitrary::Unstructured;
 use ropeway_core::{ConnectError, ConnectionId, ListenerId, SocketOptions, Stack};
 
-use self::programs::Side;
+use self::datagrams::Datagrams;
+use self::programs::{Side, bytes_of};
 use self::world::World;
 
 struct Pair {
@@ -25,6 +28,8 @@ struct Pair {
     abortive: bool,
     /// Modes of ECN and congestion controls are chosen, and a box on the way changes what they are made of.
     modern: bool,
+    /// Besides, there are datagrams, fragments, Fast Open, probes of the path's MTU, and paths that swallow large packets.
+    datagrams: Option<Datagrams>,
 }
 
 /// Drives two stacks as the input says, and holds what they deliver against what was written.
@@ -39,6 +44,7 @@ pub fn pair(bytes: &[u8]) {
         pair.step(&mut input);
     }
     pair.heal();
+    crate::reach::PAIR.note(pair.world.stacks.iter().map(Stack::counters));
 }
 
 /// One byte of the input; none left counts as zero.
@@ -49,7 +55,9 @@ fn byte(input: &mut Unstructured<'_>) -> u8 {
 impl Pair {
     fn open(input: &mut Unstructured<'_>) -> Self {
         let (shape, options) = (byte(input), byte(input));
-        let mut world = World::new(shape);
+        let modern = options & 128 != 0;
+        let wide = (modern && shape & 128 != 0).then(|| byte(input));
+        let mut world = World::new(shape, wide);
         let [a, b]: [SocketAddr; 2] = if shape & 16 == 0 {
             [([10, 0, 0, 1], 4000).into(), ([10, 0, 0, 2], 80).into()]
         } else {
@@ -61,11 +69,13 @@ impl Pair {
         socket.nodelay = options & 16 != 0;
         socket.quick_ack = options & 32 != 0;
         socket.cork = options & 64 != 0;
-        let modern = options & 128 != 0;
         let sockets = [(); 2].map(|()| {
             let mut socket = socket.clone();
             if modern {
                 crate::modern::choose(&mut socket, byte(input));
+            }
+            if let Some(how) = wide {
+                crate::wide::choose_socket(&mut socket, how);
             }
             socket
         });
@@ -82,10 +92,27 @@ impl Pair {
         } else {
             Some(world.stacks[1].listen(b, 4, sockets[1].clone()).expect("a free port"))
         };
-        sides[0].id = Some(connect(&mut world.stacks[0], a, b, sockets[0].clone()).expect("a free port"));
+        let with_syn = wide.filter(|how| how & 16 != 0).map(crate::wide::len_with_syn);
+        if let (Some(listener), Some(_)) = (listener, with_syn) {
+            world.bring_cookie((a, b), listener, &sockets[0]);
+            if shape & 64 != 0 {
+                // It is good no more.
+                let keys = world.stacks[1].fast_open_keys().rotate([8; 16]).rotate([9; 16]);
+                world.stacks[1].set_fast_open_keys(keys);
+            }
+        }
+        if let Some(len) = with_syn {
+            let opened =
+                world.stacks[0].connect_with(now, Some(a), b, sockets[0].clone(), &bytes_of(0, 0, len));
+            let (id, written) = opened.expect("a free port");
+            (sides[0].id, sides[0].written) = (Some(id), written);
+        } else {
+            sides[0].id = Some(connect(&mut world.stacks[0], a, b, sockets[0].clone()).expect("a free port"));
+        }
+        let datagrams = wide.map(|_| Datagrams::open(&mut world, [a.ip(), b.ip()]));
         // A connection that is given up in its first moment is refused by whoever is not there any more.
         let abortive = simultaneous && shape & 64 != 0;
-        let mut pair = Self { world, sides, listener, window, abortive, modern };
+        let mut pair = Self { world, sides, listener, window, abortive, modern, datagrams };
         pair.settle();
         pair
     }
@@ -107,7 +134,8 @@ impl Pair {
             6 => self.spoil(which, byte(input), byte(input)),
             7 if self.modern && which & 8 != 0 => {
                 let (how, with) = (byte(input), byte(input));
-                self.world.link.meddle(which & 7, how, with);
+                // Who asks for one kind of ECN and then for another is reset (RFC 9768 3.1.5).
+                self.abortive |= self.world.link.meddle(which & 7, how, with);
             }
             7 => {
                 let delay = [1, 10, 100, 1000, 40_000, 200_000, 1_000_000, 60_000_000][which & 7];
@@ -115,7 +143,9 @@ impl Pair {
             }
             8 => self.world.next_deadline(),
             // The programs.
+            9 | 10 if self.datagrams.is_some() => self.send(which & 1, usize::from(byte(input)) * 8),
             9 | 10 => self.send(which & 1, usize::from(byte(input))),
+            12 if self.datagrams.is_some() => self.odd(which, byte(input)),
             11 | 12 => self.recv(which & 1, usize::from(op >> 5) * 17 + 1),
             13 => self.shutdown(which & 1),
             14 if which & 8 != 0 => self.leave(which & 1, which & 4 != 0),
@@ -136,6 +166,7 @@ impl Pair {
 
     fn spoil(&mut self, which: usize, at: u8, change: u8) {
         if let Some(spoilt) = self.world.link.spoil(which, at, change) {
+            self.datagrams.iter_mut().for_each(|all| all.unsure |= spoilt.unprotected);
             // What comes of such a header's first bytes may end a handshake.
             self.abortive |= spoilt.unprotected;
             self.world.receive(spoilt.to, spoilt.packet);

@@ -3,6 +3,7 @@
 //! against the peer's stream, what it sends against the application's, byte for byte; and in the end an honest peer
 //! must be able to finish what is left.
 
+mod datagrams;
 mod finish;
 mod ops;
 mod peer;
@@ -16,8 +17,9 @@ use bytes::Bytes;
 use ropeway_core::{
     ConnectionId, ListenerId, Received, SocketOptions, Stack, StackConfig, State, SynCookieMode, Timestamp,
 };
-use ropeway_packet::{FourTuple, SeqNum, TcpFlags, TcpSegment, ip, parse_tcp};
+use ropeway_packet::{FastOpen, FourTuple, SeqNum, TcpFlags, TcpSegment, ip, parse_tcp};
 
+use self::datagrams::Datagrams;
 use self::peer::{Peer, drain, own_byte, peer_bytes};
 use crate::exercise::repair;
 use crate::story::{describe, tell};
@@ -47,6 +49,10 @@ struct World {
     last: Bytes,
     /// ECN, and what else the peer's segments may have, is the input's to choose.
     modern: bool,
+    /// There are UDP sockets, too, fragments, Fast Open, and probes of the path's MTU.
+    datagrams: Option<Datagrams>,
+    /// What the packet is that is being shown: one of the stack's own, changed.
+    is_reflected: bool,
 }
 
 static CONFIGS: LazyLock<Vec<Arc<StackConfig>>> =
@@ -77,6 +83,7 @@ pub fn stack(bytes: &[u8]) {
     }
     world.finish();
     world.leave_all();
+    crate::reach::STACK.note([world.stack.counters()].into_iter());
 }
 
 /// One byte of the input; none left counts as zero.
@@ -88,7 +95,13 @@ impl World {
     fn open(input: &mut Unstructured<'_>) -> Self {
         let now = Timestamp::from_micros(1_000_000);
         let (shape, options) = (byte(input), byte(input));
-        let mut stack = Stack::new(CONFIGS[usize::from(shape & 15)].clone(), [3; 32], now);
+        let modern = shape & 128 != 0;
+        let wide = if modern { byte(input) } else { 0 };
+        let mut config = CONFIGS[usize::from(shape & 15)].clone();
+        if wide != 0 {
+            crate::wide::choose(Arc::make_mut(&mut config), wide);
+        }
+        let mut stack = Stack::new(config, [3; 32], now);
         let (us, them): (IpAddr, IpAddr) = if shape & 16 == 0 {
             ([10, 0, 0, 2].into(), [10, 0, 0, 1].into())
         } else {
@@ -98,9 +111,13 @@ impl World {
         socket.recv_buffer = [300, 1, 40, 16_384][usize::from(options & 3)];
         socket.send_buffer = [1000, 7, 100, 65_536][usize::from(options >> 2 & 3)];
         socket.nodelay = options & 16 != 0;
-        let modern = shape & 128 != 0;
         if modern {
             crate::modern::choose(&mut socket, byte(input));
+        }
+        if wide != 0 {
+            crate::wide::choose_socket(&mut socket, wide);
+            // A probe needs much that waits.
+            socket.send_buffer = if wide & 2 != 0 { 65_536 } else { socket.send_buffer };
         }
         let active = shape & 32 != 0;
         let (local, remote) =
@@ -108,12 +125,20 @@ impl World {
         let listener = stack.listen(SocketAddr::new(us, 80), 2, socket.clone()).ok();
         let isn = SeqNum::new(u32::MAX - 70);
         let mut app = App::default();
-        if active {
+        if active && wide & 16 != 0 {
+            let data: Vec<u8> = (0..crate::wide::len_with_syn(wide) as u32).map(own_byte).collect();
+            let opened = stack.connect_with(now, Some(local), remote, socket, &data).ok();
+            (app.id, app.written) = opened.map_or((None, 0), |(id, sent)| (Some(id), sent as u32));
+        } else if active {
             app.id = stack.connect(now, Some(local), remote, socket).ok();
         }
         let peer = Peer::new(FourTuple::new(local, remote), isn);
         let (offers, last) = (Vec::new(), Bytes::new());
-        let mut world = Self { stack, now, listener, app, peer, offers, last, modern };
+        let datagrams = (wide != 0).then(Datagrams::default);
+        let is_reflected = false;
+        let mut world =
+            Self { stack, now, listener, app, peer, offers, last, modern, datagrams, is_reflected };
+        world.open_sockets(false);
         world.settle();
         if shape & 64 == 0 {
             world.shake_hands(active, isn, options);
@@ -133,6 +158,13 @@ impl World {
         if self.modern {
             syn.options.sack_permitted = true;
             syn.flags |= TcpFlags::from_ace(options & 7);
+        }
+        // The server may take what came with the SYN, or not; and give a cookie.
+        if self.datagrams.is_some() && active {
+            syn.options.fast_open = FastOpen::new(&[7; 8]).filter(|_| options & 8 == 0);
+            if options & 16 == 0 {
+                syn.ack = iss + 1;
+            }
         }
         self.inject(self.peer.packet(&syn, 0));
         if !active {
@@ -156,7 +188,9 @@ impl World {
             }
         }
         tell(self.now, || format!("    receives {}", describe(&packet)));
+        self.note_datagram(&packet, self.is_reflected);
         let before = (self.state(), self.stack.counters().passive_opens);
+        let early = self.stack.counters().fast_open_passive;
         // Some devices know what a packet keeps alive.
         let knows = packet.len().is_multiple_of(2);
         let received = if knows { Received::alone(packet.into()) } else { Received::new(packet.into()) };
@@ -164,6 +198,9 @@ impl World {
         if let Some(segment) = segment.filter(|segment| self.peer.is_for_stack(segment)) {
             self.peer.shows(&segment);
             self.has_opened(before.0, before.1, &segment);
+            if self.stack.counters().fast_open_passive > early && self.app.id.is_none() {
+                self.peer.opens_early(segment.tcp.seq + 1);
+            }
         }
         self.settle();
     }
@@ -232,6 +269,7 @@ impl World {
         let fits = packet.len() <= mtu || is_icmp_v6 || ip.protocol.0 == 1;
         assert!(fits, "longer than the MTU: {packet:02x?}");
         self.last = packet.clone();
+        self.look_at_datagram(&packet);
         let Ok(segment) = parse_tcp(&packet, ip, true) else {
             assert!(packet.get(9) != Some(&6) || packet[0] >> 4 == 6, "an unreadable segment: {packet:02x?}");
             return;
@@ -258,7 +296,8 @@ impl World {
         }
         let data = &packet[segment.payload.clone()];
         if !data.is_empty() {
-            let offset = tcp.seq.since(self.peer.iss + 1);
+            let syn = u32::from(tcp.flags.contains(TcpFlags::SYN));
+            let offset = (tcp.seq + syn).since(self.peer.iss + 1);
             assert!(
                 offset + data.len() as u32 <= self.app.written,
                 "bytes that nobody wrote, from {offset} on"

@@ -8,6 +8,7 @@ use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use ropeway_fuzz_bodies::reach::{PAIR, Reach, STACK};
 use ropeway_fuzz_bodies::{differential, fragments, pack, pair, parse, stack, tell_stories, train};
 
 const DEFAULT_INPUTS: u64 = 3000;
@@ -110,12 +111,23 @@ fn fragments_target() {
     run("fragments", fragments);
 }
 
+/// A target that does not get to what it is there for finds nothing there.
+fn reaches_all(name: &str, reach: &Reach) {
+    for (what, times) in reach.told() {
+        println!("{name}: {times:>8} executions with {what}");
+    }
+    let missed: Vec<&str> = reach.told().filter(|(_, times)| *times == 0).map(|(what, _)| what).collect();
+    assert!(missed.is_empty(), "{name} does not come upon {missed:?}");
+}
+
 #[test]
 fn stack_target() {
     run("stack", stack);
+    reaches_all("stack", &STACK);
 }
 
 #[test]
 fn pair_target() {
     run("pair", pair);
+    reaches_all("pair", &PAIR);
 }

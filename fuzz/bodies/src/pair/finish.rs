@@ -15,6 +15,7 @@ impl Pair {
     /// The link is perfect from here on, and the programs read everything and close.
     pub(super) fn heal(&mut self) {
         tell(self.world.now, || "the link heals".into());
+        self.world.takes = None;
         for round in 0.. {
             self.finish_programs();
             self.settle();
@@ -33,12 +34,15 @@ impl Pair {
                 // An old segment has brought a cookie back again, and the connection that it made knows nothing of
                 // the bytes that its peer has had: they tell each other so, a hundred times a second, until the
                 // ghost gives up.
-                let haunted = self.world.stacks[1].counters().cookies_accepted > 1;
+                let counters = self.world.stacks[1].counters();
+                // So does a SYN with data (RFC 7413 2.1).
+                let haunted = counters.cookies_accepted > 1 || counters.fast_open_passive > 1;
                 let sizes = self.world.stacks.each_ref().map(Stack::sizes);
                 assert!(haunted, "no end: {:?} {sizes:?}", self.sides);
                 return;
             }
         }
+        self.end_datagrams();
         self.judge();
     }
 

@@ -26,9 +26,17 @@ pub(super) struct Side {
     pub(super) failed: bool,
 }
 
+/// As much as a side writes, so that the end comes within bounds.
+const MOST: usize = 30_000;
+
 /// The byte that `side` sends at `offset`.
 fn pattern(side: usize, offset: usize) -> u8 {
     (offset.wrapping_mul(31) ^ (offset >> 8).wrapping_mul(7) ^ side.wrapping_mul(101)).to_le_bytes()[0]
+}
+
+/// `len` of these.
+pub(super) fn bytes_of(side: usize, from: usize, len: usize) -> Vec<u8> {
+    (from..from + len).map(|at| pattern(side, at)).collect()
 }
 
 impl Pair {
@@ -37,11 +45,9 @@ impl Pair {
         let Some(id) = own.id.filter(|_| !own.left && !own.finished) else { return };
         // A window of a few bytes shall not make a long story.
         let len = len.min((20 * self.window).saturating_sub(own.written));
-        let mut data = [0; 255];
-        for (i, byte) in data[..len].iter_mut().enumerate() {
-            *byte = pattern(side, own.written + i);
-        }
-        let answer = self.world.stacks[side].send(self.world.now, id, &data[..len], Default::default());
+        let len = len.min(MOST.saturating_sub(own.written));
+        let data = bytes_of(side, own.written, len);
+        let answer = self.world.stacks[side].send(self.world.now, id, &data, Default::default());
         tell(self.world.now, || format!("  {} writes {len} bytes: {answer:?}", NAMES[side]));
         match answer {
             Ok(taken) => {

@@ -1,10 +1,11 @@
 //! Two stacks, the link between them, and the clock.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ropeway_core::{Received, Stack, StackConfig, SynCookieMode, Timestamp};
+use ropeway_core::{ListenerId, Received, SocketOptions, Stack, StackConfig, SynCookieMode, Timestamp};
 
 use super::link::Link;
 use crate::story::{describe, tell};
@@ -20,6 +21,8 @@ pub(super) struct World {
     pub(super) stacks: [Stack; 2],
     pub(super) link: Link,
     pub(super) now: Timestamp,
+    /// Longer packets are swallowed.
+    pub(super) takes: Option<usize>,
 }
 
 static CONFIGS: LazyLock<Vec<[Arc<StackConfig>; 2]>> =
@@ -43,12 +46,44 @@ fn config(variant: u8, side: u8) -> StackConfig {
 }
 
 impl World {
-    /// The lowest four bits of `variant` choose the configuration.
-    pub(super) fn new(variant: u8) -> Self {
+    /// The lowest four bits of `variant` choose the configuration, and `wide` what differs from that.
+    pub(super) fn new(variant: u8, wide: Option<u8>) -> Self {
         let now = START;
-        let configs = &CONFIGS[usize::from(variant & 15)];
+        let mut configs = CONFIGS[usize::from(variant & 15)].clone();
+        if let Some(how) = wide {
+            configs.iter_mut().for_each(|config| crate::wide::choose(Arc::make_mut(config), how));
+        }
         let stacks = [0, 1].map(|side| Stack::new(configs[side].clone(), [side as u8 + 1; 32], now));
-        Self { stacks, link: Link::default(), now }
+        Self { stacks, link: Link::default(), now, takes: None }
+    }
+
+    /// A connection of before brings A the cookie of B, if B gives one, and is over.
+    pub(super) fn bring_cookie(
+        &mut self,
+        (a, b): (SocketAddr, SocketAddr),
+        listener: ListenerId,
+        socket: &SocketOptions,
+    ) {
+        let from = SocketAddr::new(a.ip(), 3999);
+        let (id, _) =
+            self.stacks[0].connect_with(self.now, Some(from), b, socket.clone(), &[]).expect("a free port");
+        self.cross();
+        self.stacks[0].abort(self.now, id);
+        self.stacks[0].close(self.now, id);
+        self.cross();
+        if let Ok(Some((guest, _))) = self.stacks[1].accept(self.now, listener) {
+            self.stacks[1].close(self.now, guest);
+        }
+        self.cross();
+    }
+
+    /// All packets arrive, until there are none.
+    fn cross(&mut self) {
+        self.settle();
+        while !self.link.is_empty() {
+            self.link.take_all().into_iter().for_each(|(to, packet)| self.receive(to, packet));
+            self.settle();
+        }
     }
 
     /// What the link has let through, if anything.
@@ -59,6 +94,9 @@ impl World {
     }
 
     pub(super) fn receive(&mut self, to: usize, packet: Bytes) {
+        if self.takes.is_some_and(|most| packet.len() > most) {
+            return tell(self.now, || format!("    swallowed: {}", describe(&packet)));
+        }
         tell(self.now, || format!("    {} receives {}", NAMES[to], describe(&packet)));
         self.stacks[to].handle_packet(self.now, Received::alone(packet));
     }

@@ -31,7 +31,8 @@ impl World {
         // Beyond what it has been said to have sent: window updates from before that would be old.
         let target = self.peer.far.max(self.peer.nxt) + 3;
         let mut fin_sent = false;
-        for _ in 0..LONGEST {
+        // And what the pacer lets go a segment at a time.
+        for _ in 0..LONGEST + self.app.written as usize / 12 {
             self.read_all();
             self.shutdown();
             if self.is_finished(fin_sent) {
@@ -79,6 +80,7 @@ impl World {
     /// The application leaves, the listener goes, and the peer is silent: everything ends by itself.
     pub(super) fn leave_all(&mut self) {
         self.leave(false);
+        self.close_sockets();
         if let Some(listener) = self.listener.take() {
             self.stack.close_listener(self.now, listener);
         }

@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use arbitrary::Unstructured;
 use ropeway_core::{RecvError, SendError, State};
 use ropeway_packet::icmp::emit_error;
-use ropeway_packet::{IcmpErrorKind, SeqNum, TcpFlags, UnreachableKind};
+use ropeway_packet::{FastOpen, IcmpErrorKind, SeqNum, TcpFlags, UnreachableKind};
 
 use super::peer::{own_byte, peer_byte};
 use super::{World, byte};
@@ -24,7 +24,9 @@ impl World {
             6 => self.raw_packet(which, input),
             7 => self.reflection(which, input),
             8 => self.icmp(which),
-            9 | 10 => self.send(byte(input)),
+            9 | 10 if self.datagrams.is_some() => self.send(u32::from(byte(input)) * 8),
+            9 | 10 => self.send(byte(input).into()),
+            14 if self.datagrams.is_some() && which & 1 != 0 => self.early_segment(byte(input)),
             11 => self.recv(usize::from(which) * 20 + 1),
             12 if which < 2 => self.leave(which == 0),
             12 if which < 4 => self.shutdown(),
@@ -32,6 +34,7 @@ impl World {
             13 => self.pass(
                 [100, 1000, 40_000, 300_000, 1_000_000, 10_000_000, 60_000_000, 1][usize::from(which & 7)],
             ),
+            15 if self.datagrams.is_some() => self.odd(which, byte(input)),
             _ => {
                 self.next_deadline();
             }
@@ -39,6 +42,20 @@ impl World {
     }
 
     // ---- the network
+
+    /// A SYN with data, with a cookie that is good, bad or none, or a request for one.
+    fn early_segment(&mut self, with: u8) {
+        let tuple = self.peer.tuple;
+        let cookie = match with & 3 {
+            0 | 1 => FastOpen::new(&self.stack.fast_open_keys().cookie(tuple.remote_addr, tuple.local_addr)),
+            2 => Some(if with & 4 == 0 { FastOpen::REQUEST } else { FastOpen::REQUEST.as_experiment(true) }),
+            _ => FastOpen::new(&[with; 8]).filter(|_| with & 4 == 0),
+        };
+        let mut header = self.peer.header(self.peer.start - 1, SeqNum::new(0), TcpFlags::SYN, 60_000);
+        header.options.mss = Some(1460);
+        header.options.fast_open = cookie;
+        self.inject(self.peer.packet(&header, usize::from(with >> 3) * 5));
+    }
 
     /// A segment with right checksums, its numbers near what the connection expects.
     fn near_segment(&mut self, which: u8, input: &mut Unstructured<'_>) {
@@ -139,7 +156,9 @@ impl World {
         if which & 1 != 0 {
             repair(&mut packet);
         }
+        self.is_reflected = true;
         self.inject(packet);
+        self.is_reflected = false;
     }
 
     /// The stack's last packet, from whom it was for, with a few bytes changed.
@@ -160,7 +179,9 @@ impl World {
         if which & 4 == 0 {
             repair(&mut packet);
         }
+        self.is_reflected = true;
         self.inject(packet);
+        self.is_reflected = false;
     }
 
     /// An ICMP error about the stack's last packet.
@@ -183,10 +204,10 @@ impl World {
 
     // ---- the application
 
-    pub(super) fn send(&mut self, len: u8) {
+    pub(super) fn send(&mut self, len: u32) {
         let Some(id) = self.app.id.filter(|_| !self.app.left && !self.app.finished) else { return };
         let from = self.app.written;
-        let data: Vec<u8> = (from..from + u32::from(len)).map(own_byte).collect();
+        let data: Vec<u8> = (from..from + len).map(own_byte).collect();
         let answer = self.stack.send(self.now, id, &data, Default::default());
         tell(self.now, || format!("  writes {len} bytes: {answer:?}"));
         match answer {

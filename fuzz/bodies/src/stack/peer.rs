@@ -58,6 +58,8 @@ pub(super) struct Peer {
     pub(super) has_finished: bool,
     /// The last SYN with a FIN that it was shown. When the two SYNs cross, the FIN counts.
     syn_with_fin: Option<SeqNum>,
+    /// A SYN with data has opened the connection: its stream begins here, and not where the SYN-ACK says.
+    early: Option<SeqNum>,
 }
 
 impl Peer {
@@ -77,6 +79,7 @@ impl Peer {
             is_out_of_time: false,
             has_finished: false,
             syn_with_fin: None,
+            early: None,
         }
     }
 
@@ -88,6 +91,11 @@ impl Peer {
             // The window of a SYN that another one has outrun is not to be relied on.
             (self.nxt, self.edge, self.far) = (self.start, self.start, self.start);
         }
+    }
+
+    /// A SYN with data opens a connection.
+    pub(super) fn opens_early(&mut self, start: SeqNum) {
+        self.early = Some(start);
     }
 
     /// The stack has sent this.
@@ -102,7 +110,7 @@ impl Peer {
             (self.iss, self.end) = (tcp.seq, end);
             self.scale = tcp.options.window_scale.map_or(WindowScale::ZERO, WindowScale::new);
             if tcp.flags.contains(TcpFlags::ACK) {
-                (self.start, self.nxt, self.far) = (tcp.ack, tcp.ack, tcp.ack - 1);
+                (self.start, self.nxt, self.far) = (self.early.unwrap_or(tcp.ack), tcp.ack, tcp.ack - 1);
                 self.edge = tcp.ack + u32::from(tcp.window);
                 self.has_finished = self.syn_with_fin == Some(tcp.ack - 1);
             }
