@@ -36,7 +36,9 @@ fn missing(list: &str, places: &[&str], is_test: bool) -> Vec<String> {
         match source.find(&definition) {
             None => complaints.push(format!("there is no function {word} in {file}")),
             Some(at) if is_test => {
-                let attribute = source[..at].lines().rev().find(|line| !line.trim().is_empty());
+                // Before it, its line may say that it is async.
+                let before = source[..at].rfind('\n').map_or("", |line| &source[..line]);
+                let attribute = before.lines().rev().find(|line| !line.trim().is_empty());
                 let has_attribute = attribute.is_some_and(|line| line.trim().ends_with("test]"));
                 let is_listed = source.lines().any(|line| line.trim() == word);
                 if !has_attribute && !is_listed {
