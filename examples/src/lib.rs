@@ -1,6 +1,8 @@
 //! What the examples share, so that each of them stays short enough to be read aloud.
 
 pub mod capture;
+#[cfg(target_os = "linux")]
+pub mod guest;
 pub mod link;
 #[cfg(target_os = "linux")]
 pub mod namespace;

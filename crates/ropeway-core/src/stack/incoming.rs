@@ -116,7 +116,9 @@ impl Stack {
             ..TcpHeader::default()
         };
         match how {
-            Rejection::Unreachable => self.prohibit(now, &tuple, &syn),
+            Rejection::Unreachable => self.answer_syn(now, &tuple, &syn, UnreachableKind::AdminProhibited),
+            Rejection::HostUnreachable => self.answer_syn(now, &tuple, &syn, UnreachableKind::Host),
+            Rejection::NetworkUnreachable => self.answer_syn(now, &tuple, &syn, UnreachableKind::Network),
             Rejection::Reset => {
                 if let Some(reset) = reset_for(&syn, 0) {
                     self.reply_for_listener(&tuple, id, &reset, self.decided(id), Sending::NEW);
@@ -130,8 +132,8 @@ impl Stack {
         true
     }
 
-    /// Answers a SYN that is not at hand any more with "administratively prohibited", quoting its header.
-    fn prohibit(&mut self, now: Timestamp, tuple: &FourTuple, syn: &TcpHeader) {
+    /// Answers a SYN that is not at hand any more with an ICMP error, quoting its header.
+    fn answer_syn(&mut self, now: Timestamp, tuple: &FourTuple, syn: &TcpHeader, kind: UnreachableKind) {
         if !self.may_send_icmp_error(now, tuple.remote_addr) {
             return;
         }
@@ -146,7 +148,7 @@ impl Stack {
             flow_label: 0,
         };
         let quote = emit_tcp(&ip, syn, &Payload::new(), ropeway_packet::ChecksumMode::Full);
-        let kind = IcmpErrorKind::Unreachable(UnreachableKind::AdminProhibited);
+        let kind = IcmpErrorKind::Unreachable(kind);
         let ttl = self.config.socket.ttl;
         let packet = icmp::emit_error(tuple.local_addr, tuple.remote_addr, kind, &quote, ttl);
         self.push_reply(tuple.remote_addr, Whom::Stranger, Transmit::whole(packet.into()));

@@ -72,6 +72,10 @@ pub enum Rejection {
     Reset,
     /// With an ICMP error, "administratively prohibited": the peer sees "no route to host", or the like.
     Unreachable,
+    /// With an ICMP error, "host unreachable": what a router says that cannot reach the host.
+    HostUnreachable,
+    /// With an ICMP error, "network unreachable": what a router says that knows no way.
+    NetworkUnreachable,
     /// With silence, to the peer's further SYNs too.
     Drop,
 }

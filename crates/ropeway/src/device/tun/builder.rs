@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
 use std::time::Duration;
 
@@ -167,7 +167,7 @@ impl TunBuilder {
         self.configure(&name, v6)?;
         let others = others.iter().map(resting_queue).collect::<io::Result<_>>()?;
         let busy = BusyPoll::new(self.busy_poll);
-        TunDevice::new(sys::duplicate(&tun)?, others, tun.name(), self.mtu, offload, busy)
+        TunDevice::new(sys::duplicate(&tun)?, others, tun.name(), self.mtu, offload, busy, true)
     }
 
     fn configure(&self, name: &InterfaceName, v6: bool) -> Result<(), TunError> {
@@ -225,7 +225,28 @@ pub(super) fn attach(name: &str) -> io::Result<TunDevice> {
     clear_offload(&node)?;
     // A link that was waiting for us begins to carry packets in the background.
     wait_until(|| interface.link().is_ok_and(|link| is_ready(link.flags)));
-    TunDevice::new(node, Vec::new(), name.as_str(), interface.link()?.mtu, offload, BusyPoll::default())
+    TunDevice::new(node, Vec::new(), name.as_str(), interface.link()?.mtu, offload, BusyPoll::default(), true)
+}
+
+/// Takes over a device that somebody else has opened, in whichever network namespace.
+pub(super) fn adopt(file: OwnedFd, mtu: u16) -> io::Result<TunDevice> {
+    check_runtime()?;
+    let file = File::from(file);
+    sys::set_nonblocking(&file)?;
+    let (name, flags) = sys::interface(&file).map_err(|source| {
+        let attempt = "reading the flags of what should be a TUN device";
+        TunError::Io { attempt, source }
+    })?;
+    if flags & sys::PLAIN_TUN != sys::PLAIN_TUN {
+        return Err(TunError::WrongType { name }.into());
+    }
+    drop(sys::watch_for_errors(&file)?);
+    let offload = flags & libc::IFF_VNET_HDR != 0;
+    if offload {
+        set_header_len(&file)?;
+    }
+    clear_offload(&file)?;
+    TunDevice::new(file, Vec::new(), &name, mtu, offload, BusyPoll::default(), false)
 }
 
 /// Whether no more than so many queues are attached.

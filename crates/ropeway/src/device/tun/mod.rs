@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
@@ -134,6 +135,22 @@ impl TunDevice {
         builder::attach(name)
     }
 
+    /// Takes over a TUN device that somebody else has opened, attached and configured: by a descriptor that a process in another
+    /// network namespace has sent, for example. Packets of up to `mtu` bytes are expected; the MTU of a device elsewhere cannot be
+    /// asked for. It has offload if there is a header before each packet (`IFF_VNET_HDR`).
+    ///
+    /// # Errors
+    ///
+    /// A [`TunError`] in an [`io::Error`]: `InvalidInput` when it is no TUN device, or one with packet information (no `IFF_NO_PI`);
+    /// `Other` outside of a runtime.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has no I/O driver, as every socket of Tokio's.
+    pub fn from_fd(device: OwnedFd, mtu: u16) -> io::Result<Self> {
+        builder::adopt(device, mtu)
+    }
+
     fn new(
         file: File,
         resting: Vec<File>,
@@ -141,8 +158,13 @@ impl TunDevice {
         mtu: u16,
         offload: bool,
         busy: BusyPoll,
+        is_here: bool,
     ) -> io::Result<Self> {
-        let interface = name::InterfaceName::new(name).ok().and_then(|name| sys::interface_index(&name));
+        // In another network namespace, somebody else may have that name.
+        let interface = name::InterfaceName::new(name)
+            .ok()
+            .filter(|_| is_here)
+            .and_then(|name| sys::interface_index(&name));
         let interface = interface.and_then(|index| Interface::open(index).ok());
         Ok(Self {
             name: name.to_owned(),
@@ -374,6 +396,13 @@ impl Device for TunDevice {
                 Ok(_) | Err(_) => drop(queue.pop_front()),
             }
         }
+    }
+}
+
+/// Its first queue. A duplicate keeps the device alive, and can be [taken over](TunDevice::from_fd) elsewhere.
+impl AsFd for TunDevice {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.queue.file().as_fd()
     }
 }
 

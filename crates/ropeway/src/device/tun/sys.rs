@@ -73,6 +73,27 @@ pub(super) fn interface_flags(tun: &impl AsRawFd) -> io::Result<libc::c_int> {
     Ok(libc::c_int::from(flags.cast_unsigned()))
 }
 
+/// Likewise, with its name in the network namespace that it is in.
+pub(super) fn interface(tun: &impl AsRawFd) -> io::Result<(String, libc::c_int)> {
+    let mut request = interface_request();
+    // SAFETY: TUNGETIFF writes one `ifreq`, which `request` is.
+    check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNGETIFF, &raw mut request) })?;
+    // SAFETY: TUNGETIFF has set the flags; they are plain bits.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    let name: Vec<u8> =
+        request.ifr_name.iter().map(|c| c.to_ne_bytes()[0]).take_while(|byte| *byte != 0).collect();
+    Ok((String::from_utf8_lossy(&name).into_owned(), libc::c_int::from(flags.cast_unsigned())))
+}
+
+/// Makes reads and writes return at once.
+pub(super) fn set_nonblocking(file: &File) -> io::Result<()> {
+    // SAFETY: F_GETFL takes no pointers.
+    let flags = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) };
+    check(flags)?;
+    // SAFETY: F_SETFL takes its flags by value.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })
+}
+
 /// Datagrams that were not cut (linux/if_tun.h, since Linux 6.2).
 const TUN_F_USO4: libc::c_uint = 0x20;
 const TUN_F_USO6: libc::c_uint = 0x40;

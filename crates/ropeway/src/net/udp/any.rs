@@ -153,6 +153,15 @@ impl AnyUdpSocket {
         self.held.send(data, how).await
     }
 
+    /// Sends one datagram or several if that can be done at once.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock), and those of [`send_from`](Self::send_from).
+    pub fn try_send_train(&self, data: &[u8], how: &Outgoing) -> io::Result<()> {
+        self.held.try_send(data, how)
+    }
+
     /// Sets how much memory datagrams may take that wait to be read, in bytes; see
     /// [`UdpOptions::recv_buffer`](crate::net::udp::UdpOptions::recv_buffer).
     ///
