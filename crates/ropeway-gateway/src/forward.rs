@@ -1,5 +1,6 @@
 //! Ports of the host that lead to the guest.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 
 use ropeway::net::{TcpStream, UdpSocket};
 use tokio::net::{TcpListener, UdpSocket as HostUdpSocket};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -17,8 +18,9 @@ use crate::outside::{Outside, Stream};
 use crate::settings::Forward;
 use crate::tcp::{RETRY, join};
 
-/// Datagrams for one sender's flow that wait to be sent on.
+/// Datagrams for one sender's flow that wait to be sent on, and bytes of all flows of a port.
 const QUEUE: usize = 64;
+const WAITING: usize = 4 << 20;
 const LONGEST: usize = 65_535;
 
 pub(crate) enum Bound {
@@ -103,9 +105,21 @@ async fn connections<O: Outside>(shared: Arc<Shared<O>>, listener: TcpListener, 
     }
 }
 
+thread_local! {
+    /// Where the guest's answers are read to.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; LONGEST].into());
+}
+
+/// A datagram that waits, and its part of what may.
+struct Waiting {
+    data: Box<[u8]>,
+    _part: OwnedSemaphorePermit,
+}
+
 /// Each sender outside has a socket of its own on the stack, by which the guest's answers find back.
 async fn datagrams<O: Outside>(shared: Arc<Shared<O>>, socket: Arc<HostUdpSocket>, to: SocketAddr) {
-    let mut flows: HashMap<SocketAddr, mpsc::Sender<Box<[u8]>>> = HashMap::new();
+    let mut flows: HashMap<SocketAddr, mpsc::Sender<Waiting>> = HashMap::new();
+    let room = Arc::new(Semaphore::new(WAITING));
     let mut tasks = JoinSet::new();
     let mut buf = vec![0; LONGEST];
     loop {
@@ -120,9 +134,14 @@ async fn datagrams<O: Outside>(shared: Arc<Shared<O>>, socket: Arc<HostUdpSocket
         };
         // An error is about an answer that was sent: its receiver is gone.
         let Ok((len, from)) = received else { continue };
-        let data = buf.get(..len).unwrap_or_default();
+        let part = u32::try_from(len).ok().and_then(|len| room.clone().try_acquire_many_owned(len).ok());
+        let Some(part) = part else {
+            add(&shared.counts.udp_dropped, 1);
+            continue;
+        };
+        let waiting = Waiting { data: buf.get(..len).unwrap_or_default().into(), _part: part };
         if let Some(flow) = flows.get(&from).filter(|flow| !flow.is_closed()) {
-            let dropped = flow.try_send(data.into()).is_err();
+            let dropped = flow.try_send(waiting).is_err();
             add(if dropped { &shared.counts.udp_dropped } else { &shared.counts.forwarded_datagrams }, 1);
             continue;
         }
@@ -130,13 +149,14 @@ async fn datagrams<O: Outside>(shared: Arc<Shared<O>>, socket: Arc<HostUdpSocket
             add(&shared.counts.over_limit, 1);
             continue;
         }
-        let (sender, waiting) = mpsc::channel(QUEUE);
-        let _first = sender.try_send(data.into());
+        let (sender, queue) = mpsc::channel(QUEUE);
+        // There is room for the first.
+        let _first = sender.try_send(waiting);
         add(&shared.counts.forwarded_datagrams, 1);
         flows.insert(from, sender);
         let (shared, socket) = (Arc::clone(&shared), Arc::clone(&socket));
         tasks.spawn(async move {
-            if let Err(error) = carry(&shared, &socket, from, to, waiting).await {
+            if let Err(error) = carry(&shared, &socket, from, to, queue).await {
                 tracing::debug!(%from, %to, %error, "a forwarded flow has ended");
             }
         });
@@ -148,34 +168,39 @@ async fn carry<O: Outside>(
     outside: &HostUdpSocket,
     from: SocketAddr,
     to: SocketAddr,
-    mut waiting: mpsc::Receiver<Box<[u8]>>,
+    mut waiting: mpsc::Receiver<Waiting>,
 ) -> io::Result<()> {
     let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let guest = UdpSocket::bind_on(&shared.stack, any).await?;
     guest.connect(to).await?;
-    let mut buf = vec![0; LONGEST];
     loop {
         let next = timeout(shared.settings.udp_idle, async {
             tokio::select! {
                 biased;
-                data = waiting.recv() => data.map_or(Ok(None), |data| Ok(Some(data))),
-                received = guest.recv(&mut buf) => match received {
-                    Ok(len) => {
-                        // What the host's socket does not take is lost, as on any link.
-                        let _lost = outside.try_send_to(buf.get(..len).unwrap_or_default(), from);
-                        Ok(None)
-                    }
-                    Err(error) => Err(error),
-                },
+                waiting = waiting.recv() => Ok(waiting),
+                readable = guest.readable() => readable.map(|()| None),
             }
         });
-        match next.await {
-            Ok(Ok(Some(data))) => guest.send(&data).await?,
-            Ok(Ok(None)) => continue,
-            // Nobody listens at the guest's port, now: whoever asks again is heard again.
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
-            Ok(Err(error)) => return Err(error),
-            Err(_) => return Ok(()),
+        let Ok(next) = next.await else { return Ok(()) };
+        let done = match next? {
+            Some(Waiting { data, .. }) => guest.send(&data).await.map(drop),
+            None => answer(&guest, outside, from),
         };
+        match done {
+            // Nobody listens at the guest's port, now: whoever asks again is heard again.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => done?,
+        }
     }
+}
+
+/// Passes on what the guest has answered. What the host's socket does not take is lost, as on any link.
+fn answer(guest: &UdpSocket, outside: &HostUdpSocket, to: SocketAddr) -> io::Result<()> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        loop {
+            let len = guest.try_recv(scratch)?;
+            let _lost = outside.try_send_to(scratch.get(..len).unwrap_or_default(), to);
+        }
+    })
 }

@@ -1,6 +1,13 @@
 //! A guest, its gateway and the outside, in memory and on a paused clock.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test says what is wrong by failing"
+)]
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
