@@ -32,14 +32,15 @@ fn missing(list: &str, places: &[&str], is_test: bool) -> Vec<String> {
             continue;
         }
         // A test has its attribute, or stands in a macro's list of those that run over both families.
-        let definition = format!("fn {word}(");
-        match source.find(&definition) {
+        let definitions = [format!("fn {word}("), format!("fn {word}<")];
+        match definitions.iter().find_map(|definition| source.find(definition)) {
             None => complaints.push(format!("there is no function {word} in {file}")),
             Some(at) if is_test => {
                 // Before it, its line may say that it is async.
                 let before = source[..at].rfind('\n').map_or("", |line| &source[..line]);
                 let attribute = before.lines().rev().find(|line| !line.trim().is_empty());
-                let has_attribute = attribute.is_some_and(|line| line.trim().ends_with("test]"));
+                let has_attribute =
+                    attribute.is_some_and(|line| ["test]", "::test("].iter().any(|end| line.contains(end)));
                 let is_listed = source.lines().any(|line| line.trim() == word);
                 if !has_attribute && !is_listed {
                     complaints.push(format!("{word} in {file} is not a test"));
