@@ -185,6 +185,8 @@ impl EthernetLayer {
         if !self.begun {
             self.link_changed(now);
         }
+        // An address may be another station's now.
+        self.last_source = None;
         self.work(|layer, work| layer.neighbors.handle_timeout(now, work));
         if let Some(packet) = self.advertiser.as_mut().and_then(|ra| ra.poll(now, &mut self.random)) {
             self.counts.router_advertisements();

@@ -300,15 +300,13 @@ impl Neighbors {
         if self.due.is_none_or(|due| due > now) {
             return;
         }
-        self.due = None;
         let is_due = |entry: &Entry| entry.state.due().is_some_and(|due| due <= now);
         let due: Vec<IpAddr> =
             self.entries.iter().filter(|(_, entry)| is_due(entry)).map(|(address, _)| *address).collect();
         for address in due {
             self.step(now, address, work);
         }
-        let next = self.entries.values().filter_map(|entry| entry.state.due()).min();
-        next.into_iter().for_each(|at| self.is_due(at));
+        self.due = self.entries.values().filter_map(|entry| entry.state.due()).min();
     }
 
     // RFC 4861 7.2.2-2, RFC 4861 7.3.3-2

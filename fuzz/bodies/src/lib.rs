@@ -7,12 +7,14 @@
 //! |---|---|---|
 //! | [`parse`] | a packet | what is parsed, emitted and parsed again stays the same |
 //! | [`differential`] | a packet | ropeway-packet against pnet_packet and smoltcp |
+//! | [`ethernet`] | what stations on a link send, and what a stack does | what must be so whatever comes |
 //! | [`fragments`] | fragments of a few datagrams | a reassembly that is slow and simple |
 //! | [`stack`] | what a network and an application do to a stack | both streams, byte for byte |
 //! | [`train`] | packets of a batch | what is merged, against a slow definition; what is cut, against the packets |
 //! | [`pair`] | what a link and two programs do | two stacks against a byte pipe |
 
 mod differential;
+mod ethernet;
 #[path = "../../../crates/ropeway-packet/tests/exercise/mod.rs"]
 mod exercise;
 mod fragments;
@@ -26,6 +28,7 @@ mod train;
 mod wide;
 
 pub use differential::differential;
+pub use ethernet::ethernet;
 pub use fragments::fragments;
 pub use pair::pair;
 pub use stack::stack;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use ropeway_fuzz_bodies::reach::{PAIR, Reach, STACK};
-use ropeway_fuzz_bodies::{differential, fragments, pack, pair, parse, stack, tell_stories, train};
+use ropeway_fuzz_bodies::{differential, ethernet, fragments, pack, pair, parse, stack, tell_stories, train};
 
 const DEFAULT_INPUTS: u64 = 3000;
 
@@ -104,6 +104,11 @@ fn differential_target() {
 #[test]
 fn train_target() {
     run("train", train);
+}
+
+#[test]
+fn ethernet_target() {
+    run("ethernet", ethernet);
 }
 
 #[test]

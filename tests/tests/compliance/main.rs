@@ -15,10 +15,11 @@ use page::Page;
 use rules::Tree;
 
 /// Where tags count.
-const ROOTS: [&str; 7] = [
+const ROOTS: [&str; 8] = [
     "crates/ropeway-packet",
     "crates/ropeway-core",
     "crates/ropeway",
+    "crates/ropeway-ethernet",
     "crates/ropeway-sim",
     "examples",
     "tests/src",

@@ -46,10 +46,11 @@ pub(crate) struct Page {
 }
 
 /// The short names of the crates in the page.
-const SHORT: [(&str, &str); 3] = [
+const SHORT: [(&str, &str); 4] = [
     ("packet/", "crates/ropeway-packet/"),
     ("core/", "crates/ropeway-core/"),
     ("ropeway/", "crates/ropeway/"),
+    ("ethernet/", "crates/ropeway-ethernet/"),
 ];
 
 impl Page {

@@ -10,9 +10,10 @@ pub(crate) const LABELS: [(&str, RangeInclusive<u32>); 5] =
     [("MUST", 1..=69), ("SHLD", 1..=31), ("MAY", 1..=18), ("REC", 1..=1), ("R", 1..=14)];
 
 /// The RFCs whose rules have ids of ours: the section, a hyphen, and a number.
-pub(crate) const OTHER_RFCS: [&str; 26] = [
+pub(crate) const OTHER_RFCS: [&str; 30] = [
     "7323", "2018", "2883", "5961", "6528", "4987", "6298", "5682", "6675", "8985", "9438", "9937", "3168",
     "8511", "9768", "7413", "1122", "8085", "791", "8200", "5722", "6946", "7112", "6864", "7739", "4821",
+    "826", "5227", "4861", "8106",
 ];
 
 /// Every id of RFC 9293's list.

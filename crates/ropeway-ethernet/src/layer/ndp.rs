@@ -15,6 +15,7 @@ use crate::ndp::wire::{
 use crate::neighbors::Heard;
 
 impl EthernetLayer {
+    // RFC 4861 8.3-1
     pub(super) fn take_ndp(
         &mut self,
         now: Timestamp,
@@ -38,17 +39,22 @@ impl EthernetLayer {
             return self.counts.bad_ndp();
         }
         match message {
-            Ok(Message::RouterSolicitation { .. }) => self.take_router_solicitation(now, header, src),
+            Ok(Message::RouterSolicitation { source_mac }) => {
+                self.take_router_solicitation(now, header, src, source_mac.is_some());
+            }
             Ok(Message::NeighborSolicitation { target, source_mac }) => {
                 self.take_solicitation(now, header, src, target, source_mac.is_some());
             }
-            Ok(Message::NeighborAdvertisement { target, flags, .. }) => {
+            Ok(Message::NeighborAdvertisement { target, flags, target_mac }) => {
                 let was_asked = flags.solicited && header.dst == self.mac;
                 let heard = if was_asked { Heard::Answers } else { Heard::Tells };
                 if self.is_ours(target.into()) {
                     if self.defends(now, target.into(), header.src) {
                         self.announce_v6(target);
                     }
+                } else if target_mac.is_none() && self.neighbors.station_of(target.into()).is_none() {
+                    // Who is not known has to say where it is.
+                    self.counts.unsolicited_answers();
                 } else if self.may_be_neighbor(target.into()) {
                     self.hear(now, (target.into(), header.src), heard);
                 } else {
@@ -97,7 +103,7 @@ impl EthernetLayer {
     }
 
     // RFC 4861 6.2.6-1, RFC 4861 6.2.6-2
-    fn take_router_solicitation(&mut self, now: Timestamp, header: Header, src: Ipv6Addr) {
+    fn take_router_solicitation(&mut self, now: Timestamp, header: Header, src: Ipv6Addr, tells_mac: bool) {
         if self.advertiser.is_none() {
             return;
         }
@@ -107,6 +113,9 @@ impl EthernetLayer {
         }
         if !self.may_answer(now) {
             return;
+        }
+        if tells_mac {
+            self.hear(now, (src.into(), header.src), Heard::Asks);
         }
         let Some(advertiser) = &mut self.advertiser else { return };
         if src.is_unspecified() {

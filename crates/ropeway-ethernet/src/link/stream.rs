@@ -1,18 +1,24 @@
 //! Unix stream sockets with QEMU's framing: before each frame its length, a big-endian number of four bytes.
 
+use std::future::Future;
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use ropeway::device::Received;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::Sleep;
 
 use super::{LONGEST_FRAME, Link};
 use crate::FrameQueue;
 
 /// Bytes that are asked for at a time.
 const READ: usize = 256 * 1024;
+/// How long to wait after a connection could not be accepted.
+const RETRY: Duration = Duration::from_secs(1);
 /// Bytes of a length.
 const LENGTH: usize = 4;
 
@@ -37,13 +43,15 @@ pub struct StreamLink {
     stream: Option<UnixStream>,
     peers: u64,
     incoming: BytesMut,
+    /// When it is tried again to accept a connection.
+    retry: Option<Pin<Box<Sleep>>>,
 }
 
 impl StreamLink {
     /// Uses a connected socket. When the peer closes it, the link has failed.
     #[must_use]
     pub fn new(stream: UnixStream) -> Self {
-        Self { listener: None, stream: Some(stream), peers: 0, incoming: BytesMut::new() }
+        Self { listener: None, stream: Some(stream), peers: 0, incoming: BytesMut::new(), retry: None }
     }
 
     /// Waits for connections at `path`, and uses one at a time: when it ends, the next. While there is none, frames that are sent are lost.
@@ -65,7 +73,7 @@ impl StreamLink {
     /// Likewise, with a socket that listens already.
     #[must_use]
     pub fn from_listener(listener: UnixListener) -> Self {
-        Self { listener: Some(listener), stream: None, peers: 0, incoming: BytesMut::new() }
+        Self { listener: Some(listener), stream: None, peers: 0, incoming: BytesMut::new(), retry: None }
     }
 
     /// The connection has ended, with this error if there was one. If others may come it is no error of the link.
@@ -79,14 +87,27 @@ impl StreamLink {
         Ok(())
     }
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(listener) = &self.listener else { return Poll::Pending };
-        let (stream, _) = ready!(listener.poll_accept(cx))?;
+        let stream = loop {
+            if let Some(retry) = &mut self.retry {
+                ready!(retry.as_mut().poll(cx));
+                self.retry = None;
+            }
+            match ready!(listener.poll_accept(cx)) {
+                Ok((stream, _)) => break stream,
+                // Too many open files, as a rule: that passes.
+                Err(error) => {
+                    tracing::warn!(%error, "a peer of the Ethernet socket could not be accepted");
+                    self.retry = Some(Box::pin(tokio::time::sleep(RETRY)));
+                }
+            }
+        };
         tracing::info!("a peer has connected to the Ethernet socket");
         self.stream = Some(stream);
         self.incoming.clear();
         self.peers += 1;
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
     }
 
     /// Takes whole frames out of what has been read. An error says that the peer has lost the framing.
@@ -155,7 +176,7 @@ impl Link for StreamLink {
         let before = frames.len();
         loop {
             if self.stream.is_none() {
-                ready!(self.poll_accept(cx))?;
+                ready!(self.poll_accept(cx));
             }
             // What has been read comes first.
             let taken = self.take_frames(frames, max);

@@ -187,7 +187,8 @@ pub(crate) struct Advertisement<'a> {
     pub(crate) dns_lifetime: Duration,
 }
 
-/// RFC 4861 4.2.
+// RFC 4861 6.2.3-1, RFC 8106 5.1-1
+/// A router advertisement (RFC 4861 4.2).
 pub(crate) fn router_advertisement(src: Ipv6Addr, dst: Ipv6Addr, says: &Advertisement<'_>) -> BytesMut {
     let lifetime = u16::try_from(says.router_lifetime.as_secs()).unwrap_or(u16::MAX);
     let word = u32::from(says.hop_limit) << 24 | u32::from(lifetime);

@@ -170,6 +170,7 @@ fn an_answer_that_nobody_asked_for_makes_no_entry() {
     assert_eq!(world.layer.neighbors.len(), 0);
 }
 
+// RFC 826 3-3
 #[test]
 fn a_spoofed_address_stays_with_its_owner_while_that_answers() {
     let mut world = World::new(router());
@@ -198,6 +199,7 @@ fn an_address_goes_to_another_station_when_its_owner_is_silent() {
     assert_eq!(world.station("10.0.2.15"), Some(OTHER));
 }
 
+// RFC 4861 7.3.3-2
 #[test]
 fn a_neighbor_that_is_gone_is_looked_for_again() {
     let mut world = World::new(router());

@@ -124,7 +124,8 @@ fn a_spoofed_address_stays_with_its_owner_while_that_answers() {
     assert_eq!(world.station("fd00::15"), Some(OTHER));
 }
 
-// RFC 4862 5.4.3: whoever asks from nobody has no address yet.
+// RFC 4861 7.2.6-1
+/// Whoever asks from nobody has no address yet (RFC 4862 5.4.3).
 #[test]
 fn who_looks_for_a_duplicate_of_our_address_is_told() {
     let mut world = World::new(router());
@@ -176,8 +177,28 @@ fn a_router_solicitation_is_answered_to_the_asker() {
     assert_eq!((sent.len(), header(&sent[0]).dst), (1, GUEST));
     assert_eq!(read_ndp(&sent[0]), Message::OtherRouter);
     let packet = ip::parse(&sent[0][HEADER_LEN..]).unwrap();
+    assert_eq!(world.station(GUEST_LOCAL), Some(GUEST), "it has said where it is");
     // RFC 4861 6.1.2: hosts take it from a link-local address only.
     assert_eq!((packet.src, packet.dst), (OURS.link_local().into(), ip_addr(GUEST_LOCAL)));
+}
+
+#[test]
+fn an_advertisement_without_a_hardware_address_tells_nothing_of_a_stranger() {
+    let mut world = World::new(host());
+    let mut packet = advertisement(GUEST, v6("fd00::15"), true).split_off(HEADER_LEN);
+    packet.truncate(64);
+    packet[5] = 24;
+    let bare = carry(GUEST, OURS, &with_checksum(packet));
+    world.send(datagram(US_V6, "fd00::15", b"hello"));
+    world.give(bare.clone());
+    assert!(world.sent().iter().all(|frame| !frame.ends_with(b"hello")));
+    world.give(solicitation(GUEST, v6("fd00::15"), v6(US_V6)));
+    world.sent();
+    world.pass(Duration::from_millis(5500));
+    assert_eq!(world.sent().len(), 1);
+    world.give(bare);
+    world.pass_secs(10);
+    assert!(world.sent().is_empty(), "it has answered");
 }
 
 // RFC 4861 6.2.6-2
@@ -227,6 +248,7 @@ fn a_flood_of_router_solicitations_gets_thirty_two_answers_a_second() {
     assert!(world.counters().answers_limited >= 968);
 }
 
+// RFC 4861 8.3-1
 #[test]
 fn routers_among_the_guests_and_redirects_are_ignored() {
     let mut world = World::new(router());
