@@ -52,13 +52,18 @@ pub(super) fn run(
     let (begin, end) = thread::scope(|scope| {
         other.start(scope);
         let begin = Instant::now();
+        let wait_for_more = |than: u64, since: Instant| {
+            while other.done() <= than && since.elapsed() < PATIENCE {
+                thread::sleep(LOOK_EVERY);
+            }
+        };
         // A pair of devices resolves addresses first, which may take the kernel a second.
-        while other.done() == 0 && begin.elapsed() < PATIENCE {
-            thread::sleep(LOOK_EVERY);
-        }
+        wait_for_more(0, begin);
         thread::sleep(window.warm_up);
         let marks = mark(&ends).and_then(|begin| {
             thread::sleep(window.measure);
+            // A moment may be too short for the receiver to tell of anything: then the window ends when it does.
+            wait_for_more(begin.1, begin.0);
             Ok((begin, mark(&ends)?))
         });
         other.stop();
