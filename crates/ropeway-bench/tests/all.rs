@@ -71,6 +71,9 @@ fn every_row_has_every_stack_that_can_do_it() {
         {
             row(format!("{what} at once, {way}"), all);
         }
+        for datagrams in ["UDP down, 64 B", "UDP up, 64 B", "UDP down, 1200 B", "UDP up, 1200 B"] {
+            row(format!("{datagrams}, {way}"), all);
+        }
         row(format!("HTTP, 32 at once, {way}"), with_streams);
         row(format!("64 B there and back, 50 idle beside, {way}"), all);
     }
