@@ -166,6 +166,11 @@ pub struct SocketOptions {
     /// How often a SYN is retransmitted before a connect gives up (`TCP_SYNCNT`). 7 by default: with a
     /// first timeout of 1 s that is just over four minutes (RFC 9293 3.8.3 MUST-23 asks for three).
     pub syn_retries: u32,
+    /// How often a listener's SYN-ACK is retransmitted before the half-open connection is given up (`TCP_SYNCNT` of a listener);
+    /// beyond 253 counts as that. `None`: [`StackConfig::synack_retries`](crate::StackConfig::synack_retries). A change counts at
+    /// once, also for handshakes that are under way.
+    // RFC 4987 3.3-1
+    pub synack_retries: Option<u32>,
     /// So many timeouts of a SYN follow each other without backoff, and come on top of `syn_retries`
     /// (`tcp_syn_linear_timeouts`): with 4, it is sent again after 1, 2, 3, 4, 5, 7, 11 ... seconds. 0 by default: RFC 6298 5.5
     /// has every timeout doubled, and a peer that is not there is asked no more often than it has to be. In Linux 4 since 6.5.
@@ -341,6 +346,7 @@ impl Default for SocketOptions {
             max_reordering: 300,
             slow_start_after_idle: true,
             syn_retries: 7,
+            synack_retries: None,
             syn_linear_timeouts: 0,
             thin_linear_timeouts: false,
             min_rto: None,

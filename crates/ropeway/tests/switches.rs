@@ -46,6 +46,7 @@ macro_rules! takes_all {
         takes!(socket, tcp_delack_max, set_tcp_delack_max, [ms(1), ms(499), None], refuses [ms(0), ms(500)]);
         takes!(socket, tcp_fin_timeout, set_tcp_fin_timeout, [ms(0), ms(120_000), None], refuses []);
         takes!(socket, tcp_defer_accept, set_tcp_defer_accept, [ms(1000), None], refuses []);
+        takes!(socket, tcp_synack_retries, set_tcp_synack_retries, [Some(0), Some(127), None], refuses [Some(128)]);
         takes!(socket, tcp_window_clamp, set_tcp_window_clamp, [65_536, 0], refuses []);
     };
 }

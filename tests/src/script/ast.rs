@@ -242,6 +242,20 @@ pub enum Expr {
     Apply(String, Vec<Expr>),
 }
 
+impl Expr {
+    /// The value of a structure's field, or of one in the structures of a list.
+    pub(super) fn field(&self, wanted: &str) -> Option<&Expr> {
+        match self {
+            Self::List(parts) => parts.iter().find_map(|part| part.field(wanted)),
+            Self::Struct(fields) => fields.iter().find_map(|part| match part {
+                Self::Field(name, value) if name == wanted => Some(&**value),
+                _ => None,
+            }),
+            _ => None,
+        }
+    }
+}
+
 /// What `// @packet:` says of the packet on the next line.
 #[derive(Clone, Debug, Default)]
 pub struct PacketExtras {

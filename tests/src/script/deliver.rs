@@ -104,7 +104,8 @@ impl Runner<'_> {
         self.note(&text);
         translated.map_err(|what| self.fail(what))?;
         let packet = self.ip(spec, src, dst, extras);
-        self.inject(encode(&packet, &segment, extras))
+        let merged = self.settings.segment_size.filter(|size| segment.payload.len() > usize::from(*size));
+        self.inject_train(encode(&packet, &segment, extras), merged)
     }
 
     /// The connection that a packet belongs to; a new one if there is none.

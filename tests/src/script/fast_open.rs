@@ -138,8 +138,14 @@ impl Runner<'_> {
             Ok((_, sent)) => sent,
             Err(error) => return Ok(Some(error)),
         };
+        let lends = self.flags_of(call)?.contains("MSG_ZEROCOPY");
         if let Ok(socket) = self.socket_at(&call.args)? {
             socket.deferred = false;
+            if let Some(zero_copy) = socket.zero_copy.as_mut().filter(|_| lends) {
+                // What goes with a SYN is copied.
+                drop(zero_copy.lend(data));
+                zero_copy.took(sent > 0);
+            }
         }
         pending.begun = true;
         pending.progress = sent;

@@ -41,6 +41,7 @@ mod settings;
 mod sockets;
 mod sysctl;
 pub mod wire;
+mod zero_copy;
 
 use std::fmt;
 

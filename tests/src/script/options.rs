@@ -9,6 +9,7 @@ use super::info::field;
 use super::run::{Runner, Stop};
 use super::settings::Mode;
 use super::sockets::{Done, Kind, connection_errno, errno_number};
+use super::zero_copy::ZeroCopy;
 
 impl Runner<'_> {
     pub(super) fn setsockopt(&mut self, args: &[Expr]) -> Result<Done, Stop> {
@@ -69,7 +70,9 @@ impl Runner<'_> {
                 options.max_segment = u16::try_from(number).ok().filter(|mss| *mss > 0);
             }),
             "TCP_SYNCNT" if !(1..=127).contains(&number) => Done::Error("EINVAL"),
-            "TCP_SYNCNT" => self.change(fd, |options, _| options.syn_retries = count),
+            "TCP_SYNCNT" => self.change(fd, |options, _| {
+                (options.syn_retries, options.synack_retries) = (count, Some(count));
+            }),
             "TCP_USER_TIMEOUT" => self.change(fd, |options, _| {
                 let millis = Duration::from_millis(u64::from(count));
                 options.user_timeout = (number > 0).then_some(millis);
@@ -113,6 +116,12 @@ impl Runner<'_> {
             "TCP_FASTOPEN" => self.change(fd, |options, _| options.fast_open = count),
             "TCP_FASTOPEN_NO_COOKIE" => {
                 self.change(fd, |options, _| options.fast_open_no_cookie = number != 0)
+            }
+            "SO_ZEROCOPY" => {
+                if let Some(socket) = self.sockets.get_mut(&fd) {
+                    socket.zero_copy = (number != 0).then(ZeroCopy::default);
+                }
+                Done::Returned(0)
             }
             // These do not change what TCP does.
             // What it tells of goes with what is read anyway.

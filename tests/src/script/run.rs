@@ -334,7 +334,13 @@ impl<'s> Runner<'s> {
 
     /// A packet arrives, and the stack says all it has to say.
     pub(super) fn inject(&mut self, bytes: Vec<u8>) -> Result<(), Stop> {
-        self.stack.handle_packet(self.ts(), Received::new(Bytes::from(bytes)));
+        self.inject_train(bytes, None)
+    }
+
+    /// Likewise; a device has merged it from segments of that size.
+    pub(super) fn inject_train(&mut self, bytes: Vec<u8>, segment_size: Option<u16>) -> Result<(), Stop> {
+        let received = Received::new(Bytes::from(bytes)).with_segment_size(segment_size);
+        self.stack.handle_packet(self.ts(), received);
         self.collect()
     }
 
@@ -380,6 +386,7 @@ impl<'s> Runner<'s> {
                 self.wake_watches(id);
             }
         }
+        self.wake_lenders();
         Ok(())
     }
 

@@ -69,6 +69,8 @@ pub struct Settings {
     pub bsd: bool,
     /// What a route of the script's says of its path: an MTU that passes.
     pub path_mtu: Option<u16>,
+    /// `--mss`: what is larger arrives as a train of segments of that size.
+    pub segment_size: Option<u16>,
     /// What the script switches on that is not there.
     pub unsupported: Vec<String>,
     /// What was in the script and changed nothing.
@@ -115,6 +117,7 @@ impl Settings {
             keep_alive: KeepAlive::default(),
             bsd: false,
             path_mtu: None,
+            segment_size: None,
             unsupported: Vec::new(),
             notes: Vec::new(),
         };
@@ -216,6 +219,7 @@ impl Settings {
             }
             ("tcp_ts_tick_usecs", Some(micros)) => self.ts_tick = micros,
             ("mtu", Some(mtu)) => self.config.mtu = u16::try_from(mtu).unwrap_or(u16::MAX),
+            ("mss", Some(mss)) => self.segment_size = u16::try_from(mss).ok().filter(|mss| *mss > 0),
             ("bind_port", Some(port)) => self.bind_port = u16::try_from(port).unwrap_or(8080),
             ("connect_port", Some(port)) => self.connect_port = u16::try_from(port).unwrap_or(8080),
             ("strict_segments", _) => self.strict_segments = true,

@@ -8,6 +8,8 @@ use ropeway_core::{
     SendError, SocketOptions,
 };
 
+use super::zero_copy::ZeroCopy;
+
 /// What a descriptor stands for.
 #[derive(Debug)]
 pub(super) enum Kind {
@@ -32,6 +34,23 @@ pub(super) struct Socket {
     pub(super) deferred: bool,
     /// `connect` has told of its success.
     pub(super) told_connected: bool,
+    /// `SO_ZEROCOPY`
+    pub(super) zero_copy: Option<ZeroCopy>,
+}
+
+impl Socket {
+    pub(super) fn new(kind: Kind, options: SocketOptions, keep_alive: KeepAlive) -> Self {
+        Self {
+            kind,
+            nonblocking: false,
+            options,
+            keep_alive,
+            connects_fast: false,
+            deferred: false,
+            told_connected: false,
+            zero_copy: None,
+        }
+    }
 }
 
 pub(super) type Sockets = BTreeMap<i64, Socket>;

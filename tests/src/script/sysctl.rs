@@ -31,6 +31,8 @@ impl Settings {
                 // A route that is narrower than the device: what it takes is known, and what we announce follows from it.
                 self.config.mtu = mtu;
                 self.path_mtu = Some(mtu);
+            } else if let Some(mtu) = mtu_of_device(line) {
+                self.config.mtu = mtu;
             } else if !line.is_empty() && !line.starts_with('#') {
                 self.notes.push(format!("`{line}`"));
             }
@@ -205,6 +207,13 @@ impl Settings {
         }
         true
     }
+}
+
+/// `ip link set dev tun0 mtu 9000`
+fn mtu_of_device(command: &str) -> Option<u16> {
+    let mut words = command.split_whitespace();
+    let is_link = words.next() == Some("ip") && words.next() == Some("link") && words.next() == Some("set");
+    words.skip_while(|word| *word != "mtu").nth(1).filter(|_| is_link)?.parse().ok()
 }
 
 fn low_u16(number: u32) -> u16 {

@@ -67,15 +67,14 @@ impl Stack {
         let sharing = Sharing::of(&options);
         let id = self.listeners.insert(local, backlog, options).ok_or(ListenError::PortsExhausted)?;
         self.ports.tcp.claim(local, Claim::Listener(sharing));
-        self.set_deferral(id);
+        self.set_patience(id);
         Ok(id)
     }
 
-    /// For how long the listener's handshakes wait for data, in timeouts of a SYN-ACK.
-    fn set_deferral(&mut self, id: ListenerId) {
+    /// What the listener's options say of its handshakes.
+    fn set_patience(&mut self, id: ListenerId) {
         let Some(listener) = self.listeners.get_mut(id) else { return };
-        listener.deferral = self.rooms.half_open.deferral(listener.options.defer_accept);
-        self.rooms.half_open.reach(listener.deferral);
+        listener.patience = self.rooms.half_open.patience(&listener.options);
     }
 
     /// A passive OPEN for every address and port that no other listener has, ours or not: `poll_incoming` gives
@@ -88,7 +87,7 @@ impl Stack {
         let backlog = backlog.min(self.config.max_connections);
         let id = self.listeners.insert_any(backlog, options).ok_or(ListenError::AddressInUse)?;
         self.any_address = true;
-        self.set_deferral(id);
+        self.set_patience(id);
         Ok(id)
     }
 
@@ -178,7 +177,7 @@ impl Stack {
             self.ports.tcp.release(listener.local, Claim::Listener(before));
             self.ports.tcp.claim(listener.local, Claim::Listener(after));
         }
-        self.set_deferral(id);
+        self.set_patience(id);
         Ok(())
     }
 

@@ -340,7 +340,7 @@ impl Stack {
     fn expire_half_open(&mut self, now: Timestamp) {
         for _ in 0..TIMEOUT_BUDGET {
             let (rooms, listeners) = (&mut self.rooms, &self.listeners);
-            match rooms.half_open.pop_overdue(now, |slot| listeners.deferral_at(slot)) {
+            match rooms.half_open.pop_overdue(now, |slot| listeners.patience_at(slot)) {
                 None => break,
                 Some(Overdue::Wait) => {}
                 Some(Overdue::Retransmit(key)) => {

@@ -174,7 +174,7 @@ impl Stack {
                 .filter(|options| options.ecn_option != EcnOption::Off)
                 .map(|_| first_option()),
             ecn_fallback: options.is_some_and(|options| options.ecn_fallback),
-            deferral: self.listeners.get(id).map_or(0, |listener| listener.deferral),
+            deferral: self.listeners.get(id).map_or(0, |listener| listener.patience.deferral),
         }
     }
 

@@ -73,6 +73,7 @@ fn extremes() -> Vec<(String, Change)> {
         field!([counts], icmp_errors_per_second);
         field!([counts], icmp_errors_per_source);
         field!([counts], socket.syn_retries);
+        field!([counts], socket.synack_retries, Some);
         field!([counts], socket.fast_open);
     }
     for sizes in [0, 1, usize::MAX] {

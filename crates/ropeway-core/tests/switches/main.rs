@@ -14,5 +14,6 @@ mod defer_accept;
 mod extensions;
 mod fin_wait;
 mod recovery;
+mod synack_retries;
 mod timeouts;
 mod window_clamp;

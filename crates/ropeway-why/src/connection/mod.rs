@@ -1,18 +1,22 @@
 //! A connection as a capture shows it: both directions, how it was opened, how it ended.
 
+mod cause;
 mod distance;
 mod ending;
 mod ends;
 mod flight;
+mod gaps;
 mod graph;
 mod handshake;
 mod limit;
 mod offsets;
 mod ranges;
+mod records;
 mod retransmission;
 mod table;
 mod waiting;
 mod way;
+mod window;
 
 use std::net::SocketAddr;
 use std::time::Duration;

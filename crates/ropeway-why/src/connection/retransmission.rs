@@ -56,6 +56,20 @@ pub enum Needed {
     Unknown,
 }
 
+/// Something that was found out, how sure it is, and the frames that it rests on.
+#[derive(Clone, Debug)]
+pub(super) struct Finding<T> {
+    pub(super) what: T,
+    pub(super) grade: Grade,
+    pub(super) frames: Vec<u64>,
+}
+
+impl<T> Finding<T> {
+    pub(super) fn new(what: T, grade: Grade, frames: impl IntoIterator<Item = u64>) -> Self {
+        Self { what, grade, frames: frames.into_iter().collect() }
+    }
+}
+
 /// Something that was sent again.
 #[derive(Clone, Debug, Serialize)]
 pub struct Retransmission {

@@ -83,13 +83,13 @@ impl Way {
         let before = before?;
         let edge = before.edge.filter(|edge| *edge < start + want)?;
         let window = edge.saturating_sub(before.una);
-        let slow = window * 2 < self.peak_window || window < want;
+        let slow = window * 2 < self.window.peak || window < want;
         Some(if slow { Limit::SlowReader } else { Limit::ReceiveWindow })
     }
 
     /// Segments leave when acknowledgements come.
     fn clocked(&self, around: &Around) -> Limit {
-        if self.edge.is_none() {
+        if self.window.edge.is_none() {
             return Limit::Unknown; // it may as well be the peer's window
         }
         if self.is_queued(around) { Limit::Path } else { Limit::CongestionWindow }

@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use ropeway_packet::TcpFlags;
 
+use super::cause::Evidence;
 use super::distance::Distance;
 use super::flight::{Flight, Sent};
+use super::gaps::{Gap, Gaps, Order};
 use super::graph::Points;
 use super::limit::{Limit, Limits, Span};
 use super::offsets::Offsets;
 use super::ranges::Ranges;
-use super::retransmission::{Cause, Counts, Needed, Retransmission};
+use super::records::{Again, Records};
+use super::retransmission::{Cause, Finding, Needed};
+use super::window::Window;
 use super::{Room, Seen};
 use crate::grade::Grade;
 
@@ -20,6 +24,8 @@ use crate::grade::Grade;
 const MOST_ACKS: usize = 4096;
 /// Ranges that have been acknowledged, and are remembered, because they may come again.
 const RETIRED: usize = 64;
+/// Ranges that SACK has reported, likewise.
+const MOST_REPORTED: usize = 4096;
 /// A sequence number further off than this belongs to another connection, or was made up.
 const FAR_OFF: u64 = 1 << 30;
 
@@ -62,49 +68,6 @@ pub(crate) struct Last {
     pub(crate) len: u64,
 }
 
-/// Who told of a gap: the first segment behind it.
-#[derive(Clone, Copy, Debug)]
-struct Gap {
-    start: u64,
-    end: u64,
-    frame: u64,
-    at: Duration,
-    tsval: Option<u32>,
-    id: Option<u16>,
-}
-
-/// How fast the clock of the timestamps runs.
-#[derive(Clone, Copy, Debug, Default)]
-struct Ticks {
-    first: Option<(u32, Duration)>,
-}
-
-impl Ticks {
-    /// How often the clock ticks in a time; once a millisecond, as long as that is not known.
-    fn in_time(&self, time: Duration, seen: &Seen) -> u128 {
-        const ENOUGH: Duration = Duration::from_millis(300);
-        let since = self
-            .first
-            .zip(seen.tsval())
-            .map(|((tsval, at), now)| (now.wrapping_sub(tsval), seen.at.saturating_sub(at)));
-        match since {
-            Some((ticks, elapsed)) if elapsed >= ENOUGH => {
-                time.as_nanos() * u128::from(ticks) / elapsed.as_nanos()
-            }
-            _ => time.as_millis(),
-        }
-    }
-}
-
-/// How the acknowledgements of a range stand.
-#[derive(Clone, Copy, Debug, Default)]
-struct Duplicates {
-    count: u32,
-    first: u64,
-    last: u64,
-    at: Duration,
-}
-
 /// One direction.
 #[derive(Debug, Default)]
 pub(crate) struct Way {
@@ -113,36 +76,26 @@ pub(crate) struct Way {
     pub(crate) origin: u64,
     pub(crate) nxt: u64,
     pub(crate) una: u64,
-    pub(crate) edge: Option<u64>,
+    /// The receiver's.
+    pub(crate) window: Window,
     una_frame: u64,
     flight: Flight,
     retired: VecDeque<(u64, Sent)>,
     sacked: Ranges,
-    gaps: Vec<Gap>,
+    gaps: Gaps,
     pub(crate) acks: VecDeque<Ack>,
-    duplicates: Duplicates,
+    /// Duplicate acknowledgements: how many, the first and the last.
+    duplicates: (u32, u64, u64),
     /// What was out when losses were noticed, or the timer went off.
     pub(crate) recovery: Option<u64>,
     pub(crate) loss: Option<u64>,
     too_big: Option<(u64, Duration)>,
-    ticks: Ticks,
     pub(crate) last: Option<Last>,
     pub(crate) first_data: Option<Duration>,
     pub(crate) last_data: Option<Duration>,
-    /// The peer's window: the largest, and since when it is closed.
-    pub(crate) peak_window: u64,
-    raw_window: u16,
-    closed: Option<(Duration, u64)>,
-    pub(crate) closed_for: Duration,
-    pub(crate) zero_windows: u64,
-    pub(crate) zero_window_frames: Vec<u64>,
     pub(crate) limits: Limits,
     limit: Option<Limit>,
-    pub(crate) retransmissions: Vec<Retransmission>,
-    undecided: Vec<Undecided>,
-    pub(crate) counts: Counts,
-    pub(crate) unneeded: u64,
-    pub(crate) retransmitted_bytes: u64,
+    pub(crate) records: Records,
     pub(crate) reordered: u64,
     pub(crate) reordered_frames: Vec<u64>,
     pub(crate) keep_alives: u64,
@@ -162,20 +115,6 @@ pub(crate) struct Way {
     pub(crate) graph: Graph,
 }
 
-/// A retransmission of which it is not known yet whether it was needed.
-#[derive(Clone, Copy, Debug)]
-struct Undecided {
-    /// Its place in the list.
-    at: usize,
-    start: u64,
-    end: u64,
-    sent: Duration,
-    tsval: Option<u32>,
-    original_tsval: Option<u32>,
-    /// Nothing before it was missing.
-    was_first: bool,
-}
-
 /// What the pictures show.
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
@@ -192,7 +131,7 @@ impl Way {
         self.offsets.begin(seq);
         let first = self.offsets.of(seq) + 1;
         (self.origin, self.nxt, self.una) = (first, first, first);
-        self.edge = None;
+        self.window.edge = None;
     }
 
     /// The capture begins in the middle: with this number.
@@ -243,7 +182,7 @@ impl Way {
             && self.una == self.nxt
             && self.nxt > self.origin
         {
-            if self.edge.is_some_and(|edge| edge <= self.nxt) {
+            if self.window.is_full_at(self.nxt) {
                 self.window_probes += 1;
             } else {
                 self.keep_alives += 1;
@@ -253,7 +192,7 @@ impl Way {
         if start == end {
             return;
         }
-        if self.edge.is_some_and(|edge| start >= edge) && end <= start + 1 && self.nxt >= start {
+        if self.window.is_full_at(start) && end <= start + 1 && self.nxt >= start {
             self.window_probes += 1;
             if end <= self.nxt {
                 return;
@@ -289,17 +228,14 @@ impl Way {
     }
 
     fn new_data(&mut self, start: u64, end: u64, seen: &Seen, around: &Around) {
-        self.ticks.first = self.ticks.first.or_else(|| Some((seen.tsval()?, seen.at)));
+        self.gaps.stamp(seen);
         for span in self.waited_for(start, end - start, seen, around).into_iter().flatten() {
             self.limit = Some(span.limit);
             self.limits.add(span, around.room.spans);
         }
         let tsval = seen.tsval();
         if start > self.nxt {
-            let (frame, at, id) = (seen.frame, seen.at, seen.segment.id);
-            if self.gaps.len() < around.room.ranges {
-                self.gaps.push(Gap { start: self.nxt, end: start, frame, at, tsval, id });
-            }
+            self.gaps.open(self.nxt, start, seen);
         }
         self.bytes += end - start;
         let now = (seen.frame, seen.at);
@@ -319,186 +255,92 @@ impl Way {
 
     /// Data that lies before what was sent last.
     fn again(&mut self, start: u64, end: u64, seen: &Seen, around: &Around) {
-        if let Some(at) = self.gaps.iter().position(|gap| gap.start < end && start < gap.end) {
-            self.fill(at, start, end, seen, around);
+        if let Some(gap) = self.gaps.fill(start, end) {
+            self.fill(&gap, start, end, seen, around);
             return;
         }
         let retired =
             || self.retired.iter().rev().find(|(from, sent)| *from < end && start < sent.end).copied();
-        let original = self.flight.find(start, end).or_else(retired);
-        let (tsval, id) = (seen.tsval(), seen.segment.id);
-        let doubled = original.and_then(|(_, sent)| {
-            let soon = seen.at.saturating_sub(sent.last.1);
-            let same_id = id.is_some_and(|id| id != 0) && id == sent.id;
-            let alike = id.is_none()
-                && tsval == sent.tsval.1
-                && soon < Duration::from_micros(200).min(around.total() / 4);
-            (same_id && soon < Duration::from_secs(1))
-                .then_some(Grade::Shown)
-                .or(alike.then_some(Grade::Likely))
-        });
-        let original_frame = original.map(|(_, sent)| sent.last.0);
-        let evidence: Vec<u64> = original_frame.into_iter().collect();
-        if let Some(grade) = doubled {
-            self.record(
-                start,
-                end,
-                seen,
-                original_frame,
-                (Cause::Doubled, grade, evidence),
-                (Needed::No, grade, vec![]),
-                around,
-            );
+        let original = self.flight.find(start, end).or_else(retired).map(|(_, sent)| sent);
+        let again = Again {
+            start,
+            end,
+            original: original.map(|sent| sent.last.0),
+            original_tsval: original.and_then(|sent| sent.tsval.1),
+            is_first: start <= self.una,
+        };
+        if let Some(grade) = original.and_then(|sent| doubled(&sent, seen, around)) {
+            let (cause, needed) =
+                (Finding::new(Cause::Doubled, grade, again.original), Finding::new(Needed::No, grade, []));
+            self.records.add(again, cause, needed, self.origin, seen, around);
             return;
         }
-        let waited = original.map(|(_, sent)| seen.at.saturating_sub(sent.last.1));
-        let cause = self.cause(start, end, seen, waited, original, around);
-        let needed = if end <= self.una {
-            (Needed::No, Grade::Shown, vec![self.una_frame])
-        } else if let Some(frame) = self.sacked.covers(start.max(self.una), end) {
-            (Needed::No, Grade::Shown, vec![frame])
-        } else {
-            (Needed::Unknown, Grade::Unknown, vec![])
+        let waited = original.map(|sent| seen.at.saturating_sub(sent.last.1));
+        let cause = self.evidence(start, end, original, waited, seen, around).cause();
+        let reported = || self.sacked.covers(start.max(self.una), end);
+        let had = if end <= self.una { Some(self.una_frame) } else { reported() };
+        let needed = match had {
+            Some(frame) => Finding::new(Needed::No, Grade::Shown, [frame]),
+            None => Finding::new(Needed::Unknown, Grade::Unknown, []),
         };
-        self.after_cause(cause.0, seen, around);
-        let undecided = needed.0 == Needed::Unknown;
-        let at = self.record(start, end, seen, original_frame, cause, needed, around);
-        if undecided && let Some(at) = at {
-            let original_tsval = original.and_then(|(_, sent)| sent.tsval.1);
-            let was_first = start <= self.una;
-            self.undecided.push(Undecided {
-                at,
-                start,
-                end,
-                sent: seen.at,
-                tsval,
-                original_tsval,
-                was_first,
-            });
-        }
-        let now = (seen.frame, seen.at);
+        self.after_cause(cause.what, seen, around);
+        self.records.add(again, cause, needed, self.origin, seen, around);
         self.flight.change(start, end, |sent| {
             sent.waited = seen.at.saturating_sub(sent.last.1);
-            sent.last = now;
-            sent.tsval.1 = tsval;
-            sent.id = id;
+            sent.last = (seen.frame, seen.at);
+            sent.tsval.1 = seen.tsval();
+            sent.id = seen.segment.id;
             sent.again += 1;
         });
     }
 
     /// What was missing in the capture comes: late, or again.
-    fn fill(&mut self, at: usize, start: u64, end: u64, seen: &Seen, around: &Around) {
-        let gap = self.gaps.swap_remove(at);
-        for (from, to) in [(gap.start, start), (end, gap.end)] {
-            if from < to {
-                self.gaps.push(Gap { start: from, end: to, ..gap });
-            }
-        }
-        let tsval = seen.tsval();
-        let later = tsval.zip(gap.tsval).map(|(here, there)| here.wrapping_sub(there).cast_signed());
-        let behind = seen.segment.id.zip(gap.id).map(|(here, there)| here.wrapping_sub(there).cast_signed());
+    fn fill(&mut self, gap: &Gap, start: u64, end: u64, seen: &Seen, around: &Around) {
+        let order = self.gaps.order(gap, seen, around.total());
+        let (tsval, now) = (seen.tsval(), (seen.frame, seen.at));
         let waited = seen.at.saturating_sub(gap.at);
-        let overtaken = match (later, behind) {
-            (Some(..=-1), _) => Some(Grade::Shown),
-            (Some(1..), _) => None,
-            // Sent within a tick of what overtook it: nobody hears of a loss that soon.
-            (Some(0), _) if self.ticks.in_time(around.total(), seen) >= 2 => Some(Grade::Likely),
-            (_, Some(..=-1)) => Some(Grade::Likely),
-            (_, Some(1..)) => None,
-            _ => (waited < Duration::from_millis(3).min(around.total() / 4)).then_some(Grade::Likely),
-        };
-        let now = (seen.frame, seen.at);
-        let again = u32::from(overtaken.is_none());
-        let sent =
-            Sent { end, first: now, last: now, tsval: (tsval, tsval), id: seen.segment.id, again, waited };
+        let again = u32::from(order != Order::Overtaken);
+        let id = seen.segment.id;
+        let sent = Sent { end, first: now, last: now, tsval: (tsval, tsval), id, again, waited };
         self.flight.add(start, sent, around.room.ranges);
-        if overtaken.is_some() {
+        let Order::Again(grade) = order else {
             self.reordered += 1;
             push_few(&mut self.reordered_frames, seen.frame);
             return;
-        }
-        let cause = self.cause(start, end, seen, Some(waited), None, around);
-        self.after_cause(cause.0, seen, around);
-        let sure = later.is_some_and(|later| later > 0);
-        let grade = if sure { Grade::Shown } else { Grade::Likely };
-        self.record(start, end, seen, None, cause, (Needed::Yes, grade, vec![gap.frame]), around);
+        };
+        let cause = self.evidence(start, end, None, Some(waited), seen, around).cause();
+        self.after_cause(cause.what, seen, around);
+        let again = Again { start, end, original: None, original_tsval: None, is_first: start <= self.una };
+        let needed = Finding::new(Needed::Yes, grade, [gap.frame]);
+        self.records.add(again, cause, needed, self.origin, seen, around);
     }
 
-    /// Why `start..end` was sent again.
-    fn cause(
+    /// What is known when a range is sent again.
+    fn evidence<'a>(
         &self,
         start: u64,
         end: u64,
-        seen: &Seen,
+        original: Option<Sent>,
         waited: Option<Duration>,
-        original: Option<(u64, Sent)>,
-        around: &Around,
-    ) -> (Cause, Grade, Vec<u64>) {
-        let total = around.total();
-        if let Some((frame, at)) = self.too_big
-            && seen.at.saturating_sub(at) < total + Duration::from_millis(50)
-        {
-            return (Cause::PathMtu, Grade::Shown, vec![frame]);
-        }
-        let told = self.sacked.beyond(end.max(self.una));
-        let quiet = self.last.map_or(Duration::MAX, |last| seen.at.saturating_sub(last.at));
-        let since_ack =
-            self.acks.back().map(|ack| seen.at.saturating_sub(ack.at).saturating_sub(around.near.least()));
-        let prompt = since_ack.is_some_and(|since| since <= (total / 8).max(Duration::from_millis(4)));
-        let last_frame = original.map(|(_, sent)| sent.last.0);
-        let doubled = original.filter(|(_, sent)| {
-            sent.again > 0
-                && start <= self.una
-                && !prompt
-                && waited.is_some_and(|waited| {
-                    waited >= sent.waited * 17 / 10 && waited > Duration::from_millis(150)
-                })
-        });
-        if let Some((_, sent)) = doubled {
-            return (Cause::Timeout, Grade::Shown, vec![sent.first.0, sent.last.0]);
-        }
-        // A timer: nothing has come, and nothing was sent, for a round trip and more.
-        let slow = quiet >= total.max(Duration::from_millis(10)) && !prompt;
-        if slow && told.is_none() {
-            let frames: Vec<u64> = last_frame.into_iter().collect();
-            if start > self.una && end >= self.nxt && self.loss.is_none() {
-                return (Cause::TailLossProbe, Grade::Likely, frames);
-            }
-            if start <= self.una && end < self.nxt {
-                return (Cause::Timeout, Grade::Likely, frames);
-            }
-            if start <= self.una {
-                let again = original.is_some_and(|(_, sent)| sent.again > 0);
-                let cause = if again { Cause::Timeout } else { Cause::Timer };
-                return (cause, Grade::Likely, frames);
-            }
-        }
-        if self.loss.is_some_and(|until| start < until) {
-            return (Cause::AfterTimeout, Grade::Likely, vec![]);
-        }
-        let enough = u64::from(around.mss.max(1)) * 3;
-        if slow
-            && start <= self.una
-            && since_ack.is_some_and(|since| since > total * 2 + Duration::from_millis(150))
-        {
-            return (Cause::Timeout, Grade::Likely, last_frame.into_iter().collect());
-        }
-        match (told, self.duplicates) {
-            (Some((bytes, first)), _) => {
-                let grade =
-                    if bytes >= enough || self.recovery.is_some() { Grade::Shown } else { Grade::Likely };
-                (Cause::Fast, grade, vec![first])
-            }
-            (None, Duplicates { count, first, last, .. }) if count >= 3 && start <= self.una => {
-                (Cause::Fast, Grade::Shown, vec![first, last])
-            }
-            (None, Duplicates { count: 1.., first, .. }) if start <= self.una && prompt => {
-                (Cause::Fast, Grade::Likely, vec![first])
-            }
-            _ if self.recovery.is_some_and(|until| start < until) && prompt => {
-                (Cause::Fast, Grade::Likely, self.acks.back().map(|ack| ack.frame).into_iter().collect())
-            }
-            _ => (Cause::Unknown, Grade::Unknown, vec![]),
+        seen: &Seen,
+        around: &'a Around,
+    ) -> Evidence<'a> {
+        let since = |at: Duration| seen.at.saturating_sub(at);
+        Evidence {
+            start,
+            end,
+            una: self.una,
+            nxt: self.nxt,
+            original,
+            waited,
+            too_big: self.too_big.map(|(frame, at)| (frame, since(at))),
+            told: self.sacked.beyond(end.max(self.una)),
+            duplicates: self.duplicates,
+            quiet: self.last.map_or(Duration::MAX, |last| since(last.at)),
+            last_ack: self.acks.back().map(|ack| (ack.frame, since(ack.at + around.near.least()))),
+            recovery: self.recovery,
+            loss: self.loss,
+            around,
         }
     }
 
@@ -525,41 +367,6 @@ impl Way {
         }
     }
 
-    #[allow(clippy::too_many_arguments)] // the fields of a record
-    fn record(
-        &mut self,
-        start: u64,
-        end: u64,
-        seen: &Seen,
-        original: Option<u64>,
-        (cause, cause_grade, cause_frames): (Cause, Grade, Vec<u64>),
-        (needed, needed_grade, needed_frames): (Needed, Grade, Vec<u64>),
-        around: &Around,
-    ) -> Option<usize> {
-        self.counts.count(cause);
-        self.retransmitted_bytes += end - start;
-        if needed == Needed::No {
-            self.unneeded += 1;
-        }
-        if self.retransmissions.len() >= around.room.retransmissions {
-            return None;
-        }
-        self.retransmissions.push(Retransmission {
-            frame: seen.frame,
-            at: seen.at,
-            seq: start.saturating_sub(self.origin) + 1,
-            len: end - start,
-            original,
-            cause,
-            cause_grade,
-            cause_frames,
-            needed,
-            needed_grade,
-            needed_frames,
-        });
-        Some(self.retransmissions.len() - 1)
-    }
-
     /// An acknowledgement by the receiver. Returns a sample of the round-trip time to it.
     pub(crate) fn on_ack(&mut self, seen: &Seen, scale: Option<u8>, around: &Around) -> Option<Duration> {
         let segment = &seen.segment;
@@ -579,33 +386,21 @@ impl Way {
             self.nxt = ack;
             let _ = self.offsets.of(number);
         }
-        let scaled = match scale {
-            Some(_) if segment.flags.contains(TcpFlags::SYN) => Some(u64::from(segment.window)),
-            Some(scale) => Some(u64::from(segment.window) << scale.min(14)),
-            None if segment.window == 0 => Some(0),
-            None => None,
-        };
-        let edge = scaled.map(|window| ack + window);
         let is_duplicate = ack == self.una
             && segment.len == 0
             && self.is_waiting()
-            && segment.window == self.raw_window
+            && self.window.is_same(seen)
             && !segment.flags.intersects(TcpFlags::FIN | TcpFlags::SYN);
         let mut sample = None;
         if ack > self.una {
             sample = self.advance(ack, seen, around);
         } else if is_duplicate {
-            let duplicates = &mut self.duplicates;
-            duplicates.count += 1;
-            if duplicates.count == 1 {
-                duplicates.first = seen.frame;
-            }
-            (duplicates.last, duplicates.at) = (seen.frame, seen.at);
+            let (count, first, _) = self.duplicates;
+            self.duplicates = (count + 1, if count == 0 { seen.frame } else { first }, seen.frame);
         }
         self.blocks(seen, around);
-        self.raw_window = segment.window;
-        self.window(scaled, seen);
-        self.edge = edge;
+        self.window.update(ack, scale, seen);
+        let edge = self.window.edge;
         let data = segment.len > 0;
         self.acks.push_back(Ack { at: seen.at, frame: seen.frame, una: self.una, edge, data });
         if self.acks.len() > MOST_ACKS.min(around.room.ranges.max(64)) {
@@ -615,37 +410,18 @@ impl Way {
         sample
     }
 
-    fn window(&mut self, scaled: Option<u64>, seen: &Seen) {
-        let Some(window) = scaled else { return };
-        self.peak_window = self.peak_window.max(window);
-        match (window, self.closed) {
-            (0, None) => {
-                self.closed = Some((seen.at, seen.frame));
-                self.zero_windows += 1;
-                push_few(&mut self.zero_window_frames, seen.frame);
-            }
-            (1.., Some((since, _))) => {
-                self.closed = None;
-                self.closed_for += seen.at.saturating_sub(since);
-            }
-            _ => {}
-        }
-    }
-
     fn advance(&mut self, ack: u64, seen: &Seen, around: &Around) -> Option<Duration> {
-        self.decide(ack, seen, around);
-        let unseen: u64 =
-            self.gaps.iter().filter(|gap| gap.start < ack).map(|gap| gap.end.min(ack) - gap.start).sum();
+        self.records.acknowledged(ack, self.una, seen, around);
+        let unseen = self.gaps.acknowledge(ack);
         if unseen > 0 {
             self.unseen += unseen;
             push_few(&mut self.unseen_frames, seen.frame);
-            self.gaps.retain(|gap| gap.end > ack);
         }
         let last = self.flight.acknowledge(ack);
         self.una = ack;
         self.una_frame = seen.frame;
         self.sacked.cut(ack);
-        self.duplicates = Duplicates::default();
+        self.duplicates = (0, 0, 0);
         if self.recovery.is_some_and(|until| ack >= until) {
             self.recovery = None;
         }
@@ -674,90 +450,28 @@ impl Way {
         for (at, &(start, end)) in blocks.iter().enumerate() {
             let within = at == 0 && blocks.get(1).is_some_and(|second| second.0 <= start && end <= second.1);
             if at == 0 && (end <= ack || within) {
-                self.came_twice(start, end, seen.frame);
+                self.records.came_twice(start, end, self.origin, seen.frame);
                 continue;
             }
-            if start >= self.una && end <= self.nxt && self.sacked.len() < around.room.ranges {
-                self.decide_reported(start, end, seen, around);
+            if start >= self.una
+                && end <= self.nxt
+                && self.sacked.len() < MOST_REPORTED.min(around.room.ranges)
+            {
+                self.records.reported(start, end, seen, around);
                 self.sacked.add(start, end, seen.frame);
             }
         }
     }
 
-    /// A range has come twice, the receiver says.
-    fn came_twice(&mut self, start: u64, end: u64, frame: u64) {
-        let origin = self.origin;
-        let at = |record: &Retransmission| (record.seq + origin).saturating_sub(1);
-        let record = (self.retransmissions.iter_mut().rev().take(256))
-            .filter(|record| at(record) < end && start < at(record) + record.len)
-            .find(|record| record.needed != Needed::No || record.needed_grade < Grade::Shown);
-        let Some(record) = record else { return };
-        if record.needed != Needed::No {
-            self.unneeded += 1;
-        }
-        (record.needed, record.needed_grade) = (Needed::No, Grade::Shown);
-        record.needed_frames = vec![frame];
-    }
-
-    /// What an acknowledgement up to `ack` says of retransmissions.
-    fn decide(&mut self, ack: u64, seen: &Seen, around: &Around) {
-        let (done, rest): (Vec<_>, Vec<_>) = self.undecided.drain(..).partition(|one| one.end <= ack);
-        self.undecided = rest;
-        let tsecr = seen.segment.options.timestamps.map(|timestamps| timestamps.tsecr);
-        for one in done {
-            let echo = tsecr.zip(one.tsval).filter(|_| one.was_first && one.start <= self.una);
-            let echoed = echo.map(|(tsecr, tsval)| tsecr.wrapping_sub(tsval).cast_signed());
-            let told_apart = one.tsval != one.original_tsval;
-            let verdict = match echoed {
-                // RFC 3522: the echo is older than the retransmission, so the original had arrived.
-                Some(..=-1) => (Needed::No, Grade::Shown),
-                Some(0..) if told_apart => (Needed::Yes, Grade::Shown),
-                _ => self.by_time(&one, seen, around),
-            };
-            self.set(one.at, verdict, seen.frame);
-        }
-    }
-
-    /// What a SACK block says of retransmissions.
-    fn decide_reported(&mut self, start: u64, end: u64, seen: &Seen, around: &Around) {
-        let (done, rest): (Vec<_>, Vec<_>) =
-            self.undecided.drain(..).partition(|one| start <= one.start && one.end <= end);
-        self.undecided = rest;
-        for one in done {
-            let verdict = self.by_time(&one, seen, around);
-            self.set(one.at, verdict, seen.frame);
-        }
-    }
-
-    /// An acknowledgement that comes sooner than the way there and back takes is not for the retransmission.
-    fn by_time(&self, one: &Undecided, seen: &Seen, around: &Around) -> (Needed, Grade) {
-        let since = seen.at.saturating_sub(one.sent);
-        let far = around.far.least();
-        if far < Duration::from_millis(1) || far * 8 < around.total() {
-            return (Needed::Unknown, Grade::Unknown);
-        }
-        if since < far * 9 / 10 { (Needed::No, Grade::Likely) } else { (Needed::Yes, Grade::Likely) }
-    }
-
-    fn set(&mut self, at: usize, (needed, grade): (Needed, Grade), frame: u64) {
-        if let Some(record) = self.retransmissions.get_mut(at) {
-            (record.needed, record.needed_grade) = (needed, grade);
-            record.needed_frames = if grade == Grade::Unknown { vec![] } else { vec![frame] };
-            self.unneeded += u64::from(needed == Needed::No);
-        }
-    }
-
     /// The connection is over, or forgotten: what is only of use while it goes on is let go.
     pub(crate) fn finish(&mut self, now: Duration) {
-        if let Some((since, _)) = self.closed.take() {
-            self.closed_for += now.saturating_sub(since);
-        }
+        self.window.finish(now);
+        self.records.finish();
+        self.gaps.clear();
         self.flight.clear();
         self.retired = VecDeque::new();
         self.sacked.clear();
-        self.gaps = Vec::new();
         self.acks = VecDeque::new();
-        self.undecided = Vec::new();
     }
 
     /// The limit that was found last.
@@ -770,6 +484,18 @@ impl Way {
         let (_, sent) = self.flight.first()?;
         Some((sent.last.0, sent.again, sent.last.1))
     }
+}
+
+/// Whether a packet is one that was seen before: doubled by the network or by the capture.
+fn doubled(before: &Sent, seen: &Seen, around: &Around) -> Option<Grade> {
+    let since = seen.at.saturating_sub(before.last.1);
+    let same_id = seen.segment.id.is_some_and(|id| id != 0) && seen.segment.id == before.id;
+    if same_id && since < Duration::from_secs(1) {
+        return Some(Grade::Shown);
+    }
+    let soon = Duration::from_micros(200).min(around.total() / 4);
+    let alike = seen.segment.id.is_none() && seen.tsval() == before.tsval.1 && since < soon;
+    alike.then_some(Grade::Likely)
 }
 
 /// Adds a frame to a list of examples.

@@ -33,9 +33,9 @@ pub(super) fn of(connection: &Connection, from: Side) -> Direction {
         limits,
         spans: way.limits.spans.clone(),
         verdicts,
-        counts: way.counts,
-        unneeded: way.unneeded,
-        retransmissions: way.retransmissions.clone(),
+        counts: way.records.counts,
+        unneeded: way.records.unneeded,
+        retransmissions: way.records.list.clone(),
     }
 }
 
@@ -47,7 +47,7 @@ fn shares(connection: &Connection, from: Side, duration: Duration) -> Vec<Share>
         Limit::Unknown => Grade::Unknown,
         _ if one_sided => Grade::Unknown,
         Limit::ReceiveWindow | Limit::SlowReader if way.unseen == 0 => Grade::Shown,
-        Limit::Timeout if way.counts.timeout > 0 && way.unseen == 0 => Grade::Shown,
+        Limit::Timeout if way.records.counts.timeout > 0 && way.unseen == 0 => Grade::Shown,
         _ => Grade::Likely,
     };
     let mut shares: Vec<_> = Limit::ALL
@@ -74,13 +74,13 @@ fn limited(connection: &Connection, from: Side, share: &Share) -> Verdict {
         }
         Limit::ReceiveWindow => {
             let bound = rtt.map(|rtt| {
-                format!(" With a round trip of {}, that allows {}.", time(rtt), rate(way.peak_window, rtt))
+                format!(" With a round trip of {}, that allows {}.", time(rtt), rate(way.window.peak, rtt))
             });
             format!(
                 "{part}, the {receiver}'s window of at most {} bytes was full.{}{}",
-                way.peak_window,
+                way.window.peak,
                 bound.unwrap_or_default(),
-                if connection.scale(from.other()) == Some(0) && way.peak_window > 60_000 {
+                if connection.scale(from.other()) == Some(0) && way.window.peak > 60_000 {
                     " It is not scaled."
                 } else {
                     ""
@@ -89,7 +89,7 @@ fn limited(connection: &Connection, from: Side, share: &Share) -> Verdict {
         }
         Limit::SlowReader => format!(
             "{part}, the {receiver}'s window was closed or nearly so, though it had been {} bytes: its program does not read as fast as data comes.",
-            way.peak_window
+            way.window.peak
         ),
         Limit::CongestionWindow => format!(
             "{part}, the {sender}'s congestion window was the limit: acknowledgements came in the least time, and more were not out."
@@ -121,8 +121,8 @@ fn losses(connection: &Connection, from: Side) -> Vec<Verdict> {
     let way = connection.way(from);
     let sender = from.name();
     let mut verdicts = Vec::new();
-    let list = |cause| way.retransmissions.iter().filter(move |record| record.cause == cause);
-    let counts = &way.counts;
+    let list = |cause| way.records.list.iter().filter(move |record| record.cause == cause);
+    let counts = &way.records.counts;
     let kinds = [
         (Cause::Fast, counts.fast, "duplicate acknowledgements or SACK blocks told of losses"),
         (Cause::Timeout, counts.timeout, "its retransmission timer went off"),
@@ -168,10 +168,10 @@ fn losses(connection: &Connection, from: Side) -> Vec<Verdict> {
 fn black_hole(connection: &Connection, from: Side) -> Option<Verdict> {
     let way = connection.way(from);
     let large = u64::from(way.largest).saturating_sub(100).max(500);
-    let stuck = way
-        .retransmissions
-        .iter()
-        .filter(|record| record.len >= large && record.cause != Cause::Fast && record.needed != Needed::No);
+    let stuck =
+        way.records.list.iter().filter(|record| {
+            record.len >= large && record.cause != Cause::Fast && record.needed != Needed::No
+        });
     let frames: Vec<u64> = stuck.clone().map(|record| record.frame).collect();
     let same = stuck
         .clone()
@@ -193,13 +193,13 @@ fn windows(connection: &Connection, from: Side) -> Vec<Verdict> {
     let way = connection.way(from);
     let receiver = from.other().name();
     let mut verdicts = Vec::new();
-    if way.zero_windows > 0 {
+    if way.window.closed_times > 0 {
         let text = format!(
             "The {receiver} closed its window {} times, for {} in all: its program did not read.",
-            way.zero_windows,
-            time(way.closed_for)
+            way.window.closed_times,
+            time(way.window.closed_for)
         );
-        verdicts.push(Verdict::new(Grade::Shown, text, way.zero_window_frames.iter().copied()));
+        verdicts.push(Verdict::new(Grade::Shown, text, way.window.closed_frames.iter().copied()));
     }
     if way.keep_alives > 0 {
         let text = format!("The {} sent {} keep-alive probes.", from.name(), way.keep_alives);

@@ -5,6 +5,7 @@ use ropeway_core::Readiness;
 use super::super::ast::{Call, Expr};
 use super::super::run::{Runner, Stop};
 use super::super::sockets::{Done, Kind, errno_number};
+use super::super::zero_copy::ZeroCopy;
 use super::Pending;
 
 impl Runner<'_> {
@@ -116,7 +117,8 @@ impl Runner<'_> {
             (Readiness::READ_CLOSED, 0x2000),
             (Readiness::READ_CLOSED | Readiness::WRITE_CLOSED, POLLHUP),
         ];
-        map.iter().filter(|(known, _)| readiness.contains(*known)).fold(0, |bits, (_, bit)| bits | bit)
+        let error = if socket.zero_copy.as_ref().is_some_and(ZeroCopy::has_news) { POLLERR } else { 0 };
+        map.iter().filter(|(known, _)| readiness.contains(*known)).fold(error, |bits, (_, bit)| bits | bit)
     }
 }
 

@@ -5,10 +5,12 @@ use ropeway_core::ConnectionId;
 use super::super::ast::Expr;
 use super::super::run::{Runner, Stop};
 use super::super::sockets::{Done, Kind};
+use super::super::zero_copy::ZeroCopy;
 use super::Pending;
 use super::control::{POLLERR, POLLHUP};
 
 const EPOLLET: i64 = 1 << 31;
+const EPOLLONESHOT: i64 = 1 << 30;
 
 /// A descriptor that an epoll instance watches.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub(in crate::script) struct Watch {
     events: i64,
     /// Something has happened since it was last reported.
     news: bool,
+    /// `EPOLLONESHOT`, and it was reported.
+    spent: bool,
 }
 
 impl Runner<'_> {
@@ -33,10 +37,7 @@ impl Runner<'_> {
         }
         if operation != "EPOLL_CTL_DEL" {
             let events = self.events_of(args.get(3))?;
-            if events & !(EPOLLET | 0x201f) != 0 {
-                return Err(Stop::Unsupported("EPOLLONESHOT, EPOLLEXCLUSIVE".into()));
-            }
-            self.watches.push(Watch { instance, fd, events, news: true });
+            self.watches.push(Watch { instance, fd, events, news: true, spent: false });
         }
         Ok(Done::Returned(0))
     }
@@ -47,10 +48,11 @@ impl Runner<'_> {
         let mut ready = 0;
         let mut events = 0;
         for at in 0..self.watches.len() {
-            let Watch { instance: of, fd, events: wanted, news } = self.watches[at];
+            let Watch { instance: of, fd, events: wanted, news, spent } = self.watches[at];
             let actual = self.poll_events(fd) & (wanted | POLLERR | POLLHUP);
-            if of == instance && actual != 0 && (news || wanted & EPOLLET == 0) {
+            if of == instance && actual != 0 && !spent && (news || wanted & EPOLLET == 0) {
                 self.watches[at].news = false;
+                self.watches[at].spent = wanted & EPOLLONESHOT != 0;
                 ready += 1;
                 events = actual;
             }
@@ -78,6 +80,15 @@ impl Runner<'_> {
         events.ok_or_else(|| self.fail("expected {events=...}"))
     }
 
+    /// What was lent comes back: an error to be polled for.
+    pub(in crate::script) fn wake_lenders(&mut self) {
+        for (fd, socket) in &mut self.sockets {
+            if socket.zero_copy.as_mut().is_some_and(ZeroCopy::take_event) {
+                self.watches.iter_mut().filter(|watch| watch.fd == *fd).for_each(|watch| watch.news = true);
+            }
+        }
+    }
+
     /// The stack has an event for a connection.
     pub(in crate::script) fn wake_watches(&mut self, id: ConnectionId) {
         let sockets = &self.sockets;
@@ -98,7 +109,7 @@ pub(super) fn constant(word: &str) -> Option<i64> {
         "EPOLLERR" => POLLERR,
         "EPOLLHUP" => POLLHUP,
         "EPOLLRDHUP" => 0x2000,
-        "EPOLLONESHOT" => 1 << 30,
+        "EPOLLONESHOT" => EPOLLONESHOT,
         "EPOLLEXCLUSIVE" => 1 << 28,
         "EPOLLET" => EPOLLET,
         _ => return None,

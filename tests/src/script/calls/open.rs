@@ -9,6 +9,7 @@ use super::super::flow::Flow;
 use super::super::run::{Runner, Stop};
 use super::super::settings::Ip;
 use super::super::sockets::{Done, Kind, Socket, connect_errno, connection_errno, listen_errno};
+use super::super::zero_copy::ZeroCopy;
 
 impl Runner<'_> {
     pub(super) fn socket(&mut self, call: &Call) -> Result<Done, Stop> {
@@ -27,13 +28,8 @@ impl Runner<'_> {
         }
         let fd = self.integer(&call.result)?.unwrap_or(3);
         let nonblocking = format!("{:?}", args.get(1)).contains("SOCK_NONBLOCK");
-        let options = self.defaults.clone();
-        let keep_alive = self.settings.keep_alive;
-        let kind = Kind::New(None);
-        let (connects_fast, deferred, told_connected) = (false, false, false);
-        let socket =
-            Socket { kind, nonblocking, options, keep_alive, connects_fast, deferred, told_connected };
-        self.sockets.insert(fd, socket);
+        let socket = Socket::new(Kind::New(None), self.defaults.clone(), self.settings.keep_alive);
+        self.sockets.insert(fd, Socket { nonblocking, ..socket });
         self.next_is_new = true;
         Ok(Done::Returned(fd))
     }
@@ -95,6 +91,7 @@ impl Runner<'_> {
             Err(error) => return Ok(error),
         };
         let (nonblocking, keep_alive) = (socket.nonblocking, socket.keep_alive);
+        let lends = socket.zero_copy.is_some();
         let Kind::Listener(id) = socket.kind else { return Ok(Done::Error("EINVAL")) };
         let Ok(accepted) = self.stack.accept(now, id) else { return Ok(Done::Error("EINVAL")) };
         let Some((connection, _)) = accepted else {
@@ -102,19 +99,9 @@ impl Runner<'_> {
         };
         let options = self.stack.options(connection).cloned().unwrap_or_default();
         let asked = format!("{:?}", call.args.get(3)).contains("SOCK_NONBLOCK");
-        let kind = Kind::Connection(connection);
-        self.sockets.insert(
-            fd,
-            Socket {
-                kind,
-                nonblocking: asked,
-                options,
-                keep_alive,
-                connects_fast: false,
-                deferred: false,
-                told_connected: true,
-            },
-        );
+        let socket = Socket::new(Kind::Connection(connection), options, keep_alive);
+        let zero_copy = lends.then(ZeroCopy::default);
+        self.sockets.insert(fd, Socket { nonblocking: asked, told_connected: true, zero_copy, ..socket });
         if let Ok(tuple) = self.stack.tuple(connection)
             && let Some(flow) = self
                 .flows
@@ -128,6 +115,9 @@ impl Runner<'_> {
     }
 
     pub(super) fn connect(&mut self, args: &[Expr]) -> Result<Done, Stop> {
+        if args.get(1) == Some(&Expr::Word("AF_UNSPEC".into())) {
+            return self.disconnect(args);
+        }
         let nonblocking = match self.socket_at(args)? {
             Ok(Socket { kind: Kind::Connection(_), .. }) => return self.connect_again(args),
             Ok(socket) => socket.nonblocking,
@@ -142,6 +132,22 @@ impl Runner<'_> {
             Ok(_) => Done::Blocks,
             Err(error) => error,
         })
+    }
+
+    /// `connect(4, AF_UNSPEC, ...)`: the connection is aborted, and the socket is as a new one. Here whoever wants that drops the
+    /// stream, and makes a socket.
+    fn disconnect(&mut self, args: &[Expr]) -> Result<Done, Stop> {
+        let now = self.ts();
+        let socket = match self.socket_at(args)? {
+            Ok(socket) => socket,
+            Err(error) => return Ok(error),
+        };
+        let Kind::Connection(id) = std::mem::replace(&mut socket.kind, Kind::New(None)) else {
+            return Err(Stop::Unsupported("AF_UNSPEC of what is not connected".into()));
+        };
+        socket.told_connected = false;
+        self.stack.abort(now, id);
+        Ok(Done::Returned(0))
     }
 
     /// A new connection of a socket, to the address that a call names. `data` goes with its SYN as far as may be; says how much.

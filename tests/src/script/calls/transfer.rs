@@ -6,17 +6,18 @@ use super::super::ast::{Call, Expr};
 use super::super::flow::byte_at;
 use super::super::run::{Runner, Stop};
 use super::super::settings::Mode;
-use super::super::sockets::{Done, recv_errno, send_errno};
+use super::super::sockets::{Done, Socket, recv_errno, send_errno};
 use super::Pending;
 
 impl Runner<'_> {
     pub(super) fn receive(&mut self, call: &Call, pending: &mut Pending) -> Result<Done, Stop> {
         let (text, max) = self.buffers(call)?;
         let flags = self.flags_of(call)?;
-        for flag in ["MSG_ERRQUEUE", "MSG_TRUNC"] {
-            if flags.contains(flag) {
-                return Err(Stop::Unsupported(flag.into()));
-            }
+        if flags.contains("MSG_ERRQUEUE") {
+            return self.error_queue(call);
+        }
+        if flags.contains("MSG_TRUNC") {
+            return Err(Stop::Unsupported("MSG_TRUNC".into()));
         }
         // Urgent data is in line, always (RFC 6093 6): there is nothing to read out of band.
         if flags.contains("MSG_OOB") {
@@ -58,27 +59,17 @@ impl Runner<'_> {
 
     /// `TCP_CM_INQ`: what is left to read, and one more at the end of the stream.
     fn check_unread(&self, id: ConnectionId, call: &Call) -> Result<(), Stop> {
-        fn field<'a>(expr: &'a Expr, wanted: &str) -> Option<&'a Expr> {
-            match expr {
-                Expr::List(parts) => parts.iter().find_map(|part| field(part, wanted)),
-                Expr::Struct(fields) => fields.iter().find_map(|part| match part {
-                    Expr::Field(name, value) if name == wanted => Some(&**value),
-                    _ => None,
-                }),
-                _ => None,
-            }
-        }
-        let Some(control) = call.args.get(1).and_then(|header| field(header, "msg_control")) else {
+        let Some(control) = call.args.get(1).and_then(|header| header.field("msg_control")) else {
             return Ok(());
         };
-        match field(control, "cmsg_type") {
+        match control.field("cmsg_type") {
             Some(Expr::Word(word)) if word == "TCP_CM_INQ" => {}
             other => return Err(Stop::Unsupported(format!("{other:?}"))),
         }
         let unread = self.stack.info(self.ts(), id).map_or(0, |info| info.unread);
         let ended = unread == 0 && self.stack.readiness(id).contains(Readiness::READ_CLOSED);
         let actual = i64::try_from(unread).unwrap_or(i64::MAX) + i64::from(ended);
-        self.check_value("TCP_CM_INQ", field(control, "cmsg_data"), actual)
+        self.check_value("TCP_CM_INQ", control.field("cmsg_data"), actual)
     }
 
     /// What is read is what was sent.
@@ -112,13 +103,9 @@ impl Runner<'_> {
     pub(super) fn transmit(&mut self, call: &Call, pending: &mut Pending) -> Result<Done, Stop> {
         let (text, len) = self.buffers(call)?;
         let flags = self.flags_of(call)?;
-        for (flag, what) in [
-            ("MSG_ZEROCOPY", "MSG_ZEROCOPY"),
-            ("MSG_EOR", "MSG_EOR"),
-            ("MSG_SPLICE_PAGES", "MSG_SPLICE_PAGES"),
-        ] {
+        for flag in ["MSG_EOR", "MSG_SPLICE_PAGES"] {
             if flags.contains(flag) {
-                return Err(Stop::Unsupported(what.into()));
+                return Err(Stop::Unsupported(flag.into()));
             }
         }
         let nonblocking = match self.socket_at(&call.args)? {
@@ -144,8 +131,26 @@ impl Runner<'_> {
         let rest: Vec<u8> = (pending.progress..len)
             .map(|at| whole.get(at).copied().unwrap_or_else(|| byte_at(start + at - pending.progress)))
             .collect();
+        let lends = flags.contains("MSG_ZEROCOPY");
         let flags = SendFlags { more: flags.contains("MSG_MORE"), urgent: flags.contains("MSG_OOB") };
-        match self.stack.send(now, id, &rest, flags) {
+        let lent = match self.socket_at(&call.args)? {
+            Ok(Socket { zero_copy: Some(zero_copy), .. }) if lends && len > 0 => {
+                Some(zero_copy.lend(rest.clone()))
+            }
+            _ => None,
+        };
+        let sent = match lent {
+            Some(mut lent) => {
+                let sent = self.stack.send_bytes(now, id, &mut lent, flags);
+                drop(lent);
+                if let Ok(Socket { zero_copy: Some(zero_copy), .. }) = self.socket_at(&call.args)? {
+                    zero_copy.took(sent.is_ok());
+                }
+                sent
+            }
+            None => self.stack.send(now, id, &rest, flags),
+        };
+        match sent {
             Ok(taken) => {
                 if let Some(flow) = self.flow_of_connection(id) {
                     flow.written.extend_from_slice(&rest[..taken]);
@@ -197,7 +202,7 @@ impl Runner<'_> {
     }
 
     /// The names of a call's flags.
-    pub(super) fn flags_of(&self, call: &Call) -> Result<String, Stop> {
+    pub(in crate::script) fn flags_of(&self, call: &Call) -> Result<String, Stop> {
         let at = match call.name.as_str() {
             "recv" | "send" | "recvfrom" | "sendto" => 3,
             "recvmsg" | "sendmsg" => 2,

@@ -91,7 +91,7 @@ impl Connection {
             (State::SynSent, _) => {
                 self.options.syn_retries.saturating_add(self.options.syn_linear_timeouts.into())
             }
-            (State::SynReceived, _) => env.config.synack_retries,
+            (State::SynReceived, _) => self.options.synack_retries.unwrap_or(env.config.synack_retries),
             (_, Holder::Nobody) => env.config.orphan_retries,
             _ => env.config.retries2,
         }

@@ -78,6 +78,10 @@ impl Connection {
         if answering {
             self.receiver.open_window(header.window.into());
             self.receiver.ack_sent(true);
+            // RFC 7323 4.3-1: what came with the SYN is acknowledged, too.
+            if let Some(state) = &mut self.timestamps {
+                state.last_ack_sent = self.receiver.rcv().nxt;
+            }
             self.syn_ack_leaves(first, env);
         }
         let sending = if first { Sending::NEW } else { Sending::SYN_AGAIN };

@@ -37,12 +37,20 @@ pub(crate) struct Listener {
     place: u32,
     /// It is closed, and its entries in the SYN queue have yet to be cleared away.
     closed: bool,
-    /// For so many timeouts of the SYN-ACK, data is waited for (`TCP_DEFER_ACCEPT`).
-    pub(crate) deferral: u8,
+    pub(crate) patience: Patience,
     /// When a cookie was last sent: only for a while after that one is looked for.
     pub(crate) cookie_sent: Option<Timestamp>,
     /// Its connections that were opened by data in a SYN, and wait for their third segment.
     pub(crate) fast_open: Pending,
+}
+
+/// How long a listener's handshakes may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Patience {
+    /// So often a SYN-ACK is sent again.
+    pub(crate) retries: u8,
+    /// For so many timeouts of the SYN-ACK, data is waited for (`TCP_DEFER_ACCEPT`); 0: for none.
+    pub(crate) deferral: u8,
 }
 
 impl Listener {
@@ -57,7 +65,7 @@ impl Listener {
             asks_user,
             place: 0,
             closed: false,
-            deferral: 0,
+            patience: Patience::default(),
             cookie_sent: None,
             fast_open: Pending::default(),
         }
@@ -201,9 +209,9 @@ impl Listeners {
         }
     }
 
-    /// For how many timeouts the listener in a slot waits for data.
-    pub(crate) fn deferral_at(&self, slot: u32) -> u8 {
-        self.slab.at(slot).map_or(0, |listener| listener.deferral)
+    /// How long the handshakes of the listener in a slot may take.
+    pub(crate) fn patience_at(&self, slot: u32) -> Option<Patience> {
+        self.slab.at(slot).map(|listener| listener.patience)
     }
 
     /// The listener in a slot, unless it is closed.

@@ -26,7 +26,14 @@ const TICK_MICROS: u64 = 64_000_000;
 const TICKS_PER_SECRET: u64 = 8;
 
 /// The largest of these that does not exceed the peer's MSS is remembered.
-const MSS_TABLE: [u16; 8] = [48, 536, 1220, 1360, 1400, 1440, 1460, 8960];
+const MSS_TABLE_V4: [u16; 8] = [48, 536, 1220, 1360, 1400, 1440, 1460, 8960];
+
+/// Likewise for IPv6, whose header takes 20 bytes more of a jumbo frame.
+const MSS_TABLE_V6: [u16; 8] = [48, 536, 1220, 1360, 1400, 1440, 1460, 8940];
+
+fn mss_table(tuple: &FourTuple) -> &'static [u16; 8] {
+    if tuple.remote_addr.is_ipv4() { &MSS_TABLE_V4 } else { &MSS_TABLE_V6 }
+}
 
 /// No window scale, in the four bits for it: 15 is not a legal scale.
 const NO_SCALE: u32 = 0xf;
@@ -89,7 +96,7 @@ impl SynCookies {
         now: Timestamp,
     ) -> SeqNum {
         let tick = now.as_micros() / TICK_MICROS;
-        let mss_index = MSS_TABLE.iter().rposition(|mss| *mss <= said.mss).unwrap_or(0);
+        let mss_index = mss_table(tuple).iter().rposition(|mss| *mss <= said.mss).unwrap_or(0);
         let scaled = if said.scaled { SCALED_BIT } else { 0 };
         let bits = low_u32(tick % CLOCK) << 4 | scaled | low_u32(mss_index as u64);
         SeqNum::new(bits << 24 | self.mac(tuple, irs, tick, bits))
@@ -114,7 +121,7 @@ impl SynCookies {
             return None;
         }
         let timestamps = segment.options.timestamps;
-        let mss = *MSS_TABLE.get((bits & MSS_BITS) as usize)?;
+        let mss = *mss_table(tuple).get((bits & MSS_BITS) as usize)?;
         Some(Recovered {
             said: Remembered { mss, scaled: bits & SCALED_BIT != 0 },
             options: timestamps.map(|timestamps| timestamps.tsecr & OPTION_BITS),
@@ -342,6 +349,18 @@ mod tests {
         for (offered, kept) in [(536, 536), (1459, 1440), (1460, 1460), (65495, 8960), (10, 48), (600, 536)] {
             let cookie = cookies.make(&tuple(), SeqNum::new(1), said(offered), at(64));
             let found = cookies.check(&tuple(), &ack(cookie, SeqNum::new(1)), at(64)).unwrap();
+            assert_eq!(found.said.mss, kept);
+        }
+    }
+
+    #[test]
+    fn a_jumbo_frame_of_ipv6_is_remembered() {
+        let mut cookies = SynCookies::new([1; 16]);
+        let host = |n: u16| std::net::IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n]);
+        let tuple = FourTuple { local_addr: host(1), remote_addr: host(2), ..tuple() };
+        for (offered, kept) in [(8939, 1460), (8940, 8940), (8960, 8940), (1440, 1440)] {
+            let cookie = cookies.make(&tuple, SeqNum::new(1), said(offered), at(64));
+            let found = cookies.check(&tuple, &ack(cookie, SeqNum::new(1)), at(64)).unwrap();
             assert_eq!(found.said.mss, kept);
         }
     }

@@ -424,6 +424,27 @@ macro_rules! impl_options {
                 self.update_options(|options| options.syn_retries = retries)
             }
 
+            /// How often a listener's SYN-ACK is retransmitted, if the socket says so (`TCP_SYNCNT` of a listener).
+            #[doc(alias = "TCP_SYNCNT")]
+            pub fn tcp_synack_retries(&self) -> io::Result<Option<u32>> {
+                self.options(|options| options.synack_retries)
+            }
+
+            /// Sets how often a listener's SYN-ACK is retransmitted before the half-open connection is given up, 0 to 127
+            /// (`TCP_SYNCNT` of a listener). Handshakes that are under way take it up, too. `None`, the default:
+            /// [`StackConfig::synack_retries`](crate::StackConfig::synack_retries).
+            ///
+            /// # Errors
+            ///
+            /// [`InvalidInput`](io::ErrorKind::InvalidInput) for another value.
+            #[doc(alias = "TCP_SYNCNT")]
+            pub fn set_tcp_synack_retries(&self, retries: Option<u32>) -> io::Result<()> {
+                if retries.is_some_and(|retries| retries > 127) {
+                    return Err(invalid("a SYN-ACK is retransmitted 0 to 127 times"));
+                }
+                self.update_options(|options| options.synack_retries = retries)
+            }
+
             /// The size of the send buffer in bytes (`SO_SNDBUF`): that which was set, or that which it has tuned itself to by
             /// now; before there is a connection, what it will begin with.
             pub fn send_buffer_size(&self) -> io::Result<u32> {

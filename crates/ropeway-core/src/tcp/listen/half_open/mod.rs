@@ -11,9 +11,11 @@ use std::time::Duration;
 use ropeway_packet::{AccurateEcn, EcnCodepoint, FourTuple, SeqNum, TcpHeader, WindowScale};
 
 use self::entry::{HalfOpen, Phase};
+use super::Patience;
 use super::incoming::SynOptions;
 use super::prefix::PrefixCounts;
 use crate::ecn::EcnFeedback;
+use crate::options::SocketOptions;
 use crate::recovery::rto::backed_off;
 use crate::tcp::connection::Handshake;
 use crate::time::{ShortTimestamp, Timestamp};
@@ -93,7 +95,7 @@ pub(crate) struct HalfOpenTable {
     overdue: TupleList,
     /// Where the search for the entries of closed listeners has come to, while there is one.
     sweep: Option<Cursor>,
-    /// So often a SYN-ACK is sent again.
+    /// So often a SYN-ACK is sent again, unless the listener says otherwise.
     retries: u8,
     first_timeout: Duration,
     longest_timeout: Duration,
@@ -106,6 +108,10 @@ pub(crate) struct HalfOpenTable {
 /// No entry waits for more timeouts.
 const MOST_TIMEOUTS: u8 = u8::MAX - 2;
 
+fn timeouts(number: u32) -> u8 {
+    u8::try_from(number).unwrap_or(u8::MAX).min(MOST_TIMEOUTS)
+}
+
 /// So many pages of 64 slots are looked at in one step of a search for entries of closed listeners.
 const SWEEP: u32 = 1;
 
@@ -117,7 +123,7 @@ impl HalfOpenTable {
         decision_timeout: Duration,
         prefix_key: [u8; 16],
     ) -> Self {
-        let retries = u8::try_from(retries).unwrap_or(u8::MAX).min(MOST_TIMEOUTS);
+        let retries = timeouts(retries);
         let mut table = Self {
             entries: TupleSlab::new(),
             answered: Vec::new(),
@@ -136,8 +142,16 @@ impl HalfOpenTable {
         table
     }
 
+    /// How long the handshakes of a listener with these options may take; the table reaches so far from now on.
+    pub(crate) fn patience(&mut self, options: &SocketOptions) -> Patience {
+        let retries = options.synack_retries.map_or(self.retries, timeouts);
+        let deferral = self.deferral(options.defer_accept);
+        self.reach(retries.max(deferral));
+        Patience { retries, deferral }
+    }
+
     /// Entries may wait for so many timeouts after the first.
-    pub(crate) fn reach(&mut self, timeouts: u8) {
+    fn reach(&mut self, timeouts: u8) {
         let levels = usize::from(timeouts.min(MOST_TIMEOUTS)) + 1;
         if levels > self.answered.len() {
             self.answered.resize_with(levels, TupleList::default);
@@ -153,7 +167,7 @@ impl HalfOpenTable {
     }
 
     /// The least number of timeouts that take so long together: how long Linux defers (`secs_to_retrans`).
-    pub(crate) fn deferral(&self, time: Option<Duration>) -> u8 {
+    fn deferral(&self, time: Option<Duration>) -> u8 {
         let Some(time) = time else { return 0 };
         let mut left = time;
         for timeouts in 0..MOST_TIMEOUTS {
@@ -293,8 +307,12 @@ impl HalfOpenTable {
 
     /// What is to be done with the next entry whose timer has gone off.
     ///
-    /// `deferral`: for how many timeouts the listener in a slot waits for data.
-    pub(crate) fn pop_overdue(&mut self, now: Timestamp, deferral: impl Fn(u32) -> u8) -> Option<Overdue> {
+    /// `patience`: that of the listener in a slot.
+    pub(crate) fn pop_overdue(
+        &mut self,
+        now: Timestamp,
+        patience: impl Fn(u32) -> Option<Patience>,
+    ) -> Option<Overdue> {
         let due = |list: &TupleList| {
             list.oldest()
                 .filter(|key| self.entries.get(*key).is_some_and(|entry| entry.deadline.near(now) <= now))
@@ -305,16 +323,18 @@ impl HalfOpenTable {
             return over.map(Overdue::Reap);
         }
         let key = self.answered.iter().find_map(due)?;
-        let deferral = self.listener(key).map_or(0, deferral);
-        Some(self.overdue_answer(key, deferral, now))
+        let usual = Patience { retries: self.retries, deferral: 0 };
+        let patience = self.listener(key).and_then(patience).unwrap_or(usual);
+        Some(self.overdue_answer(key, patience, now))
     }
 
     /// A SYN-ACK was not answered in time; or the data that is waited for has not come. As in Linux, that is not asked for before the
     /// wait is over, and then the peer has another chance. The owner of the table removes what is to be reaped.
-    fn overdue_answer(&mut self, key: TupleKey, deferral: u8, now: Timestamp) -> Overdue {
+    fn overdue_answer(&mut self, key: TupleKey, patience: Patience, now: Timestamp) -> Overdue {
+        let Patience { retries, deferral } = patience;
         let Some(entry) = self.entries.get(key) else { return Overdue::Reap(key) };
         let (timeouts, deferred) = (entry.retransmits, entry.is_deferred());
-        let most = if deferred { self.retries.max(deferral) } else { self.retries };
+        let most = if deferred { retries.max(deferral) } else { retries };
         if timeouts >= most || usize::from(timeouts) + 1 >= self.answered.len() {
             return Overdue::Reap(key);
         }
@@ -426,6 +446,7 @@ mod tests {
     use super::*;
 
     const TIMEOUT: Duration = Duration::from_secs(1);
+    const PATIENCE: Option<Patience> = Some(Patience { retries: 5, deferral: 0 });
 
     fn table() -> HalfOpenTable {
         HalfOpenTable::new(5, TIMEOUT, TIMEOUT * 120, TIMEOUT * 120, [0; 16])
@@ -465,7 +486,7 @@ mod tests {
         let end = Timestamp::START + TIMEOUT * 120;
         assert_eq!(table.next_deadline(Timestamp::START), Some(Timestamp::START + TIMEOUT));
         let mut reaped = Vec::new();
-        while let Some(overdue) = table.pop_overdue(end, |_| 0) {
+        while let Some(overdue) = table.pop_overdue(end, |_| PATIENCE) {
             if let Overdue::Reap(key) = overdue {
                 table.remove(key);
                 reaped.push(key);
@@ -483,17 +504,17 @@ mod tests {
             table.tell();
             table.decide(keys[2], Timestamp::START);
             table.clock_jumps(TIMEOUT * 119);
-            assert_eq!(table.pop_overdue(Timestamp::START, |_| 0), None);
+            assert_eq!(table.pop_overdue(Timestamp::START, |_| PATIENCE), None);
             let now = Timestamp::START + TIMEOUT * jump;
             table.clock_jumps(TIMEOUT * jump);
             table.remove(keys[4]);
             for _ in 0..4 {
-                let Some(Overdue::Reap(key)) = table.pop_overdue(now, |_| 0) else {
+                let Some(Overdue::Reap(key)) = table.pop_overdue(now, |_| PATIENCE) else {
                     panic!("not all are over")
                 };
                 table.remove(key);
             }
-            assert_eq!((table.pop_overdue(now, |_| 0), table.len()), (None, 0));
+            assert_eq!((table.pop_overdue(now, |_| PATIENCE), table.len()), (None, 0));
             assert_eq!(table.overdue, TupleList::default());
         }
     }
